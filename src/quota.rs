@@ -1,0 +1,236 @@
+//! What a limit allows: a count in a period, a burst, and the algorithm that counts. A description only; `plan.rs`
+//! turns it into whole numbers of a limiter's time unit, once, off the check path.
+
+use core::fmt;
+use core::str::FromStr;
+use core::time::Duration;
+
+use crate::error::{QuotaError, UnknownAlgorithm};
+
+/// How requests are counted against a [`Quota`].
+///
+/// All but the last keep a bucket in one 64-bit word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// A bucket of `burst` tokens, refilled evenly at `count` per `period`; the default.
+    ///
+    /// Kept in the form of the generic cell rate algorithm (GCRA; ITU-T I.371): the word is the instant at which the
+    /// bucket will be full again.
+    #[default]
+    TokenBucket,
+    /// A bucket that leaks at `count` per `period` and overflows above `burst`: the leaky bucket as a meter.
+    ///
+    /// The mirror image of the token bucket: it admits exactly the same requests.
+    LeakyBucket,
+    /// The leaky bucket as a queue: requests leave one by one, `period / count` apart, and at most `burst` may wait.
+    ///
+    /// `check` admits only what may leave at once; `reserve` says when a request may leave.
+    LeakyQueue,
+    /// At most `count` in each window of `period`; windows begin at whole multiples of the period since the zero of
+    /// the clock (for the clocks of this crate that is the Unix epoch).
+    FixedWindow,
+    /// Two fixed windows, the previous one weighted by how much of it a window ending now would still cover.
+    ///
+    /// An estimate: in any span of one period it admits fewer than twice the count.
+    SlidingWindow,
+    /// At most `count` in every span of one period, exactly, by remembering when each admitted request expires.
+    ///
+    /// Costs one bucket of the table per request remembered, and at most `count` lookups a check, so its count is
+    /// bounded by [`Quota::MAX_LOG`].
+    SlidingLog,
+}
+
+impl Algorithm {
+    /// Every algorithm, in the order of this documentation.
+    pub const ALL: [Self; 6] = [
+        Self::TokenBucket,
+        Self::LeakyBucket,
+        Self::LeakyQueue,
+        Self::FixedWindow,
+        Self::SlidingWindow,
+        Self::SlidingLog,
+    ];
+
+    /// The name used in configuration and on the command line, such as `token-bucket`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "token-bucket",
+            Self::LeakyBucket => "leaky-bucket",
+            Self::LeakyQueue => "leaky-queue",
+            Self::FixedWindow => "fixed-window",
+            Self::SlidingWindow => "sliding-window",
+            Self::SlidingLog => "sliding-log",
+        }
+    }
+
+    /// Whether the count is per window, so that a burst of its own has no meaning.
+    #[must_use]
+    pub const fn is_window(self) -> bool {
+        matches!(self, Self::FixedWindow | Self::SlidingWindow | Self::SlidingLog)
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|a| a.name() == name).ok_or_else(|| UnknownAlgorithm { given: name.to_owned() })
+    }
+}
+
+/// What a limit allows: `count` per `period`, a `burst`, an [`Algorithm`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{Algorithm, Quota};
+///
+/// let quota = Quota::new(5, Duration::from_secs(30))?.with_burst(10);
+/// assert_eq!(quota.to_string(), "5 per 30 second burst 10");
+/// let same: Quota = "5/30s burst 10".parse()?;
+/// assert_eq!(quota, same);
+/// let windows = Quota::per_minute(10).with_algorithm(Algorithm::FixedWindow);
+/// assert_eq!(windows.burst(), 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Zeros
+///
+/// - A **count of zero** closes the limit: no request that costs anything is ever admitted, and the answer is "can
+///   never fit", not "later".
+/// - A **burst of zero** does the same: nothing fits into a bucket without room.
+/// - A **cost of zero** is always admitted, by every limit, and takes and writes nothing.
+/// - A **period of zero** is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quota {
+    count: u64,
+    period: Duration,
+    burst: Option<u64>,
+    algorithm: Algorithm,
+    max_debt: Option<Duration>,
+}
+
+impl Quota {
+    /// The longest period: 3,660 days, about ten years.
+    pub const MAX_PERIOD: Duration = Duration::from_secs(3_660 * 86_400);
+
+    /// The largest count of a [sliding log](Algorithm::SlidingLog).
+    pub const MAX_LOG: u64 = 1_024;
+
+    /// `count` requests per `period`, with a burst of the same count, as a token bucket.
+    ///
+    /// # Errors
+    ///
+    /// If the period is zero or longer than [`Quota::MAX_PERIOD`]. Bounds that depend on a limiter's time unit are
+    /// checked when the quota meets the limiter.
+    pub const fn new(count: u64, period: Duration) -> Result<Self, QuotaError> {
+        if period.is_zero() {
+            return Err(QuotaError::ZeroPeriod);
+        }
+        if period.as_nanos() > Self::MAX_PERIOD.as_nanos() {
+            return Err(QuotaError::PeriodTooLong { period });
+        }
+        Ok(Self::valid(count, period))
+    }
+
+    const fn valid(count: u64, period: Duration) -> Self {
+        Self { count, period, burst: None, algorithm: Algorithm::TokenBucket, max_debt: None }
+    }
+
+    /// `count` requests per second.
+    #[must_use]
+    pub const fn per_second(count: u64) -> Self {
+        Self::valid(count, Duration::from_secs(1))
+    }
+
+    /// `count` requests per minute.
+    #[must_use]
+    pub const fn per_minute(count: u64) -> Self {
+        Self::valid(count, Duration::from_secs(60))
+    }
+
+    /// `count` requests per hour.
+    #[must_use]
+    pub const fn per_hour(count: u64) -> Self {
+        Self::valid(count, Duration::from_secs(3_600))
+    }
+
+    /// `count` requests per day of 24 hours.
+    #[must_use]
+    pub const fn per_day(count: u64) -> Self {
+        Self::valid(count, Duration::from_secs(86_400))
+    }
+
+    /// The same quota with a burst of its own: how many requests fit at once after a pause.
+    ///
+    /// For a [queue](Algorithm::LeakyQueue): how many requests may wait. Window algorithms have no burst apart from
+    /// their count, and a limiter refuses one that differs.
+    #[must_use]
+    pub const fn with_burst(mut self, burst: u64) -> Self {
+        self.burst = Some(burst);
+        self
+    }
+
+    /// The same quota counted by another algorithm.
+    #[must_use]
+    pub const fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// The same quota with a bound on how far past empty `reserve` and `charge` may take a bucket, as the time the
+    /// bucket then needs to be merely empty again.
+    ///
+    /// Without it: the time a full bucket's worth of tokens takes to refill, and at least an hour.
+    #[must_use]
+    pub const fn with_max_debt(mut self, max_debt: Duration) -> Self {
+        self.max_debt = Some(max_debt);
+        self
+    }
+
+    /// Requests per [`period`](Self::period).
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The period that [`count`](Self::count) refers to.
+    #[must_use]
+    pub const fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The most that fits at once; the count unless [`with_burst`](Self::with_burst) said otherwise.
+    #[must_use]
+    pub const fn burst(&self) -> u64 {
+        match self.burst {
+            Some(burst) => burst,
+            None => self.count,
+        }
+    }
+
+    /// The algorithm that counts.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The bound set by [`with_max_debt`](Self::with_max_debt), if one was.
+    #[must_use]
+    pub const fn max_debt(&self) -> Option<Duration> {
+        self.max_debt
+    }
+
+    /// The period in nanoseconds: at least 1 and, by [`Self::MAX_PERIOD`], below 2^59.
+    pub(crate) const fn period_nanos(&self) -> u64 {
+        const _: () = assert!(Quota::MAX_PERIOD.as_nanos() < 1 << 59);
+        self.period.as_nanos() as u64
+    }
+}

@@ -11,10 +11,12 @@ use crate::quota::{Algorithm, Quota};
 pub enum QuotaError {
     /// The period is zero, so the rate would be infinite.
     ZeroPeriod,
-    /// The period is longer than [`Quota::MAX_PERIOD`].
+    /// The period is longer than [`Quota::MAX_PERIOD`], or than a limiter can hold as a window.
     PeriodTooLong {
         /// The period that was asked for.
         period: Duration,
+        /// The longest period.
+        max: Duration,
     },
     /// The rate is finer than the limiter's clock unit can tell apart.
     RateTooHigh {
@@ -55,11 +57,9 @@ impl fmt::Display for QuotaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroPeriod => f.write_str("the period of a quota must be at least 1 ns, and 0 was given"),
-            Self::PeriodTooLong { period } => write!(
-                f,
-                "the period of a quota must be at most {:?}, and {period:?} was given",
-                Quota::MAX_PERIOD
-            ),
+            Self::PeriodTooLong { period, max } => {
+                write!(f, "the period of a quota must be at most {max:?} here, and {period:?} was given")
+            }
             Self::RateTooHigh { quota, max_per_second } => {
                 write!(f, "the rate of `{quota}` is above {max_per_second} per second, the highest this limiter can hold")
             }

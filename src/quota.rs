@@ -112,7 +112,7 @@ impl FromStr for Algorithm {
 pub struct Quota {
     count: u64,
     period: Duration,
-    burst: Option<u64>,
+    burst: u64,
     algorithm: Algorithm,
     max_debt: Option<Duration>,
 }
@@ -135,13 +135,13 @@ impl Quota {
             return Err(QuotaError::ZeroPeriod);
         }
         if period.as_nanos() > Self::MAX_PERIOD.as_nanos() {
-            return Err(QuotaError::PeriodTooLong { period });
+            return Err(QuotaError::PeriodTooLong { period, max: Self::MAX_PERIOD });
         }
         Ok(Self::valid(count, period))
     }
 
     const fn valid(count: u64, period: Duration) -> Self {
-        Self { count, period, burst: None, algorithm: Algorithm::TokenBucket, max_debt: None }
+        Self { count, period, burst: count, algorithm: Algorithm::TokenBucket, max_debt: None }
     }
 
     /// `count` requests per second.
@@ -174,7 +174,7 @@ impl Quota {
     /// their count, and a limiter refuses one that differs.
     #[must_use]
     pub const fn with_burst(mut self, burst: u64) -> Self {
-        self.burst = Some(burst);
+        self.burst = burst;
         self
     }
 
@@ -210,10 +210,7 @@ impl Quota {
     /// The most that fits at once; the count unless [`with_burst`](Self::with_burst) said otherwise.
     #[must_use]
     pub const fn burst(&self) -> u64 {
-        match self.burst {
-            Some(burst) => burst,
-            None => self.count,
-        }
+        self.burst
     }
 
     /// The algorithm that counts.

@@ -1,0 +1,136 @@
+//! The command line: what can be asked, and the help that explains it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use tollgate::{Algorithm, ParseQuotaError, Quota};
+
+use crate::replay::exempt::Exemption;
+use crate::replay::key::KeySpec;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  failure
+   2  the command line or the policy cannot be used
+  65  the input is no access log, or is damaged
+  66  an input file is missing or may not be read
+  73  the picture cannot be written
+  74  reading or writing broke down on the way";
+
+const REPLAY_NOTES: &str = "\
+What is read:
+  Common Log Format, Combined Log Format (also with the virtual host in front) and JSON lines, told apart line by
+  line; plain or gzip. Lines are put in order of their time stamps, and equal time stamps stay in the order of the
+  files. A line that cannot be read is counted and the first few are shown; blank lines are counted apart.
+
+  In JSON the usual names are looked for, in any letter case, at the top or under `request` or `headers`: time,
+  timestamp, @timestamp, ts; client_ip, remote_addr, remote_ip, ip, host; method; path, uri, url, request; and any
+  header by its own name. A time is RFC 3339, the Common Log Format's, or a number since 1970: seconds below 10^11,
+  milliseconds below 10^14, microseconds below 10^17, nanoseconds above; a fraction is kept.
+
+Keys:
+  ip           the client's address; IPv4 written as IPv6 counts as IPv4
+  header:NAME  a request header; Combined has referer and user-agent, JSON whatever was logged
+  path         the path without the query
+  method       the request method
+  ip+path      any of these joined by `+`: one bucket for each combination
+  A request without the part (no such header, or `-`) counts under `(none)`; the report says how many did.
+
+Exemptions:
+  192.0.2.7  10.0.0.0/8  2001:db8::/32  path:/health  path:/static/*  method:OPTIONS  header:user-agent:Pingdom*
+  A `*` at the end matches any rest. Exempt requests take nothing from any bucket and are counted apart.
+
+What --json writes:
+  One object: `schema` (1), `policy`, `input`, `totals`, `limits`, `keys` (every limited key, most refused first),
+  `minutes` (every minute with a request), `unreadable` (the first few) and `engine`. Times are RFC 3339 in UTC.
+
+Examples:
+  tollgate replay --limit 10/minute access.log
+  tollgate replay --limit '200 per day, 50 per hour' --key ip+path --exempt 'path:/static/*' access.log*
+  zstdcat access.log.zst | tollgate replay --limit '5/second burst 20' --svg limits.svg -";
+
+/// A rate limiter that can be tried on yesterday's log before anybody is limited.
+///
+/// Without arguments it replays a small log that it makes itself.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, max_term_width = 120, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replay access logs through a policy and show who would be limited
+    #[command(after_help = EXIT_CODES, after_long_help = format!("{REPLAY_NOTES}\n\n{EXIT_CODES}"))]
+    Replay(ReplayArgs),
+    /// Print the sample log that a run without arguments replays
+    #[command(after_help = EXIT_CODES)]
+    Sample,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Access logs, plain or gzip; `-` or none at all is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
+    ///
+    /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
+    #[arg(short, long = "limit", value_name = "RATE", required = true)]
+    pub(crate) limits: Vec<Limits>,
+
+    /// How requests are counted
+    #[arg(short, long, default_value = Algorithm::TokenBucket.name(), value_parser = algorithms())]
+    pub(crate) algorithm: Algorithm,
+
+    /// How many requests fit at once, for every limit that names no burst of its own [default: the limit's count]
+    ///
+    /// For leaky-queue: how many may wait. The window algorithms have none.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) burst: Option<u64>,
+
+    /// Who shares a bucket: ip, path, method, header:NAME, or several joined by `+`
+    #[arg(short, long, default_value = "ip")]
+    pub(crate) key: KeySpec,
+
+    /// Requests that are never limited: an address, a network, or `path:/static/*`; repeatable
+    #[arg(short, long = "exempt", value_name = "WHAT")]
+    pub(crate) exempt: Vec<Exemption>,
+
+    /// How many keys and minutes to list
+    #[arg(short, long, value_name = "N", default_value_t = 10)]
+    pub(crate) top: usize,
+
+    /// Also draw the timeline as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Write the whole result as JSON instead of the report
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Replay the sample log instead of files
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) sample: bool,
+}
+
+/// One `--limit`: a rate string may hold several limits.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits(pub(crate) Vec<Quota>);
+
+impl FromStr for Limits {
+    type Err = ParseQuotaError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        tollgate::parse_quotas(text).map(Self)
+    }
+}
+
+fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
+    PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)).try_map(|name| name.parse::<Algorithm>())
+}

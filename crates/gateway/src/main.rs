@@ -1,0 +1,31 @@
+//! The `tollgate` program: a rate-limit policy tried on yesterday's log before anybody is limited by it.
+//!
+//! The subcommands share this file, [`cli`] and [`failure`]; everything else belongs to one of them.
+
+mod cli;
+mod failure;
+mod output;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        None => replay::demonstrate(),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Sample) => output::print(&replay::sample::log()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}

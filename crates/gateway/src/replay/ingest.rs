@@ -1,0 +1,208 @@
+//! Reading the logs: every line is a record, blank, or counted as unreadable.
+
+use std::path::PathBuf;
+
+use super::exempt::{Exemption, is_exempt};
+use super::intern::Keys;
+use super::key::KeySpec;
+use super::log::lines::{self, Line, MAX_LINE};
+use super::log::source::{Source, read_failure};
+use super::log::{self, Reason};
+use super::progress::Progress;
+use super::record::{Outcome, Record};
+use crate::failure::Failure;
+use crate::output::{grouped, printable, shortened};
+
+/// How many unreadable lines, and how many odd ones, are shown.
+const SHOWN: usize = 5;
+
+/// An input is given up as no log after so many bytes without a readable line, so that an endless one ends.
+const GIVE_UP: usize = 64 << 20;
+
+/// All that the logs hold.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    pub(crate) records: Vec<Record>,
+    pub(crate) keys: Keys,
+    pub(crate) files: Vec<FileCount>,
+    /// The first few lines that could not be read.
+    pub(crate) unreadable: Vec<Flaw>,
+    /// The first few lines that were kept although their end is odd.
+    pub(crate) odd: Vec<Flaw>,
+    /// Requests that lack a part of the key.
+    pub(crate) without_key: u64,
+    /// Requests earlier than one before them in the files.
+    pub(crate) out_of_order: u64,
+}
+
+/// What one file holds.
+#[derive(Debug, Default)]
+pub(crate) struct FileCount {
+    pub(crate) name: String,
+    pub(crate) lines: u64,
+    pub(crate) requests: u64,
+    pub(crate) blank: u64,
+    pub(crate) unreadable: u64,
+    pub(crate) odd: u64,
+}
+
+/// Where a line is not as it should be.
+#[derive(Debug)]
+pub(crate) struct Flaw {
+    pub(crate) file: String,
+    pub(crate) line: u64,
+    pub(crate) reason: Reason,
+    /// The beginning of the line.
+    pub(crate) text: String,
+}
+
+/// Reads lines into an [`Input`] under one policy.
+pub(crate) struct Reader<'p> {
+    key_spec: &'p KeySpec,
+    exemptions: &'p [Exemption],
+    input: Input,
+    latest: u64,
+    key: String,
+}
+
+impl<'p> Reader<'p> {
+    pub(crate) fn new(key_spec: &'p KeySpec, exemptions: &'p [Exemption]) -> Self {
+        Self { key_spec, exemptions, input: Input::default(), latest: 0, key: String::new() }
+    }
+
+    /// Reads several files, one after the other.
+    pub(crate) fn files(mut self, paths: &[PathBuf]) -> Result<Input, Failure> {
+        let total = paths.iter().map(|path| std::fs::metadata(path).map_or(0, |about| about.len())).sum();
+        let mut progress = Progress::reading(total);
+        for path in paths {
+            self.source(Source::open(path)?, &mut progress)?;
+        }
+        self.finish()
+    }
+
+    /// Reads one log that is open already.
+    pub(crate) fn one(mut self, source: Source) -> Result<Input, Failure> {
+        self.source(source, &mut Progress::none())?;
+        self.finish()
+    }
+
+    fn source(&mut self, mut source: Source, progress: &mut Progress) -> Result<(), Failure> {
+        let mut count = FileCount { name: printable(&source.name), ..FileCount::default() };
+        let first_flaw = self.input.unreadable.len();
+        let mut buffer = Vec::new();
+        let mut unread_bytes = 0;
+        let failure = |error: &_, count: &FileCount| match read_failure(&count.name, error) {
+            Failure::Data(text) => Failure::Data(format!("{text} (after line {})", count.lines)),
+            other => other,
+        };
+        while let Some(line) = lines::next(&mut *source.reader, &mut buffer).map_err(|error| failure(&error, &count))? {
+            count.lines += 1;
+            unread_bytes += buffer.len();
+            match line {
+                Line::Whole => self.line(&buffer, &mut count)?,
+                Line::TooLong { goes_on } => {
+                    self.unreadable(&mut count, format!("longer than {MAX_LINE} bytes").into(), b"");
+                    let mut is_over = !goes_on;
+                    unread_bytes += MAX_LINE;
+                    while !is_over && (count.requests > 0 || unread_bytes <= GIVE_UP) {
+                        let (skipped, end) =
+                            lines::skip(&mut *source.reader).map_err(|error| failure(&error, &count))?;
+                        unread_bytes += skipped;
+                        is_over = end;
+                    }
+                }
+            }
+            if count.requests == 0 && unread_bytes > GIVE_UP {
+                break;
+            }
+            if count.lines.is_multiple_of(4_096) {
+                progress.at(source.taken.get());
+            }
+        }
+        progress.file_done(source.taken.get());
+        // Log rotation leaves empty files; lines without a single request among them are something else.
+        if count.requests == 0 && count.unreadable > 0 {
+            let why = self
+                .input
+                .unreadable
+                .get(first_flaw)
+                .map_or_else(String::new, |flaw| format!(" (line {}: {})", flaw.line, flaw.reason));
+            let lines = grouped(count.lines);
+            return Err(Failure::Data(format!(
+                "{} is no access log: none of {lines} lines can be read{why}",
+                count.name
+            )));
+        }
+        self.input.files.push(count);
+        Ok(())
+    }
+
+    fn line(&mut self, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {
+        let text = match str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = format!("not UTF-8 from byte {} on", error.valid_up_to() + 1);
+                self.unreadable(count, reason.into(), bytes);
+                return Ok(());
+            }
+        };
+        // Windows tools put a byte order mark in front of a file.
+        let text = if count.lines == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+        if text.trim().is_empty() {
+            count.blank += 1;
+            return Ok(());
+        }
+        let request = match log::parse(text) {
+            Ok(request) => request,
+            Err(reason) => {
+                self.unreadable(count, reason, bytes);
+                return Ok(());
+            }
+        };
+        count.requests += 1;
+        if request.odd_tail {
+            count.odd += 1;
+            if self.input.odd.len() < SHOWN {
+                self.input.odd.push(flaw(count, "the line is odd or cut off after the request".into(), bytes));
+            }
+        }
+        if request.time < self.latest {
+            self.input.out_of_order += 1;
+        }
+        self.latest = self.latest.max(request.time);
+        let record = if is_exempt(self.exemptions, &request) {
+            Record { time: request.time, key: None, outcome: Outcome::Exempt }
+        } else {
+            self.input.without_key += u64::from(!self.key_spec.write(&request, &mut self.key));
+            let key = self.input.keys.intern(&self.key);
+            let key =
+                key.ok_or_else(|| Failure::Other("the log has more than 4,294,967,295 distinct keys".to_owned()))?;
+            Record { time: request.time, key: Some(key), outcome: Outcome::Allowed }
+        };
+        self.input.records.push(record);
+        Ok(())
+    }
+
+    fn unreadable(&mut self, count: &mut FileCount, reason: Reason, bytes: &[u8]) {
+        count.unreadable += 1;
+        if self.input.unreadable.len() < SHOWN {
+            self.input.unreadable.push(flaw(count, reason, bytes));
+        }
+    }
+
+    /// Puts the records in order of time; the sort is stable, so equal times stay in the order of the files.
+    fn finish(mut self) -> Result<Input, Failure> {
+        if self.input.records.is_empty() {
+            let names: Vec<&str> = self.input.files.iter().map(|file| file.name.as_str()).collect();
+            return Err(Failure::Data(format!("there is no request in {}", names.join(", "))));
+        }
+        self.input.records.sort_by_key(|record| record.time);
+        Ok(self.input)
+    }
+}
+
+fn flaw(count: &FileCount, reason: Reason, bytes: &[u8]) -> Flaw {
+    let start = &bytes[..bytes.len().min(400)];
+    let text = shortened(&printable(&String::from_utf8_lossy(start)), 80);
+    Flaw { file: count.name.clone(), line: count.lines, reason: printable(&reason).into(), text }
+}

@@ -1,0 +1,140 @@
+//! One line of an access log, read into the parts that a policy can ask for.
+
+mod clf;
+mod json;
+pub(crate) mod lines;
+mod names;
+pub(crate) mod source;
+pub(crate) mod time;
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use self::json::JsonHeaders;
+
+/// A request as its log line tells it.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    /// Nanoseconds since 1970.
+    pub(crate) time: u64,
+    pub(crate) client: Option<Cow<'a, str>>,
+    pub(crate) method: Option<Cow<'a, str>>,
+    /// What was asked for, with its query.
+    pub(crate) target: Option<Cow<'a, str>>,
+    headers: Headers<'a>,
+    /// The line is readable up to its request and odd after it, as when a log was cut off in the middle of a line.
+    pub(crate) odd_tail: bool,
+}
+
+#[derive(Debug)]
+enum Headers<'a> {
+    /// The two that the Combined Log Format has, as they stand between the quotes.
+    Combined {
+        referer: Option<&'a str>,
+        user_agent: Option<&'a str>,
+    },
+    Json(JsonHeaders),
+}
+
+/// Why a line could not be read, in words for the report.
+pub(crate) type Reason = Cow<'static, str>;
+
+/// Reads one line, which format so ever it is in.
+///
+/// The format is found out for each line anew: logs are concatenated, and servers change their format overnight.
+pub(crate) fn parse(line: &str) -> Result<Request<'_>, Reason> {
+    if line.trim_start().starts_with('{') { json::parse(line) } else { clf::parse(line) }
+}
+
+impl Request<'_> {
+    /// The target without its query, and without the host when the request named one (`GET http://host/path`).
+    pub(crate) fn path(&self) -> Option<&str> {
+        let target = self.target.as_deref()?;
+        let local = match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |slash| &rest[slash..]),
+            _ => target,
+        };
+        Some(local.split(['?', '#']).next().unwrap_or(local))
+    }
+
+    /// The value of a header; `name` in any letter case.
+    pub(crate) fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        match &self.headers {
+            Headers::Combined { referer, user_agent } => {
+                let raw = match () {
+                    () if name.eq_ignore_ascii_case("referer") => *referer,
+                    () if name.eq_ignore_ascii_case("user-agent") => *user_agent,
+                    () => None,
+                };
+                raw.map(clf::unescaped)
+            }
+            Headers::Json(headers) => headers.get(name).map(Cow::Owned),
+        }
+    }
+}
+
+/// The one spelling of a client's address, so that one client is one key: no port, and IPv4 inside IPv6 as IPv4.
+/// Anything that is no address (a host name) stays as it is.
+fn client_address(text: &str) -> Cow<'_, str> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return match address {
+            IpAddr::V4(_) => Cow::Borrowed(text),
+            IpAddr::V6(_) => Cow::Owned(address.to_canonical().to_string()),
+        };
+    }
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Cow::Owned(socket.ip().to_canonical().to_string());
+    }
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) if inner.parse::<IpAddr>().is_ok() => client_address(inner),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// A logged value, or nothing where the log says that there was none.
+fn present(text: &str) -> Option<&str> {
+    (!text.is_empty() && text != "-").then_some(text)
+}
+
+/// The method and the target of a request line; whatever is not one (an empty request, TLS spoken to a plain port)
+/// is still a request by somebody, only without the two.
+fn request_line(text: &str) -> (Option<&str>, Option<&str>) {
+    let mut words = text.split(' ');
+    match (words.next(), words.next()) {
+        (Some(method), Some(target)) if is_method(method) => (Some(method), present(target)),
+        _ => (None, None),
+    }
+}
+
+fn is_method(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_is_one_key() {
+        assert_eq!(client_address("192.0.2.1"), "192.0.2.1");
+        assert_eq!(client_address("192.0.2.1:4711"), "192.0.2.1");
+        assert_eq!(client_address("2001:DB8:0::1"), "2001:db8::1");
+        assert_eq!(client_address("[2001:db8::1]:80"), "2001:db8::1");
+        assert_eq!(client_address("[2001:db8::1]"), "2001:db8::1");
+        assert_eq!(client_address("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(client_address("crawler.example.org"), "crawler.example.org");
+    }
+
+    #[test]
+    fn a_path_has_no_host_and_no_query() {
+        let path = |target: &'static str| {
+            let line = format!("192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET {target} HTTP/1.1\" 200 1");
+            parse(&line).unwrap().path().map(str::to_owned)
+        };
+        assert_eq!(path("/a/b?c=d").as_deref(), Some("/a/b"));
+        assert_eq!(path("http://example.org/a?b").as_deref(), Some("/a"));
+        assert_eq!(path("http://example.org").as_deref(), Some("/"));
+        assert_eq!(path("/login?next=http://example.org/").as_deref(), Some("/login"));
+        assert_eq!(path("*").as_deref(), Some("*"));
+    }
+}

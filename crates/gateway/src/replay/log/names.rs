@@ -1,0 +1,122 @@
+//! Where JSON access logs keep what a request is made of.
+//!
+//! Every logger has its own names. They are compared by their letters and digits alone, in any case, so that
+//! `remote_addr`, `remoteAddr` and `RemoteAddr` are one name; a dot goes one object deeper, or stands for itself
+//! where the logger writes flat names such as `client.ip`. The first name that is there wins, so the order says which
+//! to believe: an address that a server worked out itself comes before the bare peer.
+
+use serde_json::{Map, Value};
+
+pub(super) const TIME: &[&str] = &[
+    "time",
+    "timestamp",
+    "@timestamp",
+    "ts",
+    "start_utc",
+    "time_iso8601",
+    "time_local",
+    "datetime",
+    "msec",
+    "date",
+    "start_time",
+    "request_time_utc",
+];
+
+pub(super) const CLIENT: &[&str] = &[
+    "client_ip",
+    "request.client_ip",
+    "client.ip",
+    "source.ip",
+    "remote_ip",
+    "request.remote_ip",
+    "remote_addr",
+    "request.remote_addr",
+    "http_request.remote_ip",
+    "remote_address",
+    "req.remote_address",
+    "client_host",
+    "client_addr",
+    "client.address",
+    "source.address",
+    "c_ip",
+    "ip",
+    "client",
+    "remote",
+    "remote_host",
+    "peer",
+];
+
+/// The client for Fluentd, the site for nginx, the machine for most other loggers: believed only when nothing else
+/// says who the client was and there is a path, so that a server's own messages make no requests.
+pub(super) const LAST_RESORT_CLIENT: &[&str] = &["host"];
+
+pub(super) const METHOD: &[&str] = &[
+    "method",
+    "request_method",
+    "request.method",
+    "http.request.method",
+    "http_request.request_method",
+    "req.method",
+    "http_method",
+    "verb",
+];
+
+pub(super) const TARGET: &[&str] = &[
+    "request_uri",
+    "uri",
+    "request.uri",
+    "url",
+    "request.url",
+    "path",
+    "request.path",
+    "request_path",
+    "url.original",
+    "url.path",
+    "http_request.request_url",
+    "req.url",
+    "http.url",
+    "request_url",
+];
+
+/// The whole request line.
+pub(super) const REQUEST: &[&str] = &["request", "request_line", "http_request", "message.request"];
+
+/// Objects that hold headers by their names.
+pub(super) const HEADERS: &[&str] =
+    &["headers", "request.headers", "request_headers", "req.headers", "http_headers", "http.request.headers"];
+
+/// Other places of two headers that many loggers have, under a name of their own.
+pub(super) const USER_AGENT: &[&str] =
+    &["user_agent", "agent", "user_agent.original", "http_request.user_agent", "request.user_agent", "ua"];
+pub(super) const REFERER: &[&str] = &["referer", "referrer", "http.request.referrer", "http_request.referer"];
+
+/// The value at the first of `paths` that `accept` takes.
+pub(super) fn find<'v, T>(
+    object: &'v Map<String, Value>,
+    paths: &[&str],
+    accept: impl Fn(&'v Value) -> Option<T>,
+) -> Option<T> {
+    paths.iter().find_map(|path| at(object, path).and_then(&accept))
+}
+
+fn at<'v>(object: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    if let Some((_, value)) = object.iter().find(|(name, _)| same(name, path)) {
+        return Some(value);
+    }
+    let (outer, inner) = path.split_once('.')?;
+    at(object.iter().find(|(name, _)| same(name, outer))?.1.as_object()?, inner)
+}
+
+/// Whether two names have the same letters and digits.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    letters(a).eq(letters(b))
+}
+
+/// Whether `name` is `prefix` followed by `rest`, as in `http_user_agent`.
+pub(super) fn same_with_prefix(name: &str, prefix: &str, rest: &str) -> bool {
+    letters(name).eq(letters(prefix).chain(letters(rest)))
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> + '_ {
+    name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase())
+}

@@ -1,0 +1,136 @@
+//! `tollgate replay`: logs through a policy, and what would have come of it.
+//!
+//! The steps, in this order: the command line becomes a [`policy`], [`ingest`] reads the [`log`] into records,
+//! [`engine`] replays them, [`tally`] counts, and [`report`], [`json`] and the pictures of [`timeline`] show it.
+
+mod engine;
+pub(crate) mod exempt;
+mod ingest;
+mod intern;
+mod json;
+pub(crate) mod key;
+mod log;
+mod policy;
+mod progress;
+mod record;
+mod report;
+pub(crate) mod sample;
+mod tally;
+mod timeline;
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+
+use self::engine::Run;
+use self::ingest::{Input, Reader};
+use self::log::source::Source;
+use self::log::time::timestamp;
+use self::policy::Policy;
+use self::report::Layout;
+use self::tally::Tally;
+use self::timeline::{Timeline, svg};
+use crate::cli::{Cli, Command, ReplayArgs};
+use crate::failure::Failure;
+use crate::output;
+
+/// Where the width of the terminal is not known.
+const WIDTH: usize = 100;
+
+/// A finished replay.
+pub(crate) struct Replay {
+    policy: Policy,
+    input: Input,
+    run: Run,
+    tally: Tally,
+}
+
+impl Run {
+    fn checks_per_second(&self) -> u64 {
+        let nanos = self.elapsed.as_nanos().max(1);
+        let rate = u128::from(self.checks) * Duration::from_secs(1).as_nanos() / nanos;
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a run without arguments does: the sample under a simple policy, and how to go on from there.
+pub(crate) fn demonstrate() -> Result<(), Failure> {
+    let args = ["tollgate", "replay", "--limit", "10/minute", "--sample"];
+    let Ok(Cli { command: Some(Command::Replay(args)), .. }) = Cli::try_parse_from(args) else {
+        return Err(Failure::Other("the command of the demonstration is not understood".to_owned()));
+    };
+    run(&args)?;
+    output::print(
+        "\nThis was a log made up by the program (`tollgate sample` prints it). On a log of yours:\n  \
+         tollgate replay --limit 10/minute access.log\n  \
+         tollgate replay --limit '200 per day, 50 per hour' --key ip+path --svg limits.svg access.log.gz\n\
+         Everything else: tollgate replay --help\n",
+    )
+}
+
+/// Replays what `args` name.
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let policy = Policy::new(args)?;
+    let mut input = read(args, &policy)?;
+    let run = engine::replay(&policy, &mut input)?;
+    let tally = Tally::new(&input, policy.quotas.len());
+    let replay = Replay { policy, input, run, tally };
+    if args.json {
+        output::print(&json::render(&replay)?)?;
+    } else {
+        output::print(&report::render(&replay, layout(args)))?;
+    }
+    if let Some(path) = &args.svg {
+        std::fs::write(path, picture(&replay)).map_err(|error| Failure::cannot_write(path, &error))?;
+        if !args.json {
+            output::print(&format!("\nThe timeline is in {}\n", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn read(args: &ReplayArgs, policy: &Policy) -> Result<Input, Failure> {
+    let reader = Reader::new(&policy.key, &policy.exemptions);
+    if args.sample {
+        return reader.one(Source::of_text("the sample", sample::log())?);
+    }
+    let is_input = |path: &&PathBuf| path.as_path() == Path::new("-");
+    if args.files.iter().filter(is_input).count() > 1 {
+        return Err(Failure::Usage("standard input (`-`) can be read only once".to_owned()));
+    }
+    if args.files.is_empty() { reader.files(&[PathBuf::from("-")]) } else { reader.files(&args.files) }
+}
+
+fn layout(args: &ReplayArgs) -> Layout {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let out = io::stdout();
+    let width = match terminal_size::terminal_size_of(&out) {
+        Some((terminal_size::Width(width), _)) => usize::from(width),
+        None => WIDTH,
+    };
+    Layout {
+        width: width.clamp(60, 200),
+        // https://no-color.org: set and not empty.
+        is_colored: out.is_terminal() && !is_dumb && !is_set("NO_COLOR"),
+        top: args.top,
+    }
+}
+
+fn picture(replay: &Replay) -> String {
+    let Replay { policy, input, tally, .. } = replay;
+    let limits: Vec<String> = policy.quotas.iter().map(ToString::to_string).collect();
+    let title = format!("{} for each {}, {}", limits.join(" and "), policy.key, policy.algorithm);
+    let totals = tally.totals;
+    let mut subtitle = report::counted(totals.total(), "request");
+    if let (Some(first), Some(last)) = (input.records.first(), input.records.last()) {
+        let (first, last) = (timestamp(first.time), timestamp(last.time));
+        subtitle.push_str(&format!(" from {} to {}", report::moment(first), report::moment(last)));
+    }
+    let refused = output::percent(totals.refused, totals.total());
+    let keys = report::counted(u64::try_from(tally.limited.len()).unwrap_or(u64::MAX), "key");
+    subtitle.push_str(&format!(": {} refused ({refused}), {keys} limited", output::grouped(totals.refused)));
+    svg::draw(&Timeline::new(&input.records, svg::ROOM), &output::shortened(&title, 90), &subtitle)
+}

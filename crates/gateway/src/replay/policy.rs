@@ -1,0 +1,47 @@
+//! What is tried on the log: the limits, who shares a bucket, and who is exempt.
+
+use tollgate::{Algorithm, Quota};
+
+use super::exempt::Exemption;
+use super::key::KeySpec;
+use crate::cli::ReplayArgs;
+use crate::failure::Failure;
+
+/// A record keeps the number of the refusing limit in a byte.
+const MAX_LIMITS: usize = 64;
+
+/// A policy, checked as far as it can be without an engine.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) quotas: Vec<Quota>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key: KeySpec,
+    pub(crate) exemptions: Vec<Exemption>,
+}
+
+impl Policy {
+    pub(crate) fn new(args: &ReplayArgs) -> Result<Self, Failure> {
+        let quotas: Vec<Quota> = args
+            .limits
+            .iter()
+            .flat_map(|limits| &limits.0)
+            .map(|quota| {
+                let quota = quota.with_algorithm(args.algorithm);
+                // A burst in the rate string is closer to its limit and wins.
+                match args.burst {
+                    Some(burst) if quota.burst() == quota.count() => quota.with_burst(burst),
+                    _ => quota,
+                }
+            })
+            .collect();
+        match quotas.len() {
+            0 => Err(Failure::Usage("--limit holds no limit".to_owned())),
+            1..=MAX_LIMITS => {
+                Ok(Self { quotas, algorithm: args.algorithm, key: args.key.clone(), exemptions: args.exempt.clone() })
+            }
+            given => {
+                Err(Failure::Usage(format!("at most {MAX_LIMITS} limits can be tried at once; {given} were given")))
+            }
+        }
+    }
+}

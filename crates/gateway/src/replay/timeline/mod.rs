@@ -1,0 +1,84 @@
+//! The replay over time: requests in bins, ready to be drawn.
+
+pub(crate) mod axis;
+pub(crate) mod svg;
+pub(crate) mod terminal;
+
+use self::axis::SECOND;
+use super::record::Record;
+use super::tally::Counts;
+
+/// Lengths of a bin that divide a larger unit of time evenly, so that bins start at round times. In seconds.
+pub(crate) const STEPS: [u64; 24] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 14_400, 21_600, 43_200, 86_400, 172_800,
+    604_800, 1_209_600, 2_419_200, 7_257_600,
+];
+
+/// Bins of equal length without gaps, from the first request to the last.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    /// Where the first bin starts, in nanoseconds since 1970.
+    pub(crate) start: u64,
+    /// The length of a bin in nanoseconds.
+    pub(crate) step: u64,
+    pub(crate) bins: Vec<Counts>,
+}
+
+impl Timeline {
+    /// At most `max_bins` bins (and at least one, and a few more than that when the log spans decades).
+    pub(crate) fn new(records: &[Record], max_bins: usize) -> Self {
+        let (first, last) = match (records.first(), records.last()) {
+            (Some(first), Some(last)) => (first.time, last.time),
+            _ => (0, 0),
+        };
+        let most = u64::try_from(max_bins.max(1)).unwrap_or(u64::MAX);
+        let fits = |&step: &u64| last / step - first / step < most;
+        let step =
+            STEPS.map(|seconds| seconds * SECOND).into_iter().find(fits).unwrap_or(STEPS[STEPS.len() - 1] * SECOND);
+        let start = first - first % step;
+        let index = |time: u64| usize::try_from((time - start) / step).unwrap_or(usize::MAX);
+        let mut bins = vec![Counts::default(); index(last) + 1];
+        for record in records {
+            bins[index(record.time)].add(record.outcome);
+        }
+        Self { start, step, bins }
+    }
+
+    /// Where the last bin ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.step * u64::try_from(self.bins.len()).unwrap_or(0)
+    }
+
+    /// The height of the highest bin.
+    pub(crate) fn peak(&self) -> u64 {
+        self.bins.iter().map(Counts::total).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Outcome;
+    use super::*;
+
+    fn at(seconds: u64) -> Record {
+        Record { time: seconds * SECOND, key: None, outcome: Outcome::Exempt }
+    }
+
+    #[test]
+    fn bins_are_round_and_hold_everything() {
+        for (seconds, max_bins, step, bins) in [
+            (vec![7], 80, 1, 1),
+            (vec![100, 179], 80, 1, 80),
+            (vec![100, 180], 80, 2, 41),
+            (vec![59, 3_600], 61, 60, 61),
+            (vec![59, 3_660], 61, 120, 31),
+        ] {
+            let records: Vec<Record> = seconds.iter().map(|&second| at(second)).collect();
+            let timeline = Timeline::new(&records, max_bins);
+            assert_eq!((timeline.step, timeline.bins.len()), (step * SECOND, bins), "{seconds:?}");
+            assert_eq!(timeline.start % timeline.step, 0);
+            assert_eq!(timeline.bins.iter().map(Counts::total).sum::<u64>(), records.len() as u64);
+            assert!(timeline.end() > records[records.len() - 1].time);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Step 5 of a check: arithmetic from (stamp, now, cost) to a new stamp. No atomics, no clock, no key.
+//!
+//! All algorithms keep two rules, and the slots and the table rely on nothing else: a bucket is full, and may be
+//! forgotten, once its stamp is not later than now; and taking from a bucket moves its stamp later.
+
+pub(crate) mod fixed_window;
+pub(crate) mod leaky_queue;
+pub(crate) mod sliding_window;
+pub(crate) mod token_bucket;
+pub(crate) mod window;
+
+use crate::word::{Balance, Units};
+use fixed_window::FixedWindow;
+use leaky_queue::LeakyQueue;
+use sliding_window::SlidingWindow;
+use token_bucket::TokenBucket;
+
+/// Tokens taken for a request that may go at `go_at`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) stamp: Units,
+    pub(crate) go_at: Units,
+}
+
+/// Tokens taken after the fact, as far as the bound on debt allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Borrowed {
+    pub(crate) stamp: Units,
+    pub(crate) taken: u64,
+}
+
+/// A number of requests, exactly; the denominator is positive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fraction {
+    pub(crate) numerator: i128,
+    pub(crate) denominator: i128,
+}
+
+/// One algorithm with its numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rule {
+    TokenBucket(TokenBucket),
+    LeakyQueue(LeakyQueue),
+    FixedWindow(FixedWindow),
+    SlidingWindow(SlidingWindow),
+}
+
+impl Rule {
+    /// The most that fits at once.
+    #[inline]
+    pub(crate) const fn limit(&self) -> u64 {
+        match self {
+            Self::TokenBucket(rule) => rule.burst,
+            Self::LeakyQueue(rule) => rule.bucket.burst,
+            Self::FixedWindow(rule) => rule.limit,
+            Self::SlidingWindow(rule) => rule.limit,
+        }
+    }
+
+    /// The stamp after taking `cost`, or `None` if it does not fit now.
+    #[inline]
+    pub(crate) const fn take(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
+        match self {
+            Self::TokenBucket(rule) => rule.take(stamp, now, cost),
+            Self::LeakyQueue(rule) => rule.take(stamp, now, cost),
+            Self::FixedWindow(rule) => rule.take(stamp, now, cost),
+            Self::SlidingWindow(rule) => rule.take(stamp, now, cost),
+        }
+    }
+
+    /// The largest cost that fits now.
+    pub(crate) const fn available(&self, stamp: Units, now: Units) -> u64 {
+        match self {
+            Self::TokenBucket(rule) => rule.available(stamp, now),
+            Self::LeakyQueue(rule) => rule.available(stamp, now),
+            Self::FixedWindow(rule) => rule.available(stamp, now),
+            Self::SlidingWindow(rule) => rule.available(stamp, now),
+        }
+    }
+
+    /// The first instant from now on at which `cost`, which is at most the limit, fits if nobody else comes.
+    pub(crate) const fn ready_at(&self, stamp: Units, now: Units, cost: u64) -> Units {
+        match self {
+            Self::TokenBucket(rule) => rule.ready_at(stamp, now, cost),
+            Self::LeakyQueue(_) => token_bucket::later(stamp, now),
+            Self::FixedWindow(rule) => rule.ready_at(stamp, now, cost),
+            Self::SlidingWindow(rule) => rule.ready_at(stamp, now, cost),
+        }
+    }
+
+    /// The first instant from now on at which everything is available again.
+    pub(crate) const fn full_at(&self, stamp: Units, now: Units) -> Units {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => token_bucket::later(stamp, now),
+            Self::FixedWindow(rule) => rule.full_at(stamp, now),
+            Self::SlidingWindow(rule) => rule.full_at(stamp, now),
+        }
+    }
+
+    /// Takes now for a request that may go later. Windows promise nothing ahead of time: there it goes now or not.
+    pub(crate) const fn reserve(&self, stamp: Units, now: Units, cost: u64, max_wait: Units) -> Option<Reserved> {
+        match self {
+            Self::TokenBucket(rule) => rule.reserve(stamp, now, cost, max_wait),
+            Self::LeakyQueue(rule) => rule.reserve(stamp, now, cost, max_wait),
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => match self.take(stamp, now, cost) {
+                Some(stamp) => Some(Reserved { stamp, go_at: now }),
+                None => None,
+            },
+        }
+    }
+
+    /// Takes `cost` whether it fits or not, as far as debt is allowed.
+    pub(crate) const fn borrow(&self, stamp: Units, now: Units, cost: u64) -> Borrowed {
+        match self {
+            Self::TokenBucket(rule) => rule.borrow(stamp, now, cost),
+            Self::LeakyQueue(rule) => rule.bucket.borrow(stamp, now, cost),
+            Self::FixedWindow(rule) => rule.borrow(stamp, now, cost),
+            Self::SlidingWindow(rule) => rule.borrow(stamp, now, cost),
+        }
+    }
+
+    /// Gives `cost` back, up to full.
+    pub(crate) const fn give_back(&self, stamp: Units, now: Units, cost: u64) -> Units {
+        match self {
+            Self::TokenBucket(rule) => rule.give_back(stamp, now, cost),
+            Self::LeakyQueue(rule) => rule.bucket.give_back(stamp, now, cost),
+            Self::FixedWindow(rule) => rule.give_back(stamp, now, cost),
+            Self::SlidingWindow(rule) => rule.give_back(stamp, now, cost),
+        }
+    }
+
+    /// The balance as an exact fraction of requests, negative if past empty.
+    pub(crate) fn held(&self, stamp: Units, now: Units) -> Fraction {
+        match self {
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => Fraction {
+                numerator: i128::from(now + rule.depth) - i128::from(token_bucket::later(stamp, now)),
+                denominator: i128::from(rule.token),
+            },
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => {
+                Fraction { numerator: i128::from(self.available(stamp, now)), denominator: 1 }
+            }
+        }
+    }
+
+    /// The stamp of a bucket that holds so much: at most full, at least as far past empty as debt is allowed, and
+    /// rounded down, so that nothing is made up.
+    pub(crate) fn holding(&self, now: Units, held: Fraction) -> Units {
+        let limit = i128::from(self.limit());
+        let (whole, rest) =
+            (held.numerator.div_euclid(held.denominator), held.numerator.rem_euclid(held.denominator));
+        let (whole, rest) = if whole >= limit { (limit, 0) } else { (whole, rest) };
+        match self {
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {
+                // |whole| < 2^60, rest < denominator < 2^58 and token < 2^58: far inside 128 bits.
+                let token = i128::from(rule.token);
+                let ahead = whole * token + rest * token / held.denominator;
+                let ahead = ahead.clamp(-i128::from(rule.debt), i128::from(rule.depth));
+                // Between now and now + depth + debt, so a stamp.
+                u64::try_from(i128::from(now + rule.depth) - ahead).unwrap_or(now + rule.depth)
+            }
+            Self::FixedWindow(rule) => rule.holding(now, u64::try_from(whole).unwrap_or(0)),
+            Self::SlidingWindow(rule) => rule.holding(now, u64::try_from(whole).unwrap_or(0)),
+        }
+    }
+
+    /// The stamp of a bucket with nothing in it.
+    pub(crate) fn empty(&self, now: Units) -> Units {
+        self.holding(now, Fraction { numerator: 0, denominator: 1 })
+    }
+
+    /// Gives back a reservation that left the stamp at `reserved`, but not what later reservations stand on: while any
+    /// of them waits, moving the stamp back by all of it would let a newcomer go at an instant that is taken.
+    pub(crate) const fn cancel(&self, stamp: Units, now: Units, cost: u64, reserved: Units) -> Units {
+        let (rule, waiting) = match self {
+            Self::TokenBucket(rule) => (rule, stamp > now + rule.depth),
+            Self::LeakyQueue(rule) => (&rule.bucket, stamp > now),
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => return self.give_back(stamp, now, cost),
+        };
+        if !waiting {
+            return rule.give_back(stamp, now, cost);
+        }
+        let behind = stamp.saturating_sub(reserved);
+        let back = cost.saturating_mul(rule.token).saturating_sub(behind);
+        token_bucket::later(stamp.saturating_sub(back), now)
+    }
+
+    /// The latest stamp that any call at `now` can have left.
+    pub(crate) const fn bound(&self, now: Units, overdrawn: bool) -> Units {
+        match self {
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {
+                now + rule.depth + if overdrawn { rule.debt } else { 0 }
+            }
+            Self::FixedWindow(rule) => rule.bound(now),
+            Self::SlidingWindow(rule) => rule.bound(now),
+        }
+    }
+
+    /// The balance for a stamp: marked if it stands past empty.
+    #[inline]
+    pub(crate) const fn balance(&self, stamp: Units, now: Units) -> Balance {
+        match self {
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {
+                Balance { stamp, overdrawn: stamp > now + rule.depth }
+            }
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => Balance::at(stamp),
+        }
+    }
+}

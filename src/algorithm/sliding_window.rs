@@ -1,0 +1,150 @@
+//! The sliding window counter: two counts, the previous window's weighted by how much of it a window that ends now
+//! would still cover. The stamp is the end of the **next** window, when both counts have lost their meaning, plus
+//! `previous * 2^bits + current`, which is always less than a window.
+//!
+//! The weight is exact: `previous * rest + (current + cost) * window <= limit * window`, in 128 bits, where the `limits`
+//! package for Python rounds `previous * rest / window` down first and so may admit one more.
+
+use super::Borrowed;
+use super::token_bucket::later;
+use super::window::Grid;
+use crate::word::Units;
+
+/// At most `limit` in a window that ends now, by estimate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlidingWindow {
+    pub(crate) grid: Grid,
+    /// Less than `2^bits`.
+    pub(crate) limit: u64,
+    /// Bits of one count; depends on the window alone, so that a changed limit reads the same counts.
+    pub(crate) bits: u32,
+}
+
+/// A stamp taken apart at an instant.
+#[derive(Clone, Copy)]
+struct Counts {
+    /// The end of the current window.
+    end: Units,
+    /// From the instant to that end: 1 to a whole window.
+    rest: Units,
+    previous: u64,
+    current: u64,
+}
+
+impl SlidingWindow {
+    /// Bits of one count so that two of them are less than a window.
+    pub(crate) const fn bits(window: Units) -> u32 {
+        (u64::BITS - 1 - window.leading_zeros()) / 2
+    }
+
+    const fn counts(&self, stamp: Units, now: Units) -> Counts {
+        let window = self.grid.window;
+        let end = self.grid.end(now);
+        let mask = (1 << self.bits) - 1;
+        if stamp < end {
+            return Counts { end, rest: end - now, previous: 0, current: 0 };
+        }
+        if stamp < end + window {
+            // Written in the previous window: its current count is the previous one by now.
+            return Counts { end, rest: end - now, previous: (stamp - end) & mask, current: 0 };
+        }
+        // Written in this window; or in a later one, by a clock ahead of this: then judged as at that window's start.
+        let (next, counts) = self.grid.split(stamp, now + window);
+        let rest = if next - window == end { end - now } else { window };
+        Counts { end: next - window, rest, previous: counts >> self.bits, current: counts & mask }
+    }
+
+    const fn stamp(&self, counts: Counts) -> Units {
+        counts.end + self.grid.window + (counts.previous << self.bits) + counts.current
+    }
+
+    /// Whole requests that still fit: `floor(limit - previous * rest / window) - current`.
+    const fn room(&self, counts: Counts) -> u64 {
+        let window = self.grid.window as u128;
+        // previous < 2^bits and rest <= window < 2^58: below 2^87.
+        let weighted = (counts.previous as u128 * counts.rest as u128).div_ceil(window);
+        // weighted <= previous, a u64.
+        self.limit.saturating_sub(weighted as u64).saturating_sub(counts.current)
+    }
+
+    #[inline]
+    pub(crate) const fn take(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
+        let mut counts = self.counts(stamp, now);
+        if cost > self.room(counts) {
+            return None;
+        }
+        counts.current += cost;
+        Some(self.stamp(counts))
+    }
+
+    pub(crate) const fn available(&self, stamp: Units, now: Units) -> u64 {
+        self.room(self.counts(stamp, now))
+    }
+
+    /// The first instant at which `cost <= limit` fits, if nobody else comes.
+    pub(crate) const fn ready_at(&self, stamp: Units, now: Units, cost: u64) -> Units {
+        let counts = self.counts(stamp, now);
+        if cost <= self.room(counts) {
+            return now;
+        }
+        let window = self.grid.window;
+        // Later in this window: previous * rest <= (limit - current - cost) * window.
+        if cost + counts.current <= self.limit {
+            let rest = self.rest_for(self.limit - counts.current - cost, counts.previous);
+            if rest > 0 {
+                return later(counts.end - rest, now);
+            }
+        }
+        // In the next window, of which this one's count will be the previous.
+        counts.end + window - self.rest_for(self.limit - cost, counts.current)
+    }
+
+    /// The longest rest of a window, up to all of it, at which `previous` weighs no more than `room`.
+    const fn rest_for(&self, room: u64, previous: u64) -> Units {
+        let window = self.grid.window;
+        if room >= previous {
+            return window;
+        }
+        // room < previous, so the quotient is below `window`.
+        (room as u128 * window as u128 / previous as u128) as u64
+    }
+
+    pub(crate) const fn full_at(&self, stamp: Units, now: Units) -> Units {
+        let counts = self.counts(stamp, now);
+        if counts.current > 0 {
+            counts.end + self.grid.window
+        } else if counts.previous > 0 {
+            counts.end
+        } else {
+            now
+        }
+    }
+
+    /// Counts `cost`, up to the limit: what the window cannot hold is not carried into the next.
+    pub(crate) const fn borrow(&self, stamp: Units, now: Units, cost: u64) -> Borrowed {
+        let mut counts = self.counts(stamp, now);
+        let room = self.limit.saturating_sub(counts.current);
+        let taken = if cost < room { cost } else { room };
+        counts.current += taken;
+        Borrowed { stamp: self.stamp(counts), taken }
+    }
+
+    /// Gives back from the current count, then from the previous.
+    pub(crate) const fn give_back(&self, stamp: Units, now: Units, cost: u64) -> Units {
+        let mut counts = self.counts(stamp, now);
+        let from_previous = cost.saturating_sub(counts.current);
+        counts.current = counts.current.saturating_sub(cost);
+        counts.previous = counts.previous.saturating_sub(from_previous);
+        if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
+    }
+
+    pub(crate) const fn holding(&self, now: Units, available: u64) -> Units {
+        let used = self.limit.saturating_sub(available);
+        if used == 0 { now } else { self.grid.end(now) + self.grid.window + used }
+    }
+
+    /// The latest stamp that any call at `now` can leave.
+    pub(crate) const fn bound(&self, now: Units) -> Units {
+        self.grid.end(now) + 2 * self.grid.window - 1
+    }
+}

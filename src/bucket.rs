@@ -1,0 +1,314 @@
+//! One bucket by itself: one word, no table, no key.
+
+use core::time::Duration;
+
+use crate::base::TimeBase;
+use crate::clock::{Clock, ExactClock, Instant};
+use crate::decision::Decision;
+use crate::error::QuotaError;
+use crate::hash::Salt;
+use crate::limit::Limit;
+use crate::ops::{Cells, Doubt, Inheritance, Op};
+use crate::protocol::Outcome;
+use crate::quota::Quota;
+use crate::reservation::Reservation;
+use crate::sync::{Atomic, Ordering};
+use crate::word::{Balance, Units, Word};
+
+/// The word of a bucket; for a sliding log, one word per request it can remember.
+#[derive(Debug)]
+pub(crate) struct Words(Box<[Atomic<Word>]>);
+
+impl Words {
+    pub(crate) fn new(count: u64) -> Self {
+        Self((0..count).map(|_| Atomic::new(Word::FULL)).collect())
+    }
+
+    fn word(&self, cell: u64) -> &Atomic<Word> {
+        // A limit has as many cells as were made for it: at most `Quota::MAX_LOG`. Any other quota falls on the first.
+        usize::try_from(cell).ok().and_then(|cell| self.0.get(cell)).unwrap_or(&self.0[0])
+    }
+}
+
+impl Cells for &Words {
+    #[inline]
+    fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let cell = self.word(cell);
+        // Relaxed, here and in the exchange: the word is the whole bucket, and nothing else is published through it.
+        // Model: bucket.
+        let mut word = cell.load(Ordering::Relaxed);
+        loop {
+            let Some(after) = decide(word.balance()) else { return Outcome::Kept(word.balance()) };
+            match cell.compare_exchange(word, word.live(after), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Outcome::Changed { after, evicted: false },
+                Err(newer) => word = newer,
+            }
+        }
+    }
+
+    #[inline]
+    fn read(&self, cell: u64) -> Balance {
+        // Relaxed: as above.
+        self.word(cell).load(Ordering::Relaxed).balance()
+    }
+}
+
+/// A rate limiter for one thing: one atomic word, shared between threads by reference.
+///
+/// Every method does what the one of the same name on [`Limiter`](crate::Limiter) does, without a key.
+///
+/// ```
+/// use tollgate::{Bucket, Instant, ManualClock, Quota};
+///
+/// let bucket = Bucket::with_clock(Quota::per_second(300), ManualClock::default())?;
+/// assert_eq!(bucket.take_up_to(1_000), 300);
+/// assert!(!bucket.check().is_allowed());
+/// bucket.clock().set(Instant::from_secs(1));
+/// assert_eq!(bucket.take_up_to(1_000), 300);
+/// # Ok::<(), tollgate::QuotaError>(())
+/// ```
+#[derive(Debug)]
+pub struct Bucket<C = ExactClock> {
+    limit: Limit,
+    words: Words,
+    clock: C,
+}
+
+impl Bucket {
+    /// A full bucket on an [`ExactClock`].
+    ///
+    /// # Errors
+    ///
+    /// If the quota is out of bounds.
+    pub fn new(quota: Quota) -> Result<Self, QuotaError> {
+        Self::with_clock(quota, ExactClock::new())
+    }
+}
+
+impl<C: Clock> Bucket<C> {
+    /// A full bucket on a clock of yours; see [`Builder::build_with_clock`](crate::Builder::build_with_clock).
+    ///
+    /// # Errors
+    ///
+    /// If the quota is out of bounds.
+    pub fn with_clock(quota: Quota, clock: C) -> Result<Self, QuotaError> {
+        let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], clock.now()))?;
+        Ok(Self { limit, words: Words::new(limit.cells), clock })
+    }
+
+    /// The limit given at construction, with the rate that is really held.
+    #[must_use]
+    pub const fn default_limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// Makes another quota ready for use with [`Bucket::with`].
+    ///
+    /// # Errors
+    ///
+    /// If it is out of bounds, or a sliding log larger than the one given at construction.
+    pub fn limit(&self, quota: Quota) -> Result<Limit, QuotaError> {
+        let limit = self.limit.with_quota(quota)?;
+        match u64::try_from(self.words.0.len()) {
+            Ok(max_count) if limit.cells > max_count => Err(QuotaError::CountTooLarge { quota, max_count }),
+            _ => Ok(limit),
+        }
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> &C {
+        &self.clock
+    }
+
+    /// The same bucket under another limit, made by [`Bucket::limit`].
+    #[inline]
+    #[must_use]
+    pub const fn with<'a>(&'a self, limit: &'a Limit) -> BucketView<'a, C> {
+        BucketView { bucket: self, limit, now: None }
+    }
+
+    /// The same bucket at the caller's `now`, which may be up to a second behind; see
+    /// [`Builder::max_clock_skew`](crate::Builder::max_clock_skew).
+    #[inline]
+    #[must_use]
+    pub const fn at(&self, now: Instant) -> BucketView<'_, C> {
+        BucketView { bucket: self, limit: &self.limit, now: Some(now) }
+    }
+
+    #[inline]
+    const fn view(&self) -> BucketView<'_, C> {
+        BucketView { bucket: self, limit: &self.limit, now: None }
+    }
+
+    /// See [`Limiter::check`](crate::Limiter::check).
+    #[inline]
+    pub fn check(&self) -> Decision<'_> {
+        self.view().check()
+    }
+
+    /// See [`Limiter::check_n`](crate::Limiter::check_n).
+    #[inline]
+    pub fn check_n(&self, cost: u64) -> Decision<'_> {
+        self.view().check_n(cost)
+    }
+
+    /// See [`Limiter::peek`](crate::Limiter::peek).
+    #[inline]
+    pub fn peek(&self) -> Decision<'_> {
+        self.view().peek()
+    }
+
+    /// See [`Limiter::peek_n`](crate::Limiter::peek_n).
+    #[inline]
+    pub fn peek_n(&self, cost: u64) -> Decision<'_> {
+        self.view().peek_n(cost)
+    }
+
+    /// See [`Limiter::take_up_to`](crate::Limiter::take_up_to).
+    #[inline]
+    #[must_use = "nothing says how much may go but the answer"]
+    pub fn take_up_to(&self, most: u64) -> u64 {
+        self.view().take_up_to(most)
+    }
+
+    /// See [`Limiter::refund`](crate::Limiter::refund).
+    #[inline]
+    pub fn refund(&self, cost: u64) {
+        self.view().refund(cost);
+    }
+
+    /// See [`Limiter::reset`](crate::Limiter::reset).
+    #[inline]
+    pub fn reset(&self) {
+        self.view().reset();
+    }
+
+    /// See [`Limiter::charge`](crate::Limiter::charge).
+    #[inline]
+    pub fn charge(&self, cost: u64) -> u64 {
+        self.view().charge(cost)
+    }
+
+    /// See [`Limiter::reserve`](crate::Limiter::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::reserve`](crate::Limiter::reserve).
+    pub fn reserve(&self, cost: u64, max_wait: Duration) -> Result<Reservation<'_>, Decision<'_>> {
+        self.view().reserve(cost, max_wait)
+    }
+
+    /// See [`Limiter::convert`](crate::Limiter::convert).
+    pub fn convert(&self, to: &Limit, how: Inheritance) {
+        self.view().convert(to, how);
+    }
+}
+
+/// A [`Bucket`] under another limit, or at the caller's time, or both. Free to make and to copy.
+#[derive(Debug)]
+pub struct BucketView<'a, C = ExactClock> {
+    bucket: &'a Bucket<C>,
+    limit: &'a Limit,
+    now: Option<Instant>,
+}
+
+impl<C> Clone for BucketView<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for BucketView<'_, C> {}
+
+impl<'a, C: Clock> BucketView<'a, C> {
+    /// The same under another limit, made by [`Bucket::limit`].
+    #[inline]
+    #[must_use]
+    pub const fn with(self, limit: &'a Limit) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The same at the caller's `now`; see [`Bucket::at`].
+    #[inline]
+    #[must_use]
+    pub const fn at(self, now: Instant) -> Self {
+        Self { now: Some(now), ..self }
+    }
+
+    #[inline]
+    fn op(&self) -> Op<'a, &'a Words> {
+        let second = self.limit.base.units_per_second();
+        let (now, doubt) = match self.now {
+            Some(now) => (now, Doubt { clock: None, skew: second }),
+            None => {
+                let clock = &self.bucket.clock;
+                (clock.now(), Doubt { clock: Some(clock), skew: second / 1_000 })
+            }
+        };
+        Op::new(&self.bucket.words, self.limit, now, doubt)
+    }
+
+    /// See [`Limiter::check`](crate::Limiter::check).
+    #[inline]
+    pub fn check(&self) -> Decision<'a> {
+        self.op().take(1)
+    }
+
+    /// See [`Limiter::check_n`](crate::Limiter::check_n).
+    #[inline]
+    pub fn check_n(&self, cost: u64) -> Decision<'a> {
+        self.op().take(cost)
+    }
+
+    /// See [`Limiter::peek`](crate::Limiter::peek).
+    #[inline]
+    pub fn peek(&self) -> Decision<'a> {
+        self.op().peek(1)
+    }
+
+    /// See [`Limiter::peek_n`](crate::Limiter::peek_n).
+    #[inline]
+    pub fn peek_n(&self, cost: u64) -> Decision<'a> {
+        self.op().peek(cost)
+    }
+
+    /// See [`Limiter::take_up_to`](crate::Limiter::take_up_to).
+    #[inline]
+    #[must_use = "nothing says how much may go but the answer"]
+    pub fn take_up_to(&self, most: u64) -> u64 {
+        self.op().take_up_to(most)
+    }
+
+    /// See [`Limiter::refund`](crate::Limiter::refund).
+    #[inline]
+    pub fn refund(&self, cost: u64) {
+        self.op().refund(cost);
+    }
+
+    /// See [`Limiter::reset`](crate::Limiter::reset).
+    #[inline]
+    pub fn reset(&self) {
+        self.op().reset();
+    }
+
+    /// See [`Limiter::charge`](crate::Limiter::charge).
+    #[inline]
+    pub fn charge(&self, cost: u64) -> u64 {
+        self.op().charge(cost)
+    }
+
+    /// See [`Limiter::reserve`](crate::Limiter::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::reserve`](crate::Limiter::reserve).
+    pub fn reserve(&self, cost: u64, max_wait: Duration) -> Result<Reservation<'a>, Decision<'a>> {
+        Reservation::new(self.op(), cost, max_wait)
+    }
+
+    /// See [`Limiter::convert`](crate::Limiter::convert).
+    pub fn convert(&self, to: &Limit, how: Inheritance) {
+        self.op().convert(to, how);
+    }
+}

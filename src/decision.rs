@@ -1,0 +1,172 @@
+//! Step 6 of a check: the answer. What it says beyond yes or no is computed when it is asked for.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::clock::Instant;
+use crate::limit::Limit;
+use crate::word::Units;
+
+/// Yes, not now, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Admitted; the cost has been taken.
+    Allowed,
+    /// Not now: nothing was taken, and [`Decision::retry_after`] says when to try again.
+    Refused,
+    /// The cost is more than the limit can ever hold at once: nothing was taken, and waiting is of no use.
+    NeverFits,
+}
+
+/// What the verdict rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// The stamp of the bucket, after the decision.
+    Stamp(Units),
+    /// A sliding log, looked through.
+    Log { available: u64, ready_at: Units, full_at: Units },
+    /// No bucket: the table is full, until then.
+    NoRoom { until: Units },
+}
+
+/// The answer to one check; borrows its limit. [`Decision::report`] gives the same without a borrow.
+///
+/// All figures agree with each other, as of the instant of the decision: a refused call repeated after
+/// [`retry_after`](Self::retry_after) is admitted if nobody else came, and is refused one nanosecond before.
+#[derive(Clone, Copy)]
+#[must_use = "a decision that nobody looks at limits nothing"]
+pub struct Decision<'a> {
+    pub(crate) limit: &'a Limit,
+    pub(crate) verdict: Verdict,
+    pub(crate) cost: u64,
+    pub(crate) now: Instant,
+    pub(crate) evidence: Evidence,
+}
+
+impl<'a> Decision<'a> {
+    /// Whether the request may go.
+    #[inline]
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        matches!(self.verdict, Verdict::Allowed)
+    }
+
+    /// Whether the request may not go now, but may later.
+    #[inline]
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        matches!(self.verdict, Verdict::Refused)
+    }
+
+    /// Whether the request can never go: its cost is above [`limit`](Self::limit).
+    #[inline]
+    #[must_use]
+    pub const fn never_fits(&self) -> bool {
+        matches!(self.verdict, Verdict::NeverFits)
+    }
+
+    /// Yes, not now, or never.
+    #[inline]
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The limit that decided.
+    #[must_use]
+    pub const fn limit_used(&self) -> &'a Limit {
+        self.limit
+    }
+
+    /// The instant of the decision.
+    #[must_use]
+    pub const fn at(&self) -> Instant {
+        self.now
+    }
+
+    /// The most that fits at once: the burst, or a window's count.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.limit.most()
+    }
+
+    fn units(&self) -> Units {
+        self.limit.base.units(self.now)
+    }
+
+    fn until(&self, target: Units) -> Duration {
+        Duration::from_nanos(self.limit.base.nanos_until(self.now, target))
+    }
+
+    /// The largest cost that would still be admitted at this instant, after the decision; at most [`limit`](Self::limit).
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        match self.evidence {
+            Evidence::Stamp(stamp) => self.limit.rule.available(stamp, self.units()),
+            Evidence::Log { available, .. } => available,
+            Evidence::NoRoom { .. } => 0,
+        }
+    }
+
+    /// How long until the same call is admitted, if nobody else comes; `None` if it was admitted or never will be.
+    /// To the nanosecond; never zero.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if !self.is_refused() {
+            return None;
+        }
+        let ready_at = match self.evidence {
+            Evidence::Stamp(stamp) => self.limit.rule.ready_at(stamp, self.units(), self.cost),
+            Evidence::Log { ready_at, .. } => ready_at,
+            Evidence::NoRoom { until } => until,
+        };
+        // At least a nanosecond: when another thread has given back in the meantime, "now" is a fair answer, and zero
+        // would make a client spin.
+        Some(self.until(ready_at).max(Duration::from_nanos(1)))
+    }
+
+    /// How long until everything is available again, if nobody else comes; zero if it is.
+    #[must_use]
+    pub fn reset_after(&self) -> Duration {
+        self.until(match self.evidence {
+            Evidence::Stamp(stamp) => self.limit.rule.full_at(stamp, self.units()),
+            Evidence::Log { full_at, .. } => full_at,
+            Evidence::NoRoom { until } => until,
+        })
+    }
+
+    /// All figures, computed now and free of the limiter.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report {
+            verdict: self.verdict,
+            limit: self.limit(),
+            remaining: self.remaining(),
+            retry_after: self.retry_after(),
+            reset_after: self.reset_after(),
+        }
+    }
+}
+
+impl fmt::Debug for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Decision").field(&self.report()).finish()
+    }
+}
+
+/// The figures of a [`Decision`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// See [`Decision::verdict`].
+    pub verdict: Verdict,
+    /// See [`Decision::limit`].
+    pub limit: u64,
+    /// See [`Decision::remaining`].
+    pub remaining: u64,
+    /// See [`Decision::retry_after`].
+    pub retry_after: Option<Duration>,
+    /// See [`Decision::reset_after`].
+    pub reset_after: Duration,
+}

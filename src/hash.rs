@@ -1,0 +1,147 @@
+//! Step 2 of a check: from a key to the 64 bits that stand for it.
+//!
+//! A keyed hash (`ahash`), seeded from the operating system, is a key's identity: the key itself is never kept. Two of
+//! `n` keys meet with odds of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process.
+
+use ahash::RandomState;
+use bytemuck::{Pod, Zeroable};
+
+/// What can be limited: anything that can be hashed, borrowed and never kept; or a hash made before by the same limiter.
+///
+/// `&str` and `String`, `[u8]`, `IpAddr`, numbers, tuples. Two keys are the same if they hash the same.
+pub trait Key: sealed::Key {}
+
+impl<K: sealed::Key + ?Sized> Key for K {}
+
+mod sealed {
+    use super::{KeyHash, RandomState};
+    use core::hash::Hash;
+
+    pub trait Key {
+        fn hash_with(&self, state: &RandomState) -> KeyHash;
+    }
+
+    impl<K: Hash + ?Sized> Key for K {
+        #[inline]
+        fn hash_with(&self, state: &RandomState) -> KeyHash {
+            KeyHash(state.hash_one(self))
+        }
+    }
+
+    // `KeyHash` does not implement `Hash`, so that this is the only way to hash one.
+    impl Key for KeyHash {
+        #[inline]
+        fn hash_with(&self, _: &RandomState) -> KeyHash {
+            *self
+        }
+    }
+}
+
+/// A key hashed by one limiter, good for that limiter alone; see [`Limiter::hash`](crate::Limiter::hash).
+///
+/// Debug does not print the bits: who knows them can aim at other keys' slots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash(u64);
+
+impl KeyHash {
+    /// Of no key.
+    pub(crate) const NONE: Self = Self(0);
+}
+
+impl core::fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("KeyHash(..)")
+    }
+}
+
+/// One key under one limit, as a slot remembers it.
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Identity(u64);
+
+impl core::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Identity(..)")
+    }
+}
+
+impl Identity {
+    /// The key of a slot that was never used.
+    #[cfg(any(test, tollgate_loom))]
+    pub(crate) const NONE: Self = Self(0);
+
+    const fn from_bits(bits: u64) -> Self {
+        // Zero marks a slot that was never used; its keys share the identity of another key, as any two may.
+        Self(if bits == 0 { 1 } else { bits })
+    }
+
+    #[cfg(any(test, tollgate_loom))]
+    pub(crate) const fn for_model(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
+
+    /// The bits, uniform, for choosing slots.
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The identity of one cell of a sliding log; cell 0 is the key's own.
+    #[inline]
+    pub(crate) const fn cell(self, cell: u64) -> Self {
+        // An odd factor: different cells of one key never meet.
+        Self::from_bits(self.0.wrapping_add(cell.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    }
+}
+
+/// What sets one limit's identities apart from another's: 64 bits drawn from the limit's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Salt(u64);
+
+impl core::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Salt(..)")
+    }
+}
+
+impl Salt {
+    /// For a bucket without a table, where nothing needs telling apart.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Salts and hashes are both uniform, so their sum without carry is as good an identity as either.
+    #[inline]
+    pub(crate) const fn identity(self, hash: KeyHash) -> Identity {
+        Identity::from_bits(hash.0 ^ self.0)
+    }
+}
+
+/// The hash function of one limiter.
+#[derive(Debug, Clone)]
+pub(crate) struct Hasher {
+    keys: RandomState,
+    names: RandomState,
+}
+
+impl Hasher {
+    /// Seeded from the operating system.
+    pub(crate) fn from_os() -> Self {
+        Self { keys: RandomState::new(), names: RandomState::new() }
+    }
+
+    /// Seeded by the caller: the same hashes in every process.
+    pub(crate) fn fixed(seed: u64) -> Self {
+        Self {
+            keys: RandomState::with_seeds(seed, 0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344, 0xA409_3822_299F_31D0),
+            names: RandomState::with_seeds(seed, 0x082E_FA98_EC4E_6C89, 0x4528_21E6_38D0_1377, 0xBE54_66CF_34E9_0C6C),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn key<K: Key + ?Sized>(&self, key: &K) -> KeyHash {
+        key.hash_with(&self.keys)
+    }
+
+    pub(crate) fn salt(&self, name: &str) -> Salt {
+        Salt(self.names.hash_one(name))
+    }
+}

@@ -1,0 +1,252 @@
+//! A quota turned into whole numbers of a limiter's time unit, once, off the check path.
+
+use crate::algorithm::Rule;
+use crate::algorithm::fixed_window::FixedWindow;
+use crate::algorithm::leaky_queue::LeakyQueue;
+use crate::algorithm::sliding_window::SlidingWindow;
+use crate::algorithm::token_bucket::TokenBucket;
+use crate::algorithm::window::Grid;
+use crate::base::{MAX_AHEAD, NANOS_PER_SECOND, TimeBase, gcd};
+use crate::clock::saturating_nanos;
+use crate::error::QuotaError;
+use crate::hash::Salt;
+use crate::quota::{Algorithm, Quota};
+use crate::word::Units;
+
+/// A quota made ready for one limiter, with an identity: the name it was made under.
+///
+/// Made by [`Limiter::limit`](crate::Limiter::limit); for that limiter only. Cheap to copy. The bucket of a key under a
+/// limit belongs to (name, key): another limit of the same name and another quota decides on the *same* bucket, which is
+/// how tiers and live changes keep their state; a limit of another name has buckets of its own.
+///
+/// State is kept as time: a bucket that needed three more seconds to be full still needs three under the new quota. One
+/// that is further from full than the new quota can ever be is set to empty by the next refusal, never to full.
+/// [`Limiter::convert`](crate::Limiter::convert) keeps tokens instead.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    quota: Quota,
+    pub(crate) salt: Salt,
+    pub(crate) rule: Rule,
+    /// How many one-token buckets make up this limit: 1, or the count of a sliding log.
+    pub(crate) cells: u64,
+    pub(crate) base: TimeBase,
+}
+
+impl Limit {
+    /// Bounds are checked here, in 128 bits; nothing after this can wrap.
+    pub(crate) fn new(quota: Quota, salt: Salt, base: TimeBase) -> Result<Self, QuotaError> {
+        let (rule, cells) = match quota.algorithm() {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => (Rule::TokenBucket(bucket(&quota, &base)?), 1),
+            Algorithm::LeakyQueue => (Rule::LeakyQueue(queue(&quota, &base)?), 1),
+            Algorithm::FixedWindow => {
+                let grid = grid(&quota, &base)?;
+                let limit = at_most(&quota, grid.window - 1)?;
+                (Rule::FixedWindow(FixedWindow { grid, limit }), 1)
+            }
+            Algorithm::SlidingWindow => {
+                let grid = grid(&quota, &base)?;
+                let bits = SlidingWindow::bits(grid.window);
+                let limit = at_most(&quota, (1 << bits) - 1)?;
+                (Rule::SlidingWindow(SlidingWindow { grid, limit, bits }), 1)
+            }
+            Algorithm::SlidingLog => {
+                let window = window(&quota, &base)?;
+                let cells = at_most(&quota, Quota::MAX_LOG)?;
+                // Each request remembered is a bucket of one token that takes a whole period to come back. A log of no
+                // cells keeps one that nothing fits into.
+                let burst = cells.min(1);
+                let cell = TokenBucket { token: window, burst, depth: burst * window, debt: 0 };
+                (Rule::TokenBucket(cell), cells.max(1))
+            }
+        };
+        Ok(Self { quota, salt, rule, cells, base })
+    }
+
+    /// The same limit with another quota: the same buckets.
+    ///
+    /// # Errors
+    ///
+    /// If the limiter cannot hold the quota; see [`QuotaError`].
+    pub fn with_quota(&self, quota: Quota) -> Result<Self, QuotaError> {
+        Self::new(quota, self.salt, self.base)
+    }
+
+    /// The quota this limit was made from.
+    #[must_use]
+    pub const fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// The most that fits at once.
+    #[inline]
+    pub(crate) const fn most(&self) -> u64 {
+        if self.is_log() { self.cells * self.rule.limit() } else { self.rule.limit() }
+    }
+
+    /// Whether several cells make up one bucket.
+    #[inline]
+    pub(crate) const fn is_log(&self) -> bool {
+        matches!(self.quota.algorithm(), Algorithm::SlidingLog)
+    }
+
+    /// The rate that is really held: the quota's own if it is a whole number of the limiter's time units, else the
+    /// nearest lower one.
+    ///
+    /// ```
+    /// use tollgate::{Limiter, Quota};
+    ///
+    /// let limiter = Limiter::builder(Quota::per_second(300)).build()?;
+    /// assert!(limiter.default_limit().effective_rate().is_exact());
+    /// // A quota that was not announced with `expect` may fit no whole number of units.
+    /// let odd = limiter.limit("odd", Quota::per_second(1_000_003))?.effective_rate();
+    /// assert!(!odd.is_exact() && odd.per_second() > 999_000.0 && odd.per_second() < 1_000_003.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn effective_rate(&self) -> EffectiveRate {
+        let units = u128::from(self.base.units_per_second());
+        let (numerator, denominator) = match self.rule {
+            _ if self.quota.count() == 0 => (0, 1),
+            Rule::TokenBucket(rule) | Rule::LeakyQueue(LeakyQueue { bucket: rule }) => {
+                (units * u128::from(self.cells), u128::from(rule.token))
+            }
+            Rule::FixedWindow(FixedWindow { grid, limit }) | Rule::SlidingWindow(SlidingWindow { grid, limit, .. }) => {
+                (units * u128::from(limit), u128::from(grid.window))
+            }
+        };
+        let divisor = gcd(numerator, denominator).max(1);
+        let (numerator, denominator) = (numerator / divisor, denominator / divisor);
+        // count * 1e9 / period = numerator / denominator; all below 2^64 * 2^60.
+        let asked = u128::from(self.quota.count()) * u128::from(NANOS_PER_SECOND);
+        let period = u128::from(self.quota.period_nanos());
+        let divisor = gcd(asked, period).max(1);
+        let exact = (asked / divisor, period / divisor) == (numerator, denominator) || self.quota.count() == 0;
+        EffectiveRate { numerator, denominator, exact }
+    }
+}
+
+/// A rate as the limiter holds it: a fraction of tokens per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EffectiveRate {
+    numerator: u128,
+    denominator: u128,
+    exact: bool,
+}
+
+impl EffectiveRate {
+    /// Whether it is the quota's rate to the last digit. If not, it is lower, never higher.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Tokens per second as a fraction in lowest terms: numerator and denominator.
+    #[must_use]
+    pub const fn as_fraction(&self) -> (u128, u128) {
+        (self.numerator, self.denominator)
+    }
+
+    /// Tokens per second, rounded to a float.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a figure to show; the fraction is there for exact use")]
+    pub fn per_second(&self) -> f64 {
+        self.numerator as f64 / self.denominator as f64
+    }
+}
+
+/// The longest debt in which a bucket may stand by default, unless its burst takes longer.
+const DEFAULT_DEBT_NANOS: u64 = 3_600 * NANOS_PER_SECOND;
+
+fn bucket(quota: &Quota, base: &TimeBase) -> Result<TokenBucket, QuotaError> {
+    if quota.count() == 0 || quota.burst() == 0 {
+        return Ok(TokenBucket { token: 1, burst: 0, depth: 0, debt: 0 }); // closed: nothing fits
+    }
+    let token = token(quota, base)?;
+    let burst = quota.burst();
+    let depth = depth(quota, token, burst)?;
+    let debt = debt(quota, base, depth)?;
+    Ok(TokenBucket { token, burst, depth, debt })
+}
+
+fn queue(quota: &Quota, base: &TimeBase) -> Result<LeakyQueue, QuotaError> {
+    if quota.count() == 0 {
+        return Ok(LeakyQueue { bucket: TokenBucket { token: 1, burst: 0, depth: 0, debt: 0 } });
+    }
+    let token = token(quota, base)?;
+    // A queue without room to wait still lets through what may leave at once.
+    let burst = quota.burst().max(1);
+    let depth = depth(quota, token, burst)?;
+    let line = if quota.burst() == 0 { 0 } else { depth };
+    if line > MAX_AHEAD - depth {
+        return Err(QuotaError::BurstTooLarge { quota: *quota, max_burst: MAX_AHEAD / 2 / token });
+    }
+    Ok(LeakyQueue { bucket: TokenBucket { token, burst, depth, debt: line } })
+}
+
+/// `T`, rounded up where it is not whole: slower than asked, never faster.
+fn token(quota: &Quota, base: &TimeBase) -> Result<Units, QuotaError> {
+    let units = u128::from(base.units_per_second());
+    // period < 2^59 and units < 2^32; count * 1e9 < 2^94.
+    let period = u128::from(quota.period_nanos()) * units;
+    let parts = u128::from(quota.count()) * u128::from(NANOS_PER_SECOND);
+    if parts > period {
+        return Err(QuotaError::RateTooHigh { quota: *quota, max_per_second: base.units_per_second() });
+    }
+    let token = period.div_ceil(parts);
+    let too_long = QuotaError::BurstTooLarge { quota: *quota, max_burst: 0 };
+    u64::try_from(token).ok().filter(|&token| token <= MAX_AHEAD).ok_or(too_long)
+}
+
+fn depth(quota: &Quota, token: Units, burst: u64) -> Result<Units, QuotaError> {
+    let max_burst = MAX_AHEAD / token;
+    if burst > max_burst {
+        return Err(QuotaError::BurstTooLarge { quota: *quota, max_burst });
+    }
+    Ok(burst * token)
+}
+
+fn debt(quota: &Quota, base: &TimeBase, depth: Units) -> Result<Units, QuotaError> {
+    let room = MAX_AHEAD - depth;
+    match quota.max_debt() {
+        None => {
+            let hour = u64::try_from(base.span(DEFAULT_DEBT_NANOS)).unwrap_or(u64::MAX);
+            Ok(depth.max(hour).min(room))
+        }
+        Some(max_debt) => match u64::try_from(base.span(saturating_nanos(max_debt))) {
+            Ok(debt) if debt <= room => Ok(debt),
+            _ => {
+                let nanos = u128::from(room) * u128::from(NANOS_PER_SECOND) / u128::from(base.units_per_second());
+                let max_debt = core::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                Err(QuotaError::DebtTooLong { quota: *quota, max_debt })
+            }
+        },
+    }
+}
+
+/// The window in units, rounded up where it is not whole.
+fn window(quota: &Quota, base: &TimeBase) -> Result<Units, QuotaError> {
+    if quota.burst() != quota.count() {
+        return Err(QuotaError::BurstInWindow { quota: *quota });
+    }
+    // Two windows must fit into what a stamp may be ahead.
+    let max = MAX_AHEAD / 2;
+    match u64::try_from(base.span(quota.period_nanos())) {
+        Ok(window) if window <= max => Ok(window),
+        _ => {
+            let seconds = max / base.units_per_second();
+            Err(QuotaError::PeriodTooLong { period: quota.period(), max: core::time::Duration::from_secs(seconds) })
+        }
+    }
+}
+
+fn grid(quota: &Quota, base: &TimeBase) -> Result<Grid, QuotaError> {
+    let window = window(quota, base)?;
+    Ok(Grid::new(window, base.phase(window)))
+}
+
+fn at_most(quota: &Quota, max_count: u64) -> Result<u64, QuotaError> {
+    if quota.count() > max_count {
+        return Err(QuotaError::CountTooLarge { quota: *quota, max_count });
+    }
+    Ok(quota.count())
+}

@@ -1,0 +1,444 @@
+//! The face of the engine. One check, read from here: [`View::check_n`], then [`View::op`], `ops.rs`, `table.rs`,
+//! `protocol.rs`, `slot.rs`, with `algorithm/` for the arithmetic.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::builder::Builder;
+use crate::clock::{Clock, ExactClock, Instant};
+use crate::decision::Decision;
+use crate::error::QuotaError;
+use crate::hash::{Hasher, Key, KeyHash};
+use crate::limit::Limit;
+use crate::ops::{Doubt, Inheritance, Op};
+use crate::quota::Quota;
+use crate::reservation::Reservation;
+use crate::set::{LimitSet, SetDecision, Share};
+use crate::table::{Entry, Table};
+use crate::word::Units;
+
+/// A rate limiter for many keys, in bounded memory, shared between threads by reference.
+///
+/// Lock-free: stop any thread anywhere, and the others' checks still finish. No allocation, no background work.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use tollgate::{Limiter, Quota};
+///
+/// let limiter = Limiter::builder(Quota::per_minute(100)).capacity(100_000).build()?;
+/// let client: IpAddr = "192.0.2.7".parse()?;
+/// let decision = limiter.check(&client);
+/// assert!(decision.is_allowed());
+/// assert_eq!(decision.remaining(), 99);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Limiter<C = ExactClock> {
+    limit: Limit,
+    table: Table,
+    hasher: Hasher,
+    clock: C,
+    capacity: usize,
+    /// How far a caller's `now` may be behind.
+    skew: Units,
+    /// How far two readings of the limiter's own clock may be apart.
+    jitter: Units,
+}
+
+impl Limiter {
+    /// The settings of a limiter with `quota` as its default.
+    #[must_use]
+    pub const fn builder(quota: Quota) -> Builder {
+        Builder::new(quota)
+    }
+}
+
+impl<C: Clock> Limiter<C> {
+    /// The name of the limit given at construction, as for [`Limiter::limit`].
+    pub const DEFAULT_LIMIT: &'static str = "default";
+
+    pub(crate) fn assemble(
+        limit: Limit,
+        table: Table,
+        hasher: Hasher,
+        clock: C,
+        capacity: usize,
+        skew: Units,
+    ) -> Self {
+        let jitter = limit.base.units_per_second() / 1_000;
+        Self { limit, table, hasher, clock, capacity, skew, jitter }
+    }
+
+    /// Makes a quota ready for use with [`Limiter::with`], under a name.
+    ///
+    /// A key's bucket belongs to (name, key). Costs a few divisions: do it once, not per check.
+    ///
+    /// # Errors
+    ///
+    /// If the limiter's time unit cannot hold the quota; see [`QuotaError`]. [`Builder::expect`] helps it to be exact.
+    pub fn limit(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
+        Limit::new(quota, self.hasher.salt(name), self.limit.base)
+    }
+
+    /// The limit given at construction.
+    #[must_use]
+    pub const fn default_limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> &C {
+        &self.clock
+    }
+
+    /// Hashes a key once for several calls; the result can be given wherever a key can.
+    #[inline]
+    #[must_use]
+    pub fn hash<K: Key + ?Sized>(&self, key: &K) -> KeyHash {
+        self.hasher.key(key)
+    }
+
+    /// The same limiter under another limit.
+    #[inline]
+    #[must_use]
+    pub const fn with<'a>(&'a self, limit: &'a Limit) -> View<'a, C> {
+        View { limiter: self, limit, now: None }
+    }
+
+    /// The same limiter at the caller's `now`, so that a request reads the clock once for all its checks.
+    ///
+    /// The instant must be one of this limiter's [`clock`](Limiter::clock); see [`Builder::max_clock_skew`] for how old
+    /// it may be.
+    #[inline]
+    #[must_use]
+    pub const fn at(&self, now: Instant) -> View<'_, C> {
+        View { limiter: self, limit: &self.limit, now: Some(now) }
+    }
+
+    #[inline]
+    const fn view(&self) -> View<'_, C> {
+        View { limiter: self, limit: &self.limit, now: None }
+    }
+
+    /// How the limiter is doing. Looks at no more than 4,096 lines of the table, so some tens of microseconds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counts = self.table.counts();
+        Stats {
+            capacity: self.capacity,
+            bytes: self.table.bytes(),
+            busy: self.table.busy(self.limit.base.units(self.clock.now())),
+            evictions: counts.evictions,
+            refused_full: counts.refused,
+            untracked: counts.untracked,
+        }
+    }
+}
+
+/// A limiter under one of its limits, or at the caller's time, or both. Free to make and to copy.
+///
+/// Every method is there on [`Limiter`] as well, under its default limit and at the time of its clock.
+pub struct View<'a, C = ExactClock> {
+    limiter: &'a Limiter<C>,
+    limit: &'a Limit,
+    now: Option<Instant>,
+}
+
+impl<C> Clone for View<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for View<'_, C> {}
+
+impl<'a, C: Clock> View<'a, C> {
+    /// The same under another limit.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, limit: &'a Limit) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The same at the caller's `now`; see [`Limiter::at`].
+    #[inline]
+    #[must_use]
+    pub const fn at(self, now: Instant) -> Self {
+        Self { now: Some(now), ..self }
+    }
+
+    /// One call on one bucket: the time, the identity, the slots.
+    #[inline]
+    fn op(&self, limit: &'a Limit, hash: KeyHash, now: Instant) -> Op<'a, Entry<'a>> {
+        let (clock, skew): (Option<&dyn Clock>, _) = match self.now {
+            Some(_) => (None, self.limiter.skew),
+            None => (Some(&self.limiter.clock), self.limiter.jitter),
+        };
+        Op::new(self.limiter.table.entry(limit.salt.identity(hash)), limit, now, Doubt { clock, skew })
+    }
+
+    #[inline]
+    fn now(&self) -> Instant {
+        self.now.unwrap_or_else(|| self.limiter.clock.now())
+    }
+
+    #[inline]
+    fn on<K: Key + ?Sized>(&self, key: &K) -> Op<'a, Entry<'a>> {
+        self.op(self.limit, self.limiter.hash(key), self.now())
+    }
+
+    /// See [`Limiter::check`].
+    #[inline]
+    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Decision<'a> {
+        self.on(key).take(1)
+    }
+
+    /// See [`Limiter::check_n`].
+    #[inline]
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
+        self.on(key).take(cost)
+    }
+
+    /// See [`Limiter::peek`].
+    #[inline]
+    pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'a> {
+        self.on(key).peek(1)
+    }
+
+    /// See [`Limiter::peek_n`].
+    #[inline]
+    pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
+        self.on(key).peek(cost)
+    }
+
+    /// See [`Limiter::take_up_to`].
+    #[inline]
+    #[must_use = "nothing says how much may go but the answer"]
+    pub fn take_up_to<K: Key + ?Sized>(&self, key: &K, most: u64) -> u64 {
+        self.on(key).take_up_to(most)
+    }
+
+    /// See [`Limiter::refund`].
+    #[inline]
+    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
+        self.on(key).refund(cost);
+    }
+
+    /// See [`Limiter::reset`].
+    #[inline]
+    pub fn reset<K: Key + ?Sized>(&self, key: &K) {
+        self.on(key).reset();
+    }
+
+    /// See [`Limiter::charge`].
+    #[inline]
+    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: u64) -> u64 {
+        self.on(key).charge(cost)
+    }
+
+    /// See [`Limiter::reserve`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::reserve`].
+    pub fn reserve<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<Reservation<'a>, Decision<'a>> {
+        Reservation::new(self.on(key), cost, max_wait)
+    }
+
+    /// See [`Limiter::convert`].
+    pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &Limit, how: Inheritance) {
+        self.on(key).convert(to, how);
+    }
+
+    /// See [`Limiter::check_many`].
+    pub fn check_many<K: Key>(&self, keys: &[K], mut each: impl FnMut(usize, Decision<'a>)) {
+        /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
+        const BATCH: usize = 32;
+        let now = self.now();
+        let mut hashes = [KeyHash::NONE; BATCH];
+        for (batch, keys) in keys.chunks(BATCH).enumerate() {
+            for (hash, key) in hashes.iter_mut().zip(keys) {
+                *hash = self.limiter.hash(key);
+                self.limiter.table.prefetch(self.limit.salt.identity(*hash));
+            }
+            for (i, &hash) in hashes.iter().take(keys.len()).enumerate() {
+                each(batch * BATCH + i, self.op(self.limit, hash, now).take(1));
+            }
+        }
+    }
+
+    /// See [`Limiter::check_set`].
+    pub fn check_set<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
+        self.check_set_n(set, key, 1)
+    }
+
+    /// See [`Limiter::check_set_n`].
+    pub fn check_set_n<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
+        let (hash, now) = (self.limiter.hash(key), self.now());
+        crate::set::take_all(set.limits().len(), |i| (self.op(&set.limits()[i], hash, now), cost))
+    }
+
+    /// See [`Limiter::check_all`].
+    pub fn check_all(&self, shares: &[Share<'a>]) -> Option<SetDecision<'a>> {
+        let now = self.now();
+        if shares.is_empty() {
+            return None;
+        }
+        Some(crate::set::take_all(shares.len(), |i| {
+            let share = &shares[i];
+            (self.op(share.limit, share.key, now), share.cost)
+        }))
+    }
+}
+
+/// Every call at the time of the limiter's clock, under its default limit.
+impl<C: Clock> Limiter<C> {
+    /// Admits one request of `key`, or not.
+    ///
+    /// Costs a reading of the clock, a hash, one or two cache lines of the table and one compare-and-swap; a refusal
+    /// writes nothing. Lock-free. Synchronises nothing but the bucket: no order of other memory follows from it.
+    #[inline]
+    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
+        self.view().check(key)
+    }
+
+    /// Admits a request that costs `cost` tokens, all of it or nothing. A cost of 0 is always admitted and takes
+    /// nothing; one above the limit [never fits](Decision::never_fits).
+    #[inline]
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
+        self.view().check_n(key, cost)
+    }
+
+    /// What [`check`](Limiter::check) would answer. Writes nothing.
+    #[inline]
+    pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
+        self.view().peek(key)
+    }
+
+    /// What [`check_n`](Limiter::check_n) would answer. Writes nothing.
+    #[inline]
+    pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
+        self.view().peek_n(key, cost)
+    }
+
+    /// Takes as much of `most` as is there, in one step, and says how much.
+    #[inline]
+    #[must_use = "nothing says how much may go but the answer"]
+    pub fn take_up_to<K: Key + ?Sized>(&self, key: &K, most: u64) -> u64 {
+        self.view().take_up_to(key, most)
+    }
+
+    /// Gives `cost` tokens back, up to full: for a request that was admitted and then not made.
+    ///
+    /// The limiter does not know who took what: give back only what was taken. In P1 a refund counts as a cost of its
+    /// own, less than zero, at its own instant.
+    #[inline]
+    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
+        self.view().refund(key, cost);
+    }
+
+    /// Fills the bucket of `key`: forgets what it owes.
+    #[inline]
+    pub fn reset<K: Key + ?Sized>(&self, key: &K) {
+        self.view().reset(key);
+    }
+
+    /// Takes `cost` tokens whether they are there or not, and says how much was recorded: for a cost that is known only
+    /// afterwards.
+    ///
+    /// A bucket goes at most as far past empty as [`Quota::with_max_debt`] says; a window fills up to its limit and
+    /// carries nothing into the next. What is beyond that is not recorded.
+    #[inline]
+    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: u64) -> u64 {
+        self.view().charge(key, cost)
+    }
+
+    /// Takes `cost` tokens now for a request that may go within `max_wait`, and says when: an instant of its own for
+    /// each, first come first served.
+    ///
+    /// No wait is longer than [`Quota::with_max_debt`] either (for a [queue](crate::Algorithm::LeakyQueue), than the
+    /// queue is long). Window algorithms promise nothing ahead of time: there a reservation goes now or is refused.
+    ///
+    /// # Errors
+    ///
+    /// The decision, if it would have to wait longer: nothing was taken. [`Decision::retry_after`] then says when it
+    /// could go at once.
+    pub fn reserve<K: Key + ?Sized>(
+        &self,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<Reservation<'_>, Decision<'_>> {
+        self.view().reserve(key, cost, max_wait)
+    }
+
+    /// Rewrites the bucket of `key` for another quota of the same limit, keeping tokens rather than time.
+    ///
+    /// `to` must come from the same name ([`Limit::with_quota`]); call it on the [view](Limiter::with) of the old one.
+    /// One atomic step, unless one of the two is a sliding log: then it is a reset and a charge.
+    pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &Limit, how: Inheritance) {
+        self.view().convert(key, to, how);
+    }
+
+    /// Checks many keys at one instant: hashes and fetches ahead, so that cache misses overlap. Calls `each` with the
+    /// index and the decision of every key, in order.
+    pub fn check_many<'a, K: Key>(&'a self, keys: &[K], each: impl FnMut(usize, Decision<'a>)) {
+        self.view().check_many(keys, each);
+    }
+
+    /// Checks one request of `key` under all limits of a set, all or nothing (P11): refused by one, the others keep
+    /// their balance.
+    pub fn check_set<'a, K: Key + ?Sized>(&'a self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
+        self.view().check_set(set, key)
+    }
+
+    /// As [`check_set`](Limiter::check_set), for a request that costs `cost` tokens of each.
+    pub fn check_set_n<'a, K: Key + ?Sized>(&'a self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
+        self.view().check_set_n(set, key, cost)
+    }
+
+    /// As [`check_set`](Limiter::check_set), for limits that have keys and costs of their own: per address, per user
+    /// and for all together, say. `None` if there are none.
+    pub fn check_all<'a>(&'a self, shares: &[Share<'a>]) -> Option<SetDecision<'a>> {
+        self.view().check_all(shares)
+    }
+}
+
+impl<C> fmt::Debug for Limiter<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter")
+            .field("quota", self.limit.quota())
+            .field("capacity", &self.capacity)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> fmt::Debug for View<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("quota", self.limit.quota()).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// How a limiter is doing. Nothing is counted on the allowed path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many keys may be busy at once, as configured.
+    pub capacity: usize,
+    /// Bytes of memory reserved for buckets and counters.
+    pub bytes: usize,
+    /// How many keys are busy (not full), estimated from a sample of the table.
+    pub busy: u64,
+    /// Busy keys forgotten to make room for new ones, since the start.
+    pub evictions: u64,
+    /// Requests of new keys refused because there was no room, since the start.
+    pub refused_full: u64,
+    /// Requests of new keys admitted unrecorded because there was no room, since the start.
+    pub untracked: u64,
+}

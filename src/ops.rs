@@ -1,0 +1,446 @@
+//! Everything that can be done to one bucket, written once: over a table entry, a lone bucket, or a model.
+
+use core::time::Duration;
+
+use crate::algorithm::{Fraction, Reserved};
+use crate::clock::{Clock, Instant};
+use crate::decision::{Decision, Evidence, Verdict};
+use crate::limit::Limit;
+use crate::protocol::Outcome;
+use crate::quota::Quota;
+use crate::word::{Balance, Units};
+
+/// The words of one bucket: cell 0, or one cell per request of a sliding log.
+pub(crate) trait Cells {
+    /// Changes a cell from the balance it has to the one `decide` answers; `None` leaves it untouched.
+    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
+
+    /// The balance of a cell; full if it is not there.
+    fn read(&self, cell: u64) -> Balance;
+}
+
+/// How tokens are carried over when a key changes its quota; the four ways of bucket4j's `TokensInheritanceStrategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Inheritance {
+    /// As many tokens as before, at most the new burst.
+    AsIs,
+    /// The same share of the new burst as of the old.
+    Proportional,
+    /// As many as before, plus what the burst has grown by, or less what it has shrunk by.
+    Additive,
+    /// A full bucket.
+    Reset,
+}
+
+/// How the time of a call may be doubted: ask the clock again, or believe the caller within a bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Doubt<'a> {
+    pub(crate) clock: Option<&'a dyn Clock>,
+    pub(crate) skew: Units,
+}
+
+/// One call: a bucket, the limit it is under, and the time.
+#[derive(Clone, Copy)]
+pub(crate) struct Op<'a, S> {
+    pub(crate) cells: S,
+    pub(crate) limit: &'a Limit,
+    pub(crate) now: Instant,
+    units: Units,
+    doubt: Doubt<'a>,
+}
+
+impl<'a, S: Cells> Op<'a, S> {
+    #[inline]
+    pub(crate) const fn new(cells: S, limit: &'a Limit, now: Instant, doubt: Doubt<'a>) -> Self {
+        Self { cells, limit, now, units: limit.base.units(now), doubt }
+    }
+
+    /// The same bucket at another instant.
+    pub(crate) fn at(&self, now: Instant) -> Op<'a, &S> {
+        Op::new(&self.cells, self.limit, now, self.doubt)
+    }
+
+    /// What the clock shows now; the caller's `now` if there is no clock to ask.
+    pub(crate) fn latest(&self) -> Instant {
+        self.doubt.clock.map_or(self.now, Clock::now)
+    }
+
+    /// Takes `cost` if it fits.
+    #[inline]
+    pub(crate) fn take(&self, cost: u64) -> Decision<'a> {
+        if cost == 0 {
+            return self.peek(0);
+        }
+        if self.limit.is_log() {
+            return self.take_from_log(cost);
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        match self.cells.update(0, now, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+            Outcome::Changed { after, .. } => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
+            Outcome::Kept(held) => self.refused(cost, held),
+            other => self.without_bucket(cost, other),
+        }
+    }
+
+    /// What `take` would answer. Writes nothing.
+    #[inline]
+    pub(crate) fn peek(&self, cost: u64) -> Decision<'a> {
+        if self.limit.is_log() {
+            return self.decision_of_log(cost, self.survey());
+        }
+        let stamp = self.cells.read(0).stamp;
+        let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
+        let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
+        self.decision(verdict, cost, Evidence::Stamp(stamp))
+    }
+
+    /// Takes as much of `most` as fits, which may be nothing, and says how much.
+    pub(crate) fn take_up_to(&self, most: u64) -> u64 {
+        if self.limit.is_log() {
+            return self.take_cells(most, &mut CellSet::default());
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        let mut taken = 0;
+        let outcome = self.cells.update(0, now, |held| {
+            taken = rule.available(held.stamp, now).min(most);
+            if taken == 0 { None } else { rule.take(held.stamp, now, taken).map(Balance::at) }
+        });
+        match outcome {
+            Outcome::Changed { .. } => taken,
+            Outcome::Kept(held) => {
+                let _ = self.refused(most.min(1), held);
+                0
+            }
+            Outcome::NoRoom { .. } => 0,
+            Outcome::Untracked => most.min(rule.limit()),
+        }
+    }
+
+    /// Gives `cost` back, up to full. Nothing happens to a key that is not there.
+    pub(crate) fn refund(&self, cost: u64) {
+        if self.limit.is_log() {
+            return self.release_cells(cost);
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.lower(0, |stamp| rule.give_back(stamp, now, cost));
+    }
+
+    /// Fills the bucket.
+    pub(crate) fn reset(&self) {
+        for cell in 0..self.limit.cells {
+            self.lower(cell, |_| self.units);
+        }
+    }
+
+    /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
+    pub(crate) fn charge(&self, cost: u64) -> u64 {
+        if self.limit.is_log() {
+            return self.take_cells(cost, &mut CellSet::default());
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        let mut taken = 0;
+        let outcome = self.cells.update(0, now, |held| {
+            let borrowed = rule.borrow(held.stamp, now, cost);
+            taken = borrowed.taken;
+            (taken > 0).then(|| rule.balance(borrowed.stamp, now))
+        });
+        if let Outcome::Changed { .. } = outcome { taken } else { 0 }
+    }
+
+    /// Takes `cost` for a request that may go at an instant of its own, at most `max_wait` from now.
+    pub(crate) fn reserve(&self, cost: u64, max_wait: Duration) -> Result<Reserved, Decision<'a>> {
+        let (rule, now) = (&self.limit.rule, self.units);
+        if cost == 0 || self.limit.is_log() {
+            let decision = self.take(cost);
+            let reserved = Reserved { stamp: now, go_at: now };
+            return if decision.is_allowed() { Ok(reserved) } else { Err(decision) };
+        }
+        // Rounded down, so that no wait is longer than asked for: the first unit at which too much time has passed,
+        // less one.
+        let latest = self.limit.base.units(self.now.saturating_add(max_wait));
+        let mut reserved = Reserved { stamp: now, go_at: now };
+        let outcome = self.cells.update(0, now, |held| {
+            reserved = rule.reserve(held.stamp, now, cost, latest - now)?;
+            Some(rule.balance(reserved.stamp, now))
+        });
+        match outcome {
+            Outcome::Changed { .. } => Ok(reserved),
+            Outcome::Untracked => Ok(Reserved { stamp: now, go_at: now }),
+            Outcome::Kept(held) => Err(self.refused(cost, held)),
+            Outcome::NoRoom { .. } => Err(self.without_bucket(cost, outcome)),
+        }
+    }
+
+    /// Gives a reservation back, as far as no later one stands on it.
+    pub(crate) fn cancel(&self, cost: u64, reserved: Units) {
+        if self.limit.is_log() {
+            return self.release_cells(cost);
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.lower(0, |stamp| rule.cancel(stamp, now, cost, reserved));
+    }
+
+    /// Rewrites the bucket for another quota, keeping tokens rather than time.
+    pub(crate) fn convert(&self, to: &'a Limit, how: Inheritance) {
+        let (from, now) = (self.limit, self.units);
+        let (old, new) = (i128::from(from.most()), i128::from(to.most()));
+        let carry = |held: Fraction| match how {
+            Inheritance::AsIs => held,
+            // Numerators are below 2^60 and counts below 2^58 where the denominator is not 1, so this fits.
+            Inheritance::Proportional if old > 0 => Fraction {
+                numerator: held.numerator.saturating_mul(new),
+                denominator: held.denominator.saturating_mul(old),
+            },
+            Inheritance::Additive => Fraction {
+                numerator: held.numerator.saturating_add((new - old).saturating_mul(held.denominator)),
+                denominator: held.denominator,
+            },
+            Inheritance::Proportional | Inheritance::Reset => Fraction { numerator: new, denominator: 1 },
+        };
+        if from.is_log() || to.is_log() {
+            // A log has a word per request, so this is not one atomic step: empty the old, then charge the new.
+            let carried = carry(self.held());
+            let left = carried.numerator.div_euclid(carried.denominator).clamp(0, new);
+            self.reset();
+            // left is at most new, a u64.
+            Op::new(&self.cells, to, self.now, self.doubt).charge(u64::try_from(new - left).unwrap_or(0));
+            return;
+        }
+        self.cells.update(0, now, |balance| {
+            let stamp = to.rule.holding(now, carry(from.rule.held(balance.stamp, now)));
+            // Full before and after: no reason to take a slot.
+            (stamp > now || balance.stamp > now).then(|| to.rule.balance(stamp, now))
+        });
+    }
+
+    fn held(&self) -> Fraction {
+        if self.limit.is_log() {
+            return Fraction { numerator: i128::from(self.survey().available), denominator: 1 };
+        }
+        self.limit.rule.held(self.cells.read(0).stamp, self.units)
+    }
+
+    /// Moves a stamp back, never before now, unless it is there already or the key is not.
+    fn lower(&self, cell: u64, to: impl Fn(Units) -> Units) {
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.cells.update(cell, now, |held| {
+            let stamp = to(held.stamp);
+            (stamp < held.stamp).then(|| rule.balance(stamp, now))
+        });
+    }
+
+    #[inline]
+    const fn decision(&self, verdict: Verdict, cost: u64, evidence: Evidence) -> Decision<'a> {
+        Decision { limit: self.limit, verdict, cost, now: self.now, evidence }
+    }
+
+    const fn refusal(&self, cost: u64) -> Verdict {
+        if cost > self.limit.most() { Verdict::NeverFits } else { Verdict::Refused }
+    }
+
+    /// A refusal on this balance.
+    #[inline]
+    fn refused(&self, cost: u64, held: Balance) -> Decision<'a> {
+        self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
+    }
+
+    /// Whether no call at this time under this quota can have left such a stamp.
+    #[inline]
+    const fn is_from_another_time(&self, held: Balance, now: Units) -> bool {
+        held.stamp.saturating_sub(self.limit.rule.bound(now, held.overdrawn)) > self.doubt.skew
+    }
+
+    /// Passes a refusal on; one that rests on a stamp from another time is mended first.
+    #[inline]
+    pub(crate) fn mend(&self, refused: Decision<'a>) -> Decision<'a> {
+        let latest = match refused.evidence {
+            Evidence::Stamp(stamp) => stamp,
+            Evidence::Log { full_at, .. } => full_at,
+            Evidence::NoRoom { .. } => return refused,
+        };
+        if refused.is_refused() && self.is_from_another_time(Balance::at(latest), self.units) {
+            return self.pull_back_all(refused);
+        }
+        refused
+    }
+
+    #[cold]
+    fn pull_back_all(&self, refused: Decision<'a>) -> Decision<'a> {
+        let mended = (0..self.limit.cells).filter_map(|cell| self.pull_back(cell)).last();
+        let Some(now) = mended else { return refused };
+        let peeked = self.at(now).peek(refused.cost);
+        if peeked.is_allowed() { refused } else { peeked }
+    }
+
+    /// The clock has stepped back, or the quota has shrunk: sets the cell to empty, never to more, so that it refuses
+    /// no longer than a refill takes (P7). The one write that a refusal may cause.
+    fn pull_back(&self, cell: u64) -> Option<Instant> {
+        // A thread that slept with an old `now` must not take another's debit for a step of the clock: the word was
+        // read before the clock is asked again, so what it holds then is not from the future.
+        let now = self.latest();
+        let units = self.limit.base.units(now);
+        let empty = Balance::at(self.limit.rule.empty(units));
+        let outcome =
+            self.cells.update(cell, units, |held| self.is_from_another_time(held, units).then_some(empty));
+        matches!(outcome, Outcome::Changed { .. }).then_some(now)
+    }
+
+    /// The answer for a new key that found no slot.
+    #[cold]
+    fn without_bucket(&self, cost: u64, outcome: Outcome) -> Decision<'a> {
+        match outcome {
+            Outcome::NoRoom { until } => self.decision(self.refusal(cost), cost, Evidence::NoRoom { until }),
+            _ => self.decision(Verdict::Allowed, cost, Evidence::Stamp(self.units)),
+        }
+    }
+}
+
+/// The sliding log: as many one-token buckets as the limit counts, each of which takes a whole period to fill again. A
+/// request takes any one of them, so in any span of a period each admits one at most; and while fewer than the limit
+/// were admitted in the last period, one of them is full. That is the log, exactly, without a head or a tail to keep.
+impl<'a, S: Cells> Op<'a, S> {
+    /// Takes `cost` cells, or none.
+    fn take_from_log(&self, cost: u64) -> Decision<'a> {
+        let survey = self.survey();
+        if survey.available < cost {
+            return self.mend(self.decision_of_log(cost, survey));
+        }
+        let mut mine = CellSet::default();
+        let taken = self.take_cells(cost, &mut mine);
+        if taken == cost {
+            let available = survey.available - cost;
+            let log = Evidence::Log { available, ready_at: self.units, full_at: self.units + self.window() };
+            return self.decision(Verdict::Allowed, cost, log);
+        }
+        // Others were faster. Give back exactly what this call took.
+        for cell in (0..self.limit.cells).filter(|&cell| mine.contains(cell)) {
+            let taken_by_me = self.units + self.window();
+            self.lower(cell, |stamp| if stamp == taken_by_me { self.units } else { stamp });
+        }
+        let survey = self.survey();
+        self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey })
+    }
+
+    /// The period of a log in units: how long a cell takes to fill again.
+    const fn window(&self) -> Units {
+        self.limit.rule.bound(0, false)
+    }
+
+    /// Takes up to `most` cells, says how many and which.
+    fn take_cells(&self, most: u64, mine: &mut CellSet) -> u64 {
+        let (rule, now) = (&self.limit.rule, self.units);
+        let mut taken = 0;
+        for cell in 0..self.limit.cells {
+            if taken == most {
+                break;
+            }
+            match self.cells.update(cell, now, |held| rule.take(held.stamp, now, 1).map(Balance::at)) {
+                Outcome::Changed { .. } => {
+                    mine.insert(cell);
+                    taken += 1;
+                }
+                Outcome::Untracked => taken += 1,
+                Outcome::Kept(_) | Outcome::NoRoom { .. } => {}
+            }
+        }
+        taken
+    }
+
+    /// Releases up to `count` cells, the latest taken first.
+    fn release_cells(&self, count: u64) {
+        let mut room = [(0, 0); LOG_ROOM];
+        let busy = self.busy_cells(&mut room);
+        busy.sort_unstable_by(|a, b| b.cmp(a));
+        for &mut (taken, cell) in busy.iter_mut().take(usize::try_from(count).unwrap_or(usize::MAX)) {
+            self.lower(cell, |stamp| if stamp == taken { self.units } else { stamp });
+        }
+    }
+
+    fn busy_cells<'r>(&self, room: &'r mut [(Units, u64); LOG_ROOM]) -> &'r mut [(Units, u64)] {
+        let busy = (0..self.limit.cells).map(|cell| (self.cells.read(cell).stamp, cell));
+        let busy = busy.filter(|&(stamp, _)| stamp > self.units);
+        let count = room.iter_mut().zip(busy).map(|(place, cell)| *place = cell).count();
+        &mut room[..count]
+    }
+
+    fn survey(&self) -> Survey {
+        let mut survey = Survey { available: 0, soonest: Units::MAX, latest: self.units };
+        if self.limit.most() == 0 {
+            return survey;
+        }
+        for cell in 0..self.limit.cells {
+            let held = self.cells.read(cell);
+            if held.stamp <= self.units {
+                survey.available += 1;
+            } else {
+                survey.soonest = survey.soonest.min(held.stamp);
+                survey.latest = survey.latest.max(held.stamp);
+            }
+        }
+        survey
+    }
+
+    /// The answer to a request of `cost` that found the log like this.
+    fn decision_of_log(&self, cost: u64, survey: Survey) -> Decision<'a> {
+        let fits = cost <= survey.available;
+        let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
+        let ready_at = match cost.checked_sub(survey.available + 1) {
+            None => self.units,
+            Some(0) => survey.soonest,
+            Some(more) => self.nth_soonest(more),
+        };
+        self.decision(verdict, cost, Evidence::Log { available: survey.available, ready_at, full_at: survey.latest })
+    }
+
+    /// When the cell after the `n` soonest ones will be full.
+    #[cold]
+    fn nth_soonest(&self, n: u64) -> Units {
+        let mut room = [(0, 0); LOG_ROOM];
+        let busy = self.busy_cells(&mut room);
+        match usize::try_from(n) {
+            Ok(n) if n < busy.len() => busy.select_nth_unstable(n).1.0,
+            _ => self.units,
+        }
+    }
+}
+
+/// What a look at all cells of a log found.
+#[derive(Clone, Copy)]
+struct Survey {
+    /// Full cells.
+    available: u64,
+    /// When the next one will be full.
+    soonest: Units,
+    /// When the last one will be full.
+    latest: Units,
+}
+
+/// Room for every cell of the largest log, on the stack: nothing is allocated to decide.
+const LOG_ROOM: usize = Quota::MAX_LOG as usize;
+
+/// Some cells of a log, as bits.
+#[derive(Default)]
+struct CellSet([u64; LOG_ROOM / 64]);
+
+impl CellSet {
+    fn insert(&mut self, cell: u64) {
+        if let Some(bits) = usize::try_from(cell / 64).ok().and_then(|word| self.0.get_mut(word)) {
+            *bits |= 1 << (cell % 64);
+        }
+    }
+
+    fn contains(&self, cell: u64) -> bool {
+        usize::try_from(cell / 64).ok().and_then(|word| self.0.get(word)).is_some_and(|bits| bits >> (cell % 64) & 1 == 1)
+    }
+}
+
+impl<S: Cells> Cells for &S {
+    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        (**self).update(cell, now, decide)
+    }
+
+    fn read(&self, cell: u64) -> Balance {
+        (**self).read(cell)
+    }
+}

@@ -1,0 +1,297 @@
+//! Step 3 and 4 of a check: one key among the few slots it may use. Lock-free; no slot is ever waited for.
+//!
+//! ```text
+//!               claim: CAS, if idle (or forced)
+//!    live ───────────────────────────────────────► claimed
+//!     ▲ ▲ └─ debit, refund: CAS                        │  key.swap, word.swap: the claimer alone
+//!     │ └───────────────────────────────┐              ▼
+//!     │ go live, with the first debit:  └────────── pending
+//!     │ CAS by whoever inserts the key                 │  lost, or killed by a rival that comes before it:
+//!     │                                                ▼  CAS by whoever inserts the key
+//!    claimed ◄───────────────────────────────────── dead
+//!               claim: CAS
+//! ```
+//!
+//! - **No key twice** (P3): an inserter publishes its pending slot, then looks again at every other slot, with a full
+//!   fence between. Of two inserters of one key at least one sees the other, and the slot that comes first in the key's
+//!   own order wins; a live one beats any pending one.
+//! - **Nobody waits** (P9): a pending slot whose owner has stopped is adopted by the next inserter of its key. A claimed
+//!   one is passed over: one slot less.
+//! - **Nothing is lost** (P4): only a slot whose stamp is earlier than now is claimed, by a CAS on the very word that
+//!   was judged, and the words of a slot never return: a claim moves the stamp and flips the generation.
+//!
+//! `DESIGN.md` has the argument in full, and what remains of the ABA problem after a refund.
+
+use crate::builder::OnFull;
+use crate::hash::Identity;
+use crate::slot::Slot;
+use crate::sync::{Backoff, Ordering, fence};
+use crate::word::{Balance, State, Units, Word};
+
+/// The slots that one key may use, in the key's own order. The same key always gets the same slots in the same order.
+pub(crate) trait Places {
+    /// How many there are, at most 32.
+    fn count(&self) -> usize;
+    /// The slot at a place.
+    fn slot(&self, place: usize) -> &Slot;
+    /// Which of the free places, given as bits with the stamps they have, a new key takes; `None` if there is none.
+    fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize>;
+}
+
+/// What became of an attempt to change a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Decided on this balance: changed.
+    Changed {
+        /// The new balance.
+        after: Balance,
+        /// Whether a busy key was forgotten to make room.
+        evicted: bool,
+    },
+    /// Decided on this balance: no change, and nothing was written.
+    Kept(Balance),
+    /// The key is new, and there is no room for it until the first of its slots is idle.
+    NoRoom {
+        /// When that is, if nobody else comes.
+        until: Units,
+    },
+    /// The key is new, there is no room for it, and the policy lets it pass unrecorded.
+    Untracked,
+}
+
+/// How often a full set of slots is looked at again while some of them are in other inserters' hands.
+const PATIENCE: u32 = 16;
+
+/// Changes the bucket of `id` from the balance it has to the one `decide` answers; a key nobody has is full.
+///
+/// `decide` is pure and may be called several times; `None` leaves everything untouched. Lock-free: a retry means that
+/// another thread has changed a slot of this key.
+#[inline]
+pub(crate) fn update<P: Places>(
+    places: &P,
+    id: Identity,
+    now: Units,
+    on_full: OnFull,
+    mut decide: impl FnMut(Balance) -> Option<Balance>,
+) -> Outcome {
+    // The hit path: the key is here, live, and nobody is in the way.
+    for place in 0..places.count() {
+        let slot = places.slot(place);
+        if slot.seems(id) {
+            if let Some(outcome) = try_live(slot, id, &mut decide) {
+                return outcome;
+            }
+            break;
+        }
+    }
+    Search { places, id, now }.update(on_full, &mut decide)
+}
+
+/// One try at a slot that seems to hold the key, live.
+#[inline]
+fn try_live(slot: &Slot, id: Identity, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+    let (word, key) = slot.read();
+    if key != id || word.state() != State::Live {
+        return None;
+    }
+    match decide(word.balance()) {
+        Some(after) => slot.replace(word, word.live(after)).then_some(Outcome::Changed { after, evicted: false }),
+        None => slot.still(word).then_some(Outcome::Kept(word.balance())),
+    }
+}
+
+/// The balance of `id`; full if nobody has it. Writes nothing.
+#[inline]
+pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
+    'again: loop {
+        for place in 0..places.count() {
+            let slot = places.slot(place);
+            let (word, key) = slot.read();
+            if key == id && word.state() == State::Live {
+                if slot.still(word) {
+                    return word.balance();
+                }
+                continue 'again;
+            }
+        }
+        // Absent, or pending: nothing has been counted. A key that moved while we looked was idle for a moment of it.
+        return Balance::FULL;
+    }
+}
+
+/// One key and the slots it may use.
+struct Search<'a, P> {
+    places: &'a P,
+    id: Identity,
+    now: Units,
+}
+
+/// What a look at all slots of a key found.
+enum Found {
+    Live(usize),
+    Pending(usize, Word),
+    Absent(Room),
+}
+
+/// Where an absent key could go.
+struct Room {
+    /// The place to take, and its word, if a slot is idle.
+    free: Option<(usize, Word)>,
+    /// The busy slot nearest to idle.
+    nearest: Option<(usize, Word)>,
+    /// Whether some slot is claimed or pending, so that it may be free in a moment.
+    in_transit: bool,
+}
+
+impl<P: Places> Search<'_, P> {
+    #[cold]
+    fn update(&self, on_full: OnFull, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let backoff = Backoff::new();
+        let mut patience = PATIENCE;
+        loop {
+            let outcome = match self.find() {
+                Found::Live(place) => try_live(self.places.slot(place), self.id, decide),
+                Found::Pending(place, pending) => self.settle(place, pending, false, decide),
+                Found::Absent(room) => {
+                    let full = room.free.is_none();
+                    if full && room.in_transit && patience > 0 {
+                        patience -= 1;
+                        backoff.spin();
+                        continue;
+                    }
+                    self.insert(&room, on_full, decide)
+                }
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+
+    /// Looks at every slot the key may use. Finding nothing proves nothing: `settle` looks again.
+    fn find(&self) -> Found {
+        let mut free = 0_u32;
+        let mut words = [Word::FULL; 32];
+        let mut nearest: Option<(usize, Word)> = None;
+        let mut in_transit = false;
+        for (place, seen) in words.iter_mut().enumerate().take(self.places.count()) {
+            let (word, key) = self.places.slot(place).read();
+            *seen = word;
+            match word.state() {
+                State::Live if key == self.id => return Found::Live(place),
+                State::Pending if key == self.id => return Found::Pending(place, word),
+                State::Claimed | State::Pending => in_transit = true,
+                // Earlier than now, not just idle: the claim moves the stamp on by one, and a new bucket must be full.
+                State::Live | State::Dead if word.stamp() < self.now => free |= 1 << place,
+                State::Live | State::Dead => {
+                    if nearest.is_none_or(|(_, best)| word.stamp() < best.stamp()) {
+                        nearest = Some((place, word));
+                    }
+                }
+            }
+        }
+        let free = self.places.prefer(free, |place| words[place].stamp()).map(|place| (place, words[place]));
+        Found::Absent(Room { free, nearest, in_transit })
+    }
+
+    /// Makes room for the key and counts its first request, or starts over (`None`).
+    fn insert(
+        &self,
+        room: &Room,
+        on_full: OnFull,
+        decide: &mut impl FnMut(Balance) -> Option<Balance>,
+    ) -> Option<Outcome> {
+        let (place, word, forced) = match (room.free, room.nearest) {
+            (Some((place, word)), _) => {
+                // No slot is taken for a request that is refused, or that only looks (P5).
+                if decide(Balance::FULL).is_none() {
+                    return Some(Outcome::Kept(Balance::FULL));
+                }
+                (place, word, false)
+            }
+            (None, nearest) => {
+                if decide(Balance::FULL).is_none() {
+                    return Some(Outcome::Kept(Balance::FULL));
+                }
+                match (on_full, nearest) {
+                    (OnFull::AdmitUntracked, _) => return Some(Outcome::Untracked),
+                    (OnFull::EvictNearestIdle, Some((place, word))) => {
+                        // The newcomer inherits the debt; a request that does not fit on top of it is refused.
+                        if decide(word.balance()).is_none() {
+                            return Some(Outcome::Kept(word.balance()));
+                        }
+                        (place, word, word.state() == State::Live)
+                    }
+                    (OnFull::RefuseNew, Some((_, word))) => {
+                        return Some(Outcome::NoRoom { until: word.stamp() + 1 });
+                    }
+                    // Every slot is in the hands of other inserters, and has been for a while.
+                    (_, None) => return Some(Outcome::NoRoom { until: self.now + 1 }),
+                }
+            }
+        };
+        let slot = self.places.slot(place);
+        let claimed = slot.claim(word, (word.stamp() + 1).max(self.now))?;
+        let pending = slot.publish(claimed, self.id);
+        self.settle(place, pending, forced, decide)
+    }
+
+    /// Takes a pending slot of this key live with its first debit, unless the key is elsewhere; `None` to start over.
+    ///
+    /// Anybody who inserts the key may do this, to his own pending slot or to another's.
+    fn settle(
+        &self,
+        place: usize,
+        pending: Word,
+        evicted: bool,
+        decide: &mut impl FnMut(Balance) -> Option<Balance>,
+    ) -> Option<Outcome> {
+        let slot = self.places.slot(place);
+        if self.is_elsewhere(place) {
+            slot.replace(pending, pending.dead());
+            return None;
+        }
+        match decide(pending.balance()) {
+            Some(after) => slot.replace(pending, pending.live(after)).then_some(Outcome::Changed { after, evicted }),
+            // Another's pending slot, and a request that only looks or does not fit: leave it to its owner.
+            None => slot.still(pending).then_some(Outcome::Kept(pending.balance())),
+        }
+    }
+
+    /// Whether another slot holds the key: live anywhere, or pending before `place`. A pending one after it is killed.
+    fn is_elsewhere(&self, place: usize) -> bool {
+        // SeqCst: between the publication of this pending slot (by whoever made it; seen, or done, by this thread) and
+        // the reads below. The rival has the same fence between its own publication and its reads, so at least one of
+        // the two sees the other. Model: claim.
+        fence(Ordering::SeqCst);
+        for other in (0..self.places.count()).filter(|&other| other != place) {
+            let slot = self.places.slot(other);
+            loop {
+                let (word, key) = slot.read();
+                if key != self.id {
+                    // Another's, if the word has not changed round the reading of the key.
+                    if slot.still(word) {
+                        break;
+                    }
+                    continue;
+                }
+                match word.state() {
+                    State::Live => return true,
+                    State::Pending if other < place => return true,
+                    State::Pending => {
+                        if slot.replace(word, word.dead()) {
+                            break;
+                        }
+                    }
+                    // Claimed: its claimer has yet to publish, and will look again after that. Dead: nobody's.
+                    State::Claimed | State::Dead => {
+                        if slot.still(word) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        false
+    }
+}

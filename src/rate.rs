@@ -1,0 +1,307 @@
+//! The rate string: a quota as people write it, such as `10/minute` or `100 per 5 seconds burst 20`. Reading and
+//! printing both live here, so that they can be seen to agree.
+
+use core::fmt;
+use core::str::FromStr;
+use core::time::Duration;
+
+use crate::quota::Quota;
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
+
+/// The name a unit is printed by, its other spellings, and its length in nanoseconds.
+type Unit = (&'static str, &'static [&'static str], u64);
+
+const NANOSECOND: Unit = ("nanosecond", &["nanoseconds", "ns"], 1);
+
+/// Printing takes the first unit that divides the period. The nanosecond always does, so what follows it is only read.
+const UNITS: [Unit; 10] = [
+    ("day", &["days", "d"], DAY),
+    ("hour", &["hours", "hr", "hrs", "h"], 3_600 * SECOND),
+    ("minute", &["minutes", "min", "mins", "m"], 60 * SECOND),
+    ("second", &["seconds", "sec", "secs", "s"], SECOND),
+    ("millisecond", &["milliseconds", "ms"], 1_000_000),
+    ("microsecond", &["microseconds", "us"], 1_000),
+    NANOSECOND,
+    ("week", &["weeks", "w"], 7 * DAY),
+    ("month", &["months"], 30 * DAY),
+    ("year", &["years"], 360 * DAY),
+];
+
+// What an error says was expected; bounds are spelled out.
+const AMOUNT: &str = "an amount (digits)";
+const AMOUNT_BOUND: &str = "an amount of at most 18446744073709551615";
+const PER: &str = "`/` or `per`";
+const UNIT: &str = "a unit (second, minute, hour, day, week, month, year, ms, us, ns)";
+const PERIOD_BOUND: &str = "a period of at most 3660 days";
+const BURST: &str = "a burst (digits)";
+const BURST_BOUND: &str = "a burst of at most 18446744073709551615";
+const SEPARATOR: &str = "a separator (`,`, `;` or `|`) or the end";
+const SINGLE_END: &str = "the end of a single rate";
+const _: () = assert!(Quota::MAX_PERIOD.as_secs() == 3_660 * 86_400);
+
+/// The most characters of the input, and of what was found in it, that an error keeps.
+const MAX_EXCERPT: usize = 80;
+const MAX_FOUND: usize = 30;
+
+/// Parses a list of rates, such as `100/second; 5000/hour`, in the order written; never an empty list.
+///
+/// ```text
+/// list   = rate *( [":"] ( "," / ";" / "|" ) rate )
+/// rate   = amount ( "/" / "per" ) [multiple] unit [ "burst" ["="] amount ]
+/// unit   = second, minute, hour, day, week, month or year, with or without a final "s", or a short form:
+///          s sec secs, m min mins, h hr hrs, d, w,
+///          ms millisecond(s), us microsecond(s), ns nanosecond(s)
+/// ```
+///
+/// Amounts and multiples are runs of the digits 0 to 9. Letters may be of either case (`5/M` is per minute). White
+/// space may stand around any of these parts; it must only between a unit and `burst`. A month has 30 days and a year
+/// 360; a multiple of 0 means 1. Without `burst`, the burst is the amount. Every quota is a
+/// [token bucket](crate::Algorithm::TokenBucket) until [`Quota::with_algorithm`] says otherwise.
+///
+/// This takes every string that the Python package `limits` 5.8 takes (Flask-Limiter and slowapi use its notation), its
+/// white space and its stray `:` before a separator included, and reads it as the same amounts and periods, but for the
+/// bounds below, which Python does not have. The week, the units below a second, the short forms and `burst` are
+/// additions.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{Quota, parse_quotas};
+///
+/// let limits = parse_quotas("100/s burst 20; 5000 per 2 hours")?;
+/// assert_eq!(limits[0], Quota::per_second(100).with_burst(20));
+/// assert_eq!(limits[1], Quota::new(5000, Duration::from_secs(7200))?);
+///
+/// let error = parse_quotas("10/minute, 5/fortnight").unwrap_err();
+/// assert_eq!(error.position(), 13);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// If the text is not such a list, an amount or burst is above [`u64::MAX`], or a period is longer than
+/// [`Quota::MAX_PERIOD`].
+pub fn parse_quotas(text: &str) -> Result<Vec<Quota>, ParseQuotaError> {
+    let mut cursor = Cursor { text, rest: text };
+    let mut quotas = vec![cursor.rate()?];
+    while !cursor.rest.is_empty() {
+        let rest = cursor.rest.strip_prefix(':').unwrap_or(cursor.rest);
+        cursor.rest = rest.strip_prefix([',', ';', '|']).ok_or_else(|| cursor.unexpected(SEPARATOR))?;
+        quotas.push(cursor.rate()?);
+    }
+    Ok(quotas)
+}
+
+/// Parses exactly one rate; [`parse_quotas`] describes the notation and parses lists.
+impl FromStr for Quota {
+    type Err = ParseQuotaError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut cursor = Cursor { text, rest: text };
+        let quota = cursor.rate()?;
+        if cursor.rest.is_empty() { Ok(quota) } else { Err(cursor.unexpected(SINGLE_END)) }
+    }
+}
+
+/// Prints a rate that parses back to the same count, period and burst: `10 per 1 minute`, `5 per 30 second burst 10`.
+///
+/// The unit is the largest of day, hour, minute, second and below that divides the period; the burst is printed only
+/// if it differs from the count. The algorithm and the bound on debt are not printed, so a quota that sets them does
+/// not survive the round trip.
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let period = self.period_nanos();
+        let (unit, _, nanos) = UNITS.into_iter().find(|unit| period.is_multiple_of(unit.2)).unwrap_or(NANOSECOND);
+        let print = |out: &mut dyn fmt::Write| {
+            write!(out, "{} per {} {unit}", self.count(), period / nanos)?;
+            if self.burst() == self.count() { Ok(()) } else { write!(out, " burst {}", self.burst()) }
+        };
+        // Only padding needs the text in one piece.
+        if f.width().is_none() && f.precision().is_none() {
+            return print(f);
+        }
+        let mut text = String::new();
+        print(&mut text)?;
+        f.pad(&text)
+    }
+}
+
+/// A string that is not a rate, or not a list of them: where it goes wrong, what was expected there, what was found.
+///
+/// ```
+/// use tollgate::Quota;
+///
+/// let error = "10/5 fortnight".parse::<Quota>().unwrap_err();
+/// assert_eq!((error.position(), error.found()), (5, "fortnight"));
+/// assert!(error.to_string().starts_with("at column 6 of `10/5 fortnight`: expected a unit (second, minute, "));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseQuotaError {
+    position: usize,
+    column: usize,
+    excerpt: String,
+    expected: &'static str,
+    found: String,
+}
+
+impl ParseQuotaError {
+    /// Where in the text it goes wrong, in bytes from the start: always a character boundary.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.position
+    }
+
+    /// What would have been right there, in words; for a number that is too large, its bound.
+    #[must_use]
+    pub const fn expected(&self) -> &'static str {
+        self.expected
+    }
+
+    /// What is there instead, cut to a readable length; empty at the end of the text.
+    #[must_use]
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+}
+
+/// One line, however long or strange the text was: `at column 4 of ...: expected ..., found ...`.
+///
+/// Columns count characters from 1.
+impl fmt::Display for ParseQuotaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at column {} of {}: expected {}, found ", self.column, Quoted(&self.excerpt), self.expected)?;
+        if self.found.is_empty() { f.write_str("the end") } else { Quoted(&self.found).fmt(f) }
+    }
+}
+
+impl core::error::Error for ParseQuotaError {}
+
+/// Text in backticks, with whatever would not print as itself on one line escaped.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`")?;
+        for c in self.0.chars() {
+            if matches!(c, '"' | '\'') { write!(f, "{c}")? } else { write!(f, "{}", c.escape_debug())? }
+        }
+        f.write_str("`")
+    }
+}
+
+/// At most `max` characters of `text`, and dots if that is not all of it.
+fn clip(text: &str, max: usize) -> String {
+    let mut clipped: String = text.chars().take(max).collect();
+    if clipped.len() < text.len() {
+        clipped.push_str("...");
+    }
+    clipped
+}
+
+/// White space as Python's `\s` has it: Unicode's, and the four ASCII information separators.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
+}
+
+/// The text and the part of it that is still to be read.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    /// Reads one rate and the blanks around it.
+    fn rate(&mut self) -> Result<Quota, ParseQuotaError> {
+        self.skip_blanks();
+        let amount = self.number(AMOUNT_BOUND)?.ok_or_else(|| self.unexpected(AMOUNT))?;
+        self.skip_blanks();
+        if !self.word("/") && !self.word("per") {
+            return Err(self.unexpected(PER));
+        }
+        self.skip_blanks();
+        let period_start = *self;
+        let multiple = self.number(PERIOD_BOUND)?.unwrap_or(1).max(1);
+        self.skip_blanks();
+        let nanos = self.unit()?;
+        // Only the length can be wrong: neither factor is zero, and what overflows is beyond the bound too.
+        let quota = multiple.checked_mul(nanos).map(Duration::from_nanos).and_then(|p| Quota::new(amount, p).ok());
+        let quota = quota.ok_or_else(|| period_start.error(self.since(period_start), PERIOD_BOUND))?;
+        self.skip_blanks();
+        if !self.word("burst") {
+            return Ok(quota);
+        }
+        self.skip_blanks();
+        if self.word("=") {
+            self.skip_blanks();
+        }
+        let burst = self.number(BURST_BOUND)?.ok_or_else(|| self.unexpected(BURST))?;
+        self.skip_blanks();
+        Ok(quota.with_burst(burst))
+    }
+
+    fn skip_blanks(&mut self) {
+        self.rest = self.rest.trim_start_matches(is_blank);
+    }
+
+    /// Reads a run of digits, if one is next; `bound` says what a `u64` cannot hold.
+    fn number(&mut self, bound: &'static str) -> Result<Option<u64>, ParseQuotaError> {
+        let start = *self;
+        self.rest = self.rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        match self.since(start) {
+            "" => Ok(None),
+            digits => digits.parse().map(Some).map_err(|_| start.error(digits, bound)),
+        }
+    }
+
+    /// Reads `word`, in either case, if it is next. It need not end there: `10per5minutes` is a rate.
+    fn word(&mut self, word: &str) -> bool {
+        let Some((head, rest)) = self.rest.split_at_checked(word.len()) else { return false };
+        let found = head.eq_ignore_ascii_case(word);
+        if found {
+            self.rest = rest;
+        }
+        found
+    }
+
+    /// Reads a unit, and gives its length in nanoseconds.
+    fn unit(&mut self) -> Result<u64, ParseQuotaError> {
+        let start = *self;
+        self.rest = self.rest.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let letters = self.since(start);
+        let is_named = |name: &&str| name.eq_ignore_ascii_case(letters);
+        let unit = UNITS.iter().find(|(name, others, _)| is_named(name) || others.iter().any(is_named));
+        unit.map(|&(_, _, nanos)| nanos).ok_or_else(|| start.unexpected(UNIT))
+    }
+
+    /// What was read since `start`, an earlier state of this cursor.
+    fn since(&self, start: Self) -> &'a str {
+        start.rest.get(..start.rest.len() - self.rest.len()).unwrap_or_default()
+    }
+
+    /// The error that something else than `expected` is next: a whole word, a character, or the end.
+    fn unexpected(&self, expected: &'static str) -> ParseQuotaError {
+        let after_word = Self { rest: self.rest.trim_start_matches(char::is_alphanumeric), ..*self };
+        let after_char = self.rest.chars().next().map_or(0, char::len_utf8);
+        match after_word.since(*self) {
+            "" => self.error(self.rest.get(..after_char).unwrap_or_default(), expected),
+            word => self.error(word, expected),
+        }
+    }
+
+    /// The error that `found`, which is next, is not as `expected`.
+    fn error(&self, found: &str, expected: &'static str) -> ParseQuotaError {
+        let position = self.text.len() - self.rest.len();
+        let before = self.text.chars().count() - self.rest.chars().count();
+        // In a long text, the excerpt begins where it can still show what is wrong.
+        let excerpt = match before.checked_sub(MAX_EXCERPT / 2) {
+            Some(skipped) if skipped > 0 && self.text.chars().count() > MAX_EXCERPT => {
+                let shown = self.text.char_indices().nth(skipped).map_or(0, |(at, _)| at);
+                format!("...{}", clip(self.text.get(shown..).unwrap_or_default(), MAX_EXCERPT))
+            }
+            _ => clip(self.text, MAX_EXCERPT),
+        };
+        ParseQuotaError { position, column: before + 1, excerpt, expected, found: clip(found, MAX_FOUND) }
+    }
+}

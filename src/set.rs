@@ -1,0 +1,149 @@
+//! Several limits decided at once: all or nothing.
+
+use core::fmt;
+
+use crate::decision::{Decision, Verdict};
+use crate::hash::KeyHash;
+use crate::limit::Limit;
+use crate::ops::{Cells, Op};
+
+/// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
+#[derive(Debug, Clone)]
+pub struct LimitSet {
+    limits: Box<[Limit]>,
+}
+
+impl LimitSet {
+    /// A set of one or more limits of one limiter, each under a name of its own.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or two are of the same name: they would charge the same bucket twice.
+    pub fn new(limits: impl IntoIterator<Item = Limit>) -> Result<Self, LimitSetError> {
+        let limits: Box<[Limit]> = limits.into_iter().collect();
+        if limits.is_empty() {
+            return Err(LimitSetError::Empty);
+        }
+        for (second, limit) in limits.iter().enumerate() {
+            if let Some(first) = limits[..second].iter().position(|other| other.salt == limit.salt) {
+                return Err(LimitSetError::SameName { first, second });
+            }
+        }
+        Ok(Self { limits })
+    }
+
+    /// The limits, in the order they were given.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+}
+
+/// Limits that cannot be decided together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitSetError {
+    /// There is no limit in the set.
+    Empty,
+    /// Two limits have the same name, so the same buckets.
+    SameName {
+        /// The index of one of them.
+        first: usize,
+        /// The index of the other.
+        second: usize,
+    },
+}
+
+impl fmt::Display for LimitSetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a set needs at least one limit, and none was given"),
+            Self::SameName { first, second } => {
+                write!(f, "limits {first} and {second} of the set have the same name, so they would share their buckets")
+            }
+        }
+    }
+}
+
+impl core::error::Error for LimitSetError {}
+
+/// What one request needs of one limit; see [`Limiter::check_all`](crate::Limiter::check_all).
+#[derive(Debug, Clone, Copy)]
+pub struct Share<'a> {
+    /// The limit.
+    pub limit: &'a Limit,
+    /// The key under that limit, from [`Limiter::hash`](crate::Limiter::hash).
+    pub key: KeyHash,
+    /// What the request costs there.
+    pub cost: u64,
+}
+
+/// The answer of several limits.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a decision that nobody looks at limits nothing"]
+pub struct SetDecision<'a> {
+    decision: Decision<'a>,
+    index: usize,
+}
+
+impl<'a> SetDecision<'a> {
+    /// Whether the request may go: every limit admitted it, and each has taken its cost. If not, none has.
+    #[inline]
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.decision.is_allowed()
+    }
+
+    /// The decision of the limit at [`index`](Self::index).
+    pub const fn decision(&self) -> Decision<'a> {
+        self.decision
+    }
+
+    /// Which limit that is: of those that refused, the one that refuses longest; if all admitted, the one with the
+    /// fewest remaining.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Keeps the more telling of two decisions of the same verdict.
+    fn or(self, other: Self) -> Self {
+        let tighter = match (self.decision.verdict(), other.decision.verdict()) {
+            (Verdict::Allowed, Verdict::Allowed) => other.decision.remaining() < self.decision.remaining(),
+            (Verdict::Refused, Verdict::Refused) => other.decision.retry_after() > self.decision.retry_after(),
+            (_, Verdict::NeverFits) => !self.decision.never_fits(),
+            (Verdict::Allowed, Verdict::Refused) => true,
+            (Verdict::Refused | Verdict::NeverFits, _) => false,
+        };
+        if tighter { other } else { self }
+    }
+}
+
+/// Takes from all of `count` buckets, at least one, or from none.
+///
+/// Looks first, so that a refusal writes nothing; then takes one after the other, and gives back if another thread was
+/// faster. While that lasts, others may see less than there is, never more: nothing is over-admitted, and a lone caller
+/// is refused nothing.
+pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
+    let decide = |how: fn(&Op<'a, S>, u64) -> Decision<'a>, index: usize| {
+        let (op, cost) = op(index);
+        SetDecision { decision: how(&op, cost), index }
+    };
+    let looked = (1..count).fold(decide(Op::peek, 0), |worst, index| worst.or(decide(Op::peek, index)));
+    if !looked.is_allowed() {
+        return SetDecision { decision: op(looked.index).0.mend(looked.decision), ..looked };
+    }
+    let mut tightest = decide(Op::take, 0);
+    for index in 0..count {
+        let taken = if index == 0 { tightest } else { decide(Op::take, index) };
+        if !taken.is_allowed() {
+            for index in 0..index {
+                let (op, cost) = op(index);
+                op.refund(cost);
+            }
+            return taken;
+        }
+        tightest = tightest.or(taken);
+    }
+    tightest
+}

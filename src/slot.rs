@@ -1,0 +1,79 @@
+//! One slot: a key and a bucket word, and every ordering with which they are touched.
+//!
+//! | access | ordering | reason and partner | model (`loom-tests/tests`) |
+//! |---|---|---|---|
+//! | `word` load in `read` | Acquire | pairs with the swap in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
+//! | `key` load in `read` | Acquire | pairs with the swap in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
+//! | `word` load in `still` | Relaxed | ordered after the key by that Acquire; only compared | `peek` |
+//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | Release continues no new data, but keeps the word's release sequence and orders the key read before the write; a failure starts over and reads again | `bucket`, `reclaim`, `claim` |
+//! | CAS in `claim` | Acquire, else Relaxed | the key swap that follows must not be seen before the claim; a failure starts over | `claim`, `reclaim` |
+//! | `key` swap in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
+//! | `word` swap in `publish` | Release | pairs with the word load: carries the key | `claim` |
+//!
+//! A swap where a store would do: loom reports a plain store that races with a read-modify-write as a schedule that
+//! hardware does not have.
+
+use crate::hash::Identity;
+use crate::sync::{Atomic, Ordering};
+use crate::word::{Units, Word};
+
+/// 16 bytes: whose bucket this is, and the bucket. All zeros is a free slot that was never used.
+#[derive(Debug)]
+#[cfg_attr(not(tollgate_loom), repr(C))]
+pub(crate) struct Slot {
+    key: Atomic<Identity>,
+    word: Atomic<Word>,
+}
+
+#[cfg(not(tollgate_loom))]
+const _: () = assert!(size_of::<Slot>() == 16);
+
+impl Slot {
+    #[cfg(any(test, tollgate_loom))]
+    pub(crate) fn new() -> Self {
+        Self { key: Atomic::new(Identity::NONE), word: Atomic::new(Word::FULL) }
+    }
+
+    /// The word, then the key beside it. If the word has not changed since (a later CAS succeeds, or [`Self::still`]),
+    /// the key was the owner's.
+    #[inline]
+    pub(crate) fn read(&self) -> (Word, Identity) {
+        let word = self.word.load(Ordering::Acquire);
+        let key = self.key.load(Ordering::Acquire);
+        (word, key)
+    }
+
+    /// Whether the key reads `id` at the moment: a hint that decides where to look first, and nothing else.
+    #[inline]
+    pub(crate) fn seems(&self, id: Identity) -> bool {
+        // Relaxed: a hint. Whoever acts on it reads the slot again in the right order.
+        self.key.load(Ordering::Relaxed) == id
+    }
+
+    /// Whether the word is still the one read before the key.
+    #[inline]
+    pub(crate) fn still(&self, word: Word) -> bool {
+        self.word.load(Ordering::Relaxed) == word
+    }
+
+    /// Changes the word if it is still the one that was read.
+    #[inline]
+    pub(crate) fn replace(&self, old: Word, new: Word) -> bool {
+        self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the slot from nobody or from an idle (or, if forced, a busy) owner whose word was read as `old`. The
+    /// claimer alone may change it until it is published.
+    pub(crate) fn claim(&self, old: Word, stamp: Units) -> Option<Word> {
+        let claimed = old.claimed(stamp);
+        self.word.compare_exchange(old, claimed, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| claimed)
+    }
+
+    /// Writes the key of a slot claimed by this thread, and lets everybody read it: pending.
+    pub(crate) fn publish(&self, claimed: Word, id: Identity) -> Word {
+        let pending = claimed.pending();
+        self.key.swap(id, Ordering::Release);
+        self.word.swap(pending, Ordering::Release);
+        pending
+    }
+}

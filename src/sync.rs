@@ -1,0 +1,88 @@
+//! The facade for atomics: the only file of the engine that names `core::sync::atomic`, `atomic` or `loom`.
+//!
+//! Everything shared between threads is an [`Atomic<T>`] of a type as wide as a `u64`. In a normal build that is
+//! `atomic::Atomic`, asserted to be lock-free at compile time; under `--cfg tollgate_loom` it is a loom atomic with
+//! the same face, so that the models run the code that ships.
+
+#[cfg(not(tollgate_loom))]
+mod imp {
+    pub(crate) use atomic::{Atomic, Ordering, fence};
+    pub(crate) use crossbeam_utils::Backoff;
+
+    // A fallback with locks would break the promise that no thread ever waits for another.
+    const _: () = assert!(Atomic::<u64>::is_lock_free());
+    const _: () = assert!(Atomic::<crate::word::Word>::is_lock_free());
+    const _: () = assert!(Atomic::<crate::hash::Identity>::is_lock_free());
+}
+
+#[cfg(tollgate_loom)]
+mod imp {
+    use bytemuck::Pod;
+    use core::marker::PhantomData;
+    use std::sync::OnceLock;
+
+    pub(crate) use loom::sync::atomic::{Ordering, fence};
+
+    /// Loom explores fewer schedules when a thread begins with a plain load (tokio-rs/loom #166, #392). With
+    /// `TOLLGATE_LOOM_RMW` set every load is `fetch_add(0)`, which it does explore; the suite runs both ways.
+    fn loads_are_rmw() -> bool {
+        static FLAG: OnceLock<bool> = OnceLock::new();
+        *FLAG.get_or_init(|| std::env::var_os("TOLLGATE_LOOM_RMW").is_some())
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Atomic<T>(loom::sync::atomic::AtomicU64, PhantomData<T>);
+
+    impl<T: Pod> Atomic<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::atomic::AtomicU64::new(bytemuck::cast(value)), PhantomData)
+        }
+
+        pub(crate) fn load(&self, order: Ordering) -> T {
+            if loads_are_rmw() {
+                return bytemuck::cast(self.0.fetch_add(0, order));
+            }
+            bytemuck::cast(self.0.load(order))
+        }
+
+        pub(crate) fn swap(&self, value: T, order: Ordering) -> T {
+            bytemuck::cast(self.0.swap(bytemuck::cast(value), order))
+        }
+
+        pub(crate) fn compare_exchange(&self, current: T, new: T, ok: Ordering, err: Ordering) -> Result<T, T> {
+            self.0
+                .compare_exchange(bytemuck::cast(current), bytemuck::cast(new), ok, err)
+                .map(bytemuck::cast)
+                .map_err(bytemuck::cast)
+        }
+    }
+
+    impl Atomic<u64> {
+        pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+            self.0.fetch_add(value, order)
+        }
+
+        pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+            self.0.fetch_max(value, order)
+        }
+
+        pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+            self.0.fetch_sub(value, order)
+        }
+    }
+
+    /// `crossbeam_utils::Backoff` spins where loom cannot see it; a yield lets loom run the other threads.
+    pub(crate) struct Backoff;
+
+    impl Backoff {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn spin(&self) {
+            loom::thread::yield_now();
+        }
+    }
+}
+
+pub(crate) use imp::*;

@@ -162,7 +162,8 @@ mod tests {
             for step in 0..4_000_u64 {
                 ns = ns.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step) >> (step % 60);
                 for ns in [ns, ns / NANOS_PER_SECOND * NANOS_PER_SECOND, ns.saturating_sub(1)] {
-                    let exact = BigUint::from(base.nanos(Instant::from_nanos(ns))) * base.units_per_second / NANOS_PER_SECOND;
+                    let exact =
+                        BigUint::from(base.nanos(Instant::from_nanos(ns))) * base.units_per_second / NANOS_PER_SECOND;
                     let exact = exact.min(BigUint::from(LATEST));
                     assert_eq!(BigUint::from(base.units(Instant::from_nanos(ns))), exact, "{quota:?} at {ns} ns");
                 }

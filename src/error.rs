@@ -61,7 +61,10 @@ impl fmt::Display for QuotaError {
                 write!(f, "the period of a quota must be at most {max:?} here, and {period:?} was given")
             }
             Self::RateTooHigh { quota, max_per_second } => {
-                write!(f, "the rate of `{quota}` is above {max_per_second} per second, the highest this limiter can hold")
+                write!(
+                    f,
+                    "the rate of `{quota}` is above {max_per_second} per second, the highest this limiter can hold"
+                )
             }
             Self::BurstTooLarge { quota, max_burst } => {
                 write!(f, "the burst of `{quota}` is above {max_burst}, the largest this limiter can hold at that rate")
@@ -79,7 +82,10 @@ impl fmt::Display for QuotaError {
                 quota.algorithm()
             ),
             Self::DebtTooLong { quota, max_debt } => {
-                write!(f, "the debt allowed to `{quota}` is above {max_debt:?}, the longest this limiter can hold beside its burst")
+                write!(
+                    f,
+                    "the debt allowed to `{quota}` is above {max_debt:?}, the longest this limiter can hold beside its burst"
+                )
             }
         }
     }

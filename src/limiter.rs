@@ -56,14 +56,7 @@ impl<C: Clock> Limiter<C> {
     /// The name of the limit given at construction, as for [`Limiter::limit`].
     pub const DEFAULT_LIMIT: &'static str = "default";
 
-    pub(crate) fn assemble(
-        limit: Limit,
-        table: Table,
-        hasher: Hasher,
-        clock: C,
-        capacity: usize,
-        skew: Units,
-    ) -> Self {
+    pub(crate) fn assemble(limit: Limit, table: Table, hasher: Hasher, clock: C, capacity: usize, skew: Units) -> Self {
         let jitter = limit.base.units_per_second() / 1_000;
         Self { limit, table, hasher, clock, capacity, skew, jitter }
     }

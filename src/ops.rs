@@ -281,8 +281,7 @@ impl<'a, S: Cells> Op<'a, S> {
         let now = self.latest();
         let units = self.limit.base.units(now);
         let empty = Balance::at(self.limit.rule.empty(units));
-        let outcome =
-            self.cells.update(cell, units, |held| self.is_from_another_time(held, units).then_some(empty));
+        let outcome = self.cells.update(cell, units, |held| self.is_from_another_time(held, units).then_some(empty));
         matches!(outcome, Outcome::Changed { .. }).then_some(now)
     }
 
@@ -431,7 +430,10 @@ impl CellSet {
     }
 
     fn contains(&self, cell: u64) -> bool {
-        usize::try_from(cell / 64).ok().and_then(|word| self.0.get(word)).is_some_and(|bits| bits >> (cell % 64) & 1 == 1)
+        usize::try_from(cell / 64)
+            .ok()
+            .and_then(|word| self.0.get(word))
+            .is_some_and(|bits| bits >> (cell % 64) & 1 == 1)
     }
 }
 

@@ -22,8 +22,8 @@
 //!
 //! `DESIGN.md` has the argument in full, and what remains of the ABA problem after a refund.
 
-use crate::builder::OnFull;
 use crate::hash::Identity;
+use crate::policy::OnFull;
 use crate::slot::Slot;
 use crate::sync::{Backoff, Ordering, fence};
 use crate::word::{Balance, State, Units, Word};

@@ -59,7 +59,10 @@ impl fmt::Display for LimitSetError {
         match self {
             Self::Empty => f.write_str("a set needs at least one limit, and none was given"),
             Self::SameName { first, second } => {
-                write!(f, "limits {first} and {second} of the set have the same name, so they would share their buckets")
+                write!(
+                    f,
+                    "limits {first} and {second} of the set have the same name, so they would share their buckets"
+                )
             }
         }
     }

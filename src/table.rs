@@ -6,11 +6,11 @@ use core::fmt;
 
 use crossbeam_utils::CachePadded;
 
-use crate::builder::OnFull;
 use crate::error::BuildError;
 use crate::hash::Identity;
 use crate::memory::{Line, Lines};
 use crate::ops::Cells;
+use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places};
 use crate::slot::Slot;

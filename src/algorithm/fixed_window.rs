@@ -4,8 +4,8 @@
 //! (The design this grew from rounded the end up to make room for the count's bits. A sum needs no room: the end is
 //! known from `now`, the rest is the count.)
 
-use super::window::Grid;
 use super::Borrowed;
+use super::window::Grid;
 use crate::word::Units;
 
 /// At most `limit` in each window.

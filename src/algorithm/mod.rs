@@ -146,8 +146,7 @@ impl Rule {
     /// rounded down, so that nothing is made up.
     pub(crate) fn holding(&self, now: Units, held: Fraction) -> Units {
         let limit = i128::from(self.limit());
-        let (whole, rest) =
-            (held.numerator.div_euclid(held.denominator), held.numerator.rem_euclid(held.denominator));
+        let (whole, rest) = (held.numerator.div_euclid(held.denominator), held.numerator.rem_euclid(held.denominator));
         let (whole, rest) = if whole >= limit { (limit, 0) } else { (whole, rest) };
         match self {
             Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {

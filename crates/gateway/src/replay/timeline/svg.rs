@@ -71,7 +71,11 @@ fn write_all(
     writeln!(svg, "  <style>\n{STYLE}\n  </style>\n  <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>")?;
     writeln!(svg, "  <text class=\"title\" x=\"24\" y=\"36\">{title}</text>")?;
     writeln!(svg, "  <text class=\"text\" x=\"24\" y=\"60\">{subtitle}</text>")?;
-    writeln!(svg, "  <text class=\"quiet\" x=\"24\" y=\"92\">requests per {}, times in UTC</text>", axis::length(timeline.step))?;
+    writeln!(
+        svg,
+        "  <text class=\"quiet\" x=\"24\" y=\"92\">requests per {}, times in UTC</text>",
+        axis::length(timeline.step)
+    )?;
     legend(svg, timeline)?;
     value_axis(svg, step, top)?;
     bars(svg, timeline, top)?;

@@ -1,0 +1,8 @@
+//! The real program, run as a user runs it.
+
+mod crosscheck;
+mod formats;
+mod inputs;
+mod model;
+mod output;
+mod tool;

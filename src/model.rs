@@ -1,0 +1,197 @@
+//! What the loom models see of the engine: a table of a few slots, in which each key is told which slots it may use.
+//!
+//! Built under `--cfg tollgate_loom` only. The code under test is the code that ships: `slot.rs`, `protocol.rs`, `ops.rs`,
+//! `set.rs`. Time and identity are arguments, as loom needs every run to be the same.
+
+#![allow(missing_docs, missing_debug_implementations, clippy::missing_panics_doc, reason = "for the models only")]
+
+use core::time::Duration;
+
+use crate::base::TimeBase;
+use crate::bucket::Words;
+use crate::clock::Instant;
+use crate::decision::Decision;
+use crate::hash::{Identity, Salt};
+use crate::limit::Limit;
+use crate::ops::{Cells, Doubt, Inheritance, Op};
+use crate::policy::OnFull;
+use crate::protocol::{self, Outcome, Places};
+use crate::quota::Quota;
+use crate::slot::Slot;
+use crate::word::{Balance, State, Units};
+
+/// A few slots.
+pub struct Model {
+    slots: Vec<Slot>,
+    on_full: OnFull,
+    base: TimeBase,
+}
+
+/// A key, with the slots it may use in its own order.
+#[derive(Clone)]
+pub struct Key {
+    id: Identity,
+    places: Vec<usize>,
+}
+
+impl Key {
+    pub fn new(id: u64, places: &[usize]) -> Self {
+        Self { id: Identity::for_model(id), places: places.to_vec() }
+    }
+}
+
+impl Model {
+    /// `slots` slots never used, in a time base for `quota`, started at second 0.
+    pub fn new(slots: usize, quota: Quota, on_full: OnFull) -> Self {
+        let base = TimeBase::new(&[quota], Instant::from_nanos(0));
+        Self { slots: (0..slots).map(|_| Slot::new()).collect(), on_full, base }
+    }
+
+    /// A limit for the keys of this model; all limits share the buckets.
+    pub fn limit(&self, quota: Quota) -> Limit {
+        Limit::new(quota, Salt::NONE, self.base).expect("a quota for a model")
+    }
+
+    fn op<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration) -> Op<'a, Entry<'a>> {
+        let now = Instant::from_nanos(0).saturating_add(now);
+        Op::new(Entry { model: self, key }, limit, now, Doubt { clock: None, skew: 0 })
+    }
+
+    pub fn take<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
+        self.op(key, limit, now).take(cost)
+    }
+
+    pub fn peek<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
+        self.op(key, limit, now).peek(cost)
+    }
+
+    pub fn take_up_to(&self, key: &Key, limit: &Limit, now: Duration, most: u64) -> u64 {
+        self.op(key, limit, now).take_up_to(most)
+    }
+
+    pub fn refund(&self, key: &Key, limit: &Limit, now: Duration, cost: u64) {
+        self.op(key, limit, now).refund(cost);
+    }
+
+    pub fn charge(&self, key: &Key, limit: &Limit, now: Duration, cost: u64) -> u64 {
+        self.op(key, limit, now).charge(cost)
+    }
+
+    pub fn convert(&self, key: &Key, from: &Limit, to: &Limit, now: Duration, how: Inheritance) {
+        self.op(key, from, now).convert(to, how);
+    }
+
+    /// Reserves, and says how long to wait and with which stamp to cancel.
+    pub fn reserve(
+        &self,
+        key: &Key,
+        limit: &Limit,
+        now: Duration,
+        cost: u64,
+        max: Duration,
+    ) -> Option<(Duration, u64)> {
+        let op = self.op(key, limit, now);
+        let reserved = op.reserve(cost, max).ok()?;
+        Some((Duration::from_nanos(limit.base.nanos_until(op.now, reserved.go_at)), reserved.stamp))
+    }
+
+    pub fn cancel(&self, key: &Key, limit: &Limit, now: Duration, cost: u64, stamp: u64) {
+        self.op(key, limit, now).cancel(cost, stamp);
+    }
+
+    /// All or nothing over several (key, limit).
+    pub fn take_all(&self, shares: &[(&Key, &Limit)], now: Duration) -> bool {
+        crate::set::take_all(shares.len(), |i| (self.op(shares[i].0, shares[i].1, now), 1)).is_allowed()
+    }
+
+    /// How many slots hold the key, live. More than one is a broken promise.
+    pub fn owners(&self, key: &Key) -> usize {
+        let live = |slot: &&Slot| {
+            let (word, id) = slot.read();
+            id == key.id && word.state() == State::Live
+        };
+        self.slots.iter().filter(live).count()
+    }
+
+    /// Begins to insert a key into one slot and stops for ever after so many steps: 1 claimed, 2 published.
+    ///
+    /// Says whether the claim was won.
+    pub fn stall(&self, key: &Key, slot: usize, now: Duration, steps: u32) -> bool {
+        let units = self.base.units(Instant::from_nanos(0).saturating_add(now));
+        let slot = &self.slots[slot];
+        let (word, _) = slot.read();
+        if matches!(word.state(), State::Claimed | State::Pending) || word.stamp() >= units {
+            return false;
+        }
+        let Some(claimed) = slot.claim(word, units) else { return false };
+        if steps > 1 {
+            slot.publish(claimed, key.id);
+        }
+        true
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    model: &'a Model,
+    key: &'a Key,
+}
+
+impl Places for Entry<'_> {
+    fn count(&self) -> usize {
+        self.key.places.len()
+    }
+
+    fn slot(&self, place: usize) -> &Slot {
+        &self.model.slots[self.key.places[place]]
+    }
+
+    fn prefer(&self, free: u32, _: impl Fn(usize) -> Units) -> Option<usize> {
+        usize::try_from(free.trailing_zeros()).ok().filter(|_| free != 0)
+    }
+}
+
+impl Cells for Entry<'_> {
+    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        protocol::update(self, self.key.id.cell(cell), now, self.model.on_full, decide)
+    }
+
+    fn read(&self, cell: u64) -> Balance {
+        protocol::read(self, self.key.id.cell(cell))
+    }
+}
+
+/// A bucket without a table.
+pub struct Single {
+    words: Words,
+    limit: Limit,
+}
+
+impl Single {
+    pub fn new(quota: Quota) -> Self {
+        let base = TimeBase::new(&[quota], Instant::from_nanos(0));
+        let limit = Limit::new(quota, Salt::NONE, base).expect("a quota for a model");
+        Self { words: Words::new(limit.cells), limit }
+    }
+
+    fn op(&self, now: Duration) -> Op<'_, &Words> {
+        let now = Instant::from_nanos(0).saturating_add(now);
+        Op::new(&self.words, &self.limit, now, Doubt { clock: None, skew: 0 })
+    }
+
+    pub fn take(&self, now: Duration, cost: u64) -> bool {
+        self.op(now).take(cost).is_allowed()
+    }
+
+    pub fn take_up_to(&self, now: Duration, most: u64) -> u64 {
+        self.op(now).take_up_to(most)
+    }
+
+    pub fn refund(&self, now: Duration, cost: u64) {
+        self.op(now).refund(cost);
+    }
+
+    pub fn remaining(&self, now: Duration) -> u64 {
+        self.op(now).peek(1).remaining()
+    }
+}

@@ -21,6 +21,14 @@ const SECONDS_BEFORE: u64 = 366 * 86_400;
 /// The range of a limiter after its start: ten years.
 const SECONDS_AFTER: u64 = 3_653 * 86_400;
 
+/// A value that the caller has proved to fit; the proof stands beside the call.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "proved by every caller, and checked in debug builds")]
+pub(crate) const fn narrow(value: u128) -> u64 {
+    debug_assert!(value <= u64::MAX as u128);
+    value as u64
+}
+
 /// The longest span a bucket may be ahead of now: a quarter of the range.
 pub(crate) const MAX_AHEAD: Units = (1 << (Word::STAMP_WIDTH - 2)) - 1;
 /// The latest instant: what is left of the range, so that no stamp can wrap.
@@ -73,7 +81,8 @@ impl TimeBase {
         assert!(units_per_second >= NANOS_PER_SECOND && units_per_second <= MAX_UNITS_PER_SECOND);
         let factor = ((units_per_second as u128) << 96).div_ceil(NANOS_PER_SECOND as u128);
         // Halves of a u128: both fit by construction.
-        Self { units_per_second, factor_high: (factor >> 64) as u64, factor_low: factor as u64, epoch, lead }
+        let (factor_high, factor_low) = (narrow(factor >> 64), narrow(factor & u64::MAX as u128));
+        Self { units_per_second, factor_high, factor_low, epoch, lead }
     }
 
     pub(crate) const fn units_per_second(&self) -> u64 {
@@ -92,15 +101,15 @@ impl TimeBase {
         let ns = self.nanos(now) as u128;
         // ns * factor < 2^64 * 2^98: too wide for one product, so two, of which the lower gives only its carry.
         // The upper is below 2^64 * 2^34, the carry below 2^64.
-        let units = (ns * self.factor_high as u128 + (ns * self.factor_low as u128 >> 64)) >> 32;
-        if units < LATEST as u128 { units as u64 } else { LATEST }
+        let units = (ns * self.factor_high as u128 + ((ns * self.factor_low as u128) >> 64)) >> 32;
+        if units < LATEST as u128 { narrow(units) } else { LATEST }
     }
 
     /// How many nanoseconds after `now` the clock first shows `target` or more; 0 if it does already.
     pub(crate) const fn nanos_until(&self, now: Instant, target: Units) -> u64 {
         // floor(ns * u / 1e9) >= target  iff  ns >= target * 1e9 / u. The quotient is below 2^60, as units are no
         // longer than a nanosecond.
-        let ns = (target as u128 * NANOS_PER_SECOND as u128).div_ceil(self.units_per_second as u128) as u64;
+        let ns = narrow((target as u128 * NANOS_PER_SECOND as u128).div_ceil(self.units_per_second as u128));
         ns.saturating_sub(self.nanos(now))
     }
 
@@ -116,7 +125,7 @@ impl TimeBase {
         let window = window as u128;
         let epoch = (self.epoch / NANOS_PER_SECOND) as u128 * self.units_per_second as u128 % window;
         let lead = (self.lead / NANOS_PER_SECOND) as u128 * self.units_per_second as u128 % window;
-        ((epoch + window - lead) % window) as u64 // below `window`, which is a u64
+        narrow((epoch + window - lead) % window) // below `window`, which is a u64
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Bucket<C = ExactClock> {
     limit: Limit,
     words: Words,
     clock: C,
+    #[cfg(feature = "async")]
+    waiters: crate::wait::Waiters,
 }
 
 impl Bucket {
@@ -93,7 +95,13 @@ impl<C: Clock> Bucket<C> {
     /// If the quota is out of bounds.
     pub fn with_clock(quota: Quota, clock: C) -> Result<Self, QuotaError> {
         let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], clock.now()))?;
-        Ok(Self { limit, words: Words::new(limit.cells), clock })
+        Ok(Self {
+            words: Words::new(limit.cells),
+            limit,
+            clock,
+            #[cfg(feature = "async")]
+            waiters: crate::wait::Waiters::new(crate::wait::Waiters::DEFAULT_MAX),
+        })
     }
 
     /// The limit given at construction, with the rate that is really held.
@@ -197,6 +205,21 @@ impl<C: Clock> Bucket<C> {
     /// As [`Limiter::reserve`](crate::Limiter::reserve).
     pub fn reserve(&self, cost: u64, max_wait: Duration) -> Result<Reservation<'_>, Decision<'_>> {
         self.view().reserve(cost, max_wait)
+    }
+
+    /// See [`Limiter::until_ready`](crate::Limiter::until_ready); up to 10,000 may wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::until_ready`](crate::Limiter::until_ready).
+    #[cfg(feature = "async")]
+    pub async fn until_ready<F: Future<Output = ()>>(
+        &self,
+        cost: u64,
+        max_wait: Duration,
+        sleep: impl Fn(Duration) -> F,
+    ) -> Result<(), crate::WaitError> {
+        crate::wait::until_ready(|left| self.reserve(cost, left), &self.clock, &self.waiters, max_wait, sleep).await
     }
 
     /// See [`Limiter::convert`](crate::Limiter::convert).

@@ -21,6 +21,8 @@ pub struct Builder {
     on_full: OnFull,
     seed: Option<u64>,
     max_clock_skew: Duration,
+    #[cfg(feature = "async")]
+    max_waiters: u64,
 }
 
 impl Builder {
@@ -35,6 +37,8 @@ impl Builder {
             on_full: OnFull::EvictNearestIdle,
             seed: None,
             max_clock_skew: Duration::from_secs(1),
+            #[cfg(feature = "async")]
+            max_waiters: crate::wait::Waiters::DEFAULT_MAX,
         }
     }
 
@@ -84,6 +88,14 @@ impl Builder {
         self
     }
 
+    /// How many may wait in [`Limiter::until_ready`] at once, over all keys; 10,000 by default.
+    #[cfg(feature = "async")]
+    #[must_use]
+    pub const fn max_waiters(mut self, max: u64) -> Self {
+        self.max_waiters = max;
+        self
+    }
+
     /// A limiter on an [`ExactClock`].
     ///
     /// # Errors
@@ -108,7 +120,16 @@ impl Builder {
         let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
         let limit = Limit::new(self.quota, hasher.salt(Limiter::<C>::DEFAULT_LIMIT), base)?;
         let table = Table::new(self.capacity, self.on_full)?;
-        let skew = u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX);
-        Ok(Limiter::assemble(limit, table, hasher, clock, self.capacity, skew))
+        Ok(Limiter {
+            skew: u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX),
+            jitter: base.units_per_second() / 1_000,
+            capacity: self.capacity,
+            #[cfg(feature = "async")]
+            waiters: crate::wait::Waiters::new(self.max_waiters),
+            limit,
+            table,
+            hasher,
+            clock,
+        })
     }
 }

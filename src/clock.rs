@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::base::narrow;
 use crate::error::BuildError;
 use crate::sync::{Atomic, Ordering};
 
@@ -65,7 +66,7 @@ impl core::ops::Add<Duration> for Instant {
 /// A duration in nanoseconds, or the largest `u64` (584 years) if it is longer.
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
+    if nanos > u64::MAX as u128 { u64::MAX } else { narrow(nanos) }
 }
 
 /// Where time comes from.

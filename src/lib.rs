@@ -38,6 +38,8 @@ mod rate;
 mod reservation;
 mod set;
 mod sync;
+#[cfg(feature = "async")]
+mod wait;
 
 pub use bucket::{Bucket, BucketView};
 pub use clock::{CachedClock, Clock, ExactClock, Instant, ManualClock};
@@ -51,6 +53,8 @@ pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
+#[cfg(feature = "async")]
+pub use wait::WaitError;
 #[cfg(not(tollgate_loom))]
 pub use {
     builder::Builder,

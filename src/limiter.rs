@@ -33,15 +33,17 @@ use crate::word::Units;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Limiter<C = ExactClock> {
-    limit: Limit,
-    table: Table,
-    hasher: Hasher,
-    clock: C,
-    capacity: usize,
+    pub(crate) limit: Limit,
+    pub(crate) table: Table,
+    pub(crate) hasher: Hasher,
+    pub(crate) clock: C,
+    pub(crate) capacity: usize,
     /// How far a caller's `now` may be behind.
-    skew: Units,
+    pub(crate) skew: Units,
     /// How far two readings of the limiter's own clock may be apart.
-    jitter: Units,
+    pub(crate) jitter: Units,
+    #[cfg(feature = "async")]
+    pub(crate) waiters: crate::wait::Waiters,
 }
 
 impl Limiter {
@@ -55,11 +57,6 @@ impl Limiter {
 impl<C: Clock> Limiter<C> {
     /// The name of the limit given at construction, as for [`Limiter::limit`].
     pub const DEFAULT_LIMIT: &'static str = "default";
-
-    pub(crate) fn assemble(limit: Limit, table: Table, hasher: Hasher, clock: C, capacity: usize, skew: Units) -> Self {
-        let jitter = limit.base.units_per_second() / 1_000;
-        Self { limit, table, hasher, clock, capacity, skew, jitter }
-    }
 
     /// Makes a quota ready for use with [`Limiter::with`], under a name.
     ///
@@ -243,6 +240,25 @@ impl<'a, C: Clock> View<'a, C> {
         Reservation::new(self.on(key), cost, max_wait)
     }
 
+    /// See [`Limiter::until_ready`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::until_ready`].
+    #[cfg(feature = "async")]
+    pub async fn until_ready<K: Key + ?Sized, F: Future<Output = ()>>(
+        &self,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+        sleep: impl Fn(Duration) -> F,
+    ) -> Result<(), crate::WaitError> {
+        let (limiter, key) = (self.limiter, self.limiter.hash(key));
+        let view = limiter.with(self.limit);
+        let reserve = |left| view.reserve(&key, cost, left);
+        crate::wait::until_ready(reserve, &limiter.clock, &limiter.waiters, max_wait, sleep).await
+    }
+
     /// See [`Limiter::convert`].
     pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &Limit, how: Inheritance) {
         self.on(key).convert(to, how);
@@ -368,6 +384,27 @@ impl<C: Clock> Limiter<C> {
         max_wait: Duration,
     ) -> Result<Reservation<'_>, Decision<'_>> {
         self.view().reserve(key, cost, max_wait)
+    }
+
+    /// Waits until a request that costs `cost` tokens may go; at most `max_wait`, by the limiter's clock.
+    ///
+    /// `sleep` is your runtime's timer, such as `tokio::time::sleep`. The tokens are [reserved](Limiter::reserve) first,
+    /// so waiters go first come first served and each wakes once, at an instant of its own. Under a window algorithm,
+    /// which promises nothing ahead of time, all who wait for a window wake when it begins and try again. Dropping the
+    /// future gives back what it had reserved, as [`Reservation::cancel`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the request can never fit, would have to wait longer, or [too many](Builder::max_waiters) are waiting.
+    #[cfg(feature = "async")]
+    pub async fn until_ready<K: Key + ?Sized, F: Future<Output = ()>>(
+        &self,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+        sleep: impl Fn(Duration) -> F,
+    ) -> Result<(), crate::WaitError> {
+        self.view().until_ready(key, cost, max_wait, sleep).await
     }
 
     /// Rewrites the bucket of `key` for another quota of the same limit, keeping tokens rather than time.

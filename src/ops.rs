@@ -416,7 +416,8 @@ struct Survey {
 }
 
 /// Room for every cell of the largest log, on the stack: nothing is allocated to decide.
-const LOG_ROOM: usize = Quota::MAX_LOG as usize;
+const LOG_ROOM: usize = 1_024;
+const _: () = assert!(LOG_ROOM as u64 == Quota::MAX_LOG);
 
 /// Some cells of a log, as bits.
 #[derive(Default)]

@@ -228,6 +228,6 @@ impl Quota {
     /// The period in nanoseconds: at least 1 and, by [`Self::MAX_PERIOD`], below 2^59.
     pub(crate) const fn period_nanos(&self) -> u64 {
         const _: () = assert!(Quota::MAX_PERIOD.as_nanos() < 1 << 59);
-        self.period.as_nanos() as u64
+        crate::base::narrow(self.period.as_nanos())
     }
 }

@@ -8,6 +8,7 @@
 use super::Borrowed;
 use super::token_bucket::later;
 use super::window::Grid;
+use crate::base::narrow;
 use crate::word::Units;
 
 /// At most `limit` in a window that ends now, by estimate.
@@ -64,7 +65,7 @@ impl SlidingWindow {
         // previous < 2^bits and rest <= window < 2^58: below 2^87.
         let weighted = (counts.previous as u128 * counts.rest as u128).div_ceil(window);
         // weighted <= previous, a u64.
-        self.limit.saturating_sub(weighted as u64).saturating_sub(counts.current)
+        self.limit.saturating_sub(narrow(weighted)).saturating_sub(counts.current)
     }
 
     #[inline]
@@ -106,7 +107,7 @@ impl SlidingWindow {
             return window;
         }
         // room < previous, so the quotient is below `window`.
-        (room as u128 * window as u128 / previous as u128) as u64
+        narrow(room as u128 * window as u128 / previous as u128)
     }
 
     pub(crate) const fn full_at(&self, stamp: Units, now: Units) -> Units {

@@ -1,5 +1,6 @@
 //! Where windows begin and end: whole multiples of the period since the clock's zero. Exact, without a division.
 
+use crate::base::narrow;
 use crate::word::{Units, Word};
 
 /// The grid of a window algorithm.
@@ -21,7 +22,7 @@ impl Grid {
         let log = u64::BITS - (window - 1).leading_zeros();
         let shift = 61 + log;
         // 2^shift / window <= 2^61 * 2^log / 2^(log - 1) = 2^62, so it fits.
-        let reciprocal = ((1_u128 << shift) / window as u128 + 1) as u64;
+        let reciprocal = narrow((1_u128 << shift) / window as u128 + 1);
         Self { window, phase, reciprocal, shift }
     }
 
@@ -29,9 +30,10 @@ impl Grid {
     #[inline]
     pub(crate) const fn end(&self, now: Units) -> Units {
         let x = now + self.phase; // both below 2^60
-        let index = (x as u128 * self.reciprocal as u128 >> self.shift) as u64;
+        // At most x.
+        let index = narrow((x as u128 * self.reciprocal as u128) >> self.shift);
         let into = x - index * self.window;
-        now - into + self.window
+        now + self.window - into
     }
 
     /// The end of the window that holds `now`, and how far into a window that ends there the stamp reaches:

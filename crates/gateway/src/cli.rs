@@ -22,35 +22,52 @@ Exit codes:
 
 const REPLAY_NOTES: &str = "\
 What is read:
-  Common Log Format, Combined Log Format (also with the virtual host in front) and JSON lines, told apart line by
-  line; plain or gzip. Lines are put in order of their time stamps, and equal time stamps stay in the order of the
-  files. A line that cannot be read is counted and the first few are shown; blank lines are counted apart.
+  Common Log Format, Combined Log Format (also with the virtual host in
+  front) and JSON lines, told apart line by line; plain or gzip. Lines are put
+  in order of their time stamps; equal time stamps stay in the order of the
+  files. A line that cannot be read is counted and the first few are shown;
+  blank lines are counted apart. A log may span ten years.
 
-  In JSON the usual names are looked for, in any letter case, at the top or under `request` or `headers`: time,
-  timestamp, @timestamp, ts; client_ip, remote_addr, remote_ip, ip, host; method; path, uri, url, request; and any
-  header by its own name. A time is RFC 3339, the Common Log Format's, or a number since 1970: seconds below 10^11,
-  milliseconds below 10^14, microseconds below 10^17, nanoseconds above; a fraction is kept.
+  In JSON the usual names are looked for, in any letter case, at the top or
+  under `request`: time, timestamp, @timestamp, ts; client_ip, remote_addr,
+  remote_ip, ip, host; method; path, uri, url, request; and a header by its
+  own name, at the top or under `headers`. A time is RFC 3339, as in the
+  Common Log Format, or a number since 1970: seconds below 10^11, milliseconds
+  below 10^14, microseconds below 10^17, else nanoseconds; fractions are kept.
 
 Keys:
   ip           the client's address; IPv4 written as IPv6 counts as IPv4
-  header:NAME  a request header; Combined has referer and user-agent, JSON whatever was logged
+  header:NAME  a request header; Combined has referer and user-agent
   path         the path without the query
   method       the request method
-  ip+path      any of these joined by `+`: one bucket for each combination
-  A request without the part (no such header, or `-`) counts under `(none)`; the report says how many did.
+  ip+path      any of these joined by `+`: a bucket for each combination
+  A request without the part (no such header, or `-`) counts under `(none)`,
+  one key for all of them; the report says how many there were.
+
+Algorithms:
+  token-bucket, leaky-bucket   evenly refilled, up to the burst at once
+  leaky-queue                  requests wait their turn; the burst may wait
+  fixed-window                 the count in each window since 1970 (UTC)
+  sliding-window               two windows, the previous one weighted
+  sliding-log                  the count in any period, exactly
 
 Exemptions:
-  192.0.2.7  10.0.0.0/8  2001:db8::/32  path:/health  path:/static/*  method:OPTIONS  header:user-agent:Pingdom*
-  A `*` at the end matches any rest. Exempt requests take nothing from any bucket and are counted apart.
+  192.0.2.7   10.0.0.0/8   2001:db8::/32   path:/health   path:/static/*
+  method:OPTIONS   header:user-agent:Pingdom*
+  A `*` at the end matches any rest. Exempt requests take nothing from any
+  bucket and are counted apart.
 
 What --json writes:
-  One object: `schema` (1), `policy`, `input`, `totals`, `limits`, `keys` (every limited key, most refused first),
-  `minutes` (every minute with a request), `unreadable` (the first few) and `engine`. Times are RFC 3339 in UTC.
+  One object: `schema` (1), `policy`, `input` (by file), `totals`, `limits`,
+  `keys` (every limited key, most refused first), `minutes` (every minute with
+  a request), `unreadable` and `odd` (the first few lines that were not read,
+  or were kept although their end is odd), `engine`. Times are RFC 3339, UTC.
 
 Examples:
   tollgate replay --limit 10/minute access.log
-  tollgate replay --limit '200 per day, 50 per hour' --key ip+path --exempt 'path:/static/*' access.log*
-  zstdcat access.log.zst | tollgate replay --limit '5/second burst 20' --svg limits.svg -";
+  tollgate replay --limit '200 per day, 50 per hour' --key ip+path access.log*
+  tollgate replay --limit 60/minute --exempt 'path:/static/*' --json access.log
+  zstdcat access.log.zst | tollgate replay --limit '5/s burst 20' --svg a.svg -";
 
 /// A rate limiter that can be tried on yesterday's log before anybody is limited.
 ///

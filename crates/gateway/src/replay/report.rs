@@ -80,8 +80,10 @@ fn what_was_read(text: &mut String, input: &Input) -> std::fmt::Result {
     let (first, last) = (input.records.first(), input.records.last());
     if let (Some(first), Some(last)) = (first, last) {
         let (from, to) = (timestamp(first.time), timestamp(last.time));
-        let span = spell(Duration::from_nanos(last.time - first.time));
-        writeln!(text, "  {} to {} UTC, {span}", moment(from), moment(to))?;
+        match Duration::from_nanos(last.time - first.time) {
+            Duration::ZERO => writeln!(text, "  all at {} UTC", moment(from))?,
+            span => writeln!(text, "  {} to {} UTC, {}", moment(from), moment(to), spell(span))?,
+        }
     }
     if input.out_of_order > 0 {
         writeln!(text, "  {} earlier than a line before it: put in order", counted(input.out_of_order, "request"))?;

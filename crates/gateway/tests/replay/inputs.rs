@@ -1,1 +1,132 @@
-//! x
+//! Where logs come from: files, archives, standard input; and in which order.
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::tool::{file, line, program, refused, replay, replay_input, replay_json, run, total};
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn minute_of(client: &str) -> String {
+    (0..60).map(|second| line(client, second)).collect()
+}
+
+#[test]
+fn gzip_is_known_by_its_content() {
+    // Two members, as from `cat a.gz b.gz`, under a name that says nothing.
+    let mut bytes = gzip(&minute_of("192.0.2.1"));
+    bytes.extend(gzip(&minute_of("192.0.2.2")));
+    let log = file("access.log", &bytes);
+    let result = replay_json("--limit 50/hour -a fixed-window", &[&log]);
+    assert_eq!((total(&result, "requests"), total(&result, "refused")), (120, 20));
+
+    let piped = replay_input("--json --limit 50/hour -a fixed-window -", &bytes).json();
+    assert_eq!(piped["totals"], result["totals"]);
+    assert_eq!(piped["input"][0]["file"], "standard input");
+}
+
+#[test]
+fn damaged_archives_are_an_error() {
+    let whole = gzip(&minute_of("192.0.2.1"));
+    let cut = file("cut.gz", &whole[..whole.len() - 9]);
+    replay("--limit 1/s", &[&cut]).fails(65, "cut.gz is damaged");
+    let mut torn = gzip(&minute_of("192.0.2.1").repeat(20));
+    let middle = torn.len() / 2;
+    torn[middle..].fill(0xff);
+    replay("--limit 1/s", &[&file("torn.gz", torn)]).fails(65, "torn.gz is damaged");
+    replay("--limit 1/s", &[&file("log.zst", [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0])]).fails(65, "try `zstdcat ");
+}
+
+#[test]
+fn standard_input_with_and_without_a_dash() {
+    let text = minute_of("192.0.2.1");
+    for options in ["--json -l 10/hour", "--json -l 10/hour -"] {
+        let result = replay_input(options, text.as_bytes()).json();
+        assert_eq!((total(&result, "requests"), total(&result, "refused")), (60, 50), "{options}");
+    }
+    replay("-l 1/s - -", &[]).fails(2, "only once");
+}
+
+#[test]
+fn requests_are_replayed_in_order_of_time() {
+    // A fixed window refuses whoever comes last in it, so the order shows in who is refused.
+    let early = file("b.log", ["a", "b", "c"].map(|path| json(10, path)).concat());
+    let late = file("a.log", [json(59, "z"), json(0, "y"), json(10, "d")].concat());
+    let refused_of = |files: &[&Path]| {
+        let result = replay_json("--limit 3/minute --key method+ip -a fixed-window", files);
+        result["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["first_refused"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // In order: y at 0, a, b, c at 10 (as `early` comes first), d at 10, z at 59: the fourth, c, is refused first.
+    assert_eq!(refused_of(&[&early, &late]), ["2015-05-17T10:00:10Z"]);
+    let result = replay_json("--limit 3/minute -a fixed-window", &[&early, &late]);
+    assert_eq!((total(&result, "requests"), total(&result, "refused")), (6, 3));
+    assert_eq!(total(&result, "out_of_order"), 2);
+    assert_eq!(result["totals"]["first"], "2015-05-17T10:00:00Z");
+    assert_eq!(result["totals"]["last"], "2015-05-17T10:00:59Z");
+}
+
+fn json(second: u32, path: &str) -> String {
+    format!(
+        "{{\"time\":\"2015-05-17T10:00:{second:02}Z\",\"ip\":\"192.0.2.1\",\"method\":\"GET\",\"path\":\"/{path}\"}}\n"
+    )
+}
+
+#[test]
+fn several_files_count_as_one_log() {
+    let parts: Vec<_> = (0..3).map(|i| file("part.log", minute_of(&format!("192.0.2.{i}")))).collect();
+    let parts: Vec<&Path> = parts.iter().map(std::path::PathBuf::as_path).collect();
+    let backwards: Vec<&Path> = parts.iter().rev().copied().collect();
+    let empty = file("rotated.log", "");
+    let forwards = replay_json("--limit 7/minute", &parts);
+    assert_eq!(refused(&forwards), refused(&replay_json("--limit 7/minute", &backwards)));
+    assert_eq!(forwards["input"].as_array().unwrap().len(), 3);
+    let report = replay("--limit 7/minute", &[parts[0], &empty]).ok().stdout;
+    assert!(report.contains("60 lines in 2 files") && report.contains("rotated.log is empty"), "{report}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    replay("--limit 1/s", &[Path::new("no-such-file.log")]).fails(66, "cannot read no-such-file.log");
+    replay("--limit 1/s", &[Path::new(env!("CARGO_MANIFEST_DIR"))]).fails(66, "it is a directory");
+}
+
+#[test]
+fn a_log_may_be_older_than_any_clock_but_not_longer_than_ten_years() {
+    let old = file("old.log", "{\"ts\":1,\"ip\":\"a\"}\n{\"ts\":2,\"ip\":\"a\"}\n{\"ts\":200000000,\"ip\":\"a\"}\n");
+    let result = replay_json("--limit 1/day", &[&old]);
+    assert_eq!((total(&result, "allowed"), total(&result, "refused")), (2, 1));
+    let long = file("long.log", "{\"ts\":1,\"ip\":\"a\"}\n{\"ts\":1431856800,\"ip\":\"a\"}\n");
+    replay("--limit 1/day", &[&long]).fails(65, "from 1970-01-01T00:00:01Z to 2015-05-17T10:00:00Z");
+}
+
+#[test]
+fn the_sample_is_the_same_every_time() {
+    let first = run(["sample"]).ok().stdout;
+    assert_eq!(first, run(["sample"]).ok().stdout);
+    let log = file("sample.log", &first);
+    let (made, read) = (replay_json("--limit 10/minute --sample", &[]), replay_json("--limit 10/minute", &[&log]));
+    for part in ["totals", "keys", "minutes"] {
+        assert_eq!(made[part], read[part]);
+    }
+    assert!(total(&made, "refused") > 500 && total(&made, "limited_keys") >= 5 && total(&made, "unreadable") == 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_endless_input_without_a_line_ends() {
+    let zero = std::fs::File::open("/dev/zero").unwrap();
+    let output = program().args(["replay", "-l", "1/s"]).stdin(zero).output().unwrap();
+    assert_eq!(output.status.code(), Some(65));
+}

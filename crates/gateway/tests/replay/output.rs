@@ -1,1 +1,247 @@
-//! x
+//! What the program says: the report, JSON, the picture, and its exit codes.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::tool::{file, line, program, replay, replay_json, run, total};
+
+#[test]
+fn without_arguments_it_shows_itself() {
+    let shown = run::<&str>([]).ok().stdout;
+    for part in
+        ["per 1 minute", "Over time", "Who would be limited", "203.0.113.150", "Worst minutes", "checks per second"]
+    {
+        assert!(shown.contains(part), "no `{part}` in {shown}");
+    }
+    assert!(shown.contains("tollgate replay --limit 10/minute access.log"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "colours in a pipe");
+}
+
+#[test]
+fn the_report_names_who_when_and_by_which_limit() {
+    let text: String = (0..90).map(|second| line("192.0.2.1", second)).chain([line("192.0.2.2", 7)]).collect();
+    let log = file("access.log", text);
+    let report = replay("--limit 10/minute,45/hour -a fixed-window", &[&log]).ok().stdout;
+    for part in [
+        "10 per 1 minute and 45 per 1 hour for each ip, fixed-window",
+        "91 lines in ",
+        "17 May 2015 10:00:00 to 17 May 2015 10:01:29 UTC, 1 min 29 s",
+        "1 of 2 keys would be limited",
+        "17 May 2015 10:00:10  10 per 1 minute",
+        "17 May 2015 10:00         50         61      1  192.0.2.1 (50)",
+        "17 May 2015 10:01         20         30      1  192.0.2.1 (20)",
+        "91 checks in ",
+    ] {
+        assert!(report.contains(part), "no `{part}` in {report}");
+    }
+    let nobody = replay("--limit 1000/minute", &[&log]).ok().stdout;
+    assert!(nobody.contains("Nobody would be limited."), "{nobody}");
+    let one = replay("--limit 1/minute --top 1", &[&log]).ok().stdout;
+    assert!(one.contains("and 1 more minute"), "{one}");
+    for line in report.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+        assert_eq!(line, line.trim_end());
+    }
+}
+
+#[test]
+fn exempt_requests_are_counted_apart() {
+    let request = |client: &str, path: &str| {
+        format!("{client} - - [17/May/2015:10:00:00 +0000] \"GET {path} HTTP/1.1\" 200 1 \"-\" \"Ping/1\"\n")
+    };
+    let text = [
+        request("10.1.2.3", "/"),
+        request("192.0.2.1", "/static/a.css"),
+        request("192.0.2.1", "/health"),
+        request("2001:db8::7", "/"),
+        request("192.0.2.1", "/"),
+        request("192.0.2.1", "/"),
+    ];
+    let log = file("access.log", text.concat());
+    for (options, exempt, refused) in [
+        ("", 0, 3),
+        ("--exempt 10.0.0.0/8", 1, 3),
+        ("--exempt 10.0.0.0/8 --exempt 2001:db8::7", 2, 3),
+        ("--exempt path:/static/*", 1, 2),
+        ("--exempt path:/static/* --exempt path:/health", 2, 1),
+        ("--exempt path:/*", 6, 0),
+        ("--exempt header:user-agent:Ping*", 6, 0),
+    ] {
+        let result = replay_json(&format!("--limit 1/minute {options}"), &[&log]);
+        assert_eq!((total(&result, "exempt"), total(&result, "refused")), (exempt, refused), "{options}");
+        assert_eq!(result["engine"]["checks"], 6 - exempt, "{options}");
+    }
+    let report = replay("--limit 1/minute --exempt 10.0.0.0/8", &[&log]).ok().stdout;
+    assert!(report.contains("exempt: 10.0.0.0/8") && report.contains("exempt              1   16.7 %"), "{report}");
+}
+
+#[test]
+fn all_limits_hold_at_once() {
+    let text: String = (0..120).map(|second| line("192.0.2.1", second)).collect();
+    let log = file("access.log", text);
+    let result = replay_json("--limit 10/minute --limit 15/hour -a fixed-window", &[&log]);
+    assert_eq!(total(&result, "allowed"), 15);
+    assert_eq!(result["policy"]["limits"].as_array().unwrap().len(), 2);
+    let by_limit = result["limits"].as_array().unwrap().iter().map(|limit| limit["refused"].as_u64().unwrap());
+    assert_eq!(by_limit.sum::<u64>(), 105);
+    // All or nothing: what the first minute refused took nothing from the hour.
+    assert_eq!(result["minutes"][0]["allowed"], 10);
+    assert_eq!(result["minutes"][1]["allowed"], 5);
+}
+
+#[test]
+fn a_queue_delays_before_it_refuses() {
+    let log = file("access.log", (0..10).map(|_| line("192.0.2.1", 0)).collect::<String>());
+    let result = replay_json("--limit 6/minute -a leaky-queue --burst 4", &[&log]);
+    assert_eq!((total(&result, "allowed"), total(&result, "delayed"), total(&result, "refused")), (1, 4, 5));
+    assert_eq!(result["totals"]["delay_seconds_total"], 100.0);
+    assert_eq!(result["totals"]["delay_seconds_longest"], 40.0);
+    let report = replay("--limit 6/minute -a leaky-queue --burst 4", &[&log]).ok().stdout;
+    assert!(report.contains("25.0 s on average, 40.0 s at most"), "{report}");
+}
+
+#[test]
+fn json_has_the_documented_fields() {
+    let log = file("access.log", (0..30).map(|second| line("192.0.2.1", second)).collect::<String>());
+    let result = replay_json("--limit 10/minute", &[&log]);
+    assert_eq!(result["schema"], 1);
+    for (part, fields) in [
+        ("/policy", "limits algorithm key exempt"),
+        ("/input/0", "file lines requests blank unreadable odd"),
+        (
+            "/totals",
+            "lines requests blank unreadable odd allowed delayed refused exempt distinct_keys limited_keys \
+             without_key out_of_order first last delay_seconds_total delay_seconds_longest",
+        ),
+        ("/limits/0", "limit refused"),
+        ("/keys/0", "key requests allowed delayed refused first_refused first_limit"),
+        ("/minutes/0", "minute allowed delayed refused exempt"),
+        ("/engine", "checks seconds checks_per_second capacity bytes evictions refused_full untracked"),
+    ] {
+        let object = result.pointer(part).unwrap().as_object().unwrap();
+        let mut expected: Vec<&str> = fields.split_whitespace().collect();
+        let mut found: Vec<&str> = object.keys().map(String::as_str).collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{part}");
+    }
+    assert_eq!(result["unreadable"].as_array().unwrap().len() + result["odd"].as_array().unwrap().len(), 0);
+    assert_eq!(result["minutes"][0]["minute"], "2015-05-17T10:00:00Z");
+}
+
+/// Enough of an XML reader to see that tags nest and text is escaped.
+fn assert_well_formed(xml: &str) {
+    let mut open = Vec::new();
+    let mut rest = xml;
+    while let Some(start) = rest.find('<') {
+        let (text, tag) = rest.split_at(start);
+        assert!(!text.contains('>'), "{text}");
+        for reference in text.split('&').skip(1) {
+            let is_known = ["amp;", "lt;", "gt;", "quot;"].iter().any(|known| reference.starts_with(known));
+            assert!(is_known, "{text}");
+        }
+        let (tag, after) = tag[1..].split_once('>').expect("a tag without an end");
+        rest = after;
+        assert!(tag.matches('"').count().is_multiple_of(2), "{tag}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{tag}");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split_whitespace().next().unwrap());
+        }
+    }
+    assert!(open.is_empty() && rest.trim().is_empty(), "{open:?} {rest}");
+}
+
+#[test]
+fn the_picture_is_well_formed_and_complete() {
+    let log = file("a <&> b.log", (0..30).map(|second| line("192.0.2.1", second)).collect::<String>());
+    let picture = log.with_file_name("timeline.svg");
+    let picture_option = picture.display().to_string();
+    let report = run([
+        "replay",
+        "--limit",
+        "10/minute",
+        "--key",
+        "header:x&y",
+        "--svg",
+        &picture_option,
+        &log.display().to_string(),
+    ]);
+    assert!(report.ok().stdout.contains(&picture_option));
+    let svg = std::fs::read_to_string(picture).unwrap();
+    assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && svg.ends_with("</svg>\n"));
+    assert_well_formed(&svg);
+    for part in [
+        "header:x&amp;y",
+        "30 requests from 17 May 2015",
+        "requests per second",
+        ">allowed<",
+        ">refused<",
+        "class=\"refused\"",
+        "prefers-color-scheme: dark",
+        "10:00:00",
+        "17 May",
+    ] {
+        assert!(svg.contains(part), "no `{part}` in {svg}");
+    }
+    assert!(!svg.contains("NaN") && !svg.contains(">delayed<"));
+    let nowhere = Path::new("no-such-folder").join("x.svg").display().to_string();
+    let answer = run(["replay", "--sample", "-l", "1/s", "--svg", &nowhere]);
+    assert_eq!(answer.code, 73, "{}", answer.stderr);
+    assert!(answer.stderr.starts_with("tollgate: cannot write no-such-folder"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let log = file("access.log", (0..20_000).map(|i| line(&format!("client{i}"), i % 3_600)).collect::<String>());
+    for options in [&["--json"][..], &["--top", "20000"]] {
+        let mut command = program();
+        command.args(["replay", "--limit", "0/s"]).args(options).arg(&log);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // `head -c 10`: a little is read, and the pipe is closed with much more than it holds to come.
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 10]).unwrap();
+        drop(out);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.status.success(), "{options:?}: {:?}", output.status);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = program().arg("sample").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("tollgate: cannot write to standard output"));
+}
+
+#[test]
+fn bad_policies_are_usage_errors() {
+    for (options, saying) in [
+        ("", "--limit"),
+        ("--limit often", "often"),
+        ("--limit 10/minute --algorithm magic", "sliding-log"),
+        ("--limit 10/minute --key user", "expected ip, path, method"),
+        ("--limit 10/minute --exempt 10.0.0.0/99", "exempts nothing"),
+        ("--limit 10/minute --sample access.log", "--sample"),
+        ("--limit 10/minute --burst 5 --algorithm fixed-window --sample", "burst"),
+        ("--limit 2000/minute --algorithm sliding-log --sample", "1024"),
+    ] {
+        let answer = replay(options, &[]);
+        assert_eq!(answer.code, 2, "{options}: {}", answer.stderr);
+        assert!(answer.stderr.contains(saying), "{options}: {}", answer.stderr);
+        assert_eq!(answer.stdout, "");
+    }
+}
+
+#[test]
+fn help_is_complete() {
+    let help = run(["replay", "--help"]).ok().stdout;
+    for part in ["--limit", "--algorithm", "--key", "--exempt", "--svg", "--json", "Exit codes:", "What --json writes:"]
+    {
+        assert!(help.contains(part), "no `{part}` in {help}");
+    }
+}

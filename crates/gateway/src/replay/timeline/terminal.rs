@@ -132,7 +132,8 @@ impl Line {
 
     fn push(&mut self, style: &'static str, block: char) {
         if self.is_colored && style != self.style {
-            self.text.push_str(&format!("\u{1b}[0;{style}m"));
+            let codes = if style.is_empty() { "0".to_owned() } else { format!("0;{style}") };
+            self.text.push_str(&format!("\u{1b}[{codes}m"));
             self.style = style;
         }
         self.text.push(block);

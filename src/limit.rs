@@ -104,9 +104,11 @@ impl Limit {
     /// ```
     #[must_use]
     pub fn effective_rate(&self) -> EffectiveRate {
+        if self.most() == 0 {
+            return EffectiveRate { numerator: 0, denominator: 1, exact: true }; // closed: nothing to round
+        }
         let units = u128::from(self.base.units_per_second());
         let (numerator, denominator) = match self.rule {
-            _ if self.quota.count() == 0 => (0, 1),
             Rule::TokenBucket(rule) | Rule::LeakyQueue(LeakyQueue { bucket: rule }) => {
                 (units * u128::from(self.cells), u128::from(rule.token))
             }
@@ -120,7 +122,7 @@ impl Limit {
         let asked = u128::from(self.quota.count()) * u128::from(NANOS_PER_SECOND);
         let period = u128::from(self.quota.period_nanos());
         let divisor = gcd(asked, period).max(1);
-        let exact = (asked / divisor, period / divisor) == (numerator, denominator) || self.quota.count() == 0;
+        let exact = (asked / divisor, period / divisor) == (numerator, denominator);
         EffectiveRate { numerator, denominator, exact }
     }
 }

@@ -127,10 +127,11 @@ fn picture(replay: &Replay) -> String {
     let mut subtitle = report::counted(totals.total(), "request");
     if let (Some(first), Some(last)) = (input.records.first(), input.records.last()) {
         let (first, last) = (timestamp(first.time), timestamp(last.time));
-        subtitle.push_str(&format!(" from {} to {}", report::moment(first), report::moment(last)));
+        let (first, last) = (report::moment(first), report::moment(last));
+        subtitle.push_str(&if first == last { format!(" at {first}") } else { format!(" from {first} to {last}") });
     }
     let refused = output::percent(totals.refused, totals.total());
     let keys = report::counted(u64::try_from(tally.limited.len()).unwrap_or(u64::MAX), "key");
     subtitle.push_str(&format!(": {} refused ({refused}), {keys} limited", output::grouped(totals.refused)));
-    svg::draw(&Timeline::new(&input.records, svg::ROOM), &output::shortened(&title, 90), &subtitle)
+    svg::draw(&Timeline::new(&input.records, svg::ROOM), &title, &subtitle)
 }

@@ -1,7 +1,6 @@
 //! The progress bar, on standard error and only for somebody who is watching.
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -24,12 +23,7 @@ impl Progress {
     /// Over so many bytes; zero when nobody knows how many, as on standard input.
     pub(crate) fn reading(total: u64) -> Self {
         match total {
-            0 => {
-                let progress = Self::new(None, "reading {spinner} {binary_bytes} {binary_bytes_per_sec}");
-                // Quick input is over before the first tick draws anything.
-                progress.bar.enable_steady_tick(Duration::from_millis(500));
-                progress
-            }
+            0 => Self::new(None, "reading   {binary_bytes} {binary_bytes_per_sec}"),
             LONG_READ.. => Self::new(
                 Some(total),
                 "reading   {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left",
@@ -59,7 +53,10 @@ impl Progress {
 
     /// So far into the present file.
     pub(crate) fn at(&self, position: u64) {
-        self.bar.set_position(self.done + position);
+        let position = self.done + position;
+        if self.bar.length().is_some() || position >= LONG_READ {
+            self.bar.set_position(position);
+        }
     }
 
     pub(crate) fn file_done(&mut self, size: u64) {

@@ -105,6 +105,7 @@ fn every_algorithm_by_ip(log: &Log) {
     for algorithm in ALGORITHMS {
         for (rate, count, period) in RATES {
             let expected = model::play(&rules(algorithm, &[(count, period)], None), &log.by_ip);
+            assert!(!expected.refused.is_empty() && expected.allowed > 0, "{rate} by {algorithm} tests nothing");
             compare(&log.path, &format!("--limit {rate} --algorithm {algorithm}"), &expected);
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::axis;
 use super::{Counts, Timeline};
-use crate::output::{grouped, printable};
+use crate::output::{grouped, printable, shortened};
 
 const WIDTH: u64 = 960;
 const HEIGHT: u64 = 408;
@@ -17,6 +17,9 @@ const PLOT_HEIGHT: u64 = HEIGHT - TOP - BOTTOM;
 
 /// With more bins a bar would be thinner than five pixels.
 pub(crate) const ROOM: usize = 172;
+
+/// Characters of the heading that fit above the plot.
+const HEADING: usize = 76;
 
 /// Coordinates are counted in hundredths of a pixel: whole numbers need no rounding rules.
 const PX: u64 = 100;
@@ -49,15 +52,15 @@ pub(crate) fn draw(timeline: &Timeline, title: &str, subtitle: &str) -> String {
     let top = step.saturating_mul(timeline.peak().div_ceil(step).max(1));
     let mut svg = String::new();
     // Writing into a `String` cannot fail.
-    let _ = write_all(&mut svg, timeline, &escaped(title), &escaped(subtitle), step, top);
+    let heading = escaped(&shortened(title, HEADING));
+    let _ = write_all(&mut svg, timeline, [&escaped(title), &heading, &escaped(subtitle)], step, top);
     svg
 }
 
 fn write_all(
     svg: &mut String,
     timeline: &Timeline,
-    title: &str,
-    subtitle: &str,
+    [title, heading, subtitle]: [&str; 3],
     step: u64,
     top: u64,
 ) -> std::fmt::Result {
@@ -69,7 +72,7 @@ fn write_all(
     )?;
     writeln!(svg, "  <title id=\"title\">{title}</title>\n  <desc id=\"description\">{subtitle}</desc>")?;
     writeln!(svg, "  <style>\n{STYLE}\n  </style>\n  <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>")?;
-    writeln!(svg, "  <text class=\"title\" x=\"24\" y=\"36\">{title}</text>")?;
+    writeln!(svg, "  <text class=\"title\" x=\"24\" y=\"36\">{heading}</text>")?;
     writeln!(svg, "  <text class=\"text\" x=\"24\" y=\"60\">{subtitle}</text>")?;
     writeln!(
         svg,

@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let answer = limiter.check_set(&set, &client);
         let quota = &quotas[answer.index()];
         match answer.decision().retry_after() {
-            None => println!("request {request}: served; tightest is `{quota}`, {} left", answer.decision().remaining()),
+            None => {
+                println!("request {request}: served; tightest is `{quota}`, {} left", answer.decision().remaining())
+            }
             Some(wait) => println!("request {request}: refused by `{quota}`, try again in {wait:?}"),
         }
     }

@@ -1,52 +1,54 @@
-//! A lock-free, keyed rate limiter: one atomic word per bucket, exact arithmetic, bounded memory.
-#![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 #![cfg_attr(tollgate_loom, allow(dead_code, reason = "the models reach less than the API does"))]
 
-// In the order in which a check passes through them.
-mod algorithm;
-mod clock;
-mod decision;
-mod hash;
+// A check passes through limiter, clock, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
+// order; `limiter.rs` is the file to open first.
 #[cfg(not(tollgate_loom))]
 mod limiter;
-#[cfg(not(tollgate_loom))]
-mod memory;
-mod ops;
-#[cfg(not(tollgate_loom))]
-mod probe;
-mod protocol;
-mod slot;
-#[cfg(not(tollgate_loom))]
-mod table;
-mod word;
 
-// What a check needs to have been made before.
+mod algorithm;
 mod base;
 mod bucket;
 #[cfg(not(tollgate_loom))]
 mod builder;
+mod clock;
+mod decision;
 mod error;
+mod hash;
 mod limit;
+#[cfg(not(tollgate_loom))]
+mod memory;
 #[cfg(tollgate_loom)]
 #[doc(hidden)]
 pub mod model;
+mod ops;
 mod policy;
+#[cfg(not(tollgate_loom))]
+mod probe;
+mod protocol;
 mod quota;
 mod rate;
 mod reservation;
 mod set;
+mod slot;
 mod sync;
+#[cfg(not(tollgate_loom))]
+mod table;
 #[cfg(feature = "async")]
 mod wait;
+mod word;
 
 pub use bucket::{Bucket, BucketView};
+#[cfg(not(tollgate_loom))]
+pub use builder::Builder;
 pub use clock::{CachedClock, Clock, ExactClock, Instant, ManualClock};
 pub use decision::{Decision, Report, Verdict};
 pub use error::{BuildError, QuotaError, UnknownAlgorithm};
 pub use hash::{Key, KeyHash};
 pub use limit::{EffectiveRate, Limit};
+#[cfg(not(tollgate_loom))]
+pub use limiter::{Limiter, Stats, View};
 pub use ops::Inheritance;
 pub use policy::OnFull;
 pub use quota::{Algorithm, Quota};
@@ -55,8 +57,3 @@ pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
 #[cfg(feature = "async")]
 pub use wait::WaitError;
-#[cfg(not(tollgate_loom))]
-pub use {
-    builder::Builder,
-    limiter::{Limiter, Stats, View},
-};

@@ -6,10 +6,11 @@
 #![allow(missing_docs, missing_debug_implementations, clippy::missing_panics_doc, reason = "for the models only")]
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use crate::base::TimeBase;
 use crate::bucket::Words;
-use crate::clock::Instant;
+use crate::clock::{Clock, Instant};
 use crate::decision::Decision;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
@@ -18,6 +19,7 @@ use crate::policy::OnFull;
 use crate::protocol::{self, Outcome, Places};
 use crate::quota::Quota;
 use crate::slot::Slot;
+use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, State, Units};
 
 /// A few slots.
@@ -25,6 +27,31 @@ pub struct Model {
     slots: Vec<Slot>,
     on_full: OnFull,
     base: TimeBase,
+    skew: Units,
+    clock: Option<Arc<ModelClock>>,
+}
+
+/// A clock that the threads of a model set, at most forward.
+pub struct ModelClock(Atomic<u64>);
+
+impl ModelClock {
+    pub fn new(now: Duration) -> Self {
+        Self(Atomic::new(nanos(now)))
+    }
+
+    pub fn advance(&self, now: Duration) {
+        self.0.fetch_max(nanos(now), Ordering::AcqRel);
+    }
+}
+
+impl Clock for ModelClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Acquire))
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("a time for a model")
 }
 
 /// A key, with the slots it may use in its own order.
@@ -44,7 +71,18 @@ impl Model {
     /// `slots` slots never used, in a time base for `quota`, started at second 0.
     pub fn new(slots: usize, quota: Quota, on_full: OnFull) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
-        Self { slots: (0..slots).map(|_| Slot::new()).collect(), on_full, base }
+        Self { slots: (0..slots).map(|_| Slot::new()).collect(), on_full, base, skew: 0, clock: None }
+    }
+
+    /// Takes a stamp from another time for a step of the clock only if it is further off than this.
+    pub fn with_skew(self, skew: Duration) -> Self {
+        let epoch = Instant::from_nanos(0);
+        Self { skew: self.base.units(epoch.saturating_add(skew)) - self.base.units(epoch), ..self }
+    }
+
+    /// Asks this clock before it does.
+    pub fn with_clock(self, clock: Arc<ModelClock>) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// A limit for the keys of this model; all limits share the buckets.
@@ -54,7 +92,8 @@ impl Model {
 
     fn op<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration) -> Op<'a, Entry<'a>> {
         let now = Instant::from_nanos(0).saturating_add(now);
-        Op::new(Entry { model: self, key }, limit, now, Doubt { clock: None, skew: 0 })
+        let doubt = Doubt { clock: self.clock.as_deref().map(|clock| clock as _), skew: self.skew };
+        Op::new(Entry { model: self, key }, limit, now, doubt)
     }
 
     pub fn take<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
@@ -111,6 +150,12 @@ impl Model {
             id == key.id && word.state() == State::Live
         };
         self.slots.iter().filter(live).count()
+    }
+
+    /// How many slots are between owners. Once all threads are through, more than were stalled is a leak.
+    pub fn in_transit(&self) -> usize {
+        let between = |slot: &&Slot| matches!(slot.read().0.state(), State::Claimed | State::Pending);
+        self.slots.iter().filter(between).count()
     }
 
     /// Begins to insert a key into one slot and stops for ever after so many steps: 1 claimed, 2 published.

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Format, lints and documentation, with warnings denied; and the rules that no lint knows.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+fail() { echo "ci/check.sh: $1" >&2; exit 1; }
+
+for manifest in Cargo.toml loom-tests/Cargo.toml fuzz/Cargo.toml; do
+    cargo fmt --manifest-path "$manifest" --all --check
+done
+cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+cargo clippy --package tollgate --no-default-features --quiet -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --quiet
+
+# Everything shared between threads goes through the facade.
+if grep -rnE 'core::sync::atomic|std::sync::atomic|\batomic::Atomic|\bloom::|quanta::Atomic' src --include='*.rs' |
+    grep -v '^src/sync.rs:' | grep -vE '^[^:]+:[0-9]+:\s*//'; then
+    fail "atomics are named outside src/sync.rs"
+fi
+# Unsafe code stays in one module.
+if grep -rnE '\bunsafe\b' src --include='*.rs' | grep -vE '^src/(memory|lib)\.rs:' | grep -vE '^[^:]+:[0-9]+:\s*//'; then
+    fail "unsafe code outside src/memory.rs"
+fi
+echo "ci/check.sh: format, clippy, docs, facade and unsafe rules hold"

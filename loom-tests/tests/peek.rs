@@ -1,0 +1,88 @@
+//! Answers that change nothing are right as well: a peek and a refusal of one key never rest on another's word.
+#![cfg(tollgate_loom)]
+
+use std::time::Duration;
+
+use tollgate::OnFull::RefuseNew;
+use tollgate::model::Key;
+use tollgate_loom_tests::{Shared, Table, explore, quarters, scene, seconds, thread};
+
+/// Key 1 is full again at second 12 (burst 2); key 2 takes its slot at 12.5 and is then full at 13.5.
+fn table() -> (Shared<Table>, Key, Key) {
+    let table = Shared::new(Table::new(1, 2, RefuseNew));
+    let (old, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
+    assert!(table.take(&old, seconds(10), 2));
+    (table, old, new)
+}
+
+fn peek_against_reclaim(name: &'static str, peek_old: bool, outcomes: [u64; 2]) {
+    explore(name, outcomes, move || {
+        let (table, old, new) = table();
+        let peeker = {
+            let (table, key) = (Shared::clone(&table), if peek_old { old } else { new.clone() });
+            thread(move || table.remaining(&key, seconds(11)))
+        };
+        let reclaimer = thread(move || u64::from(table.take(&new, quarters(50), 1)));
+        scene([peeker, reclaimer], |[seen, taken]| {
+            assert_eq!(taken, 1);
+            seen
+        })
+    });
+}
+
+#[test]
+fn a_peek_sees_its_own_key() {
+    // At second 11: key 1 has 1, or 2 if it was forgotten; key 2 has 2 while absent, and none by its own word.
+    peek_against_reclaim("peek: of the old key", true, [1, 2]);
+    peek_against_reclaim("peek: of the new key", false, [2, 0]);
+}
+
+fn refusal_against_reclaim(name: &'static str, refuse_old: bool, outcomes: [Duration; 2]) {
+    explore(name, outcomes, move || {
+        let (table, old, new) = table();
+        let refused = {
+            let (table, key) = (Shared::clone(&table), if refuse_old { old } else { new.clone() });
+            thread(move || table.model.take(&key, &table.limit, seconds(11), 2).retry_after().expect("a refusal"))
+        };
+        let reclaimer = thread(move || {
+            assert!(table.take(&new, quarters(50), 1));
+            Duration::ZERO
+        });
+        scene([refused, reclaimer], |[retry, _]| retry)
+    });
+}
+
+#[test]
+fn a_refusal_rests_on_its_own_key() {
+    // The next instant after key 1's, or key 2's: no room until then.
+    let tick = Duration::from_nanos(1);
+    // At second 11: 2 tokens of key 1 in 1 s, or no room until key 2 is idle at 13.5.
+    refusal_against_reclaim("peek: refusal of the old key", true, [seconds(1), quarters(10) + tick]);
+    // No room until key 1 is idle at 12; then 2 tokens of key 2, at 13.5.
+    refusal_against_reclaim("peek: refusal of the new key", false, [seconds(1) + tick, quarters(10)]);
+}
+
+#[test]
+fn a_peek_finds_a_key_that_moves() {
+    // Key 1, idle since 11, is given up for key 2 and comes back in the other slot: full, or as it was charged.
+    explore("peek: of a key that moves", [(3, 0), (0, 0), (2, 0)], || {
+        let table = Shared::new(Table::new(2, 3, RefuseNew));
+        let (old, new) = (Key::new(1, &[0, 1]), Key::new(2, &[0]));
+        assert!(table.take(&old, seconds(10), 1));
+        let peeker = {
+            let (table, old) = (Shared::clone(&table), old.clone());
+            thread(move || table.remaining(&old, seconds(10)))
+        };
+        let mover = {
+            let (table, old) = (Shared::clone(&table), old.clone());
+            thread(move || {
+                assert!(table.take(&new, seconds(12), 1) && table.take(&old, seconds(12), 3));
+                0
+            })
+        };
+        scene([peeker, mover], move |[seen, _]| {
+            assert_eq!(table.model.owners(&old), 1);
+            (seen, table.remaining(&old, seconds(12)))
+        })
+    });
+}

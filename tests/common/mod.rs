@@ -1,0 +1,167 @@
+//! What several test files share: random numbers, the promise P1 over recorded histories, and the exact model.
+
+#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
+
+pub(crate) mod model;
+
+use std::cell::RefCell;
+use std::env;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tollgate::{Algorithm, Bucket, Instant, Limit, Limiter, ManualClock, Quota, QuotaError};
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const DAY: u64 = 86_400 * SECOND;
+pub(crate) const YEAR: u64 = 365 * DAY;
+
+pub(crate) const fn ns(nanos: u64) -> Instant {
+    Instant::from_nanos(nanos)
+}
+
+/// A whole number from the environment, or `default`.
+pub(crate) fn setting<T: FromStr>(name: &str, default: T) -> T {
+    match env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number, and is {text:?}")),
+        Err(_) => default,
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("within the range of a clock")
+}
+
+/// Units per second of the limiter that made this limit, as the error of a rate that is too high tells them.
+pub(crate) fn units_per_second(limit: &Limit) -> u64 {
+    match limit.with_quota(Quota::per_second(u64::MAX)) {
+        Err(QuotaError::RateTooHigh { max_per_second, .. }) => max_per_second,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A bucket on a manual clock that shows `start`.
+pub(crate) fn bucket(quota: Quota, start: u64) -> Bucket<ManualClock> {
+    Bucket::with_clock(quota, ManualClock::new(ns(start))).expect("a valid quota")
+}
+
+/// A small limiter on a manual clock that shows zero.
+pub(crate) fn limiter(quota: Quota) -> Limiter<ManualClock> {
+    Limiter::builder(quota).capacity(64).build_with_clock(ManualClock::default()).expect("a valid quota")
+}
+
+/// Random numbers: SplitMix64, so any seed will do.
+#[derive(Debug, Clone)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    /// From 0 to `n - 1`.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        u64::try_from(u128::from(self.next()) * u128::from(n) >> 64).expect("below n")
+    }
+
+    /// True once in `n` times.
+    pub(crate) fn once_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        let index = self.below(u64::try_from(from.len()).expect("a length"));
+        from[usize::try_from(index).expect("below the length")]
+    }
+
+    /// From 1 to `max`, every order of magnitude as likely as the next.
+    pub(crate) fn magnitude(&mut self, max: u64) -> u64 {
+        let bits = self.below(u64::from(64 - max.leading_zeros()) + 1);
+        (self.next() >> (63 - bits.min(63)) >> 1).clamp(1, max)
+    }
+}
+
+/// Cost admitted at an instant, in nanoseconds.
+pub(crate) type Admitted = (u64, u64);
+
+/// P1 over all windows: in any of them no more than `burst + rate * (length + slack)`. `Err` says by how many `1/period`
+/// of a token the worst window exceeds that. One pass over the history in the order of time: the worst window that ends
+/// here begins where `count * t - period * cost before t` was greatest.
+pub(crate) fn within_rate(history: &mut [Admitted], quota: &Quota, slack: u64) -> Result<(), i128> {
+    history.sort_unstable();
+    let (count, period) = (i128::from(quota.count()), i128::from(nanos(quota.period())));
+    let allowed = i128::from(quota.burst()) * period + count * i128::from(slack);
+    let (mut cost, mut best, mut worst) = (0, i128::MIN, i128::MIN);
+    for &(at, taken) in &*history {
+        best = best.max(count * i128::from(at) - period * cost);
+        cost += i128::from(taken);
+        worst = worst.max(best + period * cost - count * i128::from(at));
+    }
+    if worst <= allowed { Ok(()) } else { Err(worst - allowed) }
+}
+
+/// No span of `length` nanoseconds (shorter than that, in a history of whole ones) admitted more than `most`.
+pub(crate) fn within_span(history: &[Admitted], length: u64, most: u64) -> Result<(), u64> {
+    let (mut first, mut sum) = (0, 0);
+    for &(at, cost) in history {
+        sum += cost;
+        while at - history[first].0 >= length {
+            sum -= history[first].1;
+            first += 1;
+        }
+        if sum > most {
+            return Err(sum);
+        }
+    }
+    Ok(())
+}
+
+/// What the algorithm of a quota promises of any history of checks in the order of time.
+pub(crate) fn keeps_its_promise(history: &mut [Admitted], quota: &Quota) {
+    let period = nanos(quota.period());
+    match quota.algorithm() {
+        Algorithm::FixedWindow => {
+            for window in history.chunk_by(|a, b| a.0 / period == b.0 / period) {
+                assert!(window.iter().map(|(_, cost)| cost).sum::<u64>() <= quota.count(), "{quota}: {window:?}");
+            }
+        }
+        Algorithm::SlidingWindow => {
+            let most = (2 * quota.count()).saturating_sub(1);
+            assert_eq!(within_span(history, period, most), Ok(()), "{quota}: twice the count in one period");
+        }
+        Algorithm::SlidingLog => assert_eq!(within_span(history, period, quota.count()), Ok(()), "{quota}"),
+        _ => assert_eq!(within_rate(history, quota, 1), Ok(()), "{quota}: P1"),
+    }
+}
+
+/// Says on failure how to see the same again, and what the last calls were.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    what: String,
+    calls: RefCell<Vec<(&'static str, u64, u64)>>,
+}
+
+impl Replay {
+    pub(crate) fn new(what: String) -> Self {
+        Self { what, calls: RefCell::default() }
+    }
+
+    /// A call at an instant, with its cost.
+    pub(crate) fn note(&self, call: &'static str, at: u64, cost: u64) {
+        self.calls.borrow_mut().push((call, at, cost));
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("in {}", self.what);
+            for (call, at, cost) in self.calls.borrow().iter().rev().take(12).rev() {
+                eprintln!("    {at} ns: {call} {cost}");
+            }
+        }
+    }
+}

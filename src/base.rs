@@ -48,10 +48,12 @@ pub(crate) struct TimeBase {
     /// `ceil(units_per_second * 2^96 / 1e9)`, as `factor_high * 2^64 + factor_low`.
     factor_high: u64,
     factor_low: u64,
-    /// Nanoseconds of the clock at zero units, if the clock shows more than a year at the start; else 0.
-    epoch: u64,
-    /// Nanoseconds that lie before the clock's own zero, if it shows less than a year at the start; else 0.
-    lead: u64,
+    /// Whole seconds of the clock at zero units; less than zero if the clock's own zero lies inside the range.
+    epoch_seconds: i64,
+    /// What to add, modulo 2^64, to the clock's nanoseconds.
+    offset: u64,
+    /// The last nanosecond, counted from zero units, that is not beyond [`LATEST`].
+    last: u64,
 }
 
 impl TimeBase {
@@ -68,21 +70,23 @@ impl TimeBase {
         if let Some(multiple) = lcm(common, NANOS_PER_SECOND).filter(|&m| m <= MAX_UNITS_PER_SECOND) {
             common = multiple;
         }
-        let seconds = start.as_nanos() / NANOS_PER_SECOND;
-        Self::with_units(
-            MAX_UNITS_PER_SECOND / common * common,
-            seconds.saturating_sub(SECONDS_BEFORE) * NANOS_PER_SECOND,
-            SECONDS_BEFORE.saturating_sub(seconds) * NANOS_PER_SECOND,
-        )
+        // At most 2^63 ns (292 years), so that no instant outside the range can be taken for one inside: see `nanos`.
+        let start = (start.as_nanos().min(1 << 63) / NANOS_PER_SECOND).cast_signed();
+        Self::with_units(MAX_UNITS_PER_SECOND / common * common, start - SECONDS_BEFORE.cast_signed())
     }
 
-    const fn with_units(units_per_second: u64, epoch: u64, lead: u64) -> Self {
+    const fn with_units(units_per_second: u64, epoch_seconds: i64) -> Self {
         // units < 2^32, so the shifted value stays below 2^128.
         assert!(units_per_second >= NANOS_PER_SECOND && units_per_second <= MAX_UNITS_PER_SECOND);
         let factor = ((units_per_second as u128) << 96).div_ceil(NANOS_PER_SECOND as u128);
         // Halves of a u128: both fit by construction.
         let (factor_high, factor_low) = (narrow(factor >> 64), narrow(factor & u64::MAX as u128));
-        Self { units_per_second, factor_high, factor_low, epoch, lead }
+        // |epoch| < 2^34 s, so this is below 2^64 in size; the sign goes into the modulus.
+        let offset = (epoch_seconds.unsigned_abs() * NANOS_PER_SECOND).cast_signed();
+        let offset = if epoch_seconds > 0 { offset.wrapping_neg() } else { offset }.cast_unsigned();
+        // A unit is at most a nanosecond, so this is at most LATEST.
+        let last = narrow(LATEST as u128 * NANOS_PER_SECOND as u128 / units_per_second as u128);
+        Self { units_per_second, factor_high, factor_low, epoch_seconds, offset, last }
     }
 
     pub(crate) const fn units_per_second(&self) -> u64 {
@@ -92,17 +96,23 @@ impl TimeBase {
     /// Nanoseconds since zero units; an instant outside the range counts as its nearest end.
     #[inline]
     const fn nanos(&self, now: Instant) -> u64 {
-        now.as_nanos().saturating_sub(self.epoch).saturating_add(self.lead)
+        let ns = now.as_nanos().wrapping_add(self.offset);
+        if ns <= self.last { ns } else { self.nearest_end(now) }
+    }
+
+    /// An instant before the range wraps to 2^63 or more, as the epoch is at most 2^63; one after it does not wrap.
+    #[cold]
+    const fn nearest_end(&self, now: Instant) -> u64 {
+        let before = self.epoch_seconds > 0 && now.as_nanos() < self.offset.wrapping_neg();
+        if before { 0 } else { self.last }
     }
 
     /// The instant in units, rounded down. Exact; never above [`LATEST`].
     #[inline]
     pub(crate) const fn units(&self, now: Instant) -> Units {
         let ns = self.nanos(now) as u128;
-        // ns * factor < 2^64 * 2^98: too wide for one product, so two, of which the lower gives only its carry.
-        // The upper is below 2^64 * 2^34, the carry below 2^64.
-        let units = (ns * self.factor_high as u128 + ((ns * self.factor_low as u128) >> 64)) >> 32;
-        if units < LATEST as u128 { narrow(units) } else { LATEST }
+        // ns * factor < 2^60 * 2^98: too wide for one product, so two, of which the lower gives only its carry.
+        narrow((ns * self.factor_high as u128 + ((ns * self.factor_low as u128) >> 64)) >> 32)
     }
 
     /// How many nanoseconds after `now` the clock first shows `target` or more; 0 if it does already.
@@ -120,12 +130,10 @@ impl TimeBase {
 
     /// How far the clock's own zero lies from a multiple of `window`, as what must be added to a stamp to align it.
     pub(crate) const fn phase(&self, window: Units) -> Units {
-        // Both are whole seconds, and at most one is not zero. `lead` lies before the clock's zero: stamps are larger
-        // than the clock's time by it, so take it away; `epoch` is the other way round.
-        let window = window as u128;
-        let epoch = (self.epoch / NANOS_PER_SECOND) as u128 * self.units_per_second as u128 % window;
-        let lead = (self.lead / NANOS_PER_SECOND) as u128 * self.units_per_second as u128 % window;
-        narrow((epoch + window - lead) % window) // below `window`, which is a u64
+        // A stamp is the clock's time less the epoch, so the epoch is what is missing; whole seconds are whole units.
+        // |epoch| < 2^34 s at less than 2^32 units: below 2^66.
+        let epoch = self.epoch_seconds as i128 * self.units_per_second as i128;
+        narrow(epoch.rem_euclid(window as i128).cast_unsigned()) // below `window`, which is a u64
     }
 }
 
@@ -221,12 +229,12 @@ mod tests {
         assert!(base.units(start.saturating_sub(Duration::from_secs(365 * 86_400))) > 0);
         assert!(base.units(start.saturating_add(Duration::from_secs(3_652 * 86_400))) < LATEST);
         assert_eq!(base.units(Instant::from_nanos(0)), 0);
-        assert_eq!(base.units(Instant::from_nanos(u64::MAX)), LATEST);
+        assert!(LATEST - base.units(Instant::from_nanos(u64::MAX)) < 4);
     }
 
     #[test]
     fn windows_align_to_the_zero_of_the_clock() {
-        for start in [0, 59, 1_700_000_123] {
+        for start in [0, 59, 366 * 86_400, 1_700_000_123, 9_000_000_000] {
             let base = TimeBase::new(&[Quota::per_minute(10)], Instant::from_secs(start));
             let window = 60 * base.units_per_second();
             let phase = base.phase(window);

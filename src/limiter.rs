@@ -174,7 +174,12 @@ impl<'a, C: Clock> View<'a, C> {
 
     #[inline]
     fn on<K: Key + ?Sized>(&self, key: &K) -> Op<'a, Entry<'a>> {
-        self.op(self.limit, self.limiter.hash(key), self.now())
+        let hash = self.limiter.hash(key);
+        if self.now.is_none() {
+            // Reading the clock takes about as long as a cache miss: let them overlap.
+            self.limiter.table.prefetch(self.limit.salt.identity(hash));
+        }
+        self.op(self.limit, hash, self.now())
     }
 
     /// See [`Limiter::check`].

@@ -16,7 +16,7 @@ use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::ops::{Cells, Doubt, Inheritance, Op};
 use crate::policy::OnFull;
-use crate::protocol::{self, Outcome, Places};
+use crate::protocol::{self, Hint, Outcome, Places};
 use crate::quota::Quota;
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
@@ -196,13 +196,25 @@ impl Places for Entry<'_> {
     }
 }
 
+impl Hint for Entry<'_> {
+    fn hint(&self, id: Identity) -> Option<&Slot> {
+        self.key.places.iter().map(|&place| &self.model.slots[place]).find(|slot| slot.seems(id))
+    }
+}
+
 impl Cells for Entry<'_> {
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        protocol::update(self, self.key.id.cell(cell), now, self.model.on_full, decide)
+    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let id = self.key.id.cell(cell);
+        protocol::try_hint(self, id, &mut decide)
+            .unwrap_or_else(|| protocol::update(self, id, now, self.model.on_full, &mut decide))
     }
 
     fn read(&self, cell: u64) -> Balance {
-        protocol::read(self, self.key.id.cell(cell))
+        let id = self.key.id.cell(cell);
+        match protocol::try_hint(self, id, &mut |_| None) {
+            Some(Outcome::Kept(balance)) => balance,
+            _ => protocol::read(self, id),
+        }
     }
 }
 

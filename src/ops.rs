@@ -300,6 +300,7 @@ impl<'a, S: Cells> Op<'a, S> {
 /// were admitted in the last period, one of them is full. That is the log, exactly, without a head or a tail to keep.
 impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` cells, or none.
+    #[inline(never)]
     fn take_from_log(&self, cost: u64) -> Decision<'a> {
         let survey = self.survey();
         if survey.available < cost {

@@ -61,6 +61,7 @@ impl Shape {
         // Even, so that the homes of the next shard begin at an even line too.
         let overflow = (lines / Self::LINES_PER_OVERFLOW + 1).next_multiple_of(2);
         let homes = lines.saturating_sub(overflow).div_ceil(4) + 1;
+        assert!((homes as u64) < 1 << 32 && (overflow as u64) < 1 << 32);
         Self { shards, homes, overflow }
     }
 
@@ -85,20 +86,44 @@ impl Shape {
         (id.bits() >> 58) as usize & (self.shards - 1)
     }
 
-    /// The lines of a key, nearest first; all below [`Self::lines`], and all different.
+    /// The two lines of a key's first home, nearest first.
     #[inline]
+    pub(crate) const fn first_home(&self, id: Identity) -> [usize; 2] {
+        self.home(id, id.bits() & 0xFFFF_FFFF, id.bits() >> 32 & 1)
+    }
+
+    /// The two lines of its second home, which lies in the other half of the shard.
+    #[inline]
+    pub(crate) const fn second_home(&self, id: Identity) -> [usize; 2] {
+        // Another draw from the same bits, by an odd factor; so is the next.
+        self.home(id, id.bits().wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32, !id.bits() >> 32 & 1)
+    }
+
+    /// Its overflow line.
+    #[inline]
+    pub(crate) const fn overflow(&self, id: Identity) -> usize {
+        let draw = id.bits().wrapping_mul(0xA076_1D64_78BD_642F) >> 32;
+        self.first_line(id) + self.homes * 4 + scale(draw, self.overflow)
+    }
+
+    /// The lines of a key, nearest first; all below [`Self::lines`], and all different.
     pub(crate) const fn lines_of(&self, id: Identity) -> [usize; LINES_PER_KEY] {
-        let bits = id.bits();
-        let shard = self.shard(id) * self.lines_per_shard();
-        // Two more draws from the same bits by odd factors; the first is the low half itself.
-        let first = scale(bits & 0xFFFF_FFFF, self.homes);
-        let second = scale(bits.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32, self.homes);
-        let third = scale(bits.wrapping_mul(0xA076_1D64_78BD_642F) >> 32, self.overflow);
-        let half = (bits >> 32 & 1) as usize; // one bit
-        let near = (bits >> 33 & 1) as usize; // one bit
-        let first = shard + (half * self.homes + first) * 2;
-        let second = shard + ((1 - half) * self.homes + second) * 2;
-        [first + near, first + 1 - near, second + near, second + 1 - near, shard + self.homes * 4 + third]
+        let ([a, b], [c, d]) = (self.first_home(id), self.second_home(id));
+        [a, b, c, d, self.overflow(id)]
+    }
+
+    #[inline]
+    const fn first_line(&self, id: Identity) -> usize {
+        self.shard(id) * self.lines_per_shard()
+    }
+
+    /// `half` is 0 or 1.
+    #[inline]
+    const fn home(&self, id: Identity, draw: u64, half: u64) -> [usize; 2] {
+        let half = if half == 0 { 0 } else { self.homes };
+        let near = (id.bits() >> 33 & 1) as usize; // one bit
+        let first = self.first_line(id) + (half + scale(draw, self.homes)) * 2;
+        [first + near, first + 1 - near]
     }
 
     /// Which free place a new key takes; bit `i` of `free` is place `i`, and `stamp` tells how long it has been idle.
@@ -124,8 +149,8 @@ impl Shape {
 /// A draw below 2^32 scaled to `0..n`, without a division.
 #[inline]
 const fn scale(draw: u64, n: usize) -> usize {
-    // draw < 2^32 and n < 2^36 (`MAX_CAPACITY`), so the product is below 2^68 at worst: 128 bits. Below n, so it fits.
-    ((draw as u128 * n as u128) >> 32) as usize
+    // A shard has fewer than 2^32 lines (`for_capacity`), so the product fits; the result is below n, so it does too.
+    ((draw * n as u64) >> 32) as usize
 }
 
 const _: () = assert!(SLOTS_PER_KEY <= u32::BITS as usize);

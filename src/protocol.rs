@@ -38,6 +38,12 @@ pub(crate) trait Places {
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize>;
 }
 
+/// Where to look first.
+pub(crate) trait Hint {
+    /// A slot that seems to hold the key. Whoever acts on it reads it again, in order.
+    fn hint(&self, id: Identity) -> Option<&Slot>;
+}
+
 /// What became of an attempt to change a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -62,29 +68,46 @@ pub(crate) enum Outcome {
 /// How often a full set of slots is looked at again while some of them are in other inserters' hands.
 const PATIENCE: u32 = 16;
 
+/// The hit path: the key is where it seems to be, live, and nobody is in the way. `None` says nothing.
+#[inline]
+pub(crate) fn try_hint<H: Hint>(
+    entry: &H,
+    id: Identity,
+    decide: &mut impl FnMut(Balance) -> Option<Balance>,
+) -> Option<Outcome> {
+    try_live(entry.hint(id)?, id, decide)
+}
+
 /// Changes the bucket of `id` from the balance it has to the one `decide` answers; a key nobody has is full.
 ///
 /// `decide` is pure and may be called several times; `None` leaves everything untouched. Lock-free: a retry means that
 /// another thread has changed a slot of this key.
-#[inline]
+#[cold]
 pub(crate) fn update<P: Places>(
     places: &P,
     id: Identity,
     now: Units,
     on_full: OnFull,
-    mut decide: impl FnMut(Balance) -> Option<Balance>,
+    decide: &mut impl FnMut(Balance) -> Option<Balance>,
 ) -> Outcome {
-    // The hit path: the key is here, live, and nobody is in the way.
-    for place in 0..places.count() {
-        let slot = places.slot(place);
-        if slot.seems(id) {
-            if let Some(outcome) = try_live(slot, id, &mut decide) {
-                return outcome;
+    let search = Search { places, id, now };
+    let backoff = Backoff::new();
+    let mut patience = PATIENCE;
+    loop {
+        let outcome = match search.find() {
+            Found::Live(place) => try_live(places.slot(place), id, decide),
+            Found::Pending(place, pending) => search.settle(place, pending, false, decide),
+            Found::Absent(room) if room.free.is_none() && room.in_transit && patience > 0 => {
+                patience -= 1;
+                backoff.spin();
+                None
             }
-            break;
+            Found::Absent(room) => search.insert(&room, on_full, decide),
+        };
+        if let Some(outcome) = outcome {
+            return outcome;
         }
     }
-    Search { places, id, now }.update(on_full, &mut decide)
 }
 
 /// One try at a slot that seems to hold the key, live.
@@ -101,7 +124,7 @@ fn try_live(slot: &Slot, id: Identity, decide: &mut impl FnMut(Balance) -> Optio
 }
 
 /// The balance of `id`; full if nobody has it. Writes nothing.
-#[inline]
+#[cold]
 pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
     'again: loop {
         for place in 0..places.count() {
@@ -144,30 +167,6 @@ struct Room {
 }
 
 impl<P: Places> Search<'_, P> {
-    #[cold]
-    fn update(&self, on_full: OnFull, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let backoff = Backoff::new();
-        let mut patience = PATIENCE;
-        loop {
-            let outcome = match self.find() {
-                Found::Live(place) => try_live(self.places.slot(place), self.id, decide),
-                Found::Pending(place, pending) => self.settle(place, pending, false, decide),
-                Found::Absent(room) => {
-                    let full = room.free.is_none();
-                    if full && room.in_transit && patience > 0 {
-                        patience -= 1;
-                        backoff.spin();
-                        continue;
-                    }
-                    self.insert(&room, on_full, decide)
-                }
-            };
-            if let Some(outcome) = outcome {
-                return outcome;
-            }
-        }
-    }
-
     /// Looks at every slot the key may use. Finding nothing proves nothing: `settle` looks again.
     fn find(&self) -> Found {
         let mut free = 0_u32;

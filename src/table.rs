@@ -12,7 +12,7 @@ use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
-use crate::protocol::{self, Outcome, Places};
+use crate::protocol::{self, Hint, Outcome, Places};
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, State, Units};
@@ -62,17 +62,11 @@ impl Table {
         Entry { table: self, id }
     }
 
-    /// Asks the processor to fetch the first home of a key.
+    /// Asks the processor to fetch the first line of a key.
     #[inline]
     pub(crate) fn prefetch(&self, id: Identity) {
-        let [near, far, ..] = self.shape.lines_of(id);
+        let [near, _] = self.shape.first_home(id);
         self.lines.prefetch(near);
-        self.lines.prefetch(far);
-    }
-
-    #[inline]
-    fn places(&self, id: Identity) -> KeyPlaces<'_> {
-        KeyPlaces { lines: self.shape.lines_of(id).map(|line| &self.lines[line]) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -122,22 +116,37 @@ pub(crate) struct Entry<'a> {
 
 impl Cells for Entry<'_> {
     #[inline]
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let id = self.id.cell(cell);
-        let outcome = protocol::update(&self.table.places(id), id, now, self.table.on_full, decide);
-        match outcome {
-            Outcome::Changed { evicted: false, .. } | Outcome::Kept(_) => {}
-            Outcome::Changed { evicted: true, .. } => self.table.count(id, |shard| &shard.evictions),
-            Outcome::NoRoom { .. } => self.table.count(id, |shard| &shard.refused),
-            Outcome::Untracked => self.table.count(id, |shard| &shard.untracked),
-        }
-        outcome
+    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let entry = Entry { id: self.id.cell(cell), ..*self };
+        protocol::try_hint(&entry, entry.id, &mut decide).unwrap_or_else(|| entry.update_slowly(now, &mut decide))
     }
 
     #[inline]
     fn read(&self, cell: u64) -> Balance {
-        let id = self.id.cell(cell);
-        protocol::read(&self.table.places(id), id)
+        let entry = Entry { id: self.id.cell(cell), ..*self };
+        match protocol::try_hint(&entry, entry.id, &mut |_| None) {
+            Some(Outcome::Kept(balance)) => balance,
+            _ => protocol::read(&entry.places(), entry.id),
+        }
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Looks at every slot, and counts what came of a full set of them.
+    #[cold]
+    fn update_slowly(&self, now: Units, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let outcome = protocol::update(&self.places(), self.id, now, self.table.on_full, decide);
+        match outcome {
+            Outcome::Changed { evicted: false, .. } | Outcome::Kept(_) => {}
+            Outcome::Changed { evicted: true, .. } => self.table.count(self.id, |shard| &shard.evictions),
+            Outcome::NoRoom { .. } => self.table.count(self.id, |shard| &shard.refused),
+            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
+        }
+        outcome
+    }
+
+    fn places(&self) -> KeyPlaces<'a> {
+        KeyPlaces { lines: self.table.shape.lines_of(self.id).map(|line| &self.table.lines[line]) }
     }
 }
 
@@ -147,18 +156,41 @@ struct KeyPlaces<'a> {
 }
 
 impl Places for KeyPlaces<'_> {
-    #[inline]
     fn count(&self) -> usize {
         SLOTS_PER_KEY
     }
 
-    #[inline]
     fn slot(&self, place: usize) -> &Slot {
         &self.lines[place / SLOTS_PER_LINE].slots[place % SLOTS_PER_LINE]
     }
 
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
         Shape::prefer(free, stamp)
+    }
+}
+
+impl Hint for Entry<'_> {
+    /// The lines one by one, nearest first; each is worked out when it is needed.
+    #[inline]
+    fn hint(&self, id: Identity) -> Option<&Slot> {
+        let (shape, lines) = (&self.table.shape, &self.table.lines);
+        let [near, far] = shape.first_home(id);
+        lines[near].hint(id).or_else(|| lines[far].hint(id)).or_else(|| {
+            let [near, far] = shape.second_home(id);
+            lines[near].hint(id).or_else(|| lines[far].hint(id)).or_else(|| lines[shape.overflow(id)].hint(id))
+        })
+    }
+}
+
+impl Line {
+    /// The slot that seems to hold the key. All four are looked at before there is a branch: where in its line a key
+    /// stands is nothing that a processor could foresee.
+    #[inline]
+    fn hint(&self, id: Identity) -> Option<&Slot> {
+        let [a, b, c, d] = &self.slots;
+        let seen = [a, b, c, d].map(|slot| u32::from(slot.seems(id)));
+        let seen = seen[0] | seen[1] << 1 | seen[2] << 2 | seen[3] << 3;
+        if seen == 0 { None } else { self.slots.get(seen.trailing_zeros() as usize) } // at most 3
     }
 }
 

@@ -11,15 +11,21 @@ mod common;
 
 use std::time::Duration;
 
+use num_rational::Ratio;
+
 use common::model::Model;
-use common::{Admitted, DAY, Replay, Rng, SECOND, YEAR, keeps_its_promise, nanos, ns, setting, units_per_second};
+use common::{
+    Admitted, DAY, Replay, Rng, SECOND, YEAR, keeps_its_promise, nanos, ns, setting, units_per_second, within_span,
+};
 use tollgate::{
     Algorithm, Bucket, Decision, Inheritance, Limit, LimitSet, Limiter, ManualClock, Quota, Reservation, Verdict,
 };
 
 const STEPS: u64 = 1_000_000;
-/// Latest instant after the start: the range of a limiter is ten years.
-const LATEST: u64 = 9 * YEAR;
+/// Latest instant after the start: the range of a limiter is ten years, and a refill may take a quarter of its whole.
+const LATEST: u64 = 5 * YEAR;
+
+type Rational = Ratio<i128>;
 
 fn nanoseconds(t: u64) -> i128 {
     t.into()
@@ -129,6 +135,7 @@ struct Track<'a> {
     exact: bool,
     /// Whether the two models agree.
     synced: bool,
+    /// Whether a reservation or a charge was the last to take.
     in_debt: bool,
     skew: i128,
 }
@@ -151,6 +158,15 @@ impl<'a> Track<'a> {
 
     fn equal(&self) -> bool {
         self.synced && self.exact && self.early == 0
+    }
+
+    fn quota(&self) -> &'a Quota {
+        self.at.limit.quota()
+    }
+
+    /// Whether the windows of the engine begin elsewhere.
+    fn is_off_grid(&self) -> bool {
+        !self.exact && matches!(self.quota().algorithm(), Algorithm::FixedWindow | Algorithm::SlidingWindow)
     }
 
     fn limit(&self) -> u64 {
@@ -176,9 +192,6 @@ impl<'a> Track<'a> {
         } else if !self.synced && self.low.is_full(to.into()) && self.high.is_full(nanoseconds(to) + self.offset) {
             self.resync();
         }
-        if self.low.is_full(to.into()) {
-            self.in_debt = false;
-        }
     }
 
     fn resync(&mut self) {
@@ -197,6 +210,9 @@ impl<'a> Track<'a> {
 
     /// At most this much is there.
     fn at_most(&self, t: u64) -> i128 {
+        if self.is_off_grid() {
+            return self.high.limit();
+        }
         self.high.available(self.high_time(t) + self.early)
     }
 
@@ -210,7 +226,6 @@ impl<'a> Track<'a> {
         call!(self.at, reset());
         self.low.reset(t.into());
         self.resync();
-        self.in_debt = false;
     }
 
     /// What must hold of every decision.
@@ -228,6 +243,7 @@ impl<'a> Track<'a> {
         }
         if took && decision.is_allowed() {
             self.take(t, cost);
+            self.in_debt &= cost == 0;
         }
         if took && decision.is_refused() && !self.synced {
             let skew = self.skew + self.early;
@@ -300,7 +316,7 @@ fn random_time(rng: &mut Rng, t: u64, start: u64, quota: &Quota, hints: &[u64], 
             let periods = rng.below(3) + 1;
             near(rng, t + periods * period)
         }
-        12 if rng.once_in(20) => t + rng.magnitude(3 * YEAR),
+        12 if rng.once_in(20) => t + rng.magnitude(2 * YEAR),
         13 | 14 if back => {
             let step = match rng.below(5) {
                 0 => 1,
@@ -315,8 +331,26 @@ fn random_time(rng: &mut Rng, t: u64, start: u64, quota: &Quota, hints: &[u64], 
 }
 
 const NAMES: [&str; 20] = [
-    "check", "check", "check", "check", "check", "check", "peek", "check one for", "take", "take", "refund", "reset",
-    "charge", "charge", "reserve", "reserve", "reserve", "cancel for", "cancel for", "peek one for",
+    "check",
+    "check",
+    "check",
+    "check",
+    "check",
+    "check",
+    "peek",
+    "check one for",
+    "take",
+    "take",
+    "refund",
+    "reset",
+    "charge",
+    "charge",
+    "reserve",
+    "reserve",
+    "reserve",
+    "cancel for",
+    "cancel for",
+    "peek one for",
 ];
 
 /// Random calls on one bucket. Says how many there were.
@@ -332,12 +366,13 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
     let mut track = Track::new(&subject, &limit, own_clock);
     // Only checks: their history is then judged as a whole.
     let checks_only = rng.once_in(3);
-    let back = !checks_only && !matches!(algorithm, Algorithm::FixedWindow | Algorithm::SlidingWindow) && rng.once_in(2);
+    let back =
+        !checks_only && !matches!(algorithm, Algorithm::FixedWindow | Algorithm::SlidingWindow) && rng.once_in(2);
     let debt = quota.max_debt();
     let replay = Replay::new(format!("{quota} ({algorithm}, debt {debt:?}) among {quotas:?} since {start}: {track:?}"));
 
     let mut history: Vec<Admitted> = Vec::new();
-    let mut reservations: Vec<(Reservation<'_>, i128)> = Vec::new();
+    let mut reservations: Vec<(Reservation<'_>, Option<i128>)> = Vec::new();
     let (mut t, mut hints) = (start, [start; 2]);
     track.set(t);
     let steps = 40 + rng.below(160);
@@ -378,6 +413,7 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
                 let most = most.min(cost.into());
                 assert!((least.min(cost.into())..=most).contains(&taken.into()), "{taken} taken, {least} to {most}");
                 track.take(t, taken);
+                track.in_debt &= taken == 0;
             }
             // What was never taken comes back longer than it was, if a token is rounded up.
             10 if track.exact => {
@@ -389,9 +425,9 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
             11 => track.reset(t),
             12 | 13 => {
                 let charged = call!(track.at, charge(cost));
-                let late = nanoseconds(t) - if algorithm.is_window() { 0 } else { track.early };
-                let least = if track.exact { track.low.chargeable(late, cost) } else { 0 };
-                let most = track.high.chargeable(track.high_time(t) + 2 * track.early, cost);
+                let least = if track.exact { track.low.chargeable(t.into(), cost, -track.early) } else { 0 };
+                let high_time = if track.is_off_grid() { i128::MAX / 2 } else { track.high_time(t) + track.early };
+                let most = track.high.chargeable(high_time, cost, track.early);
                 assert!((least..=most).contains(&charged.into()), "{charged} charged, {least} to {most}");
                 track.take(t, charged);
                 track.in_debt = true;
@@ -400,7 +436,7 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
                 let max_wait = rng.pick(&[0, 1, SECOND, YEAR, nanos(quota.period()), hints[1].saturating_sub(t)]);
                 let reserved = call!(track.at, reserve(cost, Duration::from_nanos(max_wait)));
                 let least = track.low.reserve(t.into(), cost, max_wait.into()).filter(|_| track.exact);
-                let high_time = track.high_time(t) + track.early;
+                let high_time = if track.is_off_grid() { i128::MAX / 2 } else { track.high_time(t) + track.early };
                 let most = track.high.reserve(high_time, cost, nanoseconds(max_wait) + track.early);
                 match reserved {
                     Ok(reservation) => {
@@ -411,7 +447,8 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
                         assert_eq!(reservation.go_at(), reservation.made_at() + reservation.wait());
                         track.take(t, cost);
                         track.in_debt = true;
-                        reservations.push((reservation, track.low.mark(t.into())));
+                        let mark = track.low.mark(t.into());
+                        reservations.push((reservation, track.equal().then_some(mark)));
                     }
                     Err(decision) => {
                         assert_eq!(least, None, "no reservation of {cost} in {max_wait} ns: {decision:?}");
@@ -427,11 +464,12 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
                 let cost = reservation.cost();
                 let first = if own_clock { reservation.cancel() } else { reservation.cancel_at(ns(t)) };
                 assert!(first && !reservation.cancel(), "a second time does nothing");
-                if track.equal() {
-                    track.low.cancel(t.into(), cost, mark);
-                    track.high.cancel(t.into(), cost, mark);
-                } else {
-                    track.reset(t);
+                match mark.filter(|_| track.equal()) {
+                    Some(mark) => {
+                        track.low.cancel(t.into(), cost, mark);
+                        track.high.cancel(t.into(), cost, mark);
+                    }
+                    None => track.reset(t),
                 }
             }
             _ => {
@@ -441,10 +479,177 @@ fn scenario(rng: &mut Rng, algorithm: Algorithm) -> u64 {
             }
         }
     }
-    if checks_only {
+    if checks_only && track.is_off_grid() {
+        assert_eq!(within_span(&history, nanos(quota.period()), 2 * quota.count()), Ok(()));
+    } else if checks_only {
         keeps_its_promise(&mut history, &quota);
     }
     steps
+}
+
+/// A clock that goes back under the algorithms with windows: the balance never rises, and one refusal is enough for
+/// everything to be back within the time that a refill may take (P7).
+fn window_step_back(rng: &mut Rng, algorithm: Algorithm) -> u64 {
+    let quota = random_quota(rng, algorithm);
+    let start = rng.pick(&[YEAR, 1_700_000_123 * SECOND]);
+    let Some(subject) = Subject::new(rng, &[quota], start) else { return 0 };
+    let Some(limit) = subject.limit(quota, "limit") else { return 0 };
+    let period = nanos(quota.period());
+    let own_clock = rng.once_in(2);
+    let mut track = Track::new(&subject, &limit, own_clock);
+    let replay = Replay::new(format!("{quota} ({algorithm}) since {start}, {own_clock}"));
+    let mut t = start;
+    track.set(t);
+    for _ in 0..4 {
+        let cost = random_cost(rng, quota.count());
+        let _ = call!(track.at, check_n(cost)).is_allowed();
+        replay.note("check", t, cost);
+        t = random_time(rng, t, start, &quota, &[t], false);
+        track.go(t, t);
+    }
+    let _ = call!(track.at, take_up_to(u64::MAX));
+    replay.note("take", t, u64::MAX);
+    let some = rng.magnitude(YEAR / 2);
+    let back = rng.pick(&[1, SECOND, period, period / 2, 2 * period, some]).min(YEAR / 2);
+    track.go(t, t - back);
+    t -= back;
+    let refused = call!(track.at, check_n(quota.count()));
+    replay.note("check", t, quota.count());
+    if refused.is_refused() {
+        let refill = if algorithm == Algorithm::SlidingWindow { 2 * period } else { period };
+        let wait = refused.retry_after().map_or(0, nanos);
+        let bound = refill + u64::try_from(track.skew).expect("a second");
+        assert!(wait <= bound, "P7: {wait} ns after a step back of {back} ns, longer than a refill of {refill} ns");
+        track.set(t + wait);
+        assert!(call!(track.at, check_n(quota.count())).is_allowed(), "P2 after a step back");
+    }
+    10
+}
+
+/// Several limits of one key decided at once: exactly when all admit, and all of them pay, or none does (P11).
+fn set_scenario(rng: &mut Rng) -> u64 {
+    let count = 2 + rng.below(2);
+    let quota = |_| {
+        let algorithm = rng.pick(&Algorithm::ALL);
+        random_quota(rng, algorithm)
+    };
+    let quotas: Vec<Quota> = (0..count).map(quota).collect();
+    let start = rng.pick(&[0, 1_700_000_123_456_789_012]);
+    let builder = Limiter::builder(quotas[0]).capacity(256).fixed_seed(rng.next());
+    let builder = quotas.iter().fold(builder, |builder, &quota| builder.expect(quota));
+    let Ok(limiter) = builder.build_with_clock(ManualClock::new(ns(start))) else { return 0 };
+    let subject = Subject::Keyed(limiter);
+    let names = ["first", "second", "third"];
+    let limits: Vec<Limit> = quotas.iter().zip(names).filter_map(|(&quota, name)| subject.limit(quota, name)).collect();
+    let exact = limits.iter().all(|limit| limit.effective_rate().is_exact());
+    let Ok(set) = LimitSet::new(limits.iter().copied()) else { return 0 };
+    if limits.len() != quotas.len() || !exact {
+        return 0;
+    }
+    let Subject::Keyed(limiter) = &subject else { return 0 };
+    let mut tracks: Vec<Track<'_>> = limits.iter().map(|limit| Track::new(&subject, limit, false)).collect();
+    let replay = Replay::new(format!("{quotas:?} since {start}"));
+    let (mut t, mut hints) = (start, [start; 2]);
+    let steps = 20 + rng.below(60);
+    for _ in 0..steps {
+        let quota = rng.pick(&quotas);
+        t = random_time(rng, t, start, &quota, &hints, false);
+        if t == start + LATEST {
+            break;
+        }
+        tracks.iter_mut().for_each(|track| track.set(t));
+        let some = rng.pick(&limits).quota().burst();
+        let cost = random_cost(rng, some);
+        let decision = limiter.at(ns(t)).check_set_n(&set, "key", cost);
+        replay.note("check", t, cost);
+        let told = decision.decision();
+        hints = [t + told.retry_after().map_or(0, nanos), t + nanos(told.reset_after())];
+        let must = cost == 0 || tracks.iter().all(|track| track.at_least(t) >= cost.into());
+        let may = cost == 0 || tracks.iter().all(|track| track.at_most(t) >= cost.into());
+        assert!(if decision.is_allowed() { may } else { !must }, "{cost}: {decision:?}");
+        if decision.is_allowed() {
+            tracks.iter_mut().for_each(|track| track.take(t, cost));
+        }
+        // What each says by itself is what the set has left it with, and what the set tells is the most telling of it.
+        for (index, track) in tracks.iter_mut().enumerate() {
+            let single = call!(track.at, peek_n(cost));
+            track.judge(t, cost, &single, false);
+            match told.verdict() {
+                Verdict::Allowed => assert!(single.remaining() >= told.remaining()),
+                Verdict::Refused => assert!(single.retry_after() <= told.retry_after() && !single.never_fits()),
+                _ => assert!(told.never_fits()),
+            }
+            if index == decision.index() && !told.is_allowed() {
+                assert_eq!(told.report(), single.report());
+            }
+        }
+    }
+    steps
+}
+
+/// What each rule of inheritance makes of `tokens`.
+fn inherit(tokens: Rational, how: Inheritance, old: i128, new: i128) -> Rational {
+    match how {
+        Inheritance::AsIs => tokens,
+        Inheritance::Proportional if old > 0 => tokens * Rational::new(new, old),
+        Inheritance::Additive => tokens + Rational::from(new - old),
+        _ => Rational::from(new),
+    }
+}
+
+/// A key changes its quota, from any algorithm to any other: the tokens it has then are those that the rule says.
+fn convert_scenario(rng: &mut Rng) -> u64 {
+    // Counts that divide the unit, so that the time of the change is not rounded.
+    let quota = |rng: &mut Rng| {
+        let algorithm = rng.pick(&Algorithm::ALL);
+        let count = rng.pick(&[1, 2, 4, 5, 8, 10, 16, 20]);
+        let period = rng.pick(&[1_000, SECOND, 5 * SECOND, 60 * SECOND, DAY]);
+        let quota = Quota::new(count, Duration::from_nanos(period)).expect("valid").with_algorithm(algorithm);
+        if algorithm.is_window() { quota } else { quota.with_burst(rng.pick(&[1, 2, count, 30, 100])) }
+    };
+    let (from, to) = (quota(rng), quota(rng));
+    let how = rng.pick(&[Inheritance::AsIs, Inheritance::Proportional, Inheritance::Additive, Inheritance::Reset]);
+    let start = rng.pick(&[0, 1_700_000_123_456_789_012]);
+    let builder = Limiter::builder(from).expect(to).capacity(256).fixed_seed(rng.next());
+    let Ok(limiter) = builder.build_with_clock(ManualClock::new(ns(start))) else { return 0 };
+    let subject = Subject::Keyed(limiter);
+    let (Some(old), Some(new)) = (subject.limit(from, "tier"), subject.limit(to, "tier")) else { return 0 };
+    let mut track = Track::new(&subject, &old, false);
+    let replay = Replay::new(format!("{from} ({}) to {to} ({}), {how:?}", from.algorithm(), to.algorithm()));
+    let mut t = start;
+    track.set(t);
+    for _ in 0..3 {
+        let cost = random_cost(rng, from.burst());
+        let taken = if rng.once_in(4) { call!(track.at, charge(cost)) } else { call!(track.at, take_up_to(cost)) };
+        replay.note("take", t, taken);
+        track.take(t, taken);
+        t = random_time(rng, t, start, &from, &[t], false).min(t + DAY);
+        track.set(t);
+    }
+    let (numerator, denominator) = track.low.tokens(t.into());
+    let tokens = inherit(Rational::new(numerator, denominator), how, track.low.limit(), to.burst().into());
+    let whole = tokens.floor().to_integer().clamp(0, to.burst().into());
+    call!(track.at, convert(&new, how));
+    replay.note("convert", t, 0);
+    let after = At { limit: &new, ..track.at };
+    let remaining = i128::from(call!(after, peek()).remaining());
+    if to.algorithm() == Algorithm::LeakyQueue {
+        assert_eq!(remaining > 0, tokens >= Rational::from(i128::from(to.burst())), "{tokens} tokens");
+    } else {
+        assert_eq!(remaining, whole, "{tokens} tokens");
+    }
+    if matches!(to.algorithm(), Algorithm::TokenBucket | Algorithm::LeakyBucket)
+        && from.algorithm() != Algorithm::SlidingLog
+    {
+        // When the next token comes: not before it is due, and not a nanosecond late.
+        let full = Rational::from(i128::from(to.burst()));
+        let token = Rational::new(nanos(to.period()).into(), to.count().into());
+        let debt = (full * token).max(Rational::from(nanoseconds(3_600 * SECOND)));
+        let due = ((full - tokens) * token).min(full * token + debt).ceil().to_integer().max(0);
+        let told = nanos(call!(after, peek()).reset_after());
+        assert!((due..=due + 1).contains(&told.into()), "full after {told} ns, due after {due} ns");
+    }
+    6
 }
 
 /// Scenarios until the share of the steps is done.
@@ -490,4 +695,24 @@ fn sliding_window() {
 #[test]
 fn sliding_log() {
     run(8, 5, |rng| scenario(rng, Algorithm::SlidingLog));
+}
+
+#[test]
+fn fixed_window_step_back() {
+    run(1, 6, |rng| window_step_back(rng, Algorithm::FixedWindow));
+}
+
+#[test]
+fn sliding_window_step_back() {
+    run(1, 7, |rng| window_step_back(rng, Algorithm::SlidingWindow));
+}
+
+#[test]
+fn sets() {
+    run(4, 8, set_scenario);
+}
+
+#[test]
+fn conversions() {
+    run(1, 9, convert_scenario);
 }

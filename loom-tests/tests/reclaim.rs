@@ -85,9 +85,7 @@ fn two_reclaimers_of_one_slot() {
         let (table, _) = one_idle(1, &[0]);
         let keys = [Key::new(2, &[0]), Key::new(3, &[0])];
         let threads = [taker(&table, &keys[0], 12, 2), taker(&table, &keys[1], 12, 1)];
-        scene(threads, move |[a, b]| {
-            ((a, table.state(&keys[0], seconds(12))), (b, table.state(&keys[1], seconds(12))))
-        })
+        scene(threads, move |[a, b]| ((a, table.state(&keys[0], seconds(12))), (b, table.state(&keys[1], seconds(12)))))
     });
 }
 
@@ -164,8 +162,7 @@ fn three_threads_on_one_idle_slot() {
     explore("reclaim: owner and 2 reclaimers, 1 slot", outcomes, || {
         let (table, old) = one_idle(1, &[0]);
         let keys = [old, Key::new(2, &[0]), Key::new(3, &[0])];
-        let threads =
-            [taker(&table, &keys[0], 12, 1), taker(&table, &keys[1], 12, 2), taker(&table, &keys[2], 12, 3)];
+        let threads = [taker(&table, &keys[0], 12, 1), taker(&table, &keys[1], 12, 2), taker(&table, &keys[2], 12, 3)];
         scene(threads, move |[a, b, c]| {
             let state = |i: usize| table.state(&keys[i], seconds(12));
             ((a, state(0)), (b, state(1)), (c, state(2)))

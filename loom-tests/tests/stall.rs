@@ -17,7 +17,11 @@ type Stall = (usize, u64, u32);
 fn stopped_before(name: &'static str, stalls: &'static [Stall], expected: (usize, usize)) {
     let (owners, lost) = expected;
     let state = (owners, u64::from(owners == 0));
-    let outcomes = if owners == 1 { vec![(true, false, state, lost), (false, true, state, lost)] } else { vec![(false, false, state, lost)] };
+    let outcomes = if owners == 1 {
+        vec![(true, false, state, lost), (false, true, state, lost)]
+    } else {
+        vec![(false, false, state, lost)]
+    };
     explore(name, outcomes, move || {
         let table = Shared::new(Table::new(2, 1, RefuseNew));
         for &(slot, key, steps) in stalls {
@@ -96,7 +100,9 @@ fn stops_while_two_insert() {
     if !full() {
         return;
     }
-    for (name, slot, steps) in [("stall: 2 inserters, 1 publishes in slot 0", 0, 2), ("stall: 2 inserters, 1 publishes in slot 1", 1, 2)] {
+    for (name, slot, steps) in
+        [("stall: 2 inserters, 1 publishes in slot 0", 0, 2), ("stall: 2 inserters, 1 publishes in slot 1", 1, 2)]
+    {
         let outcomes = [(true, false, (1, 0)), (false, true, (1, 0))];
         explore(name, outcomes, move || {
             let table = Shared::new(Table::new(2, 1, RefuseNew));

@@ -62,6 +62,15 @@ impl Rule {
     pub(crate) const fn take(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
         match self {
             Self::TokenBucket(rule) => rule.take(stamp, now, cost),
+            other => other.take_otherwise(stamp, now, cost),
+        }
+    }
+
+    /// Apart, so that the default stays small enough to be inlined.
+    #[inline(never)]
+    const fn take_otherwise(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
+        match self {
+            Self::TokenBucket(rule) => rule.take(stamp, now, cost),
             Self::LeakyQueue(rule) => rule.take(stamp, now, cost),
             Self::FixedWindow(rule) => rule.take(stamp, now, cost),
             Self::SlidingWindow(rule) => rule.take(stamp, now, cost),

@@ -112,6 +112,14 @@ impl Model {
         left.max(0)
     }
 
+    /// What is there, below zero past empty, as a fraction.
+    pub(crate) fn tokens(&self, t: i128) -> (i128, i128) {
+        match self.state {
+            State::Level { .. } => (self.limit() * self.period - self.level(t), self.period),
+            _ => (self.available(t), 1),
+        }
+    }
+
     pub(crate) fn admits(&self, t: i128, cost: u64) -> bool {
         cost == 0 || i128::from(cost) <= self.available(t)
     }
@@ -164,11 +172,14 @@ impl Model {
         }
     }
 
-    /// How much of `cost` a charge records.
-    pub(crate) fn chargeable(&self, t: i128, cost: u64) -> i128 {
+    /// How much of `cost` a charge records, if the bound on debt is longer by `slack`.
+    pub(crate) fn chargeable(&self, t: i128, cost: u64, slack: i128) -> i128 {
         let room = match self.state {
             State::Level { .. } if self.limit() == 0 => 0,
-            State::Level { .. } => (self.limit() * self.period + self.debt() - self.level(t)).div_euclid(self.period),
+            State::Level { .. } => {
+                let most = self.limit() * self.period + self.debt() + slack * self.count;
+                (most - self.level(t)).div_euclid(self.period)
+            }
             State::Windows { .. } => self.limit() - self.windows(t).1,
             State::Log(_) => self.available(t),
         };

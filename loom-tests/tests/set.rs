@@ -1,0 +1,100 @@
+//! Several limits at once: all or nothing, and what a refused request took for a moment comes back, once.
+#![cfg(tollgate_loom)]
+
+use std::sync::Arc;
+
+use tollgate::OnFull::RefuseNew;
+use tollgate::Quota;
+use tollgate::model::{Key, Model, ModelClock};
+use tollgate_loom_tests::{Body, Shared, Table, explore, full, scene, seconds, thread};
+
+/// Two keys, one slot for each; burst 1, and key 2 is there already or not.
+fn table() -> (Shared<Table>, [Key; 2]) {
+    (Shared::new(Table::new(2, 1, RefuseNew)), [Key::new(1, &[0]), Key::new(2, &[1])])
+}
+
+fn all(table: &Shared<Table>, keys: [&Key; 2]) -> Body<bool> {
+    let (table, keys) = (Shared::clone(table), keys.map(Clone::clone));
+    thread(move || {
+        let shares = keys.each_ref().map(|key| (key, &table.limit));
+        table.model.take_all(&shares, seconds(10))
+    })
+}
+
+fn one(table: &Shared<Table>, key: &Key) -> Body<bool> {
+    let (table, key) = (Shared::clone(table), key.clone());
+    thread(move || table.take(&key, seconds(10), 1))
+}
+
+#[test]
+fn against_traffic_on_the_second_limit() {
+    let outcomes = [(true, false, [0, 0]), (false, true, [1, 0])];
+    explore("set: against take of its second limit", outcomes, || {
+        let (table, keys) = table();
+        let threads = [all(&table, [&keys[0], &keys[1]]), one(&table, &keys[1])];
+        scene(threads, move |[a, b]| (a, b, keys.each_ref().map(|key| table.remaining(key, seconds(10)))))
+    });
+}
+
+#[test]
+fn against_traffic_on_the_first_limit() {
+    // The set fails at its second limit, always; what it takes of the first for a moment may refuse the other there.
+    let outcomes = [(true, false, [0, 0]), (false, true, [0, 1])];
+    explore("set: against take of its first limit", outcomes, || {
+        let (table, keys) = table();
+        let threads = [all(&table, [&keys[0], &keys[1]]), one(&table, &keys[0])];
+        scene(threads, move |[a, b]| (a, b, keys.each_ref().map(|key| table.remaining(key, seconds(10)))))
+    });
+}
+
+#[test]
+fn against_the_same_set_the_other_way_round() {
+    let outcomes = [(true, false, [0, 0]), (false, true, [0, 0]), (false, false, [1, 1])];
+    explore("set: against the same limits in another order", outcomes, || {
+        let (table, keys) = table();
+        let threads = [all(&table, [&keys[0], &keys[1]]), all(&table, [&keys[1], &keys[0]])];
+        scene(threads, move |[a, b]| (a, b, keys.each_ref().map(|key| table.remaining(key, seconds(10)))))
+    });
+}
+
+#[test]
+fn a_late_rollback_makes_nothing_up() {
+    // The set may take from key 1 at 10, sleep, fail at key 2, and give back when the clock shows 11 and key 1 was full
+    // again anyway. Whatever happens, key 1 admits one at 11.
+    explore("set: rollback after a refill", [(true, false), (false, false)], || {
+        let clock = Arc::new(ModelClock::new(seconds(10)));
+        let quota = Quota::per_second(1);
+        let model = Model::new(2, quota, RefuseNew).with_skew(seconds(1)).with_clock(Arc::clone(&clock));
+        let table = Shared::new(Table { limit: model.limit(quota), model });
+        let keys = [Key::new(1, &[0]), Key::new(2, &[1])];
+        let other = {
+            let (table, keys) = (Shared::clone(&table), keys.clone());
+            thread(move || {
+                table.take(&keys[1], seconds(10), 1);
+                clock.advance(seconds(11));
+                assert!(table.take(&keys[0], seconds(11), 1));
+                false
+            })
+        };
+        let threads = [all(&table, [&keys[0], &keys[1]]), other];
+        scene(threads, move |[a, _]| (a, table.take(&keys[0], seconds(11), 1)))
+    });
+}
+
+#[test]
+fn three_threads() {
+    if !full() {
+        return;
+    }
+    let outcomes = [
+        (true, false, false, [0, 0]),
+        (false, true, true, [0, 0]),
+        (false, true, false, [0, 1]),
+        (false, false, true, [1, 0]),
+    ];
+    explore("set: against takes of both its limits", outcomes, || {
+        let (table, keys) = table();
+        let threads = [all(&table, [&keys[0], &keys[1]]), one(&table, &keys[0]), one(&table, &keys[1])];
+        scene(threads, move |[a, b, c]| (a, b, c, keys.each_ref().map(|key| table.remaining(key, seconds(10)))))
+    });
+}

@@ -117,11 +117,8 @@ fn main() {
             let (filling, churning) = run(&layout, KEYS, KEYS * bytes / 16);
             format!("{filling} / {churning}")
         };
-        let name = format!(
-            "{homes} homes x {slots}, overflow {:.1} % x {}, crowded {crowded}",
-            overflow.0 as f64 / 10.0,
-            overflow.1
-        );
+        let (share, line) = overflow;
+        let name = format!("{homes} homes x {slots}, overflow {share}/1000 x {line}, crowded {crowded}");
         println!("{name:<44} {:>16} {:>16}", at(24), at(32));
     }
 }

@@ -67,7 +67,7 @@ impl core::fmt::Debug for Identity {
 
 impl Identity {
     /// The key of a slot that was never used.
-    #[cfg(any(test, tollgate_loom))]
+    #[cfg(tollgate_loom)]
     pub(crate) const NONE: Self = Self(0);
 
     const fn from_bits(bits: u64) -> Self {

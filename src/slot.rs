@@ -29,7 +29,7 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
-    #[cfg(any(test, tollgate_loom))]
+    #[cfg(tollgate_loom)]
     pub(crate) fn new() -> Self {
         Self { key: Atomic::new(Identity::NONE), word: Atomic::new(Word::FULL) }
     }

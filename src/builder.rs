@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::base::TimeBase;
+use crate::base::{MAX_AHEAD, TimeBase};
 use crate::clock::{Clock, ExactClock, saturating_nanos};
 use crate::error::BuildError;
 use crate::hash::Hasher;
@@ -77,7 +77,8 @@ impl Builder {
         self
     }
 
-    /// How far a caller's `now` (see [`Limiter::at`]) may be behind the latest one used on the same key; 1 s by default.
+    /// How far a caller's `now` (see [`Limiter::at`]) may be behind the latest one used on the same key; 1 s by default,
+    /// and never more than a quarter of the limiter's range.
     ///
     /// Up to that, a late caller is judged by the bucket as it is. A `now` further back is taken for a clock that has
     /// stepped back: the bucket is set to *empty* as of that `now`, so that it refuses no longer than a refill takes.
@@ -121,7 +122,7 @@ impl Builder {
         let limit = Limit::new(self.quota, hasher.salt(Limiter::<C>::DEFAULT_LIMIT), base)?;
         let table = Table::new(self.capacity, self.on_full)?;
         Ok(Limiter {
-            skew: u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX),
+            skew: u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX).min(MAX_AHEAD),
             jitter: base.units_per_second() / 1_000,
             capacity: self.capacity,
             #[cfg(feature = "async")]

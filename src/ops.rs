@@ -37,6 +37,7 @@ pub enum Inheritance {
 #[derive(Clone, Copy)]
 pub(crate) struct Doubt<'a> {
     pub(crate) clock: Option<&'a dyn Clock>,
+    /// How far `now` may be behind the clock of whoever wrote a word; at most [`MAX_AHEAD`](crate::base::MAX_AHEAD).
     pub(crate) skew: Units,
 }
 
@@ -248,7 +249,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Whether no call at this time under this quota can have left such a stamp.
     #[inline]
     const fn is_from_another_time(&self, held: Balance, now: Units) -> bool {
-        held.stamp.saturating_sub(self.limit.rule.bound(now, held.overdrawn)) > self.doubt.skew
+        held.stamp > self.limit.rule.bound(now + self.doubt.skew, held.overdrawn)
     }
 
     /// Passes a refusal on; one that rests on a stamp from another time is mended first.
@@ -276,12 +277,18 @@ impl<'a, S: Cells> Op<'a, S> {
     /// The clock has stepped back, or the quota has shrunk: sets the cell to empty, never to more, so that it refuses
     /// no longer than a refill takes (P7). The one write that a refusal may cause.
     fn pull_back(&self, cell: u64) -> Option<Instant> {
-        // A thread that slept with an old `now` must not take another's debit for a step of the clock: the word was
-        // read before the clock is asked again, so what it holds then is not from the future.
+        // A thread that slept with an old `now` must not take another's debit for a step of the clock. So the word is
+        // read first and the clock asked again after that: what the word holds was written at an earlier reading, and
+        // is impossible only if the clock has stepped back. And only that word is replaced, not what may follow it.
+        // Model: clock.
+        let seen = self.cells.read(cell);
         let now = self.latest();
         let units = self.limit.base.units(now);
+        if !self.is_from_another_time(seen, units) {
+            return None;
+        }
         let empty = Balance::at(self.limit.rule.empty(units));
-        let outcome = self.cells.update(cell, units, |held| self.is_from_another_time(held, units).then_some(empty));
+        let outcome = self.cells.update(cell, units, |held| (held == seen).then_some(empty));
         matches!(outcome, Outcome::Changed { .. }).then_some(now)
     }
 

@@ -64,6 +64,6 @@ impl FixedWindow {
 
     /// The latest stamp that any call at `now` can leave.
     pub(crate) const fn bound(&self, now: Units) -> Units {
-        self.grid.end(now) + self.grid.window - 1
+        self.grid.end(now) + self.limit
     }
 }

@@ -146,6 +146,6 @@ impl SlidingWindow {
 
     /// The latest stamp that any call at `now` can leave.
     pub(crate) const fn bound(&self, now: Units) -> Units {
-        self.grid.end(now) + 2 * self.grid.window - 1
+        self.grid.end(now) + self.grid.window + (self.limit << self.bits) + self.limit
     }
 }

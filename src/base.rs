@@ -48,12 +48,12 @@ pub(crate) struct TimeBase {
     /// `ceil(units_per_second * 2^96 / 1e9)`, as `factor_high * 2^64 + factor_low`.
     factor_high: u64,
     factor_low: u64,
-    /// Whole seconds of the clock at zero units; less than zero if the clock's own zero lies inside the range.
-    epoch_seconds: i64,
-    /// What to add, modulo 2^64, to the clock's nanoseconds.
-    offset: u64,
-    /// The last nanosecond, counted from zero units, that is not beyond [`LATEST`].
-    last: u64,
+    /// The first instant in the range, in nanoseconds of the clock: whole seconds.
+    first: u64,
+    /// Nanoseconds from zero units to that: whole seconds, 0 unless the clock's own zero lies inside the range.
+    lead: u64,
+    /// Nanoseconds from the first instant to the last one that is not beyond [`LATEST`].
+    span: u64,
 }
 
 impl TimeBase {
@@ -70,23 +70,26 @@ impl TimeBase {
         if let Some(multiple) = lcm(common, NANOS_PER_SECOND).filter(|&m| m <= MAX_UNITS_PER_SECOND) {
             common = multiple;
         }
-        // At most 2^63 ns (292 years), so that no instant outside the range can be taken for one inside: see `nanos`.
-        let start = (start.as_nanos().min(1 << 63) / NANOS_PER_SECOND).cast_signed();
-        Self::with_units(MAX_UNITS_PER_SECOND / common * common, start - SECONDS_BEFORE.cast_signed())
+        let units = MAX_UNITS_PER_SECOND / common * common;
+        let start = start.as_nanos() / NANOS_PER_SECOND;
+        Self::with_units(units, start.saturating_sub(SECONDS_BEFORE), SECONDS_BEFORE.saturating_sub(start))
     }
 
-    const fn with_units(units_per_second: u64, epoch_seconds: i64) -> Self {
+    /// `first` and `lead` in seconds, of which at least one is 0.
+    const fn with_units(units_per_second: u64, first: u64, lead: u64) -> Self {
         // units < 2^32, so the shifted value stays below 2^128.
         assert!(units_per_second >= NANOS_PER_SECOND && units_per_second <= MAX_UNITS_PER_SECOND);
         let factor = ((units_per_second as u128) << 96).div_ceil(NANOS_PER_SECOND as u128);
         // Halves of a u128: both fit by construction.
         let (factor_high, factor_low) = (narrow(factor >> 64), narrow(factor & u64::MAX as u128));
-        // |epoch| < 2^34 s, so this is below 2^64 in size; the sign goes into the modulus.
-        let offset = (epoch_seconds.unsigned_abs() * NANOS_PER_SECOND).cast_signed();
-        let offset = if epoch_seconds > 0 { offset.wrapping_neg() } else { offset }.cast_unsigned();
-        // A unit is at most a nanosecond, so this is at most LATEST.
-        let last = narrow(LATEST as u128 * NANOS_PER_SECOND as u128 / units_per_second as u128);
-        Self { units_per_second, factor_high, factor_low, epoch_seconds, offset, last }
+        let lead = lead * NANOS_PER_SECOND; // a year at most
+        // A unit is at most a nanosecond, so this is at most LATEST; and the range is more than a year long.
+        let span = narrow(LATEST as u128 * NANOS_PER_SECOND as u128 / units_per_second as u128) - lead;
+        // A range that would reach beyond the last u64 begins earlier instead, so that no instant before it can wrap
+        // into it: see `nanos`.
+        let latest_first = (u64::MAX - span) / NANOS_PER_SECOND;
+        let first = if first < latest_first { first } else { latest_first } * NANOS_PER_SECOND;
+        Self { units_per_second, factor_high, factor_low, first, lead, span }
     }
 
     pub(crate) const fn units_per_second(&self) -> u64 {
@@ -96,15 +99,14 @@ impl TimeBase {
     /// Nanoseconds since zero units; an instant outside the range counts as its nearest end.
     #[inline]
     const fn nanos(&self, now: Instant) -> u64 {
-        let ns = now.as_nanos().wrapping_add(self.offset);
-        if ns <= self.last { ns } else { self.nearest_end(now) }
+        // An instant before the first wraps to more than the span.
+        let since = now.as_nanos().wrapping_sub(self.first);
+        self.lead + if since <= self.span { since } else { self.nearest_end(now) }
     }
 
-    /// An instant before the range wraps to 2^63 or more, as the epoch is at most 2^63; one after it does not wrap.
     #[cold]
     const fn nearest_end(&self, now: Instant) -> u64 {
-        let before = self.epoch_seconds > 0 && now.as_nanos() < self.offset.wrapping_neg();
-        if before { 0 } else { self.last }
+        if now.as_nanos() < self.first { 0 } else { self.span }
     }
 
     /// The instant in units, rounded down. Exact; never above [`LATEST`].
@@ -129,11 +131,17 @@ impl TimeBase {
     }
 
     /// How far the clock's own zero lies from a multiple of `window`, as what must be added to a stamp to align it.
-    pub(crate) const fn phase(&self, window: Units) -> Units {
-        // A stamp is the clock's time less the epoch, so the epoch is what is missing; whole seconds are whole units.
-        // |epoch| < 2^34 s at less than 2^32 units: below 2^66.
-        let epoch = self.epoch_seconds as i128 * self.units_per_second as i128;
-        narrow(epoch.rem_euclid(window as i128).cast_unsigned()) // below `window`, which is a u64
+    pub(crate) fn phase(&self, window: Units) -> Units {
+        // A stamp is the clock's time, less `first`, plus `lead`; whole seconds are whole units, below 2^36 * 2^32.
+        let seconds = |nanos: u64| (nanos / NANOS_PER_SECOND) as u128 * self.units_per_second as u128;
+        let window = window as u128;
+        let (first, lead) = (seconds(self.first) % window, seconds(self.lead) % window);
+        narrow((first + window - lead) % window) // below `window`, which is a u64
+    }
+
+    /// Whether a nanosecond is a whole number of units, so that not even `now` is rounded.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.units_per_second.is_multiple_of(NANOS_PER_SECOND)
     }
 }
 
@@ -230,6 +238,14 @@ mod tests {
         assert!(base.units(start.saturating_add(Duration::from_secs(3_652 * 86_400))) < LATEST);
         assert_eq!(base.units(Instant::from_nanos(0)), 0);
         assert!(LATEST - base.units(Instant::from_nanos(u64::MAX)) < 4);
+        for start in [0, 1 << 62, u64::MAX] {
+            let base = TimeBase::new(&[Quota::per_second(11)], Instant::from_nanos(start));
+            let mut ends = [0, 1, start / 2, start, start.saturating_add(1), u64::MAX - 1, u64::MAX];
+            ends.sort_unstable();
+            let ends = ends.map(Instant::from_nanos);
+            assert!(ends.is_sorted_by_key(|&now| base.units(now)), "started at {start}");
+            assert!(base.units(Instant::from_nanos(start)) > 0);
+        }
     }
 
     #[test]

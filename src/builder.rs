@@ -119,8 +119,9 @@ impl Builder {
         quotas.extend(self.expected);
         let base = TimeBase::new(&quotas, clock.now());
         let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
-        let limit = Limit::new(self.quota, hasher.salt(Limiter::<C>::DEFAULT_LIMIT), base)?;
+        let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME), base)?;
         let table = Table::new(self.capacity, self.on_full)?;
+        table.expect(&limit);
         Ok(Limiter {
             skew: u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX).min(MAX_AHEAD),
             jitter: base.units_per_second() / 1_000,

@@ -33,6 +33,9 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// The name of the limit that a limiter is built with, as for [`Limiter::limit`](crate::Limiter::limit).
+    pub const DEFAULT_NAME: &'static str = "default";
+
     /// Bounds are checked here, in 128 bits; nothing after this can wrap.
     pub(crate) fn new(quota: Quota, salt: Salt, base: TimeBase) -> Result<Self, QuotaError> {
         let (rule, cells) = match quota.algorithm() {
@@ -47,7 +50,8 @@ impl Limit {
                 let grid = grid(&quota, &base)?;
                 let bits = SlidingWindow::bits(grid.window);
                 let limit = at_most(&quota, (1 << bits) - 1)?;
-                (Rule::SlidingWindow(SlidingWindow { grid, limit, bits }), 1)
+                let early = u64::from(!base.is_whole());
+                (Rule::SlidingWindow(SlidingWindow { grid, limit, bits, early }), 1)
             }
             Algorithm::SlidingLog => {
                 let window = window(&quota, &base)?;
@@ -63,18 +67,27 @@ impl Limit {
     }
 
     /// The same limit with another quota: the same buckets.
-    ///
-    /// # Errors
-    ///
-    /// If the limiter cannot hold the quota; see [`QuotaError`].
-    pub fn with_quota(&self, quota: Quota) -> Result<Self, QuotaError> {
+    pub(crate) fn with_quota(&self, quota: Quota) -> Result<Self, QuotaError> {
         Self::new(quota, self.salt, self.base)
+    }
+
+    /// The resolution of the limiter: how many of its time units make a second, at least 1e9.
+    ///
+    /// Where it is a multiple of 1e9, not even `now` is rounded; else `now` is rounded down, by less than a nanosecond.
+    #[must_use]
+    pub const fn units_per_second(&self) -> u64 {
+        self.base.units_per_second()
     }
 
     /// The quota this limit was made from.
     #[must_use]
     pub const fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// How far ahead of now any call can leave a stamp: without debt, and with.
+    pub(crate) const fn reach(&self) -> [Units; 2] {
+        [self.rule.reach(false), self.rule.reach(true)]
     }
 
     /// The most that fits at once.

@@ -55,9 +55,6 @@ impl Limiter {
 }
 
 impl<C: Clock> Limiter<C> {
-    /// The name of the limit given at construction, as for [`Limiter::limit`].
-    pub const DEFAULT_LIMIT: &'static str = "default";
-
     /// Makes a quota ready for use with [`Limiter::with`], under a name.
     ///
     /// A key's bucket belongs to (name, key). Costs a few divisions: do it once, not per check.
@@ -66,7 +63,9 @@ impl<C: Clock> Limiter<C> {
     ///
     /// If the limiter's time unit cannot hold the quota; see [`QuotaError`]. [`Builder::expect`] helps it to be exact.
     pub fn limit(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
-        Limit::new(quota, self.hasher.salt(name), self.limit.base)
+        let limit = Limit::new(quota, self.hasher.salt(name), self.limit.base)?;
+        self.table.expect(&limit);
+        Ok(limit)
     }
 
     /// The limit given at construction.
@@ -414,7 +413,7 @@ impl<C: Clock> Limiter<C> {
 
     /// Rewrites the bucket of `key` for another quota of the same limit, keeping tokens rather than time.
     ///
-    /// `to` must come from the same name ([`Limit::with_quota`]); call it on the [view](Limiter::with) of the old one.
+    /// `to` must be of the same name; call it on the [view](Limiter::with) of the old one.
     /// One atomic step, unless one of the two is a sliding log: then it is a reset and a charge.
     pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &Limit, how: Inheritance) {
         self.view().convert(key, to, how);

@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use crate::algorithm::{Fraction, Reserved};
+use crate::base::LATEST;
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::limit::Limit;
-use crate::protocol::Outcome;
+use crate::protocol::{Full, Outcome};
 use crate::quota::Quota;
 use crate::word::{Balance, Units};
 
@@ -17,6 +18,12 @@ pub(crate) trait Cells {
 
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
+
+    /// Takes back the words of other keys, in slots that the cell could use, which no call at `now` or up to `skew`
+    /// later can have left; the nearest stamp then, if there were any. `now` is asked after they have been read.
+    fn mend_others(&self, _cell: u64, _now: impl Fn() -> Units, _skew: Units) -> Option<Units> {
+        None
+    }
 }
 
 /// How tokens are carried over when a key changes its quota; the four ways of bucket4j's `TokensInheritanceStrategy`.
@@ -80,7 +87,8 @@ impl<'a, S: Cells> Op<'a, S> {
         match self.cells.update(0, now, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
             Outcome::Changed { after, .. } => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
             Outcome::Kept(held) => self.refused(cost, held),
-            other => self.without_bucket(cost, other),
+            Outcome::Full(full) => self.refused_for_room(cost, 0, full),
+            Outcome::Untracked => self.untracked(cost),
         }
     }
 
@@ -99,7 +107,11 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(&self, most: u64) -> u64 {
         if self.limit.is_log() {
-            return self.take_cells(most, &mut CellSet::default());
+            let taken = self.take_cells(most, &mut CellSet::default());
+            if taken < most {
+                let _ = self.mend(self.peek(1));
+            }
+            return taken;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -113,7 +125,10 @@ impl<'a, S: Cells> Op<'a, S> {
                 let _ = self.refused(most.min(1), held);
                 0
             }
-            Outcome::NoRoom { .. } => 0,
+            Outcome::Full(full) => {
+                let _ = self.refused_for_room(most.min(1), 0, full);
+                0
+            }
             Outcome::Untracked => most.min(rule.limit()),
         }
     }
@@ -169,7 +184,7 @@ impl<'a, S: Cells> Op<'a, S> {
             Outcome::Changed { .. } => Ok(reserved),
             Outcome::Untracked => Ok(Reserved { stamp: now, go_at: now }),
             Outcome::Kept(held) => Err(self.refused(cost, held)),
-            Outcome::NoRoom { .. } => Err(self.without_bucket(cost, outcome)),
+            Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
         }
     }
 
@@ -222,12 +237,14 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.held(self.cells.read(0).stamp, self.units)
     }
 
-    /// Moves a stamp back, never before now, unless it is there already or the key is not.
+    /// Gives back: moves a stamp to where `to` says, unless the bucket is full or the key is not there.
     fn lower(&self, cell: u64, to: impl Fn(Units) -> Units) {
         let (rule, now) = (&self.limit.rule, self.units);
         self.cells.update(cell, now, |held| {
             let stamp = to(held.stamp);
-            (stamp < held.stamp).then(|| rule.balance(stamp, now))
+            // Only what was past empty can still be: a stamp far ahead may also come from a clock that has stepped back.
+            let overdrawn = held.overdrawn && rule.balance(stamp, now).overdrawn;
+            (held.stamp > now && stamp != held.stamp).then_some(Balance { stamp, overdrawn })
         });
     }
 
@@ -256,8 +273,7 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline]
     pub(crate) fn mend(&self, refused: Decision<'a>) -> Decision<'a> {
         let latest = match refused.evidence {
-            Evidence::Stamp(stamp) => stamp,
-            Evidence::Log { full_at, .. } => full_at,
+            Evidence::Stamp(latest) | Evidence::Log { full_at: latest, .. } => latest,
             Evidence::NoRoom { .. } => return refused,
         };
         if refused.is_refused() && self.is_from_another_time(Balance::at(latest), self.units) {
@@ -274,8 +290,8 @@ impl<'a, S: Cells> Op<'a, S> {
         if peeked.is_allowed() { refused } else { peeked }
     }
 
-    /// The clock has stepped back, or the quota has shrunk: sets the cell to empty, never to more, so that it refuses
-    /// no longer than a refill takes (P7). The one write that a refusal may cause.
+    /// The clock has stepped back, or the quota has shrunk: sets the cell to empty, never to more, so that it refuses no
+    /// longer than a refill takes (P7). This and the mending of other keys' slots are the only writes of a refusal.
     fn pull_back(&self, cell: u64) -> Option<Instant> {
         // A thread that slept with an old `now` must not take another's debit for a step of the clock. So the word is
         // read first and the clock asked again after that: what the word holds was written at an earlier reading, and
@@ -287,18 +303,31 @@ impl<'a, S: Cells> Op<'a, S> {
         if !self.is_from_another_time(seen, units) {
             return None;
         }
-        let empty = Balance::at(self.limit.rule.empty(units));
-        let outcome = self.cells.update(cell, units, |held| (held == seen).then_some(empty));
+        // A debt is not forgiven: it stays as large as a debt may be.
+        let mended = match seen.overdrawn {
+            true => Balance { stamp: self.limit.rule.bound(units, true), overdrawn: true },
+            false => Balance::at(self.limit.rule.empty(units)),
+        };
+        let outcome = self.cells.update(cell, units, |held| (held == seen).then_some(mended));
         matches!(outcome, Outcome::Changed { .. }).then_some(now)
     }
 
     /// The answer for a new key that found no slot.
     #[cold]
-    fn without_bucket(&self, cost: u64, outcome: Outcome) -> Decision<'a> {
-        match outcome {
-            Outcome::NoRoom { until } => self.decision(self.refusal(cost), cost, Evidence::NoRoom { until }),
-            _ => self.decision(Verdict::Allowed, cost, Evidence::Stamp(self.units)),
+    fn refused_for_room(&self, cost: u64, cell: u64, full: Full) -> Decision<'a> {
+        let mut nearest = full.nearest;
+        if self.is_from_another_time(Balance::at(full.latest), self.units) {
+            let now = || self.limit.base.units(self.latest());
+            nearest = self.cells.mend_others(cell, now, self.doubt.skew).unwrap_or(nearest);
         }
+        let evidence = if full.inherits { Evidence::Stamp(nearest) } else { Evidence::NoRoom { until: nearest + 1 } };
+        self.decision(self.refusal(cost), cost, evidence)
+    }
+
+    /// The answer for a new key that passes unrecorded.
+    #[cold]
+    const fn untracked(&self, cost: u64) -> Decision<'a> {
+        self.decision(Verdict::Allowed, cost, Evidence::Stamp(self.units))
     }
 }
 
@@ -317,13 +346,17 @@ impl<'a, S: Cells> Op<'a, S> {
         let taken = self.take_cells(cost, &mut mine);
         if taken == cost {
             let available = survey.available - cost;
-            let log = Evidence::Log { available, ready_at: self.units, full_at: self.units + self.window() };
+            let full_at = survey.latest.max(self.units + self.window());
+            let log = Evidence::Log { available, ready_at: self.units, full_at };
             return self.decision(Verdict::Allowed, cost, log);
         }
-        // Others were faster. Give back exactly what this call took.
+        // Others were faster, or the table is full. Give back exactly what this call took.
         for cell in (0..self.limit.cells).filter(|&cell| mine.contains(cell)) {
             let taken_by_me = self.units + self.window();
             self.lower(cell, |stamp| if stamp == taken_by_me { self.units } else { stamp });
+        }
+        if let Some(no_room) = mine.no_room {
+            return self.decision(Verdict::Refused, cost, no_room);
         }
         let survey = self.survey();
         self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey })
@@ -348,7 +381,11 @@ impl<'a, S: Cells> Op<'a, S> {
                     taken += 1;
                 }
                 Outcome::Untracked => taken += 1,
-                Outcome::Kept(_) | Outcome::NoRoom { .. } => {}
+                Outcome::Kept(_) => {}
+                Outcome::Full(full) => {
+                    // A cell fits once the stamp it would inherit is past, so this is the same under both policies.
+                    mine.no_room = Some(self.refused_for_room(most, cell, Full { inherits: false, ..full }).evidence);
+                }
             }
         }
         taken
@@ -372,7 +409,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     fn survey(&self) -> Survey {
-        let mut survey = Survey { available: 0, soonest: Units::MAX, latest: self.units };
+        let mut survey = Survey { available: 0, soonest: LATEST, latest: self.units };
         if self.limit.most() == 0 {
             return survey;
         }
@@ -427,13 +464,16 @@ struct Survey {
 const LOG_ROOM: usize = 1_024;
 const _: () = assert!(LOG_ROOM as u64 == Quota::MAX_LOG);
 
-/// Some cells of a log, as bits.
+/// Some cells of a log, as bits; and what stood in the way of the others, if it was the table.
 #[derive(Default)]
-struct CellSet([u64; LOG_ROOM / 64]);
+struct CellSet {
+    bits: [u64; LOG_ROOM / 64],
+    no_room: Option<Evidence>,
+}
 
 impl CellSet {
     fn insert(&mut self, cell: u64) {
-        if let Some(bits) = usize::try_from(cell / 64).ok().and_then(|word| self.0.get_mut(word)) {
+        if let Some(bits) = usize::try_from(cell / 64).ok().and_then(|word| self.bits.get_mut(word)) {
             *bits |= 1 << (cell % 64);
         }
     }
@@ -441,7 +481,7 @@ impl CellSet {
     fn contains(&self, cell: u64) -> bool {
         usize::try_from(cell / 64)
             .ok()
-            .and_then(|word| self.0.get(word))
+            .and_then(|word| self.bits.get(word))
             .is_some_and(|bits| bits >> (cell % 64) & 1 == 1)
     }
 }
@@ -453,5 +493,9 @@ impl<S: Cells> Cells for &S {
 
     fn read(&self, cell: u64) -> Balance {
         (**self).read(cell)
+    }
+
+    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+        (**self).mend_others(cell, now, skew)
     }
 }

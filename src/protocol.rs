@@ -56,13 +56,21 @@ pub(crate) enum Outcome {
     },
     /// Decided on this balance: no change, and nothing was written.
     Kept(Balance),
-    /// The key is new, and there is no room for it until the first of its slots is idle.
-    NoRoom {
-        /// When that is, if nobody else comes.
-        until: Units,
-    },
+    /// The key is new, every slot it may use is busy, and the request is refused for that. Nothing was written.
+    Full(Full),
     /// The key is new, there is no room for it, and the policy lets it pass unrecorded.
     Untracked,
+}
+
+/// A set of slots without room for a new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// The stamp nearest to idle.
+    pub(crate) nearest: Units,
+    /// The one furthest from it.
+    pub(crate) latest: Units,
+    /// Whether the new key would have inherited the nearest stamp, and its request did not fit on top.
+    pub(crate) inherits: bool,
 }
 
 /// How often a full set of slots is looked at again while some of them are in other inserters' hands.
@@ -142,6 +150,30 @@ pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
     }
 }
 
+/// Takes back the stamps of live and dead slots that no call at `now` or up to `skew` later can have left: the clock has
+/// stepped back. Each is moved to the latest that such a call can leave, `reach` ahead without debt and with, so that a
+/// table used before the step has room again no later than one refill after it. The nearest stamp, if any was moved.
+#[cold]
+pub(crate) fn mend<P: Places>(places: &P, now: impl Fn() -> Units, skew: Units, reach: [Units; 2]) -> Option<Units> {
+    let (mut nearest, mut moved) = (Units::MAX, false);
+    for place in 0..places.count() {
+        let slot = places.slot(place);
+        // The clock after the word: what the word holds was written at an earlier reading.
+        let (word, _) = slot.read();
+        if !matches!(word.state(), State::Live | State::Dead) {
+            continue;
+        }
+        let (now, reach) = (now(), reach[usize::from(word.is_overdrawn())]);
+        if word.stamp() > now + skew + reach {
+            moved |= slot.replace(word, word.at(now + reach));
+            nearest = nearest.min(now + reach);
+        } else {
+            nearest = nearest.min(word.stamp());
+        }
+    }
+    moved.then_some(nearest)
+}
+
 /// One key and the slots it may use.
 struct Search<'a, P> {
     places: &'a P,
@@ -162,6 +194,8 @@ struct Room {
     free: Option<(usize, Word)>,
     /// The busy slot nearest to idle.
     nearest: Option<(usize, Word)>,
+    /// The stamp of the one furthest from it.
+    latest: Units,
     /// Whether some slot is claimed or pending, so that it may be free in a moment.
     in_transit: bool,
 }
@@ -172,7 +206,7 @@ impl<P: Places> Search<'_, P> {
         let mut free = 0_u32;
         let mut words = [Word::FULL; 32];
         let mut nearest: Option<(usize, Word)> = None;
-        let mut in_transit = false;
+        let (mut latest, mut in_transit) = (self.now, false);
         for (place, seen) in words.iter_mut().enumerate().take(self.places.count()) {
             let (word, key) = self.places.slot(place).read();
             *seen = word;
@@ -183,6 +217,7 @@ impl<P: Places> Search<'_, P> {
                 // Earlier than now, not just idle: the claim moves the stamp on by one, and a new bucket must be full.
                 State::Live | State::Dead if word.stamp() < self.now => free |= 1 << place,
                 State::Live | State::Dead => {
+                    latest = latest.max(word.stamp());
                     if nearest.is_none_or(|(_, best)| word.stamp() < best.stamp()) {
                         nearest = Some((place, word));
                     }
@@ -190,7 +225,7 @@ impl<P: Places> Search<'_, P> {
             }
         }
         let free = self.places.prefer(free, |place| words[place].stamp()).map(|place| (place, words[place]));
-        Found::Absent(Room { free, nearest, in_transit })
+        Found::Absent(Room { free, nearest, latest, in_transit })
     }
 
     /// Makes room for the key and counts its first request, or starts over (`None`).
@@ -200,34 +235,22 @@ impl<P: Places> Search<'_, P> {
         on_full: OnFull,
         decide: &mut impl FnMut(Balance) -> Option<Balance>,
     ) -> Option<Outcome> {
-        let (place, word, forced) = match (room.free, room.nearest) {
-            (Some((place, word)), _) => {
-                // No slot is taken for a request that is refused, or that only looks (P5).
-                if decide(Balance::FULL).is_none() {
-                    return Some(Outcome::Kept(Balance::FULL));
-                }
-                (place, word, false)
+        // No slot is taken for a request that is refused, or that only looks (P5).
+        if decide(Balance::FULL).is_none() {
+            return Some(Outcome::Kept(Balance::FULL));
+        }
+        let full = |nearest, inherits| Some(Outcome::Full(Full { nearest, latest: room.latest, inherits }));
+        let (place, word, forced) = match (room.free, room.nearest, on_full) {
+            (Some((place, word)), ..) => (place, word, false),
+            (None, _, OnFull::AdmitUntracked) => return Some(Outcome::Untracked),
+            // Every slot is in the hands of other inserters, and has been for a while.
+            (None, None, _) => return full(self.now, false),
+            (None, Some((_, word)), OnFull::RefuseNew) => return full(word.stamp(), false),
+            // The newcomer inherits the debt; for a request that does not fit on top of it nobody is displaced.
+            (None, Some((_, word)), OnFull::EvictNearestIdle) if decide(word.balance()).is_none() => {
+                return full(word.stamp(), true);
             }
-            (None, nearest) => {
-                if decide(Balance::FULL).is_none() {
-                    return Some(Outcome::Kept(Balance::FULL));
-                }
-                match (on_full, nearest) {
-                    (OnFull::AdmitUntracked, _) => return Some(Outcome::Untracked),
-                    (OnFull::EvictNearestIdle, Some((place, word))) => {
-                        // The newcomer inherits the debt; a request that does not fit on top of it is refused.
-                        if decide(word.balance()).is_none() {
-                            return Some(Outcome::Kept(word.balance()));
-                        }
-                        (place, word, word.state() == State::Live)
-                    }
-                    (OnFull::RefuseNew, Some((_, word))) => {
-                        return Some(Outcome::NoRoom { until: word.stamp() + 1 });
-                    }
-                    // Every slot is in the hands of other inserters, and has been for a while.
-                    (_, None) => return Some(Outcome::NoRoom { until: self.now + 1 }),
-                }
-            }
+            (None, Some((place, word)), OnFull::EvictNearestIdle) => (place, word, word.state() == State::Live),
         };
         let slot = self.places.slot(place);
         let claimed = slot.claim(word, (word.stamp() + 1).max(self.now))?;

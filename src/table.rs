@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::BuildError;
 use crate::hash::Identity;
+use crate::limit::Limit;
 use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
@@ -39,6 +40,8 @@ pub(crate) struct Table {
     lines: Lines,
     shards: Box<[CachePadded<Counters>]>,
     on_full: OnFull,
+    /// How far ahead of now any limit of this table can leave a stamp: without debt, and with.
+    reach: [Atomic<u64>; 2],
 }
 
 impl Table {
@@ -53,7 +56,17 @@ impl Table {
             lines: Lines::reserve(shape.lines())?,
             shards: (0..shape.shards()).map(|_| CachePadded::new(counters())).collect(),
             on_full,
+            reach: [Atomic::new(0), Atomic::new(0)],
         })
+    }
+
+    /// Takes note of a limit that will use this table.
+    pub(crate) fn expect(&self, limit: &Limit) {
+        for (most, reach) in self.reach.iter().zip(limit.reach()) {
+            // Relaxed: a maximum by itself. A thread that uses the limit has it from the one that made it, which is
+            // after this. No model: no loop, and nothing is published.
+            most.fetch_max(reach, Ordering::Relaxed);
+        }
     }
 
     /// The slots of one key.
@@ -129,6 +142,13 @@ impl Cells for Entry<'_> {
             _ => protocol::read(&entry.places(), entry.id),
         }
     }
+
+    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+        let entry = Entry { id: self.id.cell(cell), ..*self };
+        // Relaxed: see `expect`.
+        let reach = [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
+        protocol::mend(&entry.places(), now, skew, reach)
+    }
 }
 
 impl<'a> Entry<'a> {
@@ -139,7 +159,7 @@ impl<'a> Entry<'a> {
         match outcome {
             Outcome::Changed { evicted: false, .. } | Outcome::Kept(_) => {}
             Outcome::Changed { evicted: true, .. } => self.table.count(self.id, |shard| &shard.evictions),
-            Outcome::NoRoom { .. } => self.table.count(self.id, |shard| &shard.refused),
+            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
             Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
         }
         outcome

@@ -97,6 +97,12 @@ impl Word {
         self.with_state(State::Dead)
     }
 
+    /// The same state and flags at another instant.
+    pub(crate) const fn at(self, stamp: Units) -> Self {
+        debug_assert!(stamp <= Self::MAX_STAMP);
+        Self(self.0 & !Self::MAX_STAMP | stamp & Self::MAX_STAMP)
+    }
+
     /// What the bucket holds, whatever its state.
     pub(crate) const fn balance(self) -> Balance {
         Balance { stamp: self.stamp(), overdrawn: self.is_overdrawn() }

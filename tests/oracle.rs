@@ -14,9 +14,7 @@ use std::time::Duration;
 use num_rational::Ratio;
 
 use common::model::Model;
-use common::{
-    Admitted, DAY, Replay, Rng, SECOND, YEAR, keeps_its_promise, nanos, ns, setting, units_per_second, within_span,
-};
+use common::{Admitted, DAY, Replay, Rng, SECOND, YEAR, keeps_its_promise, nanos, ns, setting, within_span};
 use tollgate::{
     Algorithm, Bucket, Decision, Inheritance, Limit, LimitSet, Limiter, ManualClock, Quota, Reservation, Verdict,
 };
@@ -148,7 +146,7 @@ impl<'a> Track<'a> {
             low: Model::new(quota),
             high: Model::new(quota),
             offset: 0,
-            early: i128::from(units_per_second(limit) % SECOND != 0),
+            early: i128::from(!limit.units_per_second().is_multiple_of(SECOND)),
             exact: limit.effective_rate().is_exact(),
             synced: true,
             in_debt: false,

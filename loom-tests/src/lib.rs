@@ -92,11 +92,30 @@ pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Whether every load is a read-modify-write (`TOLLGATE_LOOM_RMW`; see `sync.rs` of the engine).
+pub fn loads_are_rmw() -> bool {
+    std::env::var_os("TOLLGATE_LOOM_RMW").is_some()
+}
+
 /// Runs `make` through every schedule and every spawn order, and asserts that exactly the `expected` came of it.
 ///
-/// The preemption bound is `LOOM_MAX_PREEMPTIONS`, or 2, or 3 if [`full`].
+/// How often a thread is stopped where it would not have to be: at most `LOOM_MAX_PREEMPTIONS` times, or twice; once
+/// more if loads are read-modify-writes, which leave fewer schedules, and once more if [`full`].
 pub fn explore<R, O, const N: usize>(
     name: &str,
+    expected: impl IntoIterator<Item = O>,
+    make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
+) where
+    R: 'static,
+    O: Ord + Debug + Send + 'static,
+{
+    explore_bounded(name, 2 + usize::from(loads_are_rmw()) + usize::from(full()), expected, make);
+}
+
+/// As [`explore`], with a preemption bound for this model, unless `LOOM_MAX_PREEMPTIONS` says otherwise.
+pub fn explore_bounded<R, O, const N: usize>(
+    name: &str,
+    preemptions: usize,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
 ) where
@@ -110,7 +129,7 @@ pub fn explore<R, O, const N: usize>(
     let started = Instant::now();
     for order in permutations::<N>() {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = builder.preemption_bound.or(Some(if full() { 3 } else { 2 }));
+        builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
         builder.max_branches = builder.max_branches.max(20_000);
         let (outcomes, executions, make) = (Arc::clone(&outcomes), Arc::clone(&executions), Arc::clone(&make));
         builder.check(move || {

@@ -3,7 +3,7 @@
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, full, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds, thread};
 
 fn taker(table: &Shared<Table>, key: &Key) -> Body<bool> {
     let (table, key) = (Shared::clone(table), key.clone());
@@ -22,7 +22,8 @@ fn stopped_before(name: &'static str, stalls: &'static [Stall], expected: (usize
     } else {
         vec![(false, false, state, lost)]
     };
-    explore(name, outcomes, move || {
+    // Who finds no room looks again 16 times: a higher bound says no more and takes minutes.
+    explore_bounded(name, 2, outcomes, move || {
         let table = Shared::new(Table::new(2, 1, RefuseNew));
         for &(slot, key, steps) in stalls {
             assert!(table.model.stall(&Key::new(key, &[slot]), slot, seconds(10), steps));

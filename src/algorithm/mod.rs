@@ -203,6 +203,15 @@ impl Rule {
         }
     }
 
+    /// How far ahead of now that can be, wherever in a window now lies.
+    pub(crate) const fn reach(&self, overdrawn: bool) -> Units {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => self.bound(0, overdrawn),
+            Self::FixedWindow(rule) => rule.grid.window + rule.limit,
+            Self::SlidingWindow(rule) => 3 * rule.grid.window,
+        }
+    }
+
     /// The balance for a stamp: marked if it stands past empty.
     #[inline]
     pub(crate) const fn balance(&self, stamp: Units, now: Units) -> Balance {

@@ -19,6 +19,9 @@ pub(crate) struct SlidingWindow {
     pub(crate) limit: u64,
     /// Bits of one count; depends on the window alone, so that a changed limit reads the same counts.
     pub(crate) bits: u32,
+    /// 1 if units do not divide a nanosecond. `now` is then rounded down, and the rest of the window must not be rounded
+    /// up with it, or a request would be withheld for a nanosecond.
+    pub(crate) early: Units,
 }
 
 /// A stamp taken apart at an instant.
@@ -26,7 +29,7 @@ pub(crate) struct SlidingWindow {
 struct Counts {
     /// The end of the current window.
     end: Units,
-    /// From the instant to that end: 1 to a whole window.
+    /// From the instant to that end, at most a whole window.
     rest: Units,
     previous: u64,
     current: u64,
@@ -43,15 +46,15 @@ impl SlidingWindow {
         let end = self.grid.end(now);
         let mask = (1 << self.bits) - 1;
         if stamp < end {
-            return Counts { end, rest: end - now, previous: 0, current: 0 };
+            return Counts { end, rest: end - now - self.early, previous: 0, current: 0 };
         }
         if stamp < end + window {
             // Written in the previous window: its current count is the previous one by now.
-            return Counts { end, rest: end - now, previous: (stamp - end) & mask, current: 0 };
+            return Counts { end, rest: end - now - self.early, previous: (stamp - end) & mask, current: 0 };
         }
         // Written in this window; or in a later one, by a clock ahead of this: then judged as at that window's start.
         let (next, counts) = self.grid.split(stamp, now + window);
-        let rest = if next - window == end { end - now } else { window };
+        let rest = if next - window == end { end - now } else { window } - self.early;
         Counts { end: next - window, rest, previous: counts >> self.bits, current: counts & mask }
     }
 
@@ -92,12 +95,13 @@ impl SlidingWindow {
         // Later in this window: previous * rest <= (limit - current - cost) * window.
         if cost + counts.current <= self.limit {
             let rest = self.rest_for(self.limit - counts.current - cost, counts.previous);
-            if rest > 0 {
-                return later(counts.end - rest, now);
+            if rest + self.early > 0 {
+                return later(counts.end - rest - self.early, now);
             }
         }
         // In the next window, of which this one's count will be the previous.
-        counts.end + window - self.rest_for(self.limit - cost, counts.current)
+        let rest = self.rest_for(self.limit - cost, counts.current);
+        later(counts.end + window - rest - self.early, counts.end)
     }
 
     /// The longest rest of a window, up to all of it, at which `previous` weighs no more than `room`.
@@ -113,9 +117,9 @@ impl SlidingWindow {
     pub(crate) const fn full_at(&self, stamp: Units, now: Units) -> Units {
         let counts = self.counts(stamp, now);
         if counts.current > 0 {
-            counts.end + self.grid.window
+            counts.end + self.grid.window - self.early
         } else if counts.previous > 0 {
-            counts.end
+            later(counts.end - self.early, now)
         } else {
             now
         }

@@ -9,7 +9,7 @@ use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tollgate::{Algorithm, Bucket, Instant, Limit, Limiter, ManualClock, Quota, QuotaError};
+use tollgate::{Algorithm, Bucket, Instant, Limiter, ManualClock, Quota};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
@@ -31,14 +31,6 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).expect("within the range of a clock")
 }
 
-/// Units per second of the limiter that made this limit, as the error of a rate that is too high tells them.
-pub(crate) fn units_per_second(limit: &Limit) -> u64 {
-    match limit.with_quota(Quota::per_second(u64::MAX)) {
-        Err(QuotaError::RateTooHigh { max_per_second, .. }) => max_per_second,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// A bucket on a manual clock that shows `start`.
 pub(crate) fn bucket(quota: Quota, start: u64) -> Bucket<ManualClock> {
     Bucket::with_clock(quota, ManualClock::new(ns(start))).expect("a valid quota")
@@ -57,14 +49,14 @@ impl Rng {
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
     }
 
     /// From 0 to `n - 1`.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        u64::try_from(u128::from(self.next()) * u128::from(n) >> 64).expect("below n")
+        u64::try_from((u128::from(self.next()) * u128::from(n)) >> 64).expect("below n")
     }
 
     /// True once in `n` times.

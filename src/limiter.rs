@@ -471,7 +471,8 @@ pub struct Stats {
     pub busy: u64,
     /// Busy keys forgotten to make room for new ones, since the start.
     pub evictions: u64,
-    /// Requests of new keys refused because there was no room, since the start.
+    /// Requests of new keys refused because there was no room, or not on top of the debt they would have inherited,
+    /// since the start.
     pub refused_full: u64,
     /// Requests of new keys admitted unrecorded because there was no room, since the start.
     pub untracked: u64,

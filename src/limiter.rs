@@ -477,3 +477,10 @@ pub struct Stats {
     /// Requests of new keys admitted unrecorded because there was no room, since the start.
     pub untracked: u64,
 }
+
+// Shared between threads by reference, whatever its clock.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Limiter>();
+    shared::<crate::Bucket>();
+};

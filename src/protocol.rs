@@ -239,6 +239,8 @@ impl<P: Places> Search<'_, P> {
         if decide(Balance::FULL).is_none() {
             return Some(Outcome::Kept(Balance::FULL));
         }
+        // Later than every word the slot has had.
+        let stamp_after = |word: Word| (word.stamp() + 1).max(self.now);
         let full = |nearest, inherits| Some(Outcome::Full(Full { nearest, latest: room.latest, inherits }));
         let (place, word, forced) = match (room.free, room.nearest, on_full) {
             (Some((place, word)), ..) => (place, word, false),
@@ -247,13 +249,15 @@ impl<P: Places> Search<'_, P> {
             (None, None, _) => return full(self.now, false),
             (None, Some((_, word)), OnFull::RefuseNew) => return full(word.stamp(), false),
             // The newcomer inherits the debt; for a request that does not fit on top of it nobody is displaced.
-            (None, Some((_, word)), OnFull::EvictNearestIdle) if decide(word.balance()).is_none() => {
-                return full(word.stamp(), true);
+            (None, Some((_, word)), OnFull::EvictNearestIdle)
+                if decide(word.at(stamp_after(word)).balance()).is_none() =>
+            {
+                return full(stamp_after(word), true);
             }
             (None, Some((place, word)), OnFull::EvictNearestIdle) => (place, word, word.state() == State::Live),
         };
         let slot = self.places.slot(place);
-        let claimed = slot.claim(word, (word.stamp() + 1).max(self.now))?;
+        let claimed = slot.claim(word, stamp_after(word))?;
         let pending = slot.publish(claimed, self.id);
         self.settle(place, pending, forced, decide)
     }
@@ -290,28 +294,22 @@ impl<P: Places> Search<'_, P> {
             let slot = self.places.slot(other);
             loop {
                 let (word, key) = slot.read();
-                if key != self.id {
-                    // Another's, if the word has not changed round the reading of the key.
-                    if slot.still(word) {
+                if key == self.id && word.state() == State::Pending && other > place {
+                    if slot.replace(word, word.dead()) {
                         break;
                     }
                     continue;
                 }
-                match word.state() {
-                    State::Live => return true,
-                    State::Pending if other < place => return true,
-                    State::Pending => {
-                        if slot.replace(word, word.dead()) {
-                            break;
-                        }
-                    }
-                    // Claimed: its claimer has yet to publish, and will look again after that. Dead: nobody's.
-                    State::Claimed | State::Dead => {
-                        if slot.still(word) {
-                            break;
-                        }
-                    }
+                // A key belongs to a word only if the word has not changed round the reading of the key: otherwise the
+                // key of one rival beside the live word of the slot's last owner would look like a rival gone live.
+                if !slot.still(word) {
+                    continue;
                 }
+                if key == self.id && matches!(word.state(), State::Live | State::Pending) {
+                    return true;
+                }
+                // Another's, nobody's, or claimed: its claimer has yet to publish, and will look again after that.
+                break;
             }
         }
         false

@@ -122,12 +122,38 @@ pub fn explore_bounded<R, O, const N: usize>(
     R: 'static,
     O: Ord + Debug + Send + 'static,
 {
+    explore_orders(name, preemptions, &permutations(), expected, make);
+}
+
+/// As [`explore_bounded`], for threads that all do the same: one spawn order is like another.
+pub fn explore_alike<R, O, const N: usize>(
+    name: &str,
+    preemptions: usize,
+    expected: impl IntoIterator<Item = O>,
+    make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
+) where
+    R: 'static,
+    O: Ord + Debug + Send + 'static,
+{
+    explore_orders(name, preemptions, &[std::array::from_fn(|i| i)], expected, make);
+}
+
+fn explore_orders<R, O, const N: usize>(
+    name: &str,
+    preemptions: usize,
+    orders: &[[usize; N]],
+    expected: impl IntoIterator<Item = O>,
+    make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
+) where
+    R: 'static,
+    O: Ord + Debug + Send + 'static,
+{
     // Both are std's: loom does not see them, so they add no schedules.
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let executions = Arc::new(AtomicUsize::new(0));
     let make = Arc::new(make);
     let started = Instant::now();
-    for order in permutations::<N>() {
+    for &order in orders {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
         builder.max_branches = builder.max_branches.max(20_000);

@@ -3,7 +3,7 @@
 
 use tollgate::Quota;
 use tollgate::model::Single;
-use tollgate_loom_tests::{Shared, explore, full, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, explore, explore_alike, full, scene, seconds, thread};
 
 fn bucket(burst: u64) -> Shared<Single> {
     Shared::new(Single::new(Quota::per_second(1).with_burst(burst)))
@@ -83,7 +83,7 @@ fn three_threads_take_twice_from_four() {
     // Six asked for, four admitted, however they share them; nobody gets more than two.
     let shares = (0..=2_usize).flat_map(|a| (0..=2).flat_map(move |b| (0..=2).map(move |c| (a, b, c))));
     let outcomes: Vec<_> = shares.filter(|(a, b, c)| a + b + c == 4).map(|(a, b, c)| (a, b, c, 0)).collect();
-    explore("bucket: 3 threads, 2 takes each, burst 4", outcomes, || {
+    explore_alike("bucket: 3 threads, 2 takes each, burst 4", 3, outcomes, || {
         let bucket = bucket(4);
         let take = || {
             let bucket = Shared::clone(&bucket);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, full, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, scene, seconds, thread};
 
 fn taker(table: &Shared<Table>, key: &Key, now: Duration, cost: u64) -> Body<bool> {
     let (table, key) = (Shared::clone(table), key.clone());
@@ -112,7 +112,7 @@ fn an_inserter_and_a_foreign_one_on_the_same_slots() {
 
 fn three_inserters(name: &'static str, slots: usize, places: &'static [usize]) {
     let outcomes = [(true, false, false, (1, 0), 0), (false, true, false, (1, 0), 0), (false, false, true, (1, 0), 0)];
-    explore(name, outcomes, move || {
+    explore_alike(name, 2, outcomes, move || {
         let table = Shared::new(Table::new(slots, 1, RefuseNew));
         let key = Key::new(1, places);
         let threads = [0; 3].map(|_| taker(&table, &key, seconds(10), 1));

@@ -3,7 +3,7 @@
 
 use tollgate::OnFull::EvictNearestIdle;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, full, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, quarters, scene, seconds, thread};
 
 /// Takes one token at 10.25, so many times, and counts what was admitted.
 fn takes(table: &Shared<Table>, key: &Key, times: u32) -> Body<u32> {
@@ -106,7 +106,7 @@ fn three_keys_on_one_slot() {
         return;
     }
     let outcomes = [(1, 1, 0), (1, 0, 1), (0, 1, 1)];
-    explore("evict: owner and 2 newcomers, 1 slot", outcomes, || {
+    explore_bounded("evict: owner and 2 newcomers, 1 slot", 2, outcomes, || {
         let table = Shared::new(Table::new(1, 3, EvictNearestIdle));
         let keys = [1, 2, 3].map(|id| Key::new(id, &[0]));
         assert!(table.take(&keys[0], seconds(10), 1));

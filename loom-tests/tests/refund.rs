@@ -3,7 +3,7 @@
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Shared, Table, explore, full, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, Table, explore, explore_bounded, full, quarters, scene, seconds, thread};
 
 #[test]
 fn against_consume() {
@@ -107,8 +107,9 @@ fn refund_reclaim_and_consume() {
     if !full() {
         return;
     }
-    explore(
+    explore_bounded(
         "refund: 3 threads: refund, reclaim, consume; 2 slots",
+        2,
         [(true, true, (1, 0), (1, 1)), (true, true, (1, 1), (1, 1))],
         || {
             let table = Shared::new(Table::new(2, 2, RefuseNew));

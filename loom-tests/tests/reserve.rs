@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate::{Algorithm, Quota};
-use tollgate_loom_tests::{Body, Shared, Table, explore, full, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, quarters, scene, seconds, thread};
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -148,7 +148,7 @@ fn three_reservations() {
         return;
     }
     let orders = [(10, 11, 12), (10, 12, 11), (11, 10, 12), (11, 12, 10), (12, 10, 11), (12, 11, 10)];
-    explore("reserve: 3 threads", orders, || {
+    explore_alike("reserve: 3 threads", 3, orders, || {
         let table = Shared::new(Table::new(1, 1, RefuseNew));
         let key = Key::new(1, &[0]);
         assert!(table.take(&key, seconds(9), 1));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tollgate::OnFull::RefuseNew;
 use tollgate::Quota;
 use tollgate::model::{Key, Model, ModelClock};
-use tollgate_loom_tests::{Body, Shared, Table, explore, full, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds, thread};
 
 /// Two keys, one slot for each; burst 1, and key 2 is there already or not.
 fn table() -> (Shared<Table>, [Key; 2]) {
@@ -92,7 +92,7 @@ fn three_threads() {
         (false, true, false, [0, 1]),
         (false, false, true, [1, 0]),
     ];
-    explore("set: against takes of both its limits", outcomes, || {
+    explore_bounded("set: against takes of both its limits", 2, outcomes, || {
         let (table, keys) = table();
         let threads = [all(&table, [&keys[0], &keys[1]]), one(&table, &keys[0]), one(&table, &keys[1])];
         scene(threads, move |[a, b, c]| (a, b, c, keys.each_ref().map(|key| table.remaining(key, seconds(10)))))

@@ -365,7 +365,8 @@ impl<C: Clock> Limiter<C> {
     /// afterwards.
     ///
     /// A bucket goes at most as far past empty as [`Quota::with_max_debt`] says; a window fills up to its limit and
-    /// carries nothing into the next. What is beyond that is not recorded.
+    /// carries nothing into the next. What is beyond that is not recorded, nor is a new key for which the table has no
+    /// room.
     #[inline]
     pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: u64) -> u64 {
         self.view().charge(key, cost)

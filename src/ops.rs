@@ -161,7 +161,14 @@ impl<'a, S: Cells> Op<'a, S> {
             taken = borrowed.taken;
             (taken > 0).then(|| rule.balance(borrowed.stamp, now))
         });
-        if let Outcome::Changed { .. } = outcome { taken } else { 0 }
+        match outcome {
+            Outcome::Changed { .. } => taken,
+            Outcome::Kept(held) => {
+                let _ = self.refused(cost.min(1), held);
+                0
+            }
+            Outcome::Full(_) | Outcome::Untracked => 0,
+        }
     }
 
     /// Takes `cost` for a request that may go at an instant of its own, at most `max_wait` from now.
@@ -172,8 +179,7 @@ impl<'a, S: Cells> Op<'a, S> {
             let reserved = Reserved { stamp: now, go_at: now };
             return if decision.is_allowed() { Ok(reserved) } else { Err(decision) };
         }
-        // Rounded down, so that no wait is longer than asked for: the first unit at which too much time has passed,
-        // less one.
+        // Rounded down: no wait is longer than asked for.
         let latest = self.limit.base.units(self.now.saturating_add(max_wait));
         let mut reserved = Reserved { stamp: now, go_at: now };
         let outcome = self.cells.update(0, now, |held| {

@@ -19,5 +19,7 @@ run() {
     cargo test --release --locked --no-fail-fast --tests -- --test-threads=1 --nocapture
 }
 
-run "plain loads"
-TOLLGATE_LOOM_RMW=1 run "loads as read-modify-writes"
+failed=0
+run "plain loads" || failed=1
+TOLLGATE_LOOM_RMW=1 run "loads as read-modify-writes" || failed=1
+exit "$failed"

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Share { limit: &set.limits()[1], key: limiter.hash("grace"), cost: 1 },
         Share { limit: &everybody, key: limiter.hash(""), cost: 1 },
     ];
-    let answer = limiter.check_all(&shares).ok_or("no limits")?;
+    let answer = limiter.check_all(&shares)?;
     println!("grace, and everybody: {:?}", answer.decision().verdict());
     Ok(())
 }

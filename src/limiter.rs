@@ -13,7 +13,7 @@ use crate::limit::Limit;
 use crate::ops::{Doubt, Inheritance, Op};
 use crate::quota::Quota;
 use crate::reservation::Reservation;
-use crate::set::{LimitSet, SetDecision, Share};
+use crate::set::{LimitSet, LimitSetError, SetDecision, Share};
 use crate::table::{Entry, Table};
 use crate::word::Units;
 
@@ -297,12 +297,14 @@ impl<'a, C: Clock> View<'a, C> {
     }
 
     /// See [`Limiter::check_all`].
-    pub fn check_all(&self, shares: &[Share<'a>]) -> Option<SetDecision<'a>> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::check_all`].
+    pub fn check_all(&self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
+        crate::set::check_count(shares.len())?;
         let now = self.now();
-        if shares.is_empty() {
-            return None;
-        }
-        Some(crate::set::take_all(shares.len(), |i| {
+        Ok(crate::set::take_all(shares.len(), |i| {
             let share = &shares[i];
             (self.op(share.limit, share.key, now), share.cost)
         }))
@@ -438,8 +440,12 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// As [`check_set`](Limiter::check_set), for limits that have keys and costs of their own: per address, per user
-    /// and for all together, say. `None` if there are none.
-    pub fn check_all<'a>(&'a self, shares: &[Share<'a>]) -> Option<SetDecision<'a>> {
+    /// and for all together, say. Two shares may fall on one bucket; then both costs are taken, or none.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or more than [`LimitSet::MAX`].
+    pub fn check_all<'a>(&'a self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         self.view().check_all(shares)
     }
 }

@@ -135,7 +135,8 @@ impl Model {
     }
 
     pub fn cancel(&self, key: &Key, limit: &Limit, now: Duration, cost: u64, stamp: u64) {
-        self.op(key, limit, now).cancel(cost, stamp);
+        let op = self.op(key, limit, now);
+        op.cancel(cost, stamp, || limit.base.units(op.now));
     }
 
     /// All or nothing over several (key, limit).

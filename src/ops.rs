@@ -107,7 +107,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(&self, most: u64) -> u64 {
         if self.limit.is_log() {
-            let taken = self.take_cells(most, &mut CellSet::default());
+            let (taken, _) = self.take_cells(most);
             if taken < most {
                 let _ = self.mend(self.peek(1));
             }
@@ -152,7 +152,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
     pub(crate) fn charge(&self, cost: u64) -> u64 {
         if self.limit.is_log() {
-            return self.take_cells(cost, &mut CellSet::default());
+            return self.take_cells(cost).0;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -194,13 +194,25 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    /// Gives a reservation back, as far as no later one stands on it.
-    pub(crate) fn cancel(&self, cost: u64, reserved: Units) {
+    /// Takes back a debit that left the stamp at `reserved`, as far as it makes nothing up.
+    pub(crate) fn cancel(&self, cost: u64, reserved: Units, now: impl Fn() -> Units) {
         if self.limit.is_log() {
             return self.release_cells(cost);
         }
-        let (rule, now) = (&self.limit.rule, self.units);
-        self.lower(0, |stamp| rule.cancel(stamp, now, cost, reserved));
+        let rule = &self.limit.rule;
+        // The clock after the word: the debit may have been paid for while this thread slept.
+        self.cells.update(0, self.units, |held| {
+            let now = now();
+            self.lowered(held, rule.cancel(held.stamp, now, cost, reserved), now)
+        });
+    }
+
+    /// Takes back an admission of `take` that counted in a set which another limit refused.
+    pub(crate) fn undo(&self, admitted: &Decision<'_>) {
+        match admitted.evidence {
+            Evidence::Stamp(stamp) => self.cancel(admitted.cost, stamp, || self.limit.base.units(self.latest())),
+            _ => self.release_own_cells(admitted.cost),
+        }
     }
 
     /// Rewrites the bucket for another quota, keeping tokens rather than time.
@@ -245,13 +257,13 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Gives back: moves a stamp to where `to` says, unless the bucket is full or the key is not there.
     fn lower(&self, cell: u64, to: impl Fn(Units) -> Units) {
-        let (rule, now) = (&self.limit.rule, self.units);
-        self.cells.update(cell, now, |held| {
-            let stamp = to(held.stamp);
-            // Only what was past empty can still be: a stamp far ahead may also come from a clock that has stepped back.
-            let overdrawn = held.overdrawn && rule.balance(stamp, now).overdrawn;
-            (held.stamp > now && stamp != held.stamp).then_some(Balance { stamp, overdrawn })
-        });
+        self.cells.update(cell, self.units, |held| self.lowered(held, to(held.stamp), self.units));
+    }
+
+    fn lowered(&self, held: Balance, stamp: Units, now: Units) -> Option<Balance> {
+        // Only what was past empty can still be: a stamp far ahead may also come from a clock that has stepped back.
+        let overdrawn = held.overdrawn && self.limit.rule.balance(stamp, now).overdrawn;
+        (held.stamp > now && stamp != held.stamp).then_some(Balance { stamp, overdrawn })
     }
 
     #[inline]
@@ -348,20 +360,16 @@ impl<'a, S: Cells> Op<'a, S> {
         if survey.available < cost {
             return self.mend(self.decision_of_log(cost, survey));
         }
-        let mut mine = CellSet::default();
-        let taken = self.take_cells(cost, &mut mine);
+        let (taken, no_room) = self.take_cells(cost);
         if taken == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(self.units + self.window());
             let log = Evidence::Log { available, ready_at: self.units, full_at };
             return self.decision(Verdict::Allowed, cost, log);
         }
-        // Others were faster, or the table is full. Give back exactly what this call took.
-        for cell in (0..self.limit.cells).filter(|&cell| mine.contains(cell)) {
-            let taken_by_me = self.units + self.window();
-            self.lower(cell, |stamp| if stamp == taken_by_me { self.units } else { stamp });
-        }
-        if let Some(no_room) = mine.no_room {
+        // Others were faster, or the table is full.
+        self.release_own_cells(taken);
+        if let Some(no_room) = no_room {
             return self.decision(Verdict::Refused, cost, no_room);
         }
         let survey = self.survey();
@@ -373,28 +381,39 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.bound(0, false)
     }
 
-    /// Takes up to `most` cells, says how many and which.
-    fn take_cells(&self, most: u64, mine: &mut CellSet) -> u64 {
+    /// Takes up to `most` cells; says how many, and what stood in the way if it was the table.
+    fn take_cells(&self, most: u64) -> (u64, Option<Evidence>) {
         let (rule, now) = (&self.limit.rule, self.units);
-        let mut taken = 0;
+        let (mut taken, mut no_room) = (0, None);
         for cell in 0..self.limit.cells {
             if taken == most {
                 break;
             }
             match self.cells.update(cell, now, |held| rule.take(held.stamp, now, 1).map(Balance::at)) {
-                Outcome::Changed { .. } => {
-                    mine.insert(cell);
-                    taken += 1;
-                }
-                Outcome::Untracked => taken += 1,
+                Outcome::Changed { .. } | Outcome::Untracked => taken += 1,
                 Outcome::Kept(_) => {}
                 Outcome::Full(full) => {
                     // A cell fits once the stamp it would inherit is past, so this is the same under both policies.
-                    mine.no_room = Some(self.refused_for_room(most, cell, Full { inherits: false, ..full }).evidence);
+                    no_room = Some(self.refused_for_room(most, cell, Full { inherits: false, ..full }).evidence);
                 }
             }
         }
-        taken
+        (taken, no_room)
+    }
+
+    /// Releases `count` of the cells that were taken at this very instant; they are as good as each other.
+    fn release_own_cells(&self, count: u64) {
+        let mine = self.units + self.window();
+        let mut left = count;
+        for cell in 0..self.limit.cells {
+            if left == 0 {
+                break;
+            }
+            let outcome = self.cells.update(cell, self.units, |held| {
+                if held.stamp == mine { self.lowered(held, self.units, self.units) } else { None }
+            });
+            left -= u64::from(matches!(outcome, Outcome::Changed { .. }));
+        }
     }
 
     /// Releases up to `count` cells, the latest taken first.
@@ -469,28 +488,6 @@ struct Survey {
 /// Room for every cell of the largest log, on the stack: nothing is allocated to decide.
 const LOG_ROOM: usize = 1_024;
 const _: () = assert!(LOG_ROOM as u64 == Quota::MAX_LOG);
-
-/// Some cells of a log, as bits; and what stood in the way of the others, if it was the table.
-#[derive(Default)]
-struct CellSet {
-    bits: [u64; LOG_ROOM / 64],
-    no_room: Option<Evidence>,
-}
-
-impl CellSet {
-    fn insert(&mut self, cell: u64) {
-        if let Some(bits) = usize::try_from(cell / 64).ok().and_then(|word| self.bits.get_mut(word)) {
-            *bits |= 1 << (cell % 64);
-        }
-    }
-
-    fn contains(&self, cell: u64) -> bool {
-        usize::try_from(cell / 64)
-            .ok()
-            .and_then(|word| self.bits.get(word))
-            .is_some_and(|bits| bits >> (cell % 64) & 1 == 1)
-    }
-}
 
 impl<S: Cells> Cells for &S {
     fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {

@@ -92,26 +92,29 @@ impl<'a> Reservation<'a> {
     /// `x/time/rate`: their instants were promised after this one's. The limiter's clock says when "now" is, or, for a
     /// reservation made at a caller's `now`, that same `now`.
     pub fn cancel(&mut self) -> bool {
-        let now = match &self.origin {
-            #[cfg(not(tollgate_loom))]
-            Origin::Table(op) => op.latest(),
-            Origin::Bucket(op) => op.latest(),
-        };
-        self.cancel_at(now)
+        self.cancel_by(None)
     }
 
     /// As [`cancel`](Self::cancel), at the caller's `now`.
     pub fn cancel_at(&mut self, now: Instant) -> bool {
-        if self.cancelled {
+        self.cancel_by(Some(now))
+    }
+
+    fn cancel_by(&mut self, now: Option<Instant>) -> bool {
+        if core::mem::replace(&mut self.cancelled, true) {
             return false;
         }
-        self.cancelled = true;
         match &self.origin {
             #[cfg(not(tollgate_loom))]
-            Origin::Table(op) => op.at(now).cancel(self.cost, self.stamp),
-            Origin::Bucket(op) => op.at(now).cancel(self.cost, self.stamp),
+            Origin::Table(op) => self.give_back(op, now),
+            Origin::Bucket(op) => self.give_back(op, now),
         }
         true
+    }
+
+    fn give_back<S: Cells>(&self, op: &Op<'a, S>, now: Option<Instant>) {
+        let now = || now.unwrap_or_else(|| op.latest());
+        op.at(now()).cancel(self.cost, self.stamp, || op.limit.base.units(now()));
     }
 }
 

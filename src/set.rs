@@ -13,17 +13,28 @@ pub struct LimitSet {
     limits: Box<[Limit]>,
 }
 
+/// Whether so many limits can be decided together.
+pub(crate) const fn check_count(count: usize) -> Result<(), LimitSetError> {
+    match count {
+        0 => Err(LimitSetError::Empty),
+        1..=LimitSet::MAX => Ok(()),
+        _ => Err(LimitSetError::TooMany { count }),
+    }
+}
+
 impl LimitSet {
+    /// The most limits that can be decided together.
+    pub const MAX: usize = 32;
+
     /// A set of one or more limits of one limiter, each under a name of its own.
     ///
     /// # Errors
     ///
-    /// If there is none, or two are of the same name: they would charge the same bucket twice.
+    /// If there is none or more than [`LimitSet::MAX`], or two are of the same name: they would charge the same bucket
+    /// twice.
     pub fn new(limits: impl IntoIterator<Item = Limit>) -> Result<Self, LimitSetError> {
         let limits: Box<[Limit]> = limits.into_iter().collect();
-        if limits.is_empty() {
-            return Err(LimitSetError::Empty);
-        }
+        check_count(limits.len())?;
         for (second, limit) in limits.iter().enumerate() {
             if let Some(first) = limits[..second].iter().position(|other| other.salt == limit.salt) {
                 return Err(LimitSetError::SameName { first, second });
@@ -45,6 +56,11 @@ impl LimitSet {
 pub enum LimitSetError {
     /// There is no limit in the set.
     Empty,
+    /// There are more than [`LimitSet::MAX`].
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
     /// Two limits have the same name, so the same buckets.
     SameName {
         /// The index of one of them.
@@ -58,6 +74,9 @@ impl fmt::Display for LimitSetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("a set needs at least one limit, and none was given"),
+            Self::TooMany { count } => {
+                write!(f, "a set can have at most {} limits, and {count} were given", LimitSet::MAX)
+            }
             Self::SameName { first, second } => {
                 write!(
                     f,
@@ -122,7 +141,7 @@ impl<'a> SetDecision<'a> {
     }
 }
 
-/// Takes from all of `count` buckets, at least one, or from none.
+/// Takes from all of `count` buckets, 1 to [`LimitSet::MAX`], or from none.
 ///
 /// Looks first, so that a refusal writes nothing; then takes one after the other, and gives back if another thread was
 /// faster. While that lasts, others may see less than there is, never more: nothing is over-admitted, and a lone caller
@@ -136,17 +155,18 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     if !looked.is_allowed() {
         return SetDecision { decision: op(looked.index).0.mend(looked.decision), ..looked };
     }
-    let mut tightest = decide(Op::take, 0);
-    for index in 0..count {
-        let taken = if index == 0 { tightest } else { decide(Op::take, index) };
-        if !taken.is_allowed() {
-            for index in 0..index {
-                let (op, cost) = op(index);
-                op.refund(cost);
+    let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
+    let mut tightest = looked;
+    for (index, place) in taken.iter_mut().enumerate().take(count) {
+        let took = decide(Op::take, index);
+        if !took.is_allowed() {
+            for (index, admitted) in taken.iter().flatten().enumerate() {
+                op(index).0.undo(admitted);
             }
-            return taken;
+            return took;
         }
-        tightest = tightest.or(taken);
+        *place = Some(took.decision);
+        tightest = if index == 0 { took } else { tightest.or(took) };
     }
     tightest
 }

@@ -384,7 +384,9 @@ fn shares_are_all_or_nothing() {
             Share { limit: &user, key: limiter.hash(user_key), cost },
         ]
     };
-    assert!(limiter.check_all(&[]).is_none());
+    assert_eq!(limiter.check_all(&[]).unwrap_err(), LimitSetError::Empty);
+    let many = [Share { limit: limiter.default_limit(), key: limiter.hash("anna"), cost: 1 }; LimitSet::MAX + 1];
+    assert_eq!(limiter.check_all(&many).unwrap_err(), LimitSetError::TooMany { count: 33 });
     assert!(limiter.check_all(&share("anna", 3)).unwrap().is_allowed());
     let refused = limiter.check_all(&share("anna", 1)).unwrap();
     assert_eq!((refused.is_allowed(), refused.index()), (false, 1));

@@ -100,7 +100,7 @@ pub fn loads_are_rmw() -> bool {
 /// Runs `make` through every schedule and every spawn order, and asserts that exactly the `expected` came of it.
 ///
 /// How often a thread is stopped where it would not have to be: at most `LOOM_MAX_PREEMPTIONS` times, or twice; once
-/// more if loads are read-modify-writes, which leave fewer schedules, and once more if [`full`].
+/// more if loads are read-modify-writes, which leave fewer schedules, or if [`full`].
 pub fn explore<R, O, const N: usize>(
     name: &str,
     expected: impl IntoIterator<Item = O>,
@@ -109,7 +109,7 @@ pub fn explore<R, O, const N: usize>(
     R: 'static,
     O: Ord + Debug + Send + 'static,
 {
-    explore_bounded(name, 2 + usize::from(loads_are_rmw()) + usize::from(full()), expected, make);
+    explore_bounded(name, if loads_are_rmw() || full() { 3 } else { 2 }, expected, make);
 }
 
 /// As [`explore`], with a preemption bound for this model, unless `LOOM_MAX_PREEMPTIONS` says otherwise.

@@ -112,7 +112,7 @@ fn an_inserter_and_a_foreign_one_on_the_same_slots() {
 
 fn three_inserters(name: &'static str, slots: usize, places: &'static [usize]) {
     let outcomes = [(true, false, false, (1, 0), 0), (false, true, false, (1, 0), 0), (false, false, true, (1, 0), 0)];
-    explore_alike(name, 2, outcomes, move || {
+    explore_alike(name, 1, outcomes, move || {
         let table = Shared::new(Table::new(slots, 1, RefuseNew));
         let key = Key::new(1, places);
         let threads = [0; 3].map(|_| taker(&table, &key, seconds(10), 1));

@@ -106,7 +106,7 @@ fn three_keys_on_one_slot() {
         return;
     }
     let outcomes = [(1, 1, 0), (1, 0, 1), (0, 1, 1)];
-    explore_bounded("evict: owner and 2 newcomers, 1 slot", 2, outcomes, || {
+    explore_bounded("evict: owner and 2 newcomers, 1 slot", 1, outcomes, || {
         let table = Shared::new(Table::new(1, 3, EvictNearestIdle));
         let keys = [1, 2, 3].map(|id| Key::new(id, &[0]));
         assert!(table.take(&keys[0], seconds(10), 1));

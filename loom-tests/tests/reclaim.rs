@@ -156,7 +156,7 @@ fn three_threads_on_one_idle_slot() {
         ((false, (0, 3)), (true, (1, 1)), (false, (0, 3))),
         ((false, (0, 3)), (false, (0, 3)), (true, (1, 0))),
     ];
-    explore_bounded("reclaim: owner and 2 reclaimers, 1 slot", 2, outcomes, || {
+    explore_bounded("reclaim: owner and 2 reclaimers, 1 slot", 1, outcomes, || {
         let (table, old) = one_idle(1, &[0]);
         let keys = [old, Key::new(2, &[0]), Key::new(3, &[0])];
         let threads = [taker(&table, &keys[0], 12, 1), taker(&table, &keys[1], 12, 2), taker(&table, &keys[2], 12, 3)];
@@ -166,7 +166,7 @@ fn three_threads_on_one_idle_slot() {
         })
     });
     let outcomes = [((true, (1, 2)), (true, (1, 0)))];
-    explore_bounded("reclaim: owner, and 2 inserters of another key, 2 slots", 2, outcomes, || {
+    explore_bounded("reclaim: owner, and 2 inserters of another key, 2 slots", 1, outcomes, || {
         let (table, old) = one_idle(2, &[0, 1]);
         let new = Key::new(2, &[0, 1]);
         let threads = [taker(&table, &old, 12, 1), taker(&table, &new, 12, 2), taker(&table, &new, 12, 1)];

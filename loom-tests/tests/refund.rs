@@ -107,32 +107,27 @@ fn refund_reclaim_and_consume() {
     if !full() {
         return;
     }
-    explore_bounded(
-        "refund: 3 threads: refund, reclaim, consume; 2 slots",
-        2,
-        [(true, true, (1, 0), (1, 1)), (true, true, (1, 1), (1, 1))],
-        || {
-            let table = Shared::new(Table::new(2, 2, RefuseNew));
-            let (old, new) = (Key::new(1, &[0, 1]), Key::new(2, &[0, 1]));
-            assert!(table.take(&old, seconds(10), 2));
-            let refund = {
-                let (table, old) = (Shared::clone(&table), old.clone());
-                thread(move || {
-                    table.refund(&old, seconds(11), 1);
-                    true
-                })
-            };
-            let reclaim = {
-                let (table, new) = (Shared::clone(&table), new.clone());
-                thread(move || table.take(&new, quarters(45), 1))
-            };
-            let consume = {
-                let (table, old) = (Shared::clone(&table), old.clone());
-                thread(move || table.take(&old, quarters(45), 1))
-            };
-            scene([refund, reclaim, consume], move |[_, b, c]| {
-                (b, c, table.state(&old, quarters(45)), table.state(&new, quarters(45)))
+    explore_bounded("refund: 3 threads: refund, reclaim, consume; 2 slots", 2, [(true, true, (1, 1), (1, 1))], || {
+        let table = Shared::new(Table::new(2, 2, RefuseNew));
+        let (old, new) = (Key::new(1, &[0, 1]), Key::new(2, &[0, 1]));
+        assert!(table.take(&old, seconds(10), 2));
+        let refund = {
+            let (table, old) = (Shared::clone(&table), old.clone());
+            thread(move || {
+                table.refund(&old, seconds(11), 1);
+                true
             })
-        },
-    );
+        };
+        let reclaim = {
+            let (table, new) = (Shared::clone(&table), new.clone());
+            thread(move || table.take(&new, quarters(45), 1))
+        };
+        let consume = {
+            let (table, old) = (Shared::clone(&table), old.clone());
+            thread(move || table.take(&old, quarters(45), 1))
+        };
+        scene([refund, reclaim, consume], move |[_, b, c]| {
+            (b, c, table.state(&old, quarters(45)), table.state(&new, quarters(45)))
+        })
+    });
 }

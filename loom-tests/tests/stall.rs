@@ -105,7 +105,7 @@ fn stops_while_two_insert() {
         [("stall: 2 inserters, 1 publishes in slot 0", 0, 2), ("stall: 2 inserters, 1 publishes in slot 1", 1, 2)]
     {
         let outcomes = [(true, false, (1, 0)), (false, true, (1, 0))];
-        explore_bounded(name, 2, outcomes, move || {
+        explore_bounded(name, 1, outcomes, move || {
             let table = Shared::new(Table::new(2, 1, RefuseNew));
             let key = Key::new(1, &[0, 1]);
             let stopped = {

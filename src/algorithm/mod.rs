@@ -176,19 +176,21 @@ impl Rule {
         self.holding(now, Fraction { numerator: 0, denominator: 1 })
     }
 
-    /// Gives back a reservation that left the stamp at `reserved`, but not what later reservations stand on: while any
-    /// of them waits, moving the stamp back by all of it would let a newcomer go at an instant that is taken.
-    pub(crate) const fn cancel(&self, stamp: Units, now: Units, cost: u64, reserved: Units) -> Units {
-        let (rule, waiting) = match self {
-            Self::TokenBucket(rule) => (rule, stamp > now + rule.depth),
-            Self::LeakyQueue(rule) => (&rule.bucket, stamp > now),
+    /// Takes back a debit of `cost` that left the stamp at `reserved`, as far as it makes nothing up.
+    ///
+    /// What the bucket has refilled since is paid for: had the debit not been there, that time would have run over. And
+    /// while later reservations wait, moving the stamp back by all of it would let a newcomer go at an instant that is
+    /// promised: a token bucket keeps what they took from what comes back (as Go's `x/time/rate` does), a queue all.
+    pub(crate) fn cancel(&self, stamp: Units, now: Units, cost: u64, reserved: Units) -> Units {
+        let (rule, stood_on) = match self {
+            Self::TokenBucket(rule) if stamp > now + rule.depth => (rule, stamp.saturating_sub(reserved)),
+            Self::TokenBucket(rule) => (rule, 0),
+            Self::LeakyQueue(LeakyQueue { bucket }) if stamp == reserved => (bucket, 0),
+            Self::LeakyQueue(_) => return stamp,
             Self::FixedWindow(_) | Self::SlidingWindow(_) => return self.give_back(stamp, now, cost),
         };
-        if !waiting {
-            return rule.give_back(stamp, now, cost);
-        }
-        let behind = stamp.saturating_sub(reserved);
-        let back = cost.saturating_mul(rule.token).saturating_sub(behind);
+        let debit = cost.saturating_mul(rule.token).saturating_sub(stood_on);
+        let back = debit.min(reserved.saturating_sub(now));
         token_bucket::later(stamp.saturating_sub(back), now)
     }
 

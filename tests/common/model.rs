@@ -216,18 +216,19 @@ impl Model {
         }
     }
 
-    /// Gives back what no later reservation stands on; once none waits, everything.
+    /// Gives back what has not been paid for by now, and no later reservation stands on: none may in a queue.
     pub(crate) fn cancel(&mut self, t: i128, cost: u64, mark: i128) {
-        let waits = match self.state {
-            State::Level { .. } if self.is_queue() => self.level(t) > 0,
-            State::Level { .. } => self.level(t) > self.limit() * self.period,
-            _ => false,
-        };
-        if !waits || cost == 0 {
+        if !matches!(self.state, State::Level { .. }) || cost == 0 {
             return self.refund(t, cost);
         }
-        let later = (self.mark(t) - mark).max(0);
-        let back = (i128::from(cost) * self.period - later).max(0);
+        let behind = (self.mark(t) - mark).max(0);
+        let stood_on = match self.is_queue() {
+            true if self.mark(t) != mark => return,
+            false if self.level(t) > self.limit() * self.period => behind,
+            _ => 0,
+        };
+        let unpaid = (mark - t * self.count).max(0);
+        let back = (i128::from(cost) * self.period - stood_on).clamp(0, unpaid);
         self.set_level(t, self.level(t) - back);
     }
 

@@ -50,7 +50,7 @@ pub(crate) struct TimeBase {
     factor_low: u64,
     /// The first instant in the range, in nanoseconds of the clock: whole seconds.
     first: u64,
-    /// Nanoseconds from zero units to that: whole seconds, 0 unless the clock's own zero lies inside the range.
+    /// Nanoseconds from zero units to that: whole seconds, 1 unless the clock's own zero lies inside the range.
     lead: u64,
     /// Nanoseconds from the first instant to the last one that is not beyond [`LATEST`].
     span: u64,
@@ -75,14 +75,15 @@ impl TimeBase {
         Self::with_units(units, start.saturating_sub(SECONDS_BEFORE), SECONDS_BEFORE.saturating_sub(start))
     }
 
-    /// `first` and `lead` in seconds, of which at least one is 0.
+    /// Both in seconds, and at least one is 0.
     const fn with_units(units_per_second: u64, first: u64, lead: u64) -> Self {
         // units < 2^32, so the shifted value stays below 2^128.
         assert!(units_per_second >= NANOS_PER_SECOND && units_per_second <= MAX_UNITS_PER_SECOND);
         let factor = ((units_per_second as u128) << 96).div_ceil(NANOS_PER_SECOND as u128);
         // Halves of a u128: both fit by construction.
         let (factor_high, factor_low) = (narrow(factor >> 64), narrow(factor & u64::MAX as u128));
-        let lead = lead * NANOS_PER_SECOND; // a year at most
+        // A year at most; and a second, so that no instant is zero units: a slot that was never used is idle always.
+        let lead = (lead + 1) * NANOS_PER_SECOND;
         // A unit is at most a nanosecond, so this is at most LATEST; and the range is more than a year long.
         let span = narrow(LATEST as u128 * NANOS_PER_SECOND as u128 / units_per_second as u128) - lead;
         // A range that would reach beyond the last u64 begins earlier instead, so that no instant before it can wrap
@@ -236,7 +237,7 @@ mod tests {
         let base = TimeBase::new(&[Quota::per_second(1)], start);
         assert!(base.units(start.saturating_sub(Duration::from_secs(365 * 86_400))) > 0);
         assert!(base.units(start.saturating_add(Duration::from_secs(3_652 * 86_400))) < LATEST);
-        assert_eq!(base.units(Instant::from_nanos(0)), 0);
+        assert_eq!(base.units(Instant::from_nanos(0)), base.units_per_second());
         assert!(LATEST - base.units(Instant::from_nanos(u64::MAX)) < 4);
         for start in [0, 1 << 62, u64::MAX] {
             let base = TimeBase::new(&[Quota::per_second(11)], Instant::from_nanos(start));

@@ -34,12 +34,12 @@ impl Cells for &Words {
     #[inline]
     fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let cell = self.word(cell);
-        // Relaxed, here and in the exchange: the word is the whole bucket, and nothing else is published through it.
-        // Model: bucket.
-        let mut word = cell.load(Ordering::Relaxed);
+        // Acquire and Release, here and in the exchange, with each other: who sees a stamp sees the reading of the clock
+        // that made it, on which `Op::pull_back` relies. Nothing else is published. Models: bucket, clock.
+        let mut word = cell.load(Ordering::Acquire);
         loop {
             let Some(after) = decide(word.balance()) else { return Outcome::Kept(word.balance()) };
-            match cell.compare_exchange(word, word.live(after), Ordering::Relaxed, Ordering::Relaxed) {
+            match cell.compare_exchange(word, word.live(after), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Outcome::Changed { after, evicted: false },
                 Err(newer) => word = newer,
             }
@@ -48,8 +48,8 @@ impl Cells for &Words {
 
     #[inline]
     fn read(&self, cell: u64) -> Balance {
-        // Relaxed: as above.
-        self.word(cell).load(Ordering::Relaxed).balance()
+        // Acquire: as above.
+        self.word(cell).load(Ordering::Acquire).balance()
     }
 }
 
@@ -261,15 +261,12 @@ impl<'a, C: Clock> BucketView<'a, C> {
 
     #[inline]
     fn op(&self) -> Op<'a, &'a Words> {
-        let second = self.limit.base.units_per_second();
-        let (now, doubt) = match self.now {
-            Some(now) => (now, Doubt { clock: None, skew: second }),
-            None => {
-                let clock = &self.bucket.clock;
-                (clock.now(), Doubt { clock: Some(clock), skew: second / 1_000 })
-            }
-        };
-        Op::new(&self.bucket.words, self.limit, now, doubt)
+        // A second, as `Builder::max_clock_skew` has it by default.
+        let skew = self.limit.base.units_per_second();
+        let clock = &self.bucket.clock;
+        let (now, clock): (_, Option<&dyn Clock>) =
+            self.now.map_or_else(|| (clock.now(), Some(clock as _)), |now| (now, None));
+        Op::new(&self.bucket.words, self.limit, now, Doubt { clock, skew })
     }
 
     /// See [`Limiter::check`](crate::Limiter::check).

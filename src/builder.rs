@@ -77,12 +77,13 @@ impl Builder {
         self
     }
 
-    /// How far a caller's `now` (see [`Limiter::at`]) may be behind the latest one used on the same key; 1 s by default,
-    /// and never more than a quarter of the limiter's range.
+    /// How far one call's `now` may be behind the latest one used on the same key, whether the caller gave it (see
+    /// [`Limiter::at`]) or the clock; 1 s by default, and never more than a quarter of the limiter's range.
     ///
     /// Up to that, a late caller is judged by the bucket as it is. A `now` further back is taken for a clock that has
     /// stepped back: the bucket is set to *empty* as of that `now`, so that it refuses no longer than a refill takes.
-    /// The limiter's own clock is asked again before that is concluded, so there the bound is a millisecond.
+    /// The limiter's own clock is asked again before that is concluded, so a thread may sleep as long as it likes; a
+    /// caller's `now` cannot be, so this should be longer than one is kept.
     #[must_use]
     pub const fn max_clock_skew(mut self, skew: Duration) -> Self {
         self.max_clock_skew = skew;
@@ -124,7 +125,6 @@ impl Builder {
         table.expect(&limit);
         Ok(Limiter {
             skew: u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX).min(MAX_AHEAD),
-            jitter: base.units_per_second() / 1_000,
             capacity: self.capacity,
             #[cfg(feature = "async")]
             waiters: crate::wait::Waiters::new(self.max_waiters),

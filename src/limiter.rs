@@ -38,10 +38,8 @@ pub struct Limiter<C = ExactClock> {
     pub(crate) hasher: Hasher,
     pub(crate) clock: C,
     pub(crate) capacity: usize,
-    /// How far a caller's `now` may be behind.
+    /// How far one call's `now` may be behind another's.
     pub(crate) skew: Units,
-    /// How far two readings of the limiter's own clock may be apart.
-    pub(crate) jitter: Units,
     #[cfg(feature = "async")]
     pub(crate) waiters: crate::wait::Waiters,
 }
@@ -159,11 +157,9 @@ impl<'a, C: Clock> View<'a, C> {
     /// One call on one bucket: the time, the identity, the slots.
     #[inline]
     fn op(&self, limit: &'a Limit, hash: KeyHash, now: Instant) -> Op<'a, Entry<'a>> {
-        let (clock, skew): (Option<&dyn Clock>, _) = match self.now {
-            Some(_) => (None, self.limiter.skew),
-            None => (Some(&self.limiter.clock), self.limiter.jitter),
-        };
-        Op::new(self.limiter.table.entry(limit.salt.identity(hash)), limit, now, Doubt { clock, skew })
+        let clock: Option<&dyn Clock> = if self.now.is_none() { Some(&self.limiter.clock) } else { None };
+        let doubt = Doubt { clock, skew: self.limiter.skew };
+        Op::new(self.limiter.table.entry(limit.salt.identity(hash)), limit, now, doubt)
     }
 
     #[inline]

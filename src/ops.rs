@@ -176,7 +176,7 @@ impl<'a, S: Cells> Op<'a, S> {
         let (rule, now) = (&self.limit.rule, self.units);
         if cost == 0 || self.limit.is_log() {
             let decision = self.take(cost);
-            let reserved = Reserved { stamp: now, go_at: now };
+            let reserved = Reserved { stamp: now + self.window(), go_at: now };
             return if decision.is_allowed() { Ok(reserved) } else { Err(decision) };
         }
         // Rounded down: no wait is longer than asked for.
@@ -188,7 +188,8 @@ impl<'a, S: Cells> Op<'a, S> {
         });
         match outcome {
             Outcome::Changed { .. } => Ok(reserved),
-            Outcome::Untracked => Ok(Reserved { stamp: now, go_at: now }),
+            // Of no bucket: nothing can come back.
+            Outcome::Untracked => Ok(Reserved { stamp: 0, go_at: now }),
             Outcome::Kept(held) => Err(self.refused(cost, held)),
             Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
         }
@@ -197,7 +198,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes back a debit that left the stamp at `reserved`, as far as it makes nothing up.
     pub(crate) fn cancel(&self, cost: u64, reserved: Units, now: impl Fn() -> Units) {
         if self.limit.is_log() {
-            return self.release_cells(cost);
+            return self.release_cells_of(cost, reserved);
         }
         let rule = &self.limit.rule;
         // The clock after the word: the debit may have been paid for while this thread slept.
@@ -211,7 +212,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn undo(&self, admitted: &Decision<'_>) {
         match admitted.evidence {
             Evidence::Stamp(stamp) => self.cancel(admitted.cost, stamp, || self.limit.base.units(self.latest())),
-            _ => self.release_own_cells(admitted.cost),
+            _ => self.release_cells_of(admitted.cost, self.units + self.window()),
         }
     }
 
@@ -221,8 +222,10 @@ impl<'a, S: Cells> Op<'a, S> {
         let (old, new) = (i128::from(from.most()), i128::from(to.most()));
         let carry = |held: Fraction| match how {
             Inheritance::AsIs => held,
+            // No share of nothing.
+            Inheritance::Proportional if old == 0 => held,
             // Numerators are below 2^60 and counts below 2^58 where the denominator is not 1, so this fits.
-            Inheritance::Proportional if old > 0 => Fraction {
+            Inheritance::Proportional => Fraction {
                 numerator: held.numerator.saturating_mul(new),
                 denominator: held.denominator.saturating_mul(old),
             },
@@ -230,7 +233,7 @@ impl<'a, S: Cells> Op<'a, S> {
                 numerator: held.numerator.saturating_add((new - old).saturating_mul(held.denominator)),
                 denominator: held.denominator,
             },
-            Inheritance::Proportional | Inheritance::Reset => Fraction { numerator: new, denominator: 1 },
+            Inheritance::Reset => Fraction { numerator: new, denominator: 1 },
         };
         if from.is_log() || to.is_log() {
             // A log has a word per request, so this is not one atomic step: empty the old, then charge the new.
@@ -345,7 +348,8 @@ impl<'a, S: Cells> Op<'a, S> {
     /// The answer for a new key that passes unrecorded.
     #[cold]
     const fn untracked(&self, cost: u64) -> Decision<'a> {
-        self.decision(Verdict::Allowed, cost, Evidence::Stamp(self.units))
+        // A stamp that is full, and from which nothing can come back.
+        self.decision(Verdict::Allowed, cost, Evidence::Stamp(0))
     }
 }
 
@@ -368,7 +372,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.decision(Verdict::Allowed, cost, log);
         }
         // Others were faster, or the table is full.
-        self.release_own_cells(taken);
+        self.release_cells_of(taken, self.units + self.window());
         if let Some(no_room) = no_room {
             return self.decision(Verdict::Refused, cost, no_room);
         }
@@ -401,9 +405,8 @@ impl<'a, S: Cells> Op<'a, S> {
         (taken, no_room)
     }
 
-    /// Releases `count` of the cells that were taken at this very instant; they are as good as each other.
-    fn release_own_cells(&self, count: u64) {
-        let mine = self.units + self.window();
+    /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
+    fn release_cells_of(&self, count: u64, mine: Units) {
         let mut left = count;
         for cell in 0..self.limit.cells {
             if left == 0 {

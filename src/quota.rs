@@ -1,4 +1,4 @@
-//! What a limit allows: a count in a period, a burst, and the algorithm that counts. A description only; `plan.rs`
+//! What a limit allows: a count in a period, a burst, and the algorithm that counts. A description only; `limit.rs`
 //! turns it into whole numbers of a limiter's time unit, once, off the check path.
 
 use core::fmt;
@@ -105,7 +105,8 @@ impl FromStr for Algorithm {
 ///
 /// - A **count of zero** closes the limit: no request that costs anything is ever admitted, and the answer is "can
 ///   never fit", not "later".
-/// - A **burst of zero** does the same: nothing fits into a bucket without room.
+/// - A **burst of zero** does the same: nothing fits into a bucket without room. A queue without room to wait still lets
+///   through what may leave at once; a window has no burst apart from its count.
 /// - A **cost of zero** is always admitted, by every limit, and takes and writes nothing.
 /// - A **period of zero** is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@
 //! | `word` load in `read` | Acquire | pairs with the swap in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
 //! | `key` load in `read` | Acquire | pairs with the swap in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
 //! | `word` load in `still` | Relaxed | ordered after the key by that Acquire; only compared | `peek` |
-//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | Release continues no new data, but keeps the word's release sequence and orders the key read before the write; a failure starts over and reads again | `bucket`, `reclaim`, `claim` |
-//! | CAS in `claim` | Acquire, else Relaxed | the key swap that follows must not be seen before the claim; a failure starts over | `claim`, `reclaim` |
+//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | pairs with the word load: who sees the stamp sees the reading of the clock that made it, on which `Op::pull_back` relies (the key needs no more: a read-modify-write continues the release sequence that `publish` heads); a failure reads again | `clock`, `reclaim`, `claim` |
+//! | CAS in `claim` | Relaxed | the word it expects was acquired by `read`, so the claimer comes after the last owner's key; the Release of its own key swap carries the claim; a failure starts over | `claim`, `reclaim` |
 //! | `key` swap in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
 //! | `word` swap in `publish` | Release | pairs with the word load: carries the key | `claim` |
 //!
@@ -38,6 +38,7 @@ impl Slot {
     /// the key was the owner's.
     #[inline]
     pub(crate) fn read(&self) -> (Word, Identity) {
+        // Acquire, both: see the table above.
         let word = self.word.load(Ordering::Acquire);
         let key = self.key.load(Ordering::Acquire);
         (word, key)
@@ -53,12 +54,14 @@ impl Slot {
     /// Whether the word is still the one read before the key.
     #[inline]
     pub(crate) fn still(&self, word: Word) -> bool {
+        // Relaxed: see the table above.
         self.word.load(Ordering::Relaxed) == word
     }
 
     /// Changes the word if it is still the one that was read.
     #[inline]
     pub(crate) fn replace(&self, old: Word, new: Word) -> bool {
+        // Release: see the table above.
         self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
@@ -66,12 +69,14 @@ impl Slot {
     /// claimer alone may change it until it is published.
     pub(crate) fn claim(&self, old: Word, stamp: Units) -> Option<Word> {
         let claimed = old.claimed(stamp);
-        self.word.compare_exchange(old, claimed, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| claimed)
+        // Relaxed: see the table above.
+        self.word.compare_exchange(old, claimed, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| claimed)
     }
 
     /// Writes the key of a slot claimed by this thread, and lets everybody read it: pending.
     pub(crate) fn publish(&self, claimed: Word, id: Identity) -> Word {
         let pending = claimed.pending();
+        // Release, both: see the table above.
         self.key.swap(id, Ordering::Release);
         self.word.swap(pending, Ordering::Release);
         pending

@@ -74,10 +74,12 @@ impl Word {
 
     /// The same owner's bucket, live, with another balance.
     pub(crate) const fn live(self, balance: Balance) -> Self {
-        debug_assert!(balance.stamp <= Self::MAX_STAMP);
         let generation = self.0 & 1 << Self::GENERATION_SHIFT;
         let overdrawn = (balance.overdrawn as u64) << Self::OVERDRAWN_SHIFT;
-        Self(generation | overdrawn | balance.stamp & Self::MAX_STAMP)
+        // At the end of the range a window may end later than a stamp can say, under a quota that another's debt is
+        // judged by: then the debt stays as it is.
+        let stamp = if balance.stamp < Self::MAX_STAMP { balance.stamp } else { Self::MAX_STAMP };
+        Self(generation | overdrawn | stamp)
     }
 
     /// The slot taken by an inserter: another generation, and a stamp that is not below the one before.

@@ -150,7 +150,7 @@ impl<'a> Track<'a> {
             exact: limit.effective_rate().is_exact(),
             synced: true,
             in_debt: false,
-            skew: i128::from(if own_clock { SECOND / 1_000 } else { SECOND }),
+            skew: i128::from(SECOND),
         }
     }
 

@@ -4,7 +4,7 @@
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Key, Single};
 use tollgate::{Algorithm, Quota};
-use tollgate_loom_tests::{Shared, Table, explore, full, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, Table, explore, explore_bounded, full, scene, seconds, thread};
 
 fn two_in_four_seconds() -> Quota {
     Quota::new(2, seconds(4)).expect("a quota").with_algorithm(Algorithm::SlidingLog)
@@ -50,7 +50,7 @@ fn a_log_in_slots() {
     if !full() {
         return;
     }
-    explore("log: 2 threads, 2 and 1 takes, 2 cells in 3 slots", [(2, 0, 0), (1, 1, 0)], || {
+    explore_bounded("log: 2 threads, 2 and 1 takes, 2 cells in 3 slots", 1, [(2, 0, 0), (1, 1, 0)], || {
         let table = Shared::new(Table::with(3, two_in_four_seconds(), RefuseNew));
         let key = Key::new(1, &[0, 1, 2]);
         let takes = |times: usize| {

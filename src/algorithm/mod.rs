@@ -141,6 +141,10 @@ impl Rule {
     /// The balance as an exact fraction of requests, negative if past empty.
     pub(crate) fn held(&self, stamp: Units, now: Units) -> Fraction {
         match self {
+            // Closed: no token to count in.
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) if rule.burst == 0 => {
+                Fraction { numerator: 0, denominator: 1 }
+            }
             Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => Fraction {
                 numerator: i128::from(now + rule.depth) - i128::from(token_bucket::later(stamp, now)),
                 denominator: i128::from(rule.token),
@@ -187,7 +191,10 @@ impl Rule {
             Self::TokenBucket(rule) => (rule, 0),
             Self::LeakyQueue(LeakyQueue { bucket }) if stamp == reserved => (bucket, 0),
             Self::LeakyQueue(_) => return stamp,
-            Self::FixedWindow(_) | Self::SlidingWindow(_) => return self.give_back(stamp, now, cost),
+            // Counted in a window that is over: nothing of it is left to give back.
+            Self::FixedWindow(rule) if rule.grid.end(now) > reserved => return stamp,
+            Self::FixedWindow(rule) => return rule.give_back(stamp, now, cost),
+            Self::SlidingWindow(rule) => return rule.cancel(stamp, now, cost, reserved),
         };
         let debit = cost.saturating_mul(rule.token).saturating_sub(stood_on);
         let back = debit.min(reserved.saturating_sub(now));

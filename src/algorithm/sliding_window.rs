@@ -143,6 +143,20 @@ impl SlidingWindow {
         if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
     }
 
+    /// Gives back from the count that a debit which left the stamp at `reserved` is in now, if in any.
+    pub(crate) const fn cancel(&self, stamp: Units, now: Units, cost: u64, reserved: Units) -> Units {
+        let end = self.grid.end(now);
+        if end > reserved {
+            return stamp;
+        }
+        if end + self.grid.window <= reserved {
+            return self.give_back(stamp, now, cost);
+        }
+        let mut counts = self.counts(stamp, now);
+        counts.previous = counts.previous.saturating_sub(cost);
+        if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
+    }
+
     pub(crate) const fn holding(&self, now: Units, available: u64) -> Units {
         let used = self.limit.saturating_sub(available);
         if used == 0 { now } else { self.grid.end(now) + self.grid.window + used }

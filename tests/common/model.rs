@@ -208,18 +208,34 @@ impl Model {
         granted.then(|| (shortage + self.count - 1).div_euclid(self.count))
     }
 
-    /// Where the bucket stands, for `cancel`.
+    /// What `cancel` needs to know of a reservation: where it left the level; for the others, when it was made.
     pub(crate) fn mark(&self, t: i128) -> i128 {
         match self.state {
             State::Level { .. } => self.level(t) + t * self.count,
-            _ => 0,
+            _ => t,
         }
     }
 
     /// Gives back what has not been paid for by now, and no later reservation stands on: none may in a queue.
     pub(crate) fn cancel(&mut self, t: i128, cost: u64, mark: i128) {
-        if !matches!(self.state, State::Level { .. }) || cost == 0 {
-            return self.refund(t, cost);
+        match &mut self.state {
+            _ if cost == 0 => return,
+            State::Level { .. } => {}
+            State::Windows { .. } => {
+                let age = t.div_euclid(self.period) - mark.div_euclid(self.period);
+                let (previous, current) = self.windows(t);
+                let cost = i128::from(cost);
+                return match (self.quota.algorithm(), age) {
+                    (_, 0) => self.set_windows(t, (previous, (current - cost).max(0))),
+                    (Algorithm::SlidingWindow, 1) => self.set_windows(t, ((previous - cost).max(0), current)),
+                    _ => {}
+                };
+            }
+            State::Log(log) => {
+                let mine = log.iter_mut().filter(|s| **s == mark && t - **s < self.period);
+                mine.take(usize::try_from(cost).expect("64 bits")).for_each(|s| *s = t - self.period);
+                return;
+            }
         }
         let behind = (self.mark(t) - mark).max(0);
         let stood_on = match self.is_queue() {

@@ -20,8 +20,10 @@ use crate::word::Units;
 /// how tiers and live changes keep their state; a limit of another name has buckets of its own.
 ///
 /// State is kept as time: a bucket that needed three more seconds to be full still needs three under the new quota. One
-/// that is further from full than the new quota can ever be is set to empty by the next refusal, never to full.
-/// [`Limiter::convert`](crate::Limiter::convert) keeps tokens instead.
+/// that is further from full than the new quota can ever be is set to empty by the next refusal, never to full. So change
+/// the quota of a key, but do not judge one name by two quotas in turn: the smaller would keep forgiving what the larger
+/// took. Between a sliding log and anything else, or logs or windows of other sizes, only
+/// [`Limiter::convert`](crate::Limiter::convert) carries state over; it keeps tokens rather than time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     quota: Quota,

@@ -325,13 +325,14 @@ impl<C: Clock> Limiter<C> {
         self.view().check_n(key, cost)
     }
 
-    /// What [`check`](Limiter::check) would answer. Writes nothing.
+    /// What [`check`](Limiter::check) would answer a key that has a slot. Writes nothing, so it neither sees that the
+    /// table is full for a new key, nor mends what a clock left that has stepped back.
     #[inline]
     pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
         self.view().peek(key)
     }
 
-    /// What [`check_n`](Limiter::check_n) would answer. Writes nothing.
+    /// As [`peek`](Limiter::peek), for [`check_n`](Limiter::check_n).
     #[inline]
     pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
         self.view().peek_n(key, cost)
@@ -425,7 +426,10 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// Checks one request of `key` under all limits of a set, all or nothing (P11): refused by one, the others keep
-    /// their balance.
+    /// their balance. Costs a look and a check for each limit.
+    ///
+    /// In a full table a request may displace a key for its first limit and then find no room for its second: the
+    /// tokens come back, the displaced key does not.
     pub fn check_set<'a, K: Key + ?Sized>(&'a self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
         self.view().check_set(set, key)
     }
@@ -436,7 +440,8 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// As [`check_set`](Limiter::check_set), for limits that have keys and costs of their own: per address, per user
-    /// and for all together, say. Two shares may fall on one bucket; then both costs are taken, or none.
+    /// and for all together, say. Two shares may fall on one bucket: then both costs are taken, or none; but each is judged
+    /// by itself, so that the answer may be "not now" where both together never fit.
     ///
     /// # Errors
     ///

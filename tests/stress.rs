@@ -19,6 +19,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -128,17 +129,22 @@ fn race_in_rounds<T: Send, L: Send>(
     let seen = race(threads, |thread| {
         let mut rng = Rng(thread as u64);
         let mut seen = Vec::new();
+        let mut panicked = None;
         for _ in 0..rounds {
-            seen.extend(work(thread, &mut rng));
+            // The others would wait for ever for a thread that is gone.
+            match catch_unwind(AssertUnwindSafe(|| work(thread, &mut rng))) {
+                Ok(more) => seen.extend(more),
+                Err(panic) => panicked = Some(panic),
+            }
             if meet.wait().is_leader() {
-                left.lock().expect("no thread panics").extend(look());
+                left.lock().expect("no look panics").extend(look());
                 clock.advance(Duration::from_nanos(rng.below(step)));
             }
             meet.wait();
         }
-        seen
+        panicked.map_or(seen, |panic| resume_unwind(panic))
     });
-    (seen, left.into_inner().expect("no thread panics"))
+    (seen, left.into_inner().expect("no look panics"))
 }
 
 /// What was seen of each key, in the order of time.

@@ -73,6 +73,7 @@ pub(crate) fn demonstrate() -> Result<(), Failure> {
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let policy = Policy::new(args)?;
+    spare_the_logs(args)?;
     let mut input = read(args, &policy)?;
     let run = engine::replay(&policy, &mut input)?;
     let tally = Tally::new(&input, policy.quotas.len());
@@ -89,6 +90,15 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A picture must not be written over a log that is read.
+fn spare_the_logs(args: &ReplayArgs) -> Result<(), Failure> {
+    let Some(picture) = args.svg.as_deref().and_then(|path| path.canonicalize().ok()) else { return Ok(()) };
+    match args.files.iter().find(|file| file.canonicalize().is_ok_and(|file| file == picture)) {
+        Some(file) => Err(Failure::Usage(format!("--svg would overwrite the log {}", file.display()))),
+        None => Ok(()),
+    }
 }
 
 fn read(args: &ReplayArgs, policy: &Policy) -> Result<Input, Failure> {

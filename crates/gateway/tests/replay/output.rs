@@ -219,6 +219,15 @@ fn a_full_disk_is_an_error() {
 }
 
 #[test]
+fn a_picture_is_not_drawn_over_the_log() {
+    let log = file("precious.log", line("192.0.2.1", 1));
+    let before = std::fs::read(&log).unwrap();
+    let options = format!("--limit 10/minute --svg {}", log.display());
+    replay(&options, &[&log]).fails(2, "would overwrite the log");
+    assert_eq!(std::fs::read(&log).unwrap(), before);
+}
+
+#[test]
 fn bad_policies_are_usage_errors() {
     for (options, saying) in [
         ("", "--limit"),

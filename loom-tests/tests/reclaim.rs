@@ -165,7 +165,8 @@ fn three_threads_on_one_idle_slot() {
             ((a, state(0)), (b, state(1)), (c, state(2)))
         })
     });
-    let outcomes = [((true, (1, 2)), (true, (1, 0)))];
+    // Refused: the loser of the two still has the second slot, or gave it up this very instant.
+    let outcomes = [((true, (1, 2)), (true, (1, 0))), ((false, (0, 3)), (true, (1, 0)))];
     explore_bounded("reclaim: owner, and 2 inserters of another key, 2 slots", 1, outcomes, || {
         let (table, old) = one_idle(2, &[0, 1]);
         let new = Key::new(2, &[0, 1]);

@@ -307,7 +307,7 @@ impl ManualClock {
     /// Sets the time forward, at most to the latest instant. Two threads that advance at once both count.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now();
-        // AcqRel: as `set`. No model: a clock for tests, one word, and nothing else hangs on it.
+        // AcqRel: as `set`. Model: clock.
         while let Err(newer) =
             self.nanos.compare_exchange(now.0, now.saturating_add(by).0, Ordering::AcqRel, Ordering::Acquire)
         {

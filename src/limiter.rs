@@ -95,7 +95,8 @@ impl<C: Clock> Limiter<C> {
     /// The same limiter at the caller's `now`, so that a request reads the clock once for all its checks.
     ///
     /// The instant must be one of this limiter's [`clock`](Limiter::clock); see [`Builder::max_clock_skew`] for how old
-    /// it may be.
+    /// it may be. Callers of one key whose `now`s differ by `s` may gain `rate * s`, and again each time the key's slot
+    /// has gone to another key in between.
     #[inline]
     #[must_use]
     pub const fn at(&self, now: Instant) -> View<'_, C> {

@@ -2,8 +2,8 @@
 #![cfg(tollgate_loom)]
 
 use tollgate::OnFull::RefuseNew;
-use tollgate::Quota;
 use tollgate::model::{Key, Model, ModelClock};
+use tollgate::{Clock, ManualClock, Quota};
 use tollgate_loom_tests::{Shared, Table, explore, scene, seconds, thread};
 
 #[test]
@@ -56,5 +56,17 @@ fn a_refused_sleeper_sets_nothing_back() {
             // One was admitted at 30, of a burst of one.
             shared.0.take(&key, &shared.1, seconds(30), 1).is_allowed()
         })
+    });
+}
+
+#[test]
+fn both_advances_count() {
+    explore("clock: 2 advances", [5], || {
+        let clock = ManualClock::default();
+        let advances = [2, 3].map(|by| {
+            let clock = clock.clone();
+            thread(move || clock.advance(seconds(by)))
+        });
+        scene(advances, move |_| clock.now().as_nanos() / 1_000_000_000)
     });
 }

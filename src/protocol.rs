@@ -154,16 +154,22 @@ pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
 /// stepped back. Each is moved to the latest that such a call can leave, `reach` ahead without debt and with, so that a
 /// table used before the step has room again no later than one refill after it. The nearest stamp, if any was moved.
 #[cold]
-pub(crate) fn mend<P: Places>(places: &P, now: impl Fn() -> Units, skew: Units, reach: [Units; 2]) -> Option<Units> {
+pub(crate) fn mend<P: Places>(
+    places: &P,
+    now: impl Fn() -> Units,
+    skew: Units,
+    reach: impl Fn() -> [Units; 2],
+) -> Option<Units> {
     let (mut nearest, mut moved) = (Units::MAX, false);
     for place in 0..places.count() {
         let slot = places.slot(place);
-        // The clock after the word: what the word holds was written at an earlier reading.
+        // The clock after the word: what the word holds was written at an earlier reading. And what limits there are
+        // after it too: whoever wrote it had made its limit known.
         let (word, _) = slot.read();
         if !matches!(word.state(), State::Live | State::Dead) {
             continue;
         }
-        let (now, reach) = (now(), reach[usize::from(word.is_overdrawn())]);
+        let (now, reach) = (now(), reach()[usize::from(word.is_overdrawn())]);
         if word.stamp() > now + skew + reach {
             moved |= slot.replace(word, word.at(now + reach));
             nearest = nearest.min(now + reach);

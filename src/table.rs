@@ -146,7 +146,7 @@ impl Cells for Entry<'_> {
     fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
         let entry = Entry { id: self.id.cell(cell), ..*self };
         // Relaxed: see `expect`.
-        let reach = [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
+        let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
         protocol::mend(&entry.places(), now, skew, reach)
     }
 }

@@ -27,6 +27,8 @@ pub struct Model {
     slots: Vec<Slot>,
     on_full: OnFull,
     base: TimeBase,
+    /// Of the first quota, which is to be the one that reaches furthest.
+    reach: [Units; 2],
     skew: Units,
     clock: Option<Arc<ModelClock>>,
 }
@@ -71,7 +73,8 @@ impl Model {
     /// `slots` slots never used, in a time base for `quota`, started at second 0.
     pub fn new(slots: usize, quota: Quota, on_full: OnFull) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
-        Self { slots: (0..slots).map(|_| Slot::new()).collect(), on_full, base, skew: 0, clock: None }
+        let reach = Limit::new(quota, Salt::NONE, base).expect("a quota for a model").reach();
+        Self { slots: (0..slots).map(|_| Slot::new()).collect(), on_full, base, reach, skew: 0, clock: None }
     }
 
     /// Takes a stamp from another time for a step of the clock only if it is further off than this.
@@ -216,6 +219,10 @@ impl Cells for Entry<'_> {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(self, id),
         }
+    }
+
+    fn mend_others(&self, _: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+        protocol::mend(self, now, skew, || self.model.reach)
     }
 }
 

@@ -25,7 +25,7 @@
 use crate::hash::Identity;
 use crate::policy::OnFull;
 use crate::slot::Slot;
-use crate::sync::{Backoff, Ordering, fence};
+use crate::sync::{Ordering, Retry, fence};
 use crate::word::{Balance, State, Units, Word};
 
 /// The slots that one key may use, in the key's own order. The same key always gets the same slots in the same order.
@@ -100,15 +100,16 @@ pub(crate) fn update<P: Places>(
     decide: &mut impl FnMut(Balance) -> Option<Balance>,
 ) -> Outcome {
     let search = Search { places, id, now };
-    let backoff = Backoff::new();
+    let retry = Retry::new();
     let mut patience = PATIENCE;
     loop {
+        retry.again(patience);
         let outcome = match search.find() {
             Found::Live(place) => try_live(places.slot(place), id, decide),
             Found::Pending(place, pending) => search.settle(place, pending, false, decide),
             Found::Absent(room) if room.free.is_none() && room.in_transit && patience > 0 => {
                 patience -= 1;
-                backoff.spin();
+                retry.spin();
                 None
             }
             Found::Absent(room) => search.insert(&room, on_full, decide),

@@ -7,12 +7,31 @@
 #[cfg(not(tollgate_model))]
 mod imp {
     pub(crate) use atomic::{Atomic, Ordering, fence};
-    pub(crate) use crossbeam_utils::Backoff;
+    use crossbeam_utils::Backoff;
 
     // A fallback with locks would break the promise that no thread ever waits for another.
     const _: () = assert!(Atomic::<u64>::is_lock_free());
     const _: () = assert!(Atomic::<crate::word::Word>::is_lock_free());
     const _: () = assert!(Atomic::<crate::hash::Identity>::is_lock_free());
+
+    /// A loop that starts over when another thread was faster.
+    pub(crate) struct Retry(Backoff);
+
+    impl Retry {
+        pub(crate) fn new() -> Self {
+            Self(Backoff::new())
+        }
+
+        /// At the head of the loop: this number is all that the thread has learnt since the loop began. Of use to a
+        /// witness, which then need not tell apart how it came here.
+        #[inline(always)]
+        pub(crate) fn again(&self, _learnt: u32) {}
+
+        /// Lets another thread get on with what this one is waiting to see.
+        pub(crate) fn spin(&self) {
+            self.0.spin();
+        }
+    }
 }
 
 #[cfg(tollgate_model)]
@@ -64,11 +83,16 @@ mod imp {
     }
 
     /// `crossbeam_utils::Backoff` spins where no witness can see it; a yield lets the others run.
-    pub(crate) struct Backoff;
+    pub(crate) struct Retry;
 
-    impl Backoff {
+    impl Retry {
         pub(crate) fn new() -> Self {
+            witness::memory::begin_loop();
             Self
+        }
+
+        pub(crate) fn again(&self, learnt: u32) {
+            witness::memory::begin_again(learnt);
         }
 
         pub(crate) fn spin(&self) {

@@ -38,6 +38,13 @@ impl Table {
         Self { model, limit }
     }
 
+    /// Callers are believed to a second: what is further off is a step of the clock.
+    pub fn on_time(slots: usize, quota: Quota) -> Self {
+        let model = Model::new(slots, quota, OnFull::RefuseNew).with_skew(Duration::from_secs(1));
+        let limit = model.limit(quota);
+        Self { model, limit }
+    }
+
     pub fn take(&self, key: &Key, now: Duration, cost: u64) -> bool {
         self.model.take(key, &self.limit, now, cost).is_allowed()
     }
@@ -84,6 +91,16 @@ pub fn full() -> bool {
     std::env::var_os("TOLLGATE_LOOM_FULL").is_some()
 }
 
+/// Whether a model is wanted that is much for loom, and little for the other two.
+pub fn large() -> bool {
+    full() || Witness::chosen() != Witness::Loom
+}
+
+/// Whether a model is wanted that only chance can go through.
+pub fn crowded() -> bool {
+    Witness::chosen() == Witness::Shuttle
+}
+
 /// So long after the start of the model, in quarters of a second: all quotas of the models refill one token a second.
 pub fn quarters(n: u32) -> Duration {
     Duration::from_millis(250) * n
@@ -98,6 +115,12 @@ pub fn seconds(n: u64) -> Duration {
 /// every load is a read-modify-write (`TOLLGATE_LOOM_RMW`; see `witness.rs` of the engine).
 pub fn loads_may_be_stale() -> bool {
     Witness::chosen() == Witness::Loom && std::env::var_os("TOLLGATE_LOOM_RMW").is_none()
+}
+
+/// Whether a thread may be stopped for so long, between two steps of an insertion, that another gives up looking for
+/// room. Loom runs the others when a thread yields, so there it may not.
+pub fn patience_may_end() -> bool {
+    Witness::chosen() != Witness::Loom
 }
 
 /// What a witness saw of a model.

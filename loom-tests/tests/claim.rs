@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, large, scene, seconds, thread};
 
 fn taker(table: &Shared<Table>, key: &Key, now: Duration, cost: u64) -> Body<bool> {
     let (table, key) = (Shared::clone(table), key.clone());
@@ -35,6 +35,10 @@ fn two_inserters_of_one_key() {
     two_inserters("claim: 2 inserters, 2 slots", 2, &[0, 1], false);
     two_inserters("claim: 2 inserters, 3 slots", 3, &[2, 0, 1], false);
     two_inserters("claim: 2 inserters, 2 slots of idle keys", 2, &[1, 0], true);
+    if large() {
+        // As many as a key has lines.
+        two_inserters("claim: 2 inserters, 5 slots", 5, &[3, 1, 4, 0, 2], false);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Key, Model, ModelClock};
 use tollgate::{Clock, ManualClock, Quota};
-use tollgate_loom_tests::{Shared, Table, explore, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, Table, explore, quarters, scene, seconds, thread};
 
 #[test]
 fn a_late_caller_mints_nothing() {
@@ -56,6 +56,51 @@ fn a_refused_sleeper_sets_nothing_back() {
             // One was admitted at 30, of a burst of one.
             shared.0.take(&key, &shared.1, seconds(30), 1).is_allowed()
         })
+    });
+}
+
+#[test]
+fn a_newcomer_without_room_sets_nothing_back() {
+    // As before, but the sleeper is another key's, and finds no room in slots that are seconds ahead of it.
+    explore("clock: no room while the clock runs on", [false], || {
+        let clock = std::sync::Arc::new(ModelClock::new(seconds(10)));
+        let quota = Quota::per_second(1).with_burst(1);
+        let model = Model::new(1, quota, RefuseNew).with_skew(seconds(1)).with_clock(std::sync::Arc::clone(&clock));
+        let limit = model.limit(quota);
+        let (shared, key, new) = (Shared::new((model, limit)), Key::new(1, &[0]), Key::new(2, &[0]));
+        assert!(shared.0.take(&key, &shared.1, seconds(10), 1).is_allowed());
+        let sleeper = {
+            let shared = Shared::clone(&shared);
+            thread(move || {
+                let _ = shared.0.take(&new, &shared.1, seconds(10), 1);
+            })
+        };
+        let others = {
+            let (shared, key) = (Shared::clone(&shared), key.clone());
+            thread(move || {
+                for now in [20, 30] {
+                    clock.advance(seconds(now));
+                    assert!(shared.0.take(&key, &shared.1, seconds(now), 1).is_allowed());
+                }
+            })
+        };
+        scene([sleeper, others], move |_| shared.0.take(&key, &shared.1, seconds(30), 1).is_allowed())
+    });
+}
+
+#[test]
+fn a_step_back_is_mended_once() {
+    // The clock has gone from 100 to 10. The owner of the one slot and a newcomer both take its word back to empty, as
+    // of 10, and neither to less: at 11 one of them is admitted, and not both.
+    explore("clock: 2 mend one slot", [(false, false, 1)], || {
+        let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
+        let keys = [Key::new(1, &[0]), Key::new(2, &[0])];
+        assert!(table.take(&keys[0], seconds(100), 1));
+        let takes = keys.each_ref().map(|key| {
+            let (table, key) = (Shared::clone(&table), key.clone());
+            thread(move || table.take(&key, seconds(10), 1))
+        });
+        scene(takes, move |[a, b]| (a, b, keys.iter().filter(|key| table.take(key, quarters(45), 1)).count()))
     });
 }
 

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::Witness;
 use crate::sync::Ordering;
 
 /// What a thread wants to do to one cell. Sequentially consistent: it does it at once and everybody sees it.
@@ -46,8 +47,32 @@ impl Access {
 #[derive(Default)]
 struct World {
     cells: Vec<u64>,
-    /// While a thread's body runs: what it is to read, and how much of that it has read.
-    replay: Option<(Vec<u64>, usize)>,
+    /// While a thread's body runs.
+    replay: Option<Replay>,
+}
+
+struct Replay {
+    /// What the body is to read, and how much of that it has read.
+    reads: Vec<u64>,
+    next: usize,
+    here: Here,
+}
+
+/// What a body has passed since its last read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Here {
+    /// It has entered a loop.
+    pub begins_loop: bool,
+    /// It is at the head of that loop, and knows this and what it knew when it entered.
+    pub begins_again: Option<u32>,
+}
+
+/// What a body does next.
+pub enum Step<R> {
+    /// It returns.
+    Through(R),
+    /// It makes an access.
+    Next(Access, Here),
 }
 
 thread_local! {
@@ -69,15 +94,32 @@ pub fn restore(cells: &[u64]) {
     WORLD.with_borrow_mut(|world| world.cells.copy_from_slice(cells));
 }
 
-/// Runs a thread's body that reads these values: what it returns, or what it wants to do when they have run out.
-pub fn replay<R>(reads: Vec<u64>, body: impl FnOnce() -> R) -> Result<R, Access> {
-    WORLD.with_borrow_mut(|world| world.replay = Some((reads, 0)));
+/// Runs a thread's body that reads these values: what it does when they have run out.
+pub fn replay<R>(reads: Vec<u64>, body: impl FnOnce() -> R) -> Step<R> {
+    WORLD.with_borrow_mut(|world| world.replay = Some(Replay { reads, next: 0, here: Here::default() }));
     let ended = catch_unwind(AssertUnwindSafe(body));
-    WORLD.with_borrow_mut(|world| world.replay = None);
-    ended.map_err(|payload| match payload.downcast::<Access>() {
-        Ok(access) => *access,
-        Err(panic) => resume_unwind(panic),
-    })
+    let replay = WORLD.with_borrow_mut(|world| world.replay.take());
+    match ended {
+        Ok(result) => Step::Through(result),
+        Err(payload) => match payload.downcast::<Access>() {
+            Ok(access) => Step::Next(*access, replay.map_or_else(Here::default, |replay| replay.here)),
+            Err(panic) => resume_unwind(panic),
+        },
+    }
+}
+
+fn note(what: impl FnOnce(&mut Here)) {
+    if Witness::chosen() == Witness::Explorer {
+        WORLD.with_borrow_mut(|world| world.replay.as_mut().map(|replay| what(&mut replay.here)));
+    }
+}
+
+pub(crate) fn begin_loop() {
+    note(|here| *here = Here { begins_loop: true, begins_again: None });
+}
+
+pub(crate) fn begin_again(learnt: u32) {
+    note(|here| here.begins_again = Some(learnt));
 }
 
 /// One cell.
@@ -97,9 +139,11 @@ impl AtomicU64 {
         let access = Access { cell: self.0, how };
         let answer = WORLD.with_borrow_mut(|world| match &mut world.replay {
             None => Some(access.apply(&mut world.cells)),
-            Some((reads, next)) => {
-                *next += 1;
-                reads.get(*next - 1).copied()
+            Some(replay) => {
+                let read = replay.reads.get(replay.next).copied()?;
+                replay.next += 1;
+                replay.here = Here::default();
+                Some(read)
             }
         });
         // Not a panic: nothing has gone wrong, and nothing is to be printed.

@@ -4,7 +4,7 @@
 #
 #   ci/loom.sh             all of that
 #   ci/loom.sh full        the larger models as well, with a higher preemption bound and more of Shuttle: for the night
-#   ci/loom.sh explorer    one witness: explorer, loom, rmw or shuttle; further arguments go to `cargo test`
+#   ci/loom.sh explorer    one witness: explorer, loom, rmw or shuttle; further arguments filter the models
 set -euo pipefail
 cd "$(dirname "$0")/../loom-tests"
 
@@ -13,7 +13,7 @@ case "${1:-}" in
     "") ;;
     full) export TOLLGATE_LOOM_FULL=1 TOLLGATE_SHUTTLE_RUNS="${TOLLGATE_SHUTTLE_RUNS:-100000}" ;;
     explorer | loom | rmw | shuttle) witnesses=("$1") ;;
-    *) echo "usage: ci/loom.sh [full | explorer | loom | rmw | shuttle [ARGUMENTS OF cargo test]]" >&2; exit 2 ;;
+    *) echo "usage: ci/loom.sh [full | explorer | loom | rmw | shuttle [FILTER]]" >&2; exit 2 ;;
 esac
 shift $(($# > 0))
 # A directory of its own: the flag would rebuild everything else.
@@ -27,6 +27,6 @@ for witness in "${witnesses[@]}"; do
     unset TOLLGATE_LOOM_RMW
     [ "$witness" != rmw ] || export TOLLGATE_LOOM_RMW=1
     # One at a time: the witnesses are single-threaded, and the times are comparable then.
-    cargo test --release --locked --no-fail-fast --tests "$@" -- --test-threads=1 --nocapture || failed=1
+    cargo test --release --locked --no-fail-fast --test models -- "$@" --test-threads=1 --nocapture || failed=1
 done
 exit "$failed"

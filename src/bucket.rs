@@ -34,12 +34,13 @@ impl Cells for &Words {
     #[inline]
     fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let cell = self.word(cell);
-        // Acquire and Release, here and in the exchange, with each other: who sees a stamp sees the reading of the clock
-        // that made it, on which `Op::pull_back` relies. Nothing else is published. Models: bucket, clock.
+        // Acquire, also when the exchange fails, and Release in the exchange, with each other: who sees a stamp sees the
+        // reading of the clock that made it, on which `Op::pull_back` and `Op::cancel` rely. Nothing else is published. An
+        // exchange that succeeds needs no Acquire: what it replaces was acquired before. Models: bucket, clock.
         let mut word = cell.load(Ordering::Acquire);
         loop {
             let Some(after) = decide(word.balance()) else { return Outcome::Kept(word.balance()) };
-            match cell.compare_exchange(word, word.live(after), Ordering::AcqRel, Ordering::Acquire) {
+            match cell.compare_exchange(word, word.live(after), Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return Outcome::Changed { after, evicted: false },
                 Err(newer) => word = newer,
             }

@@ -300,16 +300,17 @@ impl ManualClock {
 
     /// Sets the time, forward or back.
     pub fn set(&self, now: Instant) {
-        // AcqRel, with `now`: a thread told by other means that the clock was set sees it set. No model: one word.
-        self.nanos.swap(now.as_nanos(), Ordering::AcqRel);
+        // Release, with `now`: who sees the time sees what was done before it was set. Model: clock.
+        self.nanos.swap(now.as_nanos(), Ordering::Release);
     }
 
     /// Sets the time forward, at most to the latest instant. Two threads that advance at once both count.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.now();
-        // AcqRel: as `set`. Model: clock.
+        // Relaxed: only a guess at what the exchange will find, here and when it fails.
+        let mut now = Instant(self.nanos.load(Ordering::Relaxed));
+        // Release: as `set`. Model: clock.
         while let Err(newer) =
-            self.nanos.compare_exchange(now.0, now.saturating_add(by).0, Ordering::AcqRel, Ordering::Acquire)
+            self.nanos.compare_exchange(now.0, now.saturating_add(by).0, Ordering::Release, Ordering::Relaxed)
         {
             now = Instant(newer);
         }
@@ -324,7 +325,7 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
-        // Acquire, with `set`.
+        // Acquire, with `set` and `advance`.
         Instant(self.nanos.load(Ordering::Acquire))
     }
 }

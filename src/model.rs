@@ -33,7 +33,8 @@ pub struct Model {
     clock: Option<Arc<ModelClock>>,
 }
 
-/// A clock that the threads of a model set, at most forward.
+/// A clock that the threads of a model set, at most forward. As of a real clock, a later reading is no earlier time, and
+/// that is all: a reading says nothing of what other threads have written. So both are Relaxed.
 pub struct ModelClock(Atomic<u64>);
 
 impl ModelClock {
@@ -42,13 +43,13 @@ impl ModelClock {
     }
 
     pub fn advance(&self, now: Duration) {
-        self.0.fetch_max(nanos(now), Ordering::AcqRel);
+        self.0.fetch_max(nanos(now), Ordering::Relaxed);
     }
 }
 
 impl Clock for ModelClock {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.load(Ordering::Acquire))
+        Instant::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -230,18 +231,25 @@ impl Cells for Entry<'_> {
 pub struct Single {
     words: Words,
     limit: Limit,
+    clock: Option<Arc<ModelClock>>,
 }
 
 impl Single {
     pub fn new(quota: Quota) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
         let limit = Limit::new(quota, Salt::NONE, base).expect("a quota for a model");
-        Self { words: Words::new(limit.cells), limit }
+        Self { words: Words::new(limit.cells), limit, clock: None }
+    }
+
+    /// Asks this clock before it takes a stamp from another time for a step of the clock.
+    pub fn with_clock(self, clock: Arc<ModelClock>) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     fn op(&self, now: Duration) -> Op<'_, &Words> {
         let now = Instant::from_nanos(0).saturating_add(now);
-        Op::new(&self.words, &self.limit, now, Doubt { clock: None, skew: 0 })
+        let skew = self.limit.base.units_per_second();
+        Op::new(&self.words, &self.limit, now, Doubt { clock: self.clock.as_deref().map(|clock| clock as _), skew })
     }
 
     pub fn take(&self, now: Duration, cost: u64) -> bool {
@@ -258,5 +266,12 @@ impl Single {
 
     pub fn remaining(&self, now: Duration) -> u64 {
         self.op(now).peek(1).remaining()
+    }
+
+    /// Reserves one token, and gives it back when the clock shows something later.
+    pub fn reserve_and_cancel(&self, now: Duration) {
+        let op = self.op(now);
+        let reserved = op.reserve(1, Duration::from_secs(60)).expect("a minute is enough");
+        op.cancel(1, reserved.stamp, || self.limit.base.units(op.latest()));
     }
 }

@@ -1,5 +1,4 @@
 //! Answers that change nothing are right as well: a peek and a refusal of one key never rest on another's word.
-#![cfg(tollgate_model)]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! Inserters of one key: exactly one slot becomes its own, and exactly `burst` requests are admitted.
-#![cfg(tollgate_model)]
 
 use std::time::Duration;
 

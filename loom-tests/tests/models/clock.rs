@@ -1,10 +1,9 @@
 //! Clocks that disagree, and a thread that sleeps between the clock and the word.
-#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
-use tollgate::model::{Key, Model, ModelClock};
+use tollgate::model::{Key, Model, ModelClock, Single};
 use tollgate::{Clock, ManualClock, Quota};
-use tollgate_loom_tests::{Shared, Table, explore, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, thread};
 
 #[test]
 fn a_late_caller_mints_nothing() {
@@ -102,6 +101,71 @@ fn a_step_back_is_mended_once() {
         });
         scene(takes, move |[a, b]| (a, b, keys.iter().filter(|key| table.take(key, quarters(45), 1)).count()))
     });
+}
+
+/// The same for a lone bucket: a refused sleeper, and one who cancels when the clock has run on.
+#[test]
+fn a_sleeper_sets_a_lone_bucket_nothing_back() {
+    explore("clock: a lone bucket, refused while the clock runs on", [false], || {
+        let (clock, bucket) = lone_bucket();
+        assert!(bucket.take(seconds(10), 1));
+        let sleeper = {
+            let bucket = Shared::clone(&bucket);
+            thread(move || {
+                bucket.take(seconds(10), 1);
+            })
+        };
+        scene([sleeper, taken_at_20_and_30(&clock, &bucket)], move |_| bucket.take(seconds(30), 1))
+    });
+    // What was reserved for 10 is paid for when the clock shows 20: nothing of it comes back then.
+    explore("clock: a lone bucket, cancelled while the clock runs on", [false], || {
+        let (clock, bucket) = lone_bucket();
+        let canceller = {
+            let bucket = Shared::clone(&bucket);
+            thread(move || bucket.reserve_and_cancel(seconds(10)))
+        };
+        scene([canceller, taken_at_20_and_30(&clock, &bucket)], move |_| bucket.take(seconds(30), 1))
+    });
+}
+
+fn lone_bucket() -> (Shared<ModelClock>, Shared<Single>) {
+    let clock = Shared::new(ModelClock::new(seconds(10)));
+    let bucket = Single::new(Quota::per_second(1).with_burst(1)).with_clock(Shared::clone(&clock));
+    (clock, Shared::new(bucket))
+}
+
+fn taken_at_20_and_30(clock: &Shared<ModelClock>, bucket: &Shared<Single>) -> Body<()> {
+    let (clock, bucket) = (Shared::clone(clock), Shared::clone(bucket));
+    thread(move || {
+        for now in [20, 30] {
+            clock.advance(seconds(now));
+            bucket.take(seconds(now), 1);
+        }
+    })
+}
+
+#[test]
+fn who_sees_the_time_sees_what_was_done_before() {
+    // One token is taken, then the clock is set: who finds it set finds no token.
+    for (name, set) in [("clock: what was done before it was set", true), ("clock: before it was advanced", false)] {
+        explore(name, [None, Some(0)], move || {
+            let (clock, bucket) = (ManualClock::default(), Shared::new(Single::new(Quota::per_second(1))));
+            let setter = {
+                let (clock, bucket) = (clock.clone(), Shared::clone(&bucket));
+                thread(move || {
+                    assert!(bucket.take(seconds(10), 1));
+                    if set {
+                        clock.set(tollgate::Instant::from_secs(5));
+                    } else {
+                        clock.advance(seconds(5));
+                    }
+                    None
+                })
+            };
+            let looker = thread(move || (clock.now().as_nanos() > 0).then(|| bucket.remaining(seconds(10))));
+            scene([setter, looker], |[_, seen]| seen)
+        });
+    }
 }
 
 #[test]

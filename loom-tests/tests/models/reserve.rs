@@ -1,5 +1,4 @@
 //! Reservations: an instant of its own for each, also while others are cancelled.
-#![cfg(tollgate_model)]
 
 use std::time::Duration;
 

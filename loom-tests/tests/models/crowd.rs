@@ -1,5 +1,4 @@
 //! More threads and calls than can be gone through: schedules drawn at random, and what must be true of all of them.
-#![cfg(tollgate_model)]
 
 use tollgate::OnFull::{self, EvictNearestIdle, RefuseNew};
 use tollgate::model::Key;

@@ -1,5 +1,4 @@
 //! Several limits at once: all or nothing, and what a refused request took for a moment comes back, once.
-#![cfg(tollgate_model)]
 
 use std::sync::Arc;
 

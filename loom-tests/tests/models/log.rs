@@ -1,5 +1,4 @@
 //! The sliding log: one cell per request remembered, each a bucket of one.
-#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Key, Single};

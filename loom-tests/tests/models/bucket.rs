@@ -1,5 +1,4 @@
 //! One word, no slots: a lone bucket never admits more than it holds, and loses nothing.
-#![cfg(tollgate_model)]
 
 use tollgate::Quota;
 use tollgate::model::Single;

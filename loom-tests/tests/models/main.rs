@@ -1,0 +1,17 @@
+//! The models, a file for each thing that can go on in a slot. One program: it is linked once, and run under each witness.
+#![cfg(tollgate_model)]
+
+mod bucket;
+mod claim;
+mod clock;
+mod crowd;
+mod evict;
+mod log;
+mod peek;
+mod quota;
+mod reclaim;
+mod refund;
+mod reserve;
+mod set;
+mod stall;
+mod window;

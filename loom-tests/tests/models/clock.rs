@@ -128,6 +128,25 @@ fn a_sleeper_sets_a_lone_bucket_nothing_back() {
     });
 }
 
+#[test]
+fn mending_loses_no_debit() {
+    // The same step back. Whoever mends the slot for the newcomer may sleep over the owner's next debit, at 11.25.
+    explore("clock: mends beside a debit", [(false, true, false)], || {
+        let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
+        let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
+        assert!(table.take(&key, seconds(100), 1));
+        let newcomer = {
+            let table = Shared::clone(&table);
+            thread(move || table.take(&new, seconds(10), 1))
+        };
+        let owner = {
+            let (table, key) = (Shared::clone(&table), key.clone());
+            thread(move || !table.take(&key, seconds(10), 1) && table.take(&key, quarters(45), 1))
+        };
+        scene([newcomer, owner], move |[a, b]| (a, b, table.take(&key, quarters(46), 1)))
+    });
+}
+
 fn lone_bucket() -> (Shared<ModelClock>, Shared<Single>) {
     let clock = Shared::new(ModelClock::new(seconds(10)));
     let bucket = Single::new(Quota::per_second(1).with_burst(1)).with_clock(Shared::clone(&clock));

@@ -1,0 +1,169 @@
+"""Plants defects in a copy of the tree and watches the tests die of them; see mutants.sh.
+
+A defect is a text that occurs once in a file, and what it is replaced by. So the engine is not full of switches, and a
+defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle
+[FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "fuzz TARGET". A defect that nothing here can kill has
+`argued` instead, with the reason.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+
+ROOT = pathlib.Path.cwd()
+TREE = ROOT / "target" / "mutants" / "tree"
+# A suite that goes round in a circle has failed, in seconds.
+TIMEOUT = 300
+BUILD_TIMEOUT = 3_000
+MODELS = {"explorer": {}, "loom": {}, "rmw": {"TOLLGATE_LOOM_RMW": "1"}, "shuttle": {}}
+
+
+def fail(message):
+    sys.exit(f"mutants: {message}")
+
+
+def defects(arguments):
+    chosen = None
+    if arguments[:1] == ["--file"]:
+        chosen, arguments = arguments[1:2], arguments[2:]
+        if not chosen:
+            fail("--file needs the name of a list, such as protocol")
+    lists = sorted((ROOT / "ci" / "defects").glob("*.toml"))
+    if chosen and not any(path.stem in chosen for path in lists):
+        fail(f"there is no list {chosen[0]}; there are {', '.join(path.stem for path in lists)}")
+    found = []
+    for path in lists:
+        if chosen and path.stem not in chosen:
+            continue
+        for defect in tomllib.loads(path.read_text())["defect"]:
+            if not {"name", "what", "file", "old", "new"} <= defect.keys() or ("dies" in defect) == ("argued" in defect):
+                fail(f"{path.name}: a defect needs name, what, file, old, new, and dies or argued: {defect.get('name')}")
+            found.append(defect)
+    names = [defect["name"] for defect in found]
+    if len(set(names)) < len(names):
+        fail("two defects have the same name")
+    found = [d for d in found if not arguments or any(part in d["name"] for part in arguments)]
+    return found or fail(f"no defect is called like {' or '.join(arguments)}")
+
+
+def copy_tree():
+    """What git would commit, with times kept, so that only what differs is built again."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    files = {name for name in listed if name and (ROOT / name).is_file()}
+    for old in [path for path in TREE.rglob("*") if path.is_file()] if TREE.exists() else []:
+        if str(old.relative_to(TREE)) not in files:
+            old.unlink()
+    for name in files:
+        source, target = ROOT / name, TREE / name
+        if not target.exists() or source.read_bytes() != target.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            shutil.copymode(source, target)
+
+
+def commands(suite):
+    """How a suite is built, and how it is run: (command, directory, environment) each."""
+    kind, *rest = suite.split()
+    if kind in MODELS:
+        # What the models depend on is the same as in the tree itself.
+        env = {"CARGO_TARGET_DIR": str(ROOT / "target" / "loom"), "RUSTFLAGS": "--cfg tollgate_model"}
+        build = ["cargo", "test", "--quiet", "--release", "--locked", "--test", "models"]
+        witness = {"TOLLGATE_WITNESS": kind.replace("rmw", "loom"), **MODELS[kind]}
+        run = build + ["--", *rest]
+        return (build + ["--no-run"], "loom-tests", env), (run, "loom-tests", env | witness)
+    env = {"CARGO_TARGET_DIR": str(ROOT / "target" / "mutants" / "target")}
+    if kind == "fuzz":
+        build = ["ci/fuzz.sh", "0", *rest]
+        return (build, ".", env), (["ci/fuzz.sh", "20", *rest], ".", env)
+    if kind not in ("test", "lib"):
+        fail(f"unknown suite: {suite}")
+    name = ["--lib"] if kind == "lib" else ["--test", rest.pop(0)]
+    build = ["cargo", "test", "--quiet", "--package", "tollgate", *name]
+    return (build + ["--no-run"], ".", env), (build + ["--", *rest], ".", env)
+
+
+def run(command, directory, env, timeout=TIMEOUT):
+    """The exit code, or None if it did not come to an end, and what it printed."""
+    process = subprocess.Popen(
+        command,
+        cwd=TREE / directory,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        return process.returncode, output
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.communicate()
+        return None, ""
+
+
+def cause(output):
+    """The line that says why a suite died."""
+    lines = output.splitlines()
+    for number, line in enumerate(lines):
+        if re.search(r"panicked at|ERROR: |SUMMARY:", line):
+            return next((after.strip() for after in lines[number + 1 :] if after.strip()), line.strip())[:100]
+    return "failed"
+
+
+def check(suite, what):
+    """Builds a suite and runs it: None if it passes, else why it does not."""
+    build, test = commands(suite)
+    code, output = run(*build, timeout=BUILD_TIMEOUT)
+    if code != 0:
+        fail(f"{what} does not build:\n{output[-4000:]}")
+    code, output = run(*test)
+    if code is None:
+        return f"no end after {TIMEOUT} s"
+    return None if code == 0 else cause(output)
+
+
+def main():
+    chosen = defects(sys.argv[1:])
+    copy_tree()
+    suites = sorted({suite for defect in chosen for suite in defect.get("dies", [])})
+    for number, suite in enumerate(suites, 1):
+        print(f"[{number}/{len(suites)}] without a defect: {suite}", flush=True)
+        if why := check(suite, "the tree as it is"):
+            fail(f"{suite} fails without a defect: {why}")
+    survived, argued = [], []
+    for number, defect in enumerate(chosen, 1):
+        path, started = TREE / defect["file"], time.monotonic()
+        original = path.read_text()
+        if original.count(defect["old"]) != 1:
+            fail(f"{defect['name']}: its text occurs {original.count(defect['old'])} times in {defect['file']}, not once")
+        head = f"[{number}/{len(chosen)}] {defect['name']}"
+        if "argued" in defect:
+            argued.append(defect["name"])
+            print(f"{head}: not run. {defect['argued']}", flush=True)
+            continue
+        path.write_text(original.replace(defect["old"], defect["new"]))
+        try:
+            for suite in defect["dies"]:
+                why = check(suite, defect["name"])
+                if why is None:
+                    survived.append(f"{defect['name']} ({suite})")
+                seconds = time.monotonic() - started
+                print(f"{head}: {'SURVIVED' if why is None else 'died in'} {suite}, {seconds:.0f} s: {why}", flush=True)
+        finally:
+            path.write_text(original)
+    killed = len(chosen) - len(argued) - len({name.split()[0] for name in survived})
+    print(f"mutants: {killed} of {len(chosen)} died, {len(argued)} argued ({', '.join(argued) or 'none'})")
+    if survived:
+        fail(f"survived: {', '.join(survived)}")
+
+
+main()

@@ -41,7 +41,7 @@ impl Cells for &Words {
         loop {
             let Some(after) = decide(word.balance()) else { return Outcome::Kept(word.balance()) };
             match cell.compare_exchange(word, word.live(after), Ordering::Release, Ordering::Acquire) {
-                Ok(_) => return Outcome::Changed { after, evicted: false },
+                Ok(_) => return Outcome::Changed(after),
                 Err(newer) => word = newer,
             }
         }

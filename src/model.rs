@@ -26,6 +26,7 @@ use crate::word::{Balance, State, Units};
 pub struct Model {
     slots: Vec<Slot>,
     on_full: OnFull,
+    evictions: Atomic<u64>,
     base: TimeBase,
     /// Of the first quota, which is to be the one that reaches furthest.
     reach: [Units; 2],
@@ -75,7 +76,8 @@ impl Model {
     pub fn new(slots: usize, quota: Quota, on_full: OnFull) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
         let reach = Limit::new(quota, Salt::NONE, base).expect("a quota for a model").reach();
-        Self { slots: (0..slots).map(|_| Slot::new()).collect(), on_full, base, reach, skew: 0, clock: None }
+        let slots = (0..slots).map(|_| Slot::new()).collect();
+        Self { slots, on_full, evictions: Atomic::new(0), base, reach, skew: 0, clock: None }
     }
 
     /// Takes a stamp from another time for a step of the clock only if it is further off than this.
@@ -157,6 +159,11 @@ impl Model {
         self.slots.iter().filter(live).count()
     }
 
+    /// How many busy keys were forgotten.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
     /// How many slots are between owners. Once all threads are through, more than were stalled is a leak.
     pub fn in_transit(&self) -> usize {
         let between = |slot: &&Slot| matches!(slot.read().0.state(), State::Claimed | State::Pending);
@@ -198,6 +205,10 @@ impl Places for Entry<'_> {
 
     fn prefer(&self, free: u32, _: impl Fn(usize) -> Units) -> Option<usize> {
         usize::try_from(free.trailing_zeros()).ok().filter(|_| free != 0)
+    }
+
+    fn count_eviction(&self) {
+        self.model.evictions.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let (rule, now) = (&self.limit.rule, self.units);
         match self.cells.update(0, now, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
-            Outcome::Changed { after, .. } => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
+            Outcome::Changed(after) => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
             Outcome::Kept(held) => self.refused(cost, held),
             Outcome::Full(full) => self.refused_for_room(cost, 0, full),
             Outcome::Untracked => self.untracked(cost),
@@ -120,7 +120,7 @@ impl<'a, S: Cells> Op<'a, S> {
             if taken == 0 { None } else { rule.take(held.stamp, now, taken).map(Balance::at) }
         });
         match outcome {
-            Outcome::Changed { .. } => taken,
+            Outcome::Changed(_) => taken,
             Outcome::Kept(held) => {
                 let _ = self.refused(most.min(1), held);
                 0
@@ -162,7 +162,7 @@ impl<'a, S: Cells> Op<'a, S> {
             (taken > 0).then(|| rule.balance(borrowed.stamp, now))
         });
         match outcome {
-            Outcome::Changed { .. } => taken,
+            Outcome::Changed(_) => taken,
             Outcome::Kept(held) => {
                 let _ = self.refused(cost.min(1), held);
                 0
@@ -187,7 +187,7 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(rule.balance(reserved.stamp, now))
         });
         match outcome {
-            Outcome::Changed { .. } => Ok(reserved),
+            Outcome::Changed(_) => Ok(reserved),
             // Of no bucket: nothing can come back.
             Outcome::Untracked => Ok(Reserved { stamp: 0, go_at: now }),
             Outcome::Kept(held) => Err(self.refused(cost, held)),
@@ -330,7 +330,7 @@ impl<'a, S: Cells> Op<'a, S> {
             false => Balance::at(self.limit.rule.empty(units)),
         };
         let outcome = self.cells.update(cell, units, |held| (held == seen).then_some(mended));
-        matches!(outcome, Outcome::Changed { .. }).then_some(now)
+        matches!(outcome, Outcome::Changed(_)).then_some(now)
     }
 
     /// The answer for a new key that found no slot.
@@ -394,7 +394,7 @@ impl<'a, S: Cells> Op<'a, S> {
                 break;
             }
             match self.cells.update(cell, now, |held| rule.take(held.stamp, now, 1).map(Balance::at)) {
-                Outcome::Changed { .. } | Outcome::Untracked => taken += 1,
+                Outcome::Changed(_) | Outcome::Untracked => taken += 1,
                 Outcome::Kept(_) => {}
                 Outcome::Full(full) => {
                     // A cell fits once the stamp it would inherit is past, so this is the same under both policies.
@@ -415,7 +415,7 @@ impl<'a, S: Cells> Op<'a, S> {
             let outcome = self.cells.update(cell, self.units, |held| {
                 if held.stamp == mine { self.lowered(held, self.units, self.units) } else { None }
             });
-            left -= u64::from(matches!(outcome, Outcome::Changed { .. }));
+            left -= u64::from(matches!(outcome, Outcome::Changed(_)));
         }
     }
 

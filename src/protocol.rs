@@ -36,6 +36,8 @@ pub(crate) trait Places {
     fn slot(&self, place: usize) -> &Slot;
     /// Which of the free places, given as bits with the stamps they have, a new key takes; `None` if there is none.
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize>;
+    /// Takes note that a busy key was forgotten to make room.
+    fn count_eviction(&self);
 }
 
 /// Where to look first.
@@ -47,13 +49,8 @@ pub(crate) trait Hint {
 /// What became of an attempt to change a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Decided on this balance: changed.
-    Changed {
-        /// The new balance.
-        after: Balance,
-        /// Whether a busy key was forgotten to make room.
-        evicted: bool,
-    },
+    /// Changed to this balance.
+    Changed(Balance),
     /// Decided on this balance: no change, and nothing was written.
     Kept(Balance),
     /// The key is new, every slot it may use is busy, and the request is refused for that. Nothing was written.
@@ -106,7 +103,7 @@ pub(crate) fn update<P: Places>(
         retry.again(patience);
         let outcome = match search.find() {
             Found::Live(place) => try_live(places.slot(place), id, decide),
-            Found::Pending(place, pending) => search.settle(place, pending, false, decide),
+            Found::Pending(place, pending) => search.settle(place, pending, decide),
             Found::Absent(room) if room.free.is_none() && room.in_transit && patience > 0 => {
                 patience -= 1;
                 retry.spin();
@@ -128,7 +125,7 @@ fn try_live(slot: &Slot, id: Identity, decide: &mut impl FnMut(Balance) -> Optio
         return None;
     }
     match decide(word.balance()) {
-        Some(after) => slot.replace(word, word.live(after)).then_some(Outcome::Changed { after, evicted: false }),
+        Some(after) => slot.replace(word, word.live(after)).then_some(Outcome::Changed(after)),
         None => slot.still(word).then_some(Outcome::Kept(word.balance())),
     }
 }
@@ -266,8 +263,12 @@ impl<P: Places> Search<'_, P> {
         };
         let slot = self.places.slot(place);
         let claimed = slot.claim(word, stamp_after(word))?;
+        if forced {
+            // Here and not when the request is counted: its key may turn out to be elsewhere, and the other is gone.
+            self.places.count_eviction();
+        }
         let pending = slot.publish(claimed, self.id);
-        self.settle(place, pending, forced, decide)
+        self.settle(place, pending, decide)
     }
 
     /// Takes a pending slot of this key live with its first debit, unless the key is elsewhere; `None` to start over.
@@ -277,7 +278,6 @@ impl<P: Places> Search<'_, P> {
         &self,
         place: usize,
         pending: Word,
-        evicted: bool,
         decide: &mut impl FnMut(Balance) -> Option<Balance>,
     ) -> Option<Outcome> {
         let slot = self.places.slot(place);
@@ -286,7 +286,7 @@ impl<P: Places> Search<'_, P> {
             return None;
         }
         match decide(pending.balance()) {
-            Some(after) => slot.replace(pending, pending.live(after)).then_some(Outcome::Changed { after, evicted }),
+            Some(after) => slot.replace(pending, pending.live(after)).then_some(Outcome::Changed(after)),
             // Another's pending slot, and a request that only looks or does not fit: leave it to its owner.
             None => slot.still(pending).then_some(Outcome::Kept(pending.balance())),
         }

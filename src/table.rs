@@ -157,8 +157,7 @@ impl<'a> Entry<'a> {
     fn update_slowly(&self, now: Units, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let outcome = protocol::update(&self.places(), self.id, now, self.table.on_full, decide);
         match outcome {
-            Outcome::Changed { evicted: false, .. } | Outcome::Kept(_) => {}
-            Outcome::Changed { evicted: true, .. } => self.table.count(self.id, |shard| &shard.evictions),
+            Outcome::Changed(_) | Outcome::Kept(_) => {}
             Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
             Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
         }
@@ -166,12 +165,13 @@ impl<'a> Entry<'a> {
     }
 
     fn places(&self) -> KeyPlaces<'a> {
-        KeyPlaces { lines: self.table.shape.lines_of(self.id).map(|line| &self.table.lines[line]) }
+        KeyPlaces { entry: *self, lines: self.table.shape.lines_of(self.id).map(|line| &self.table.lines[line]) }
     }
 }
 
 /// The lines of one key, in its own order.
 struct KeyPlaces<'a> {
+    entry: Entry<'a>,
     lines: [&'a Line; LINES_PER_KEY],
 }
 
@@ -186,6 +186,10 @@ impl Places for KeyPlaces<'_> {
 
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
         Shape::prefer(free, stamp)
+    }
+
+    fn count_eviction(&self) {
+        self.entry.table.count(self.entry.id, |shard| &shard.evictions);
     }
 }
 

@@ -91,8 +91,10 @@ for target in "${targets[@]}"; do
         mkdir "$scratch/$target.kept"
         "$programs/$target" "${options[@]}" -set_cover_merge=1 -use_counters=0 "$scratch/$target.kept" "$corpus" "$new" > "$log" 2>&1 ||
             { tail -n 20 "$log" >&2; exit 1; }
+        # They are written in the order of what each adds.
         rm -rf "$corpus"
-        cp -r "$scratch/$target.kept" "$corpus"
+        mkdir "$corpus"
+        ls -tr "$scratch/$target.kept" | head -n 60 | while read -r name; do cp "$scratch/$target.kept/$name" "$corpus"; done
         echo "$target: the corpus is now $(find "$corpus" -type f | wc -l) inputs"
     fi
 done

@@ -46,9 +46,8 @@ impl fmt::Debug for Log<'_> {
 fuzz_target!(|log: Log<'_>| {
     let whole = read(log.0, usize::MAX);
     let told = tell(&whole);
-    for step in [1, 2 + log.0.len() % 7] {
-        assert_eq!(tell(&read(log.0, step)), told, "read {step} bytes at a time");
-    }
+    let step = 1 + log.0.len() % 4;
+    assert_eq!(tell(&read(log.0, step)), told, "read {step} bytes at a time");
     match whole {
         Ok(input) => judge(&input, log.0),
         Err(failure) => is_one_line(&failure.to_string()),

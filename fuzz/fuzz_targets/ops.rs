@@ -352,7 +352,7 @@ fuzz_target!(|input: Input| -> Corpus {
     };
     let follows_back = !matches!(quota.algorithm(), Algorithm::FixedWindow | Algorithm::SlidingWindow);
     let period = nanos(quota.period());
-    let (mut retry, mut reset) = (start, start);
+    let (mut retry, mut reset, mut latest) = (start, start, start);
     let mut reservations = Vec::new();
     // What was admitted while there were only checks, on a clock that never went back: then P1 judges it as a whole.
     let (mut history, mut checks_only) = (Vec::new(), true);
@@ -361,7 +361,10 @@ fuzz_target!(|input: Input| -> Corpus {
         let to = match step {
             Move::Stay => now,
             Move::On(nanos) => now.saturating_add(nanos.0),
-            Move::Back(nanos) if follows_back => now.saturating_sub(nanos.0).max(start.saturating_sub(YEAR)).min(now),
+            // A limiter's range begins a year before its start, and the model remembers as much.
+            Move::Back(nanos) if follows_back => {
+                now - nanos.0.min(now.saturating_sub(start.max(latest).saturating_sub(YEAR)))
+            }
             Move::Back(_) => now,
             Move::ToRetry(more) => retry.saturating_add_signed(more.clamp(-1, 1).into()).max(now),
             Move::ToReset(more) => reset.saturating_add_signed(more.clamp(-1, 1).into()).max(now),
@@ -373,6 +376,7 @@ fuzz_target!(|input: Input| -> Corpus {
         }
         checks_only &= to >= now && matches!(call, Call::Check(_) | Call::Peek(_) | Call::TakeUpTo(_));
         track.go(to);
+        latest = latest.max(to);
         let most = u64::try_from(track.low.limit()).unwrap();
         match call {
             Call::Check(cost) => {

@@ -96,8 +96,9 @@ fn the_unit_fits(base: &TimeBase, quotas: &[Quota]) {
 fn windows_are_aligned(base: &TimeBase, quotas: &[Quota], start: u64) {
     for period in quotas.iter().map(|quota| u64::try_from(quota.period().as_nanos()).unwrap()) {
         let window = base.span(period);
-        assert_eq!(window, (u128::from(period) * u128::from(base.units_per_second())).div_ceil(u128::from(SECOND)));
-        let is_whole = (period as u128 * base.units_per_second() as u128).is_multiple_of(SECOND.into());
+        let product = u128::from(period) * u128::from(base.units_per_second());
+        assert_eq!(window, product.div_ceil(u128::from(SECOND)));
+        let is_whole = product.is_multiple_of(u128::from(SECOND));
         let Ok(window) = u64::try_from(window) else { continue };
         let Some(begin) = (start / period + 1).checked_mul(period).filter(|_| is_whole) else { continue };
         let phase = base.phase(window);
@@ -161,7 +162,12 @@ impl<'a> Line<'a> {
 fn fields_are_apart(bits: u64, steps: &[Step]) {
     let mut word: Word = bytemuck::cast(bits);
     let (mut state, mut generation, mut overdrawn, mut stamp) = (
-        [State::Live, State::Dead, State::Claimed, State::Pending][(bits >> 62) as usize],
+        match bits >> 62 {
+            0 => State::Live,
+            1 => State::Dead,
+            2 => State::Claimed,
+            _ => State::Pending,
+        },
         bits >> 61 & 1 == 1,
         bits >> 60 & 1 == 1,
         bits & Word::MAX_STAMP,

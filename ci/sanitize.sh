@@ -78,10 +78,11 @@ dies() {
 # sanitizer, flags, which tests, what else for them
 tests() {
     local start=$SECONDS
-    echo "building and running the tests under the $1 sanitizer"
-    RUSTFLAGS=$2 cargo test --package tollgate --features async $3 --no-fail-fast --locked --quiet \
-        --target "$host" --target-dir "target/sanitize/$1" -- $4 || fail "the $1 sanitizer complained, see above"
-    echo "the tests hold under the $1 sanitizer ($((SECONDS - start)) s)"
+    local test="cargo test --package tollgate --features async $3 --quiet --target $host --target-dir target/sanitize/$1"
+    echo "$1 sanitizer: building the tests"
+    RUSTFLAGS=$2 $test --no-run || fail "the tests do not build for the $1 sanitizer"
+    RUSTFLAGS=$2 $test --no-fail-fast -- $4 || fail "tests fail under the $1 sanitizer, see above"
+    echo "$1 sanitizer: nothing found ($((SECONDS - start)) s)"
 }
 
 for sanitizer in "${sanitizers[@]}"; do

@@ -704,24 +704,3 @@ fn a_step_back_does_not_lock_new_keys_out_of_a_used_table() {
         assert_eq!(admitted, 100, "P7 under {policy:?}: every bucket was full before the step");
     }
 }
-
-/// A refund that comes between a take and its cancellation takes from the newer count what the cancellation would have
-/// taken; so the cancellation takes from the older one, and the two may come in either order.
-#[test]
-fn a_cancellation_and_a_refund_may_come_in_either_order() {
-    for refund_first in [true, false] {
-        let quota = Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow);
-        let bucket = bucket(quota, 59 * SECOND);
-        assert_eq!(bucket.take_up_to(4), 4);
-        bucket.clock().set(Instant::from_secs(60));
-        let mut reservation = bucket.reserve(5, Duration::ZERO).expect("ten less four fit");
-        if refund_first {
-            bucket.refund(4);
-            assert!(reservation.cancel());
-        } else {
-            assert!(reservation.cancel());
-            bucket.refund(4);
-        }
-        assert_eq!(bucket.peek().remaining(), 10, "refund first: {refund_first}");
-    }
-}

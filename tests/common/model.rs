@@ -224,12 +224,10 @@ impl Model {
             State::Windows { .. } => {
                 let age = t.div_euclid(self.period) - mark.div_euclid(self.period);
                 let (previous, current) = self.windows(t);
+                let cost = i128::from(cost);
                 return match (self.quota.algorithm(), age) {
-                    // As a refund, so that the two may come in either order.
-                    (_, 0) => self.refund(t, cost),
-                    (Algorithm::SlidingWindow, 1) => {
-                        self.set_windows(t, ((previous - i128::from(cost)).max(0), current));
-                    }
+                    (_, 0) => self.set_windows(t, (previous, (current - cost).max(0))),
+                    (Algorithm::SlidingWindow, 1) => self.set_windows(t, ((previous - cost).max(0), current)),
                     _ => {}
                 };
             }

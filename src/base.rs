@@ -148,7 +148,7 @@ impl TimeBase {
 
 /// The least number of units a second must have for the quota's token and window to be whole.
 fn divisor(quota: &Quota) -> u64 {
-    let period = u128::from(quota.period_nanos());
+    let period = quota.period().as_nanos();
     let nanos = u128::from(NANOS_PER_SECOND);
     // A token lasts period / count nanoseconds, which is (period * u) / (count * 1e9) units.
     let token = u128::from(quota.count().max(1)) * nanos;

@@ -1,45 +1,44 @@
-//! Any quota either makes a bucket that admits its burst and never exceeds its rate, or is refused with an error.
+//! Any quota either makes a bucket that keeps its bounds, or is refused with an error that says why in one line.
 #![no_main]
 
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use tollgate::{Algorithm, Bucket, Instant, ManualClock, Quota};
+use tollgate::{Bucket, Instant, ManualClock};
+use tollgate_fuzz::{DAY, Scaled, Shape};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    count: u64,
-    nanos: u64,
-    burst: Option<u64>,
-    debt: Option<u64>,
-    algorithm: u8,
-    start: u64,
+    shape: Shape,
+    start: Scaled,
 }
 
 fuzz_target!(|input: Input| {
-    let Ok(mut quota) = Quota::new(input.count, Duration::from_nanos(input.nanos)) else { return };
-    quota = quota.with_algorithm(Algorithm::ALL[usize::from(input.algorithm) % Algorithm::ALL.len()]);
-    if let Some(burst) = input.burst {
-        quota = quota.with_burst(burst);
+    let Some(quota) = input.shape.quota() else { return };
+    // Below the end of the clock by more than any refill takes.
+    let start = input.start.0.min(u64::MAX - 20 * 365 * DAY);
+    let bucket = match Bucket::with_clock(quota, ManualClock::new(Instant::from_nanos(start))) {
+        Ok(bucket) => bucket,
+        Err(error) => return assert!(!error.to_string().is_empty() && !error.to_string().contains('\n')),
+    };
+    let (numerator, denominator) = bucket.default_limit().effective_rate().as_fraction();
+    // numerator / denominator <= count * 1e9 / period
+    let asked = u128::from(quota.count()) * 1_000_000_000;
+    let period = quota.period().as_nanos();
+    if let (Some(held), Some(asked)) = (numerator.checked_mul(period), asked.checked_mul(denominator)) {
+        assert!(held <= asked, "{quota} is held at {numerator} per {denominator} seconds");
     }
-    if let Some(debt) = input.debt {
-        quota = quota.with_max_debt(Duration::from_nanos(debt));
-    }
-    match Bucket::with_clock(quota, ManualClock::new(Instant::from_nanos(input.start))) {
-        Ok(bucket) => {
-            let (numerator, denominator) = bucket.default_limit().effective_rate().as_fraction();
-            // numerator / denominator <= count * 1e9 / nanos
-            let asked = u128::from(quota.count()) * 1_000_000_000;
-            if let (Some(held), Some(asked)) =
-                (numerator.checked_mul(u128::from(input.nanos)), asked.checked_mul(denominator))
-            {
-                assert!(held <= asked, "{quota}");
-            }
-            let most = bucket.peek().limit();
-            assert_eq!(bucket.take_up_to(u64::MAX), most, "{quota}");
-            assert!(!bucket.check().is_allowed());
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
+
+    let most = bucket.peek().limit();
+    assert_eq!(bucket.take_up_to(u64::MAX), most, "{quota}: what fits at once");
+    assert!(!bucket.check().is_allowed(), "{quota}: more than fits at once");
+    // Deeper, as far as it may go; and still it comes back.
+    let charged = bucket.charge(u64::MAX);
+    assert!(charged < u64::MAX);
+    let _ = bucket.reserve(1, Duration::MAX);
+    let deepest = bucket.peek();
+    assert!(!deepest.is_allowed() && deepest.remaining() == 0 && deepest.never_fits() == (most == 0));
+    bucket.clock().advance(deepest.reset_after());
+    assert_eq!(bucket.peek().remaining(), most, "{quota}: full again after {:?}", deepest.reset_after());
 });

@@ -1,0 +1,159 @@
+//! The log lines of `tollgate replay`. The program is no library, so the files that read logs are compiled into this
+//! target as they are.
+#![no_main]
+#![allow(dead_code, reason = "the program uses the rest")]
+
+#[path = "../../crates/gateway/src/replay/exempt.rs"]
+mod exempt;
+#[path = "../../crates/gateway/src/failure.rs"]
+mod failure;
+#[path = "../../crates/gateway/src/replay/ingest.rs"]
+mod ingest;
+#[path = "../../crates/gateway/src/replay/intern.rs"]
+mod intern;
+#[path = "../../crates/gateway/src/replay/key.rs"]
+mod key;
+#[path = "../../crates/gateway/src/replay/log/mod.rs"]
+mod log;
+#[path = "../../crates/gateway/src/output.rs"]
+mod output;
+#[path = "../../crates/gateway/src/replay/progress.rs"]
+mod progress;
+#[path = "../../crates/gateway/src/replay/record.rs"]
+mod record;
+
+use std::fmt;
+use std::io::{self, BufRead, Read};
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+
+use failure::Failure;
+use ingest::{Flaw, Input, Reader};
+use key::{KeySpec, MISSING, Part};
+use log::source::Source;
+
+/// A whole log: the input as it is, so that the corpus is made of logs.
+#[derive(Arbitrary)]
+struct Log<'a>(&'a [u8]);
+
+impl fmt::Debug for Log<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.split_inclusive(|&byte| byte == b'\n').try_for_each(|line| writeln!(f, "{}", line.escape_ascii()))
+    }
+}
+
+fuzz_target!(|log: Log<'_>| {
+    let whole = read(log.0, usize::MAX);
+    let told = tell(&whole);
+    let step = 1 + log.0.len() % 4;
+    assert_eq!(tell(&read(log.0, step)), told, "read {step} bytes at a time");
+    match whole {
+        Ok(input) => judge(&input, log.0),
+        Err(failure) => is_one_line(&failure.to_string()),
+    }
+    for line in log.0.split(|&byte| byte == b'\n') {
+        str::from_utf8(line).iter().for_each(|line| judge_line(line));
+    }
+});
+
+/// Everything that a log says, if it comes `step` bytes at a time.
+fn read(bytes: &[u8], step: usize) -> Result<Input, Failure> {
+    let reader: Box<dyn BufRead> = Box::new(Steps { bytes: bytes.to_vec(), at: 0, step });
+    let key = "ip+method+path+header:user-agent+header:x-api-key".parse::<KeySpec>().unwrap();
+    let exemptions = ["ip:10.0.0.0/8", "path:/health"].map(|text| text.parse().unwrap());
+    Reader::new(&key, &exemptions).one(Source { name: "log".to_owned(), reader, taken: Default::default() })
+}
+
+/// A source that gives its bytes in small portions, as a pipe may.
+struct Steps {
+    bytes: Vec<u8>,
+    at: usize,
+    step: usize,
+}
+
+impl Read for Steps {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Steps {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let rest = &self.bytes[self.at..];
+        Ok(&rest[..rest.len().min(self.step)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+/// All of it as text, for comparison.
+fn tell(read: &Result<Input, Failure>) -> String {
+    match read {
+        Ok(input) => {
+            let key = |record: &record::Record| record.key.map(|key| input.keys.text(key));
+            let records: Vec<_> = input.records.iter().map(|record| (record.time, key(record))).collect();
+            let rest = (&input.files, &input.unreadable, &input.odd, input.without_key, input.out_of_order);
+            format!("{records:?} {rest:?}")
+        }
+        Err(failure) => format!("{failure:?}"),
+    }
+}
+
+/// Every line is counted once, and whatever is said of one names it in one line.
+fn judge(input: &Input, bytes: &[u8]) {
+    // The last line may have no end.
+    let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() + usize::from(!bytes.ends_with(b"\n"));
+    let count = |number: u64| usize::try_from(number).unwrap();
+    let [file] = input.files.as_slice() else { panic!("one file was read") };
+    assert_eq!(count(file.lines), lines, "lines");
+    assert_eq!(file.lines, file.requests + file.blank + file.unreadable);
+    assert_eq!(count(file.requests), input.records.len());
+    assert!(file.odd <= file.requests && input.without_key <= file.requests && input.out_of_order < file.requests);
+    assert!(input.records.is_sorted_by_key(|record| record.time));
+    assert_eq!(input.unreadable.len(), count(file.unreadable).min(5));
+    for Flaw { line, reason, text, .. } in input.unreadable.iter().chain(&input.odd) {
+        assert!((1..=file.lines).contains(line), "line {line} of {}", file.lines);
+        is_one_line(reason);
+        assert!(text.chars().count() <= 80 && !text.contains(char::is_control), "{text:?}");
+    }
+}
+
+/// What one line says is on the line, and its parts make sense by themselves.
+fn judge_line(line: &str) {
+    let Ok(request) = log::parse(line) else { return };
+    let is_json = line.trim_start().starts_with('{');
+    for part in [Part::Client, Part::Path, Part::Method, Part::Header("user-agent".to_owned())] {
+        let Some(text) = part.of(&request) else { continue };
+        assert!(!text.is_empty() || matches!(part, Part::Path), "an empty {part}: it should be {MISSING}");
+        // JSON has escapes, and so have quoted fields; what has none is as it was written.
+        if !is_json && !line.contains('\\') && part != Part::Client && text != "/" {
+            assert!(line.contains(&*text), "{part} {text:?} is not on the line");
+        }
+    }
+    if let Some(client) = &request.client {
+        // One client is one key: reading the address again changes nothing.
+        let again = format!("{client} - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 1");
+        if !client.contains([' ', '[', '\n', '-']) {
+            assert_eq!(log::parse(&again).unwrap().client.as_deref(), Some(&**client));
+        }
+    }
+    if let Some(path) = request.path() {
+        assert!(!path.contains(['?', '#']), "{path:?} has a query");
+        assert!(request.target.as_deref().is_some_and(|target| target.contains(path)) || path == "/");
+    }
+    if let Some(method) = request.method.as_deref().filter(|_| !is_json) {
+        assert!(!method.contains([' ', '"']), "{method:?} is no method");
+    }
+    // What was read as this time is this time, as people write it.
+    let written = log::time::timestamp(request.time).to_string();
+    assert_eq!(log::time::any(&written), Ok(request.time), "{written}");
+}
+
+fn is_one_line(text: &str) {
+    assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?}");
+}

@@ -130,7 +130,7 @@ fn a_sleeper_sets_a_lone_bucket_nothing_back() {
 
 #[test]
 fn mending_loses_no_debit() {
-    // The same step back. Whoever mends the slot for the newcomer may sleep over the owner's next debit, at 11.25.
+    // The same step back. Whoever mends the slot for the newcomer may sleep over the owner's next debit, at 11.
     explore("clock: mends beside a debit", [(false, true, false)], || {
         let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
         let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
@@ -141,9 +141,9 @@ fn mending_loses_no_debit() {
         };
         let owner = {
             let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || !table.take(&key, seconds(10), 1) && table.take(&key, quarters(45), 1))
+            thread(move || !table.take(&key, seconds(10), 1) && table.take(&key, seconds(11), 1))
         };
-        scene([newcomer, owner], move |[a, b]| (a, b, table.take(&key, quarters(46), 1)))
+        scene([newcomer, owner], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
     });
 }
 

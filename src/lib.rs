@@ -55,5 +55,8 @@ pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
+#[cfg(all(tollgate_count, not(tollgate_loom)))]
+#[doc(hidden)]
+pub use sync::cas_failures;
 #[cfg(feature = "async")]
 pub use wait::WaitError;

@@ -6,13 +6,69 @@
 
 #[cfg(not(tollgate_loom))]
 mod imp {
-    pub(crate) use atomic::{Atomic, Ordering, fence};
+    #[cfg(not(tollgate_count))]
+    pub(crate) use atomic::Atomic;
+    pub(crate) use atomic::{Ordering, fence};
+    #[cfg(tollgate_count)]
+    pub(crate) use counting::Atomic;
+    #[cfg(tollgate_count)]
+    pub use counting::cas_failures;
     pub(crate) use crossbeam_utils::Backoff;
 
     // A fallback with locks would break the promise that no thread ever waits for another.
     const _: () = assert!(Atomic::<u64>::is_lock_free());
     const _: () = assert!(Atomic::<crate::word::Word>::is_lock_free());
     const _: () = assert!(Atomic::<crate::hash::Identity>::is_lock_free());
+
+    /// For `ci/stress.sh`, which must know that its threads met: counts the exchanges that another thread spoilt.
+    #[cfg(tollgate_count)]
+    mod counting {
+        use core::ops::Deref;
+
+        use bytemuck::NoUninit;
+        use crossbeam_utils::CachePadded;
+
+        use super::Ordering;
+
+        static CAS_FAILURES: CachePadded<atomic::Atomic<u64>> = CachePadded::new(atomic::Atomic::new(0));
+
+        /// How many compare-and-swaps of this process have failed.
+        pub fn cas_failures() -> u64 {
+            CAS_FAILURES.load(Ordering::Relaxed)
+        }
+
+        #[derive(Debug)]
+        #[repr(transparent)]
+        pub(crate) struct Atomic<T: NoUninit>(atomic::Atomic<T>);
+
+        impl<T: NoUninit> Atomic<T> {
+            pub(crate) const fn new(value: T) -> Self {
+                Self(atomic::Atomic::new(value))
+            }
+
+            pub(crate) const fn is_lock_free() -> bool {
+                atomic::Atomic::<T>::is_lock_free()
+            }
+
+            #[inline]
+            pub(crate) fn compare_exchange(&self, current: T, new: T, ok: Ordering, err: Ordering) -> Result<T, T> {
+                let exchanged = self.0.compare_exchange(current, new, ok, err);
+                if exchanged.is_err() {
+                    CAS_FAILURES.fetch_add(1, Ordering::Relaxed);
+                }
+                exchanged
+            }
+        }
+
+        impl<T: NoUninit> Deref for Atomic<T> {
+            type Target = atomic::Atomic<T>;
+
+            #[inline]
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+    }
 }
 
 #[cfg(tollgate_loom)]
@@ -85,4 +141,6 @@ mod imp {
     }
 }
 
+#[cfg(all(tollgate_count, not(tollgate_loom)))]
+pub use imp::cas_failures;
 pub(crate) use imp::*;

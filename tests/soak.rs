@@ -152,7 +152,7 @@ impl Scenario {
             (Load::Uniform, Time::Rounds) => Quota::per_second(10_000).with_burst(200),
             (Load::Uniform, _) => Quota::per_second(30_000).with_burst(80),
             (Load::Churn, Time::Rounds) => Quota::per_second(100).with_burst(4),
-            (Load::Churn, _) => Quota::per_second(2_000).with_burst(4),
+            (Load::Churn, _) => Quota::per_second(20_000).with_burst(4),
         }
     }
 

@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::io::{IsTerminal, stderr};
+use std::fmt;
 use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use common::history::{
     by_key, late, left_of, none, takeovers,
 };
 use common::race::{mingle, race_by_turns, race_through, tick};
+use common::report::{Progress, grouped};
 use common::{Replay, Rng, setting};
 use tollgate::{Clock, ExactClock, Limiter, ManualClock, OnFull, Quota, Stats};
 
@@ -109,6 +110,12 @@ impl Zipf {
 
     fn draw(&self, rng: &mut Rng) -> u64 {
         rng.pick(&self.0)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {:?}, {} threads", self.name(), self.time, self.threads)
     }
 }
 
@@ -380,83 +387,29 @@ fn assert_conserved(seen: &[Seen], left: &[Left], quota: &Quota) {
     }
 }
 
-/// Says now and then how far it has come, if there are so many that anybody would ask.
-struct Progress {
-    clock: ExactClock,
-    start: u64,
-    shown: u64,
-    total: u64,
-    quiet: bool,
-}
-
-impl Progress {
-    fn new(total: u64, quiet: bool) -> Self {
-        let clock = ExactClock::from_os();
-        let start = clock.now().as_nanos();
-        Self { clock, start, shown: start, total, quiet }
-    }
-
-    fn seconds(&self) -> f64 {
-        Duration::from_nanos(self.clock.now().as_nanos() - self.start).as_secs_f64()
-    }
-
-    fn show(&mut self, done: u64, scenario: &Scenario) {
-        let (now, terminal) = (self.clock.now().as_nanos(), stderr().is_terminal());
-        let pause = if terminal { 200 * MILLI } else { 10_000 * MILLI };
-        if self.quiet || now - self.shown < pause {
-            return;
-        }
-        self.shown = now;
-        let (percent, rate) =
-            (100 * done / self.total, 1_000 * u128::from(done) / u128::from((now - self.start) / MILLI));
-        let (start, end) = if terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-        let Scenario { time, threads, .. } = scenario;
-        eprint!(
-            "{start}{percent:3} %  {} of {} decisions, {} a second; {}, {time:?}, {threads} threads{end}",
-            grouped(done),
-            grouped(self.total),
-            grouped(u64::try_from(rate).unwrap_or(u64::MAX)),
-            scenario.name(),
-        );
-    }
-}
-
-/// 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// All scenarios, at least so many decisions together; the table of what they met.
 fn soak(total: u64, quiet: bool) {
     let seed: u64 = setting("TOLLGATE_SEED", 1);
     let (scenarios, zipf) = (Scenario::all(), Zipf::new());
     let share = total.div_ceil(scenarios.len() as u64);
-    let mut progress = Progress::new(total, quiet);
+    let mut progress = Progress::new(total, "decisions", quiet);
     let (mut rows, mut missed, mut all) = (Vec::new(), Vec::new(), Tally::default());
     for scenario in scenarios {
-        let (mut tally, start, mut chunks) = (Tally::default(), progress.seconds(), 0);
+        let (mut tally, start, mut chunks) = (Tally::default(), progress.elapsed().as_secs_f64(), 0);
         // On a busy machine few threads may go one after the other: tries again, within reason, until they have met.
         while tally.decisions < share || scenario.missed(&tally).is_some() && chunks < 20 {
             let seed = seed.wrapping_add(chunks << 32);
-            let _replay = Replay::new(format!("{scenario:?}, TOLLGATE_SEED={seed}"));
+            let _replay = Replay::new(format!("{scenario}, TOLLGATE_SEED={seed}"));
             let rest = share.checked_sub(tally.decisions).filter(|&rest| rest > 0).unwrap_or(share);
             tally.add(&scenario.run(&zipf, usize::try_from(rest).map_or(CHUNK, |rest| rest.min(CHUNK)), seed));
             chunks += 1;
-            progress.show(all.decisions + tally.decisions, &scenario);
+            progress.show(all.decisions + tally.decisions, scenario);
         }
         if let Some(what) = scenario.missed(&tally) {
-            missed.push(format!("{}, {:?}, {} threads: {what}", scenario.name(), scenario.time, scenario.threads));
+            missed.push(format!("{scenario}: {what}"));
         }
         all.add(&tally);
-        rows.push((scenario, tally, progress.seconds() - start));
+        rows.push((scenario, tally, progress.elapsed().as_secs_f64() - start));
     }
     for alike in rows.chunk_by(|(a, ..), (b, ..)| a.name() == b.name()) {
         if cas_failures().is_some() && alike.iter().all(|(_, tally, _)| tally.cas_failures == 0) {
@@ -464,7 +417,7 @@ fn soak(total: u64, quiet: bool) {
         }
     }
     if !quiet {
-        report(&rows, &all, progress.seconds());
+        report(&rows, &all, progress.elapsed().as_secs_f64());
     }
     assert!(missed.is_empty(), "TOLLGATE_SEED={seed}: no contention in\n  {}", missed.join("\n  "));
     assert!(all.decisions >= total);

@@ -6,6 +6,7 @@
 pub(crate) mod history;
 pub(crate) mod model;
 pub(crate) mod race;
+pub(crate) mod report;
 
 use std::cell::RefCell;
 use std::env;

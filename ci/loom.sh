@@ -11,7 +11,7 @@ case "${1:-}" in
 esac
 # A directory of its own: the flag would rebuild everything else.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/../target/loom}"
-export RUSTFLAGS="--cfg tollgate_loom ${RUSTFLAGS:-}"
+export RUSTFLAGS="--cfg tollgate_model ${RUSTFLAGS:-}"
 
 run() {
     echo "== $1"

@@ -67,7 +67,7 @@ impl core::fmt::Debug for Identity {
 
 impl Identity {
     /// The key of a slot that was never used.
-    #[cfg(tollgate_loom)]
+    #[cfg(tollgate_model)]
     pub(crate) const NONE: Self = Self(0);
 
     const fn from_bits(bits: u64) -> Self {
@@ -75,7 +75,7 @@ impl Identity {
         Self(if bits == 0 { 1 } else { bits })
     }
 
-    #[cfg(any(test, tollgate_loom))]
+    #[cfg(any(test, tollgate_model))]
     pub(crate) const fn for_model(bits: u64) -> Self {
         Self::from_bits(bits)
     }

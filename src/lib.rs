@@ -1,30 +1,30 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
-#![cfg_attr(tollgate_loom, allow(dead_code, reason = "the models reach less than the API does"))]
+#![cfg_attr(tollgate_model, allow(dead_code, reason = "the models reach less than the API does"))]
 
 // A check passes through limiter, clock, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
 // order; `limiter.rs` is the file to open first.
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 mod limiter;
 
 mod algorithm;
 mod base;
 mod bucket;
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 mod builder;
 mod clock;
 mod decision;
 mod error;
 mod hash;
 mod limit;
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 mod memory;
-#[cfg(tollgate_loom)]
+#[cfg(tollgate_model)]
 #[doc(hidden)]
 pub mod model;
 mod ops;
 mod policy;
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 mod probe;
 mod protocol;
 mod quota;
@@ -33,21 +33,25 @@ mod reservation;
 mod set;
 mod slot;
 mod sync;
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 mod table;
 #[cfg(feature = "async")]
 mod wait;
+#[cfg(tollgate_model)]
+#[doc(hidden)]
+#[allow(missing_docs, missing_debug_implementations, reason = "for the models only")]
+pub mod witness;
 mod word;
 
 pub use bucket::{Bucket, BucketView};
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 pub use builder::Builder;
 pub use clock::{CachedClock, Clock, ExactClock, Instant, ManualClock};
 pub use decision::{Decision, Report, Verdict};
 pub use error::{BuildError, QuotaError, UnknownAlgorithm};
 pub use hash::{Key, KeyHash};
 pub use limit::{EffectiveRate, Limit};
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 pub use limiter::{Limiter, Stats, View};
 pub use ops::Inheritance;
 pub use policy::OnFull;
@@ -55,7 +59,7 @@ pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
-#[cfg(all(tollgate_count, not(tollgate_loom)))]
+#[cfg(all(tollgate_count, not(tollgate_model)))]
 #[doc(hidden)]
 pub use sync::cas_failures;
 #[cfg(feature = "async")]

@@ -1,6 +1,6 @@
 //! What the loom models see of the engine: a table of a few slots, in which each key is told which slots it may use.
 //!
-//! Built under `--cfg tollgate_loom` only. The code under test is the code that ships: `slot.rs`, `protocol.rs`, `ops.rs`,
+//! Built under `--cfg tollgate_model` only. The code under test is the code that ships: `slot.rs`, `protocol.rs`, `ops.rs`,
 //! `set.rs`. Time and identity are arguments, as loom needs every run to be the same.
 
 #![allow(missing_docs, missing_debug_implementations, clippy::missing_panics_doc, reason = "for the models only")]

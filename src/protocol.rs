@@ -73,8 +73,9 @@ pub(crate) struct Full {
     pub(crate) inherits: bool,
 }
 
-/// How often a full set of slots is looked at again while some of them are in other inserters' hands.
-const PATIENCE: u32 = 16;
+/// How often a full set of slots is looked at again while some of them are in other inserters' hands. Any number is
+/// right; the models take a small one, as every look again multiplies what they have to go through.
+const PATIENCE: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
 
 /// The hit path: the key is where it seems to be, live, and nobody is in the way. `None` says nothing.
 #[inline]

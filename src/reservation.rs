@@ -7,19 +7,19 @@ use crate::bucket::Words;
 use crate::clock::Instant;
 use crate::decision::Decision;
 use crate::ops::{Cells, Op};
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 use crate::table::Entry;
 use crate::word::Units;
 
 /// Where the tokens came from.
 #[derive(Clone, Copy)]
 pub(crate) enum Origin<'a> {
-    #[cfg(not(tollgate_loom))]
+    #[cfg(not(tollgate_model))]
     Table(Op<'a, Entry<'a>>),
     Bucket(Op<'a, &'a Words>),
 }
 
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 impl<'a> From<Op<'a, Entry<'a>>> for Origin<'a> {
     fn from(op: Op<'a, Entry<'a>>) -> Self {
         Self::Table(op)
@@ -105,7 +105,7 @@ impl<'a> Reservation<'a> {
             return false;
         }
         match &self.origin {
-            #[cfg(not(tollgate_loom))]
+            #[cfg(not(tollgate_model))]
             Origin::Table(op) => self.give_back(op, now),
             Origin::Bucket(op) => self.give_back(op, now),
         }

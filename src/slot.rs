@@ -19,17 +19,17 @@ use crate::word::{Units, Word};
 
 /// 16 bytes: whose bucket this is, and the bucket. All zeros is a free slot that was never used.
 #[derive(Debug)]
-#[cfg_attr(not(tollgate_loom), repr(C))]
+#[cfg_attr(not(tollgate_model), repr(C))]
 pub(crate) struct Slot {
     key: Atomic<Identity>,
     word: Atomic<Word>,
 }
 
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 const _: () = assert!(size_of::<Slot>() == 16);
 
 impl Slot {
-    #[cfg(tollgate_loom)]
+    #[cfg(tollgate_model)]
     pub(crate) fn new() -> Self {
         Self { key: Atomic::new(Identity::NONE), word: Atomic::new(Word::FULL) }
     }

@@ -1,10 +1,10 @@
-//! The facade for atomics: the only file of the engine that names `core::sync::atomic`, `atomic` or `loom`.
+//! The facade for atomics: the only file of the engine that names `core::sync::atomic` or `atomic`.
 //!
 //! Everything shared between threads is an [`Atomic<T>`] of a type as wide as a `u64`. In a normal build that is
-//! `atomic::Atomic`, asserted to be lock-free at compile time; under `--cfg tollgate_loom` it is a loom atomic with
-//! the same face, so that the models run the code that ships.
+//! `atomic::Atomic`, asserted to be lock-free at compile time; under `--cfg tollgate_model` it is an atomic of a
+//! [witness](crate::witness) with the same face, so that the models run the code that ships.
 
-#[cfg(not(tollgate_loom))]
+#[cfg(not(tollgate_model))]
 mod imp {
     #[cfg(not(tollgate_count))]
     pub(crate) use atomic::Atomic;
@@ -71,33 +71,25 @@ mod imp {
     }
 }
 
-#[cfg(tollgate_loom)]
+#[cfg(tollgate_model)]
 mod imp {
     use bytemuck::Pod;
     use core::marker::PhantomData;
-    use std::sync::OnceLock;
 
-    pub(crate) use loom::sync::atomic::{Ordering, fence};
+    use crate::witness;
 
-    /// Loom explores fewer schedules when a thread begins with a plain load (tokio-rs/loom #166, #392). With
-    /// `TOLLGATE_LOOM_RMW` set every load is `fetch_add(0)`, which it does explore; the suite runs both ways.
-    fn loads_are_rmw() -> bool {
-        static FLAG: OnceLock<bool> = OnceLock::new();
-        *FLAG.get_or_init(|| std::env::var_os("TOLLGATE_LOOM_RMW").is_some())
-    }
+    pub(crate) use crate::witness::fence;
+    pub(crate) use core::sync::atomic::Ordering;
 
     #[derive(Debug)]
-    pub(crate) struct Atomic<T>(loom::sync::atomic::AtomicU64, PhantomData<T>);
+    pub(crate) struct Atomic<T>(witness::AtomicU64, PhantomData<T>);
 
     impl<T: Pod> Atomic<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::atomic::AtomicU64::new(bytemuck::cast(value)), PhantomData)
+            Self(witness::AtomicU64::new(bytemuck::cast(value)), PhantomData)
         }
 
         pub(crate) fn load(&self, order: Ordering) -> T {
-            if loads_are_rmw() {
-                return bytemuck::cast(self.0.fetch_add(0, order));
-            }
             bytemuck::cast(self.0.load(order))
         }
 
@@ -127,7 +119,7 @@ mod imp {
         }
     }
 
-    /// `crossbeam_utils::Backoff` spins where loom cannot see it; a yield lets loom run the other threads.
+    /// `crossbeam_utils::Backoff` spins where no witness can see it; a yield lets the others run.
     pub(crate) struct Backoff;
 
     impl Backoff {
@@ -136,11 +128,11 @@ mod imp {
         }
 
         pub(crate) fn spin(&self) {
-            loom::thread::yield_now();
+            witness::yield_now();
         }
     }
 }
 
-#[cfg(all(tollgate_count, not(tollgate_loom)))]
+#[cfg(all(tollgate_count, not(tollgate_model)))]
 pub use imp::cas_failures;
 pub(crate) use imp::*;

@@ -1,22 +1,24 @@
-//! Runs a model through every schedule that loom knows, in every spawn order, and compares all that came of it with
-//! all that may.
+//! Runs a model through the schedules of a witness, and compares all that came of it with all that may.
 //!
 //! A model that only asserts inside a schedule cannot tell "it never went wrong" from "the interesting schedule was
 //! never run". So each lists its outcomes, and fails if one of them is missing as well as if there is another.
 
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
+
+mod explorer;
+mod loom;
+mod shuttle;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tollgate::model::{Key, Model};
+use tollgate::witness::Witness;
 use tollgate::{Limit, OnFull, Quota};
 
-/// What the threads of a model share.
-pub use loom::sync::Arc as Shared;
+/// What the threads of a model share; that they let go of it is not part of the model.
+pub use std::sync::Arc as Shared;
 
 /// A few slots under one limit: one token a second, so that a second is a token and a stamp can be read off.
 pub struct Table {
@@ -55,7 +57,7 @@ impl Table {
 }
 
 /// What one thread of a model does.
-pub type Body<R> = Box<dyn FnOnce() -> R>;
+pub type Body<R> = Box<dyn FnOnce() -> R + Send>;
 
 /// One execution: the threads, and what is said of it once they are through, from what each returned in the order given
 /// here (whatever the order in which they were spawned).
@@ -73,7 +75,7 @@ pub fn scene<R, O, const N: usize>(
 }
 
 /// A thread's body.
-pub fn thread<R>(body: impl FnOnce() -> R + 'static) -> Body<R> {
+pub fn thread<R>(body: impl FnOnce() -> R + Send + 'static) -> Body<R> {
     Box::new(body)
 }
 
@@ -92,24 +94,34 @@ pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Whether every load is a read-modify-write (`TOLLGATE_LOOM_RMW`; see `sync.rs` of the engine).
-pub fn loads_are_rmw() -> bool {
-    std::env::var_os("TOLLGATE_LOOM_RMW").is_some()
+/// Whether a load may return what a later write has replaced: weak orderings, which loom alone follows, and not where
+/// every load is a read-modify-write (`TOLLGATE_LOOM_RMW`; see `witness.rs` of the engine).
+pub fn loads_may_be_stale() -> bool {
+    Witness::chosen() == Witness::Loom && std::env::var_os("TOLLGATE_LOOM_RMW").is_none()
+}
+
+/// What a witness saw of a model.
+pub(crate) struct Report<O> {
+    outcomes: BTreeSet<O>,
+    /// How much was looked at.
+    extent: String,
+    /// Whether there is nothing that it could have missed, but for what is said of it in `README.md`.
+    complete: bool,
 }
 
 /// Runs `make` through every schedule and every spawn order, and asserts that exactly the `expected` came of it.
 ///
-/// How often a thread is stopped where it would not have to be: at most `LOOM_MAX_PREEMPTIONS` times, or twice; once
+/// How often loom stops a thread where it would not have to be: at most `LOOM_MAX_PREEMPTIONS` times, or twice; once
 /// more if loads are read-modify-writes, which leave fewer schedules, or if [`full`].
 pub fn explore<R, O, const N: usize>(
     name: &str,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
 ) where
-    R: 'static,
+    R: Send + 'static,
     O: Ord + Debug + Send + 'static,
 {
-    explore_bounded(name, if loads_are_rmw() || full() { 3 } else { 2 }, expected, make);
+    explore_bounded(name, if full() || !loads_may_be_stale() { 3 } else { 2 }, expected, make);
 }
 
 /// As [`explore`], with a preemption bound for this model, unless `LOOM_MAX_PREEMPTIONS` says otherwise.
@@ -119,10 +131,10 @@ pub fn explore_bounded<R, O, const N: usize>(
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
 ) where
-    R: 'static,
+    R: Send + 'static,
     O: Ord + Debug + Send + 'static,
 {
-    explore_orders(name, preemptions, &permutations(), expected, make);
+    explore_orders(name, preemptions, permutations(), expected, make);
 }
 
 /// As [`explore_bounded`], for threads that all do the same: one spawn order is like another.
@@ -132,57 +144,35 @@ pub fn explore_alike<R, O, const N: usize>(
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
 ) where
-    R: 'static,
+    R: Send + 'static,
     O: Ord + Debug + Send + 'static,
 {
-    explore_orders(name, preemptions, &[std::array::from_fn(|i| i)], expected, make);
+    explore_orders(name, preemptions, vec![std::array::from_fn(|i| i)], expected, make);
 }
 
 fn explore_orders<R, O, const N: usize>(
     name: &str,
     preemptions: usize,
-    orders: &[[usize; N]],
+    orders: Vec<[usize; N]>,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
 ) where
-    R: 'static,
+    R: Send + 'static,
     O: Ord + Debug + Send + 'static,
 {
-    // Both are std's: loom does not see them, so they add no schedules.
-    let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
-    let executions = Arc::new(AtomicUsize::new(0));
-    let make = Arc::new(make);
     let started = Instant::now();
-    for &order in orders {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-        builder.max_branches = builder.max_branches.max(20_000);
-        let (outcomes, executions, make) = (Arc::clone(&outcomes), Arc::clone(&executions), Arc::clone(&make));
-        builder.check(move || {
-            executions.fetch_add(1, Ordering::Relaxed);
-            let outcome = run(make(), order);
-            outcomes.lock().expect("no thread panics with the lock").insert(outcome);
-        });
-    }
-    let seen = outcomes.lock().expect("no thread panics with the lock");
-    let expected: BTreeSet<O> = expected.into_iter().collect();
-    let count = executions.load(Ordering::Relaxed);
-    println!("MODEL | {name} | {count} | {:.1} s | {} outcomes", started.elapsed().as_secs_f64(), seen.len());
+    let report = match Witness::chosen() {
+        Witness::Loom => loom::outcomes(preemptions, &orders, make),
+        Witness::Shuttle => shuttle::outcomes(orders, make),
+        Witness::Explorer => explorer::outcomes(&make),
+    };
+    let (seen, expected) = (report.outcomes, expected.into_iter().collect::<BTreeSet<O>>());
+    let (extent, seconds) = (report.extent, started.elapsed().as_secs_f64());
+    println!("MODEL | {name} | {extent} | {seconds:.1} s | {} of {} outcomes", seen.len(), expected.len());
     let wrong: Vec<&O> = seen.difference(&expected).collect();
     let missing: Vec<&O> = expected.difference(&seen).collect();
     assert!(wrong.is_empty(), "{name}: may not come of it: {wrong:?}");
-    assert!(missing.is_empty(), "{name}: should come of some schedule and did not: {missing:?}");
-}
-
-/// One execution, spawned in the order given and joined in the scene's own.
-fn run<R: 'static, O, const N: usize>(scene: Scene<R, O, N>, order: [usize; N]) -> O {
-    let mut bodies = scene.threads.map(Some);
-    let mut handles: [_; N] = std::array::from_fn(|_| None);
-    for index in order {
-        handles[index] = bodies[index].take().map(loom::thread::spawn);
-    }
-    let results = handles.map(|handle| handle.expect("spawned above").join().expect("a thread of the model"));
-    (scene.finish)(results)
+    assert!(missing.is_empty() || !report.complete, "{name}: should come of some schedule and did not: {missing:?}");
 }
 
 /// Every order of `N` threads.

@@ -1,5 +1,5 @@
 //! One word, no slots: a lone bucket never admits more than it holds, and loses nothing.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::Quota;
 use tollgate::model::Single;

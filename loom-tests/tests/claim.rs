@@ -1,5 +1,5 @@
 //! Inserters of one key: exactly one slot becomes its own, and exactly `burst` requests are admitted.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use std::time::Duration;
 

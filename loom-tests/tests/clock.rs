@@ -1,5 +1,5 @@
 //! Clocks that disagree, and a thread that sleeps between the clock and the word.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Key, Model, ModelClock};

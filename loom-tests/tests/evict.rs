@@ -1,5 +1,5 @@
 //! Every slot is busy, and a new key evicts the one nearest to idle: it inherits the debt, and the total stays bounded.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::EvictNearestIdle;
 use tollgate::model::Key;

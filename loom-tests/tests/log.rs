@@ -1,5 +1,5 @@
 //! The sliding log: one cell per request remembered, each a bucket of one.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Key, Single};

@@ -1,11 +1,11 @@
 //! Answers that change nothing are right as well: a peek and a refusal of one key never rest on another's word.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use std::time::Duration;
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Shared, Table, explore, loads_are_rmw, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, Table, explore, loads_may_be_stale, quarters, scene, seconds, thread};
 
 /// Key 1 is full again at second 12 (burst 2); key 2 takes its slot at 12.5 and is then full at 13.5.
 fn table() -> (Shared<Table>, Key, Key) {
@@ -58,7 +58,7 @@ fn a_refusal_rests_on_its_own_key() {
     let tick = Duration::from_nanos(1);
     // At second 11: 2 tokens of key 1 in 1 s, or no room until key 2 is idle at 13.5.
     let mut outcomes = vec![seconds(1), quarters(10) + tick];
-    if !loads_are_rmw() {
+    if loads_may_be_stale() {
         // No room until 12: an old word, as key 1 left it, beside the key that key 2 has written. When there may be room
         // is a hint, and nobody is charged for it.
         outcomes.push(seconds(1) + tick);

@@ -1,5 +1,5 @@
 //! A key changes its quota while it is being checked.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;

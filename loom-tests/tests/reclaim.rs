@@ -1,5 +1,5 @@
 //! An idle slot changes hands: no debit is lost, none lands on a foreign key, no key is in two places.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;

@@ -1,5 +1,5 @@
 //! Refunds lower a word: never below now, never another's, and never so that an old word comes back.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;

@@ -1,5 +1,5 @@
 //! Reservations: an instant of its own for each, also while others are cancelled.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Several limits at once: all or nothing, and what a refused request took for a moment comes back, once.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! A thread stops for ever in the middle of an insertion (P9): the others finish, and the counts are right.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;

@@ -1,5 +1,5 @@
 //! A window ends while two threads with different ideas of now count into it.
-#![cfg(tollgate_loom)]
+#![cfg(tollgate_model)]
 
 use std::time::Duration;
 

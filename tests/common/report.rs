@@ -52,7 +52,7 @@ impl Progress {
         let rate = 1_000 * u128::from(done) / u128::from((now - self.start) / MILLI);
         let rate = grouped(u64::try_from(rate).unwrap_or(u64::MAX));
         let (start, end) = if terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-        let (percent, total, what) = (100 * done / self.total, grouped(self.total), self.what);
+        let (percent, total, what) = ((100 * done / self.total).min(100), grouped(self.total), self.what);
         eprint!("{start}{percent:3} %  {} of {total} {what}, {rate} a second; {at}{end}", grouped(done));
     }
 }

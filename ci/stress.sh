@@ -11,7 +11,8 @@ if [[ $# -gt 1 ]] || ! TOLLGATE_DECISIONS=$(whole_number "${1:-1e9}"); then
     exit 2
 fi
 export TOLLGATE_DECISIONS
-# A directory of its own: the flag, which counts the compare-and-swaps that fail, would rebuild everything else.
+# A directory of its own: the flag, which counts the compare-and-swaps that fail and stops threads between two accesses,
+# would rebuild everything else.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target/stress}"
 export RUSTFLAGS="--cfg tollgate_count ${RUSTFLAGS:-}"
 cargo test --release --locked --quiet --package tollgate --test soak -- --ignored --exact long --nocapture

@@ -61,6 +61,6 @@ pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
 #[cfg(all(tollgate_count, not(tollgate_model)))]
 #[doc(hidden)]
-pub use sync::cas_failures;
+pub use sync::{cas_failures, yield_once_in};
 #[cfg(feature = "async")]
 pub use wait::WaitError;

@@ -12,7 +12,7 @@ mod imp {
     #[cfg(tollgate_count)]
     pub(crate) use counting::Atomic;
     #[cfg(tollgate_count)]
-    pub use counting::cas_failures;
+    pub use counting::{cas_failures, yield_once_in};
     pub(crate) use crossbeam_utils::Backoff;
 
     // A fallback with locks would break the promise that no thread ever waits for another.
@@ -20,9 +20,10 @@ mod imp {
     const _: () = assert!(Atomic::<crate::word::Word>::is_lock_free());
     const _: () = assert!(Atomic::<crate::hash::Identity>::is_lock_free());
 
-    /// For `ci/stress.sh`, which must know that its threads met: counts the exchanges that another thread spoilt.
+    /// For `ci/stress.sh`, which must know that its threads met, and make them meet where few processors would not.
     #[cfg(tollgate_count)]
     mod counting {
+        use core::cell::Cell;
         use core::ops::Deref;
 
         use bytemuck::NoUninit;
@@ -31,10 +32,31 @@ mod imp {
         use super::Ordering;
 
         static CAS_FAILURES: CachePadded<atomic::Atomic<u64>> = CachePadded::new(atomic::Atomic::new(0));
+        static SEED: atomic::Atomic<u64> = atomic::Atomic::new(0);
+        static YIELD_ONCE_IN: CachePadded<atomic::Atomic<u64>> = CachePadded::new(atomic::Atomic::new(0));
 
         /// How many compare-and-swaps of this process have failed.
         pub fn cas_failures() -> u64 {
             CAS_FAILURES.load(Ordering::Relaxed)
+        }
+
+        /// From now on each thread gives way to others before one in so many of its accesses, at random; 0 for never.
+        pub fn yield_once_in(accesses: u64) {
+            YIELD_ONCE_IN.store(accesses, Ordering::Relaxed);
+        }
+
+        #[inline]
+        fn give_way() {
+            thread_local!(static DRAW: Cell<u64> = Cell::new(SEED.fetch_add(1 << 33, Ordering::Relaxed)));
+            let one_in = YIELD_ONCE_IN.load(Ordering::Relaxed);
+            if one_in > 0 {
+                // Knuth's MMIX; its upper bits are good enough for this.
+                let draw = DRAW.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                DRAW.set(draw);
+                if (draw >> 33).is_multiple_of(one_in) {
+                    std::thread::yield_now();
+                }
+            }
         }
 
         #[derive(Debug)]
@@ -51,7 +73,20 @@ mod imp {
             }
 
             #[inline]
+            pub(crate) fn load(&self, order: Ordering) -> T {
+                give_way();
+                self.0.load(order)
+            }
+
+            #[inline]
+            pub(crate) fn swap(&self, value: T, order: Ordering) -> T {
+                give_way();
+                self.0.swap(value, order)
+            }
+
+            #[inline]
             pub(crate) fn compare_exchange(&self, current: T, new: T, ok: Ordering, err: Ordering) -> Result<T, T> {
+                give_way();
                 let exchanged = self.0.compare_exchange(current, new, ok, err);
                 if exchanged.is_err() {
                     CAS_FAILURES.fetch_add(1, Ordering::Relaxed);
@@ -133,6 +168,6 @@ mod imp {
     }
 }
 
-#[cfg(all(tollgate_count, not(tollgate_model)))]
-pub use imp::cas_failures;
 pub(crate) use imp::*;
+#[cfg(all(tollgate_count, not(tollgate_model)))]
+pub use imp::{cas_failures, yield_once_in};

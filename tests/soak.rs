@@ -79,6 +79,13 @@ const fn cas_failures() -> Option<u64> {
     None
 }
 
+/// Stops threads where the processor seldom would: between two accesses of one call.
+#[cfg(tollgate_count)]
+use tollgate::yield_once_in;
+
+#[cfg(not(tollgate_count))]
+const fn yield_once_in(_: u64) {}
+
 const KEYS: u64 = 1_000;
 /// In a table that no slot of is used twice.
 const LARGE: usize = 100_000;
@@ -207,6 +214,8 @@ impl Scenario {
     /// One chunk: a fresh limiter, about so many decisions, and the verdict.
     fn run(&self, zipf: &Zipf, decisions: usize, seed: u64) -> Tally {
         let before = cas_failures();
+        // Not where P1 must allow for late threads: it would be left with nothing to say.
+        yield_once_in(if self.load == Load::Churn && self.time != Time::Rounds { 0 } else { 500 });
         let mut tally = match self.time {
             Time::Real => {
                 let limiter = self.limiter(ExactClock::new(), seed);

@@ -180,6 +180,11 @@ impl Scenario {
         }
     }
 
+    /// Its part of all decisions. Where all must meet again after a few hundred, each takes ten times as long.
+    const fn weight(&self) -> u64 {
+        if matches!((self.load, self.time), (Load::Churn, Time::Rounds)) { 1 } else { 10 }
+    }
+
     const fn evicts(&self) -> bool {
         matches!((self.load, self.on_full), (Load::Churn, OnFull::EvictNearestIdle))
     }
@@ -214,8 +219,12 @@ impl Scenario {
     /// One chunk: a fresh limiter, about so many decisions, and the verdict.
     fn run(&self, zipf: &Zipf, decisions: usize, seed: u64) -> Tally {
         let before = cas_failures();
-        // Not where P1 must allow for late threads: it would be left with nothing to say.
-        yield_once_in(if self.load == Load::Churn && self.time != Time::Rounds { 0 } else { 500 });
+        yield_once_in(match (self.load, self.time) {
+            // Often where slots change hands; but not where P1 must allow for late threads, or it would say nothing.
+            (Load::Churn, Time::Rounds) => 60,
+            (Load::Churn, _) => 0,
+            _ => 500,
+        });
         let mut tally = match self.time {
             Time::Real => {
                 let limiter = self.limiter(ExactClock::new(), seed);
@@ -265,7 +274,7 @@ impl Scenario {
     fn race_by_turns(&self, zipf: &Zipf, decisions: usize, seed: u64) -> Tally {
         let (quota, keys) = (self.quota(), self.keys());
         let limiter = self.limiter(ManualClock::default(), seed);
-        let per_round = (decisions / 4).clamp(1, if self.load == Load::Churn { 2_000 } else { 16_000 });
+        let per_round = (decisions / 4).clamp(1, if self.load == Load::Churn { 600 } else { 16_000 });
         let races = decisions.div_ceil(per_round + per_round / 4);
         // What was left of each key when all last met; and all that was left whenever they did.
         let (balances, history) = (RwLock::new((Vec::new(), limiter.stats())), Mutex::new(Vec::new()));
@@ -400,10 +409,11 @@ fn assert_conserved(seen: &[Seen], left: &[Left], quota: &Quota) {
 fn soak(total: u64, quiet: bool) {
     let seed: u64 = setting("TOLLGATE_SEED", 1);
     let (scenarios, zipf) = (Scenario::all(), Zipf::new());
-    let share = total.div_ceil(scenarios.len() as u64);
+    let weights: u64 = scenarios.iter().map(Scenario::weight).sum();
     let mut progress = Progress::new(total, "decisions", quiet);
     let (mut rows, mut missed, mut all) = (Vec::new(), Vec::new(), Tally::default());
     for scenario in scenarios {
+        let share = (total.div_ceil(weights) * scenario.weight()).max(20_000);
         let (mut tally, start, mut chunks) = (Tally::default(), progress.elapsed().as_secs_f64(), 0);
         // On a busy machine few threads may go one after the other: tries again, within reason, until they have met.
         while tally.decisions < share || scenario.missed(&tally).is_some() && chunks < 20 {

@@ -2,8 +2,9 @@
 //! chunks of some millions of decisions. Each chunk has a limiter of its own; all its decisions are recorded, and judged
 //! when the threads have met (`common/history.rs`).
 //!
-//! `cargo test` runs a short version; `ci/stress.sh` the long one, with compare-and-swaps that failed counted. Threads that
-//! never met prove nothing, so a scenario without contention fails.
+//! `cargo test` runs a short version; `ci/stress.sh` the long one, with compare-and-swaps that failed counted, and threads
+//! stopped between two accesses of one call now and then. Threads that never met prove nothing, so a scenario without
+//! contention fails.
 
 #![allow(missing_docs, reason = "a test")]
 

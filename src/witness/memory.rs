@@ -34,13 +34,7 @@ impl Access {
         *cell = match self.how {
             How::Load => old,
             How::Swap(new) => new,
-            How::CompareExchange(current, new) => {
-                if old == current {
-                    new
-                } else {
-                    old
-                }
-            }
+            How::CompareExchange(current, new) => if old == current { new } else { old },
             How::Add(value) => old.wrapping_add(value),
             How::Max(value) => old.max(value),
             How::Sub(value) => old.wrapping_sub(value),

@@ -13,6 +13,8 @@ mod bucket;
 #[cfg(not(tollgate_model))]
 mod builder;
 mod clock;
+#[cfg(all(tollgate_count, not(tollgate_model)))]
+mod counting;
 mod decision;
 mod error;
 mod hash;
@@ -59,5 +61,8 @@ pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
+#[cfg(all(tollgate_count, not(tollgate_model)))]
+#[doc(hidden)]
+pub use counting::{cas_failures, yield_once_in};
 #[cfg(feature = "async")]
 pub use wait::WaitError;

@@ -6,8 +6,13 @@
 
 #[cfg(not(tollgate_model))]
 mod imp {
-    pub(crate) use atomic::{Atomic, Ordering, fence};
+    #[cfg(not(tollgate_count))]
+    pub(crate) use atomic::Atomic;
+    pub(crate) use atomic::{Ordering, fence};
     use crossbeam_utils::Backoff;
+
+    #[cfg(tollgate_count)]
+    pub(crate) use crate::counting::Atomic;
 
     // A fallback with locks would break the promise that no thread ever waits for another.
     const _: () = assert!(Atomic::<u64>::is_lock_free());

@@ -229,3 +229,178 @@ impl Slot {
         }
     }
 }
+
+/// Who knows the seed knows the hashes, and can choose keys that all want the same twenty slots of a large table.
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+    use std::sync::OnceLock;
+
+    use super::*;
+    use crate::base::TimeBase;
+    use crate::clock::Instant;
+    use crate::hash::Salt;
+    use crate::ops::{Doubt, Op};
+    use crate::quota::Quota;
+
+    const CAPACITY: usize = 120_000;
+    const CHOSEN: usize = 2_000;
+    const SLOTS: u64 = SLOTS_PER_KEY as u64;
+    /// Tokens, and seconds until they are there again.
+    const BURST: u64 = 100;
+    const POLICIES: [OnFull; 3] = [OnFull::EvictNearestIdle, OnFull::RefuseNew, OnFull::AdmitUntracked];
+
+    /// Identities that all have the same five lines, in one order or another.
+    ///
+    /// The first home follows from the low half of the bits; given that, the high half can be solved for the second. The
+    /// overflow line is left to luck.
+    fn sharing_their_lines(shape: &Shape) -> Vec<Identity> {
+        /// As in `Shape::second_home`: its draw is the high half of the bits times this.
+        const FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
+        const LOW: u64 = 0xFFFF_FFFF;
+        // Newton: an odd number times its inverse is 1 in three bits, and then in twice as many each time.
+        let inverse = (0..5).fold(FACTOR, |x, _| x.wrapping_mul(2_u64.wrapping_sub(FACTOR.wrapping_mul(x))));
+        let first = 0x1234_5678_9ABC_DEF0_u64;
+        let (low, draw) = (first & LOW, first.wrapping_mul(FACTOR) >> 32);
+        let lines_of = |id| {
+            let mut lines = shape.lines_of(id);
+            lines.sort_unstable();
+            lines
+        };
+        let lines = lines_of(Identity::for_model(first));
+        // Neighbouring draws lead to the same home.
+        let pairs = (0..1_000).flat_map(|i| (0..100_000).map(move |j| (low + i, draw + j)));
+        let solved = pairs.map(|(low, draw)| {
+            let high = draw.wrapping_sub(low.wrapping_mul(FACTOR) >> 32).wrapping_mul(inverse) & LOW;
+            Identity::for_model(high << 32 | low)
+        });
+        let chosen: Vec<_> = solved.filter(|id| lines_of(*id) == lines).take(CHOSEN).collect();
+        assert_eq!(chosen.len(), CHOSEN);
+        chosen
+    }
+
+    /// A table under such an attack.
+    struct Attack {
+        table: Table,
+        limit: Limit,
+        chosen: &'static [Identity],
+    }
+
+    impl Attack {
+        fn new(on_full: OnFull) -> Self {
+            static CHOSEN: OnceLock<Vec<Identity>> = OnceLock::new();
+            let table = Table::new(CAPACITY, on_full).unwrap();
+            let chosen = CHOSEN.get_or_init(|| sharing_their_lines(&table.shape));
+            let quota = Quota::per_second(1).with_burst(BURST);
+            let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], Instant::from_nanos(0))).unwrap();
+            table.expect(&limit);
+            Self { table, limit, chosen }
+        }
+
+        fn op(&self, id: Identity, second: u64) -> Op<'_, Entry<'_>> {
+            let doubt = Doubt { clock: None, skew: 0 };
+            Op::new(self.table.entry(id), &self.limit, Instant::from_secs(second), doubt)
+        }
+
+        fn left(&self, id: Identity, second: u64) -> u64 {
+            self.op(id, second).peek(0).remaining()
+        }
+
+        /// Keys that have no home under attack; the overflow they may share.
+        fn others(&self) -> impl Iterator<Item = Identity> {
+            let homes = |id| [self.table.shape.first_home(id), self.table.shape.second_home(id)].concat();
+            let attacked = homes(self.chosen[0]);
+            let any = (1..).map(|draw: u64| Identity::for_model(draw.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            any.filter(move |id| homes(*id).iter().all(|line| !attacked.contains(line)))
+        }
+    }
+
+    #[test]
+    fn chosen_keys_get_what_their_slots_have_and_hurt_nobody_else() {
+        for on_full in POLICIES {
+            let attack = Attack::new(on_full);
+            let mut others = attack.others();
+            let before: Vec<_> = others.by_ref().take(2_000).collect();
+            assert!(before.iter().all(|id| attack.op(*id, 0).take(90).is_allowed()));
+            let mut taken = 0;
+            for second in (0..50).step_by(2) {
+                let mut recorded = 0;
+                // Each time others come first, so that under eviction they displace those who were.
+                let start = usize::try_from(second).unwrap() * 30;
+                for id in attack.chosen[start..].iter().chain(&attack.chosen[..start]) {
+                    let cost = if second == 0 { BURST } else { 1 };
+                    let decision = attack.op(*id, second).take(cost);
+                    // What is admitted of no bucket leaves all.
+                    if decision.is_allowed() && decision.remaining() < BURST {
+                        recorded += cost;
+                    }
+                    assert!(decision.is_allowed() || on_full != OnFull::AdmitUntracked, "there is a slot, or no limit");
+                }
+                taken += recorded;
+                assert!(taken <= SLOTS * (BURST + second), "{on_full:?}, second {second}: {taken}");
+                let tracked = attack.chosen.iter().filter(|id| attack.left(**id, second) < BURST).count();
+                assert_eq!(tracked, SLOTS_PER_KEY, "{on_full:?}, second {second}");
+                for id in others.by_ref().take(20) {
+                    let decision = attack.op(id, second).take(BURST);
+                    assert!(decision.is_allowed() && decision.remaining() == 0, "{on_full:?}: another key");
+                }
+            }
+            // Nor nothing: whoever has a slot, or displaces him, gets a token each time of the two that have come back.
+            assert!(taken >= SLOTS * (BURST + 24), "{on_full:?}: {taken}");
+            assert!(before.iter().all(|id| attack.left(*id, 48) == BURST - 90 + 48), "{on_full:?}: others pay");
+            let Counts { evictions, refused, untracked } = attack.table.counts();
+            let expected = match on_full {
+                OnFull::EvictNearestIdle => [true, true, false],
+                OnFull::RefuseNew => [false, true, false],
+                OnFull::AdmitUntracked => [false, false, true],
+            };
+            assert_eq!([evictions, refused, untracked].map(|count| count > 0), expected, "{on_full:?}");
+        }
+    }
+
+    /// Counts the slots that a call looks at.
+    struct Counted<'a>(KeyPlaces<'a>, Cell<usize>);
+
+    impl Places for Counted<'_> {
+        fn count(&self) -> usize {
+            self.0.count()
+        }
+
+        fn slot(&self, place: usize) -> &Slot {
+            self.1.set(self.1.get() + 1);
+            self.0.slot(place)
+        }
+
+        fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
+            self.0.prefer(free, stamp)
+        }
+    }
+
+    /// A key that is in looks at each slot once, and at its own again; one for which there is no room at each once. One
+    /// that comes in looks at all twice, and touches its own thrice in between.
+    #[test]
+    fn chosen_keys_look_no_further_than_others() {
+        for on_full in POLICIES {
+            let attack = Attack::new(on_full);
+            let look = |id: Identity, cost| {
+                let places = Counted(attack.table.entry(id).places(), Cell::new(0));
+                let (now, rule) = (attack.op(id, 0).limit.base.units(Instant::from_nanos(0)), &attack.limit.rule);
+                let mut decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
+                let outcome = protocol::update(&places, id, now, on_full, &mut decide);
+                (outcome, places.1.get())
+            };
+            let mut came_in = 0;
+            for id in attack.chosen {
+                let (outcome, looks) = look(*id, 1);
+                let comes_in = matches!(outcome, Outcome::Changed { .. });
+                came_in += usize::from(comes_in);
+                assert!(looks <= if comes_in { 2 * SLOTS_PER_KEY + 3 } else { SLOTS_PER_KEY }, "{looks}: {outcome:?}");
+            }
+            assert!(came_in >= SLOTS_PER_KEY, "{on_full:?}: {came_in} came in");
+            for id in attack.chosen {
+                let (outcome, looks) = look(*id, BURST);
+                assert!(looks <= SLOTS_PER_KEY + 1, "{looks}: {outcome:?}");
+            }
+        }
+    }
+}

@@ -1,8 +1,12 @@
-//! What several test files share: random numbers, the promise P1 over recorded histories, and the exact model.
+//! What several test files share: random numbers, the promise P1 over recorded histories, the exact model; and for those
+//! with many threads, how they race and how what they saw is judged.
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this")]
 
+pub(crate) mod history;
 pub(crate) mod model;
+pub(crate) mod race;
+pub(crate) mod report;
 
 use std::cell::RefCell;
 use std::env;
@@ -79,20 +83,45 @@ impl Rng {
 /// Cost admitted at an instant, in nanoseconds.
 pub(crate) type Admitted = (u64, u64);
 
-/// P1 over all windows: in any of them no more than `burst + rate * (length + slack)`. `Err` says by how many `1/period`
-/// of a token the worst window exceeds that. One pass over the history in the order of time: the worst window that ends
-/// here begins where `count * t - period * cost before t` was greatest.
+/// P1 over all windows: in any of them no more than `burst + rate * (length + slack)`. One pass over a history in the order
+/// of time, in whole numbers of `1/period` of a token: the worst window that ends here begins where
+/// `count * t - period * cost before t` was greatest.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    count: i128,
+    period: i128,
+    allowed: i128,
+    cost: i128,
+    best: i128,
+    worst: i128,
+}
+
+impl Windows {
+    pub(crate) fn new(quota: &Quota, slack: u64) -> Self {
+        let (count, period) = (i128::from(quota.count()), i128::from(nanos(quota.period())));
+        let allowed = i128::from(quota.burst()) * period + count * i128::from(slack);
+        Self { count, period, allowed, cost: 0, best: i128::MIN, worst: i128::MIN }
+    }
+
+    pub(crate) fn admit(&mut self, (at, cost): Admitted) {
+        let time = self.count * i128::from(at);
+        self.best = self.best.max(time - self.period * self.cost);
+        self.cost += i128::from(cost);
+        self.worst = self.worst.max(self.best + self.period * self.cost - time);
+    }
+
+    /// `Err` says by how many `1/period` of a token the worst window exceeds that.
+    pub(crate) fn verdict(&self) -> Result<(), i128> {
+        if self.worst <= self.allowed { Ok(()) } else { Err(self.worst - self.allowed) }
+    }
+}
+
+/// P1 over all windows of a history in whatever order.
 pub(crate) fn within_rate(history: &mut [Admitted], quota: &Quota, slack: u64) -> Result<(), i128> {
     history.sort_unstable();
-    let (count, period) = (i128::from(quota.count()), i128::from(nanos(quota.period())));
-    let allowed = i128::from(quota.burst()) * period + count * i128::from(slack);
-    let (mut cost, mut best, mut worst) = (0, i128::MIN, i128::MIN);
-    for &(at, taken) in &*history {
-        best = best.max(count * i128::from(at) - period * cost);
-        cost += i128::from(taken);
-        worst = worst.max(best + period * cost - count * i128::from(at));
-    }
-    if worst <= allowed { Ok(()) } else { Err(worst - allowed) }
+    let mut windows = Windows::new(quota, slack);
+    history.iter().for_each(|one| windows.admit(*one));
+    windows.verdict()
 }
 
 /// No span of `length` nanoseconds (shorter than that, in a history of whole ones) admitted more than `most`.

@@ -80,5 +80,4 @@ impl<T: NoUninit> Deref for Atomic<T> {
     fn deref(&self) -> &Self::Target {
         &self.0
     }
-    }
 }

@@ -49,6 +49,9 @@ pub use bucket::{Bucket, BucketView};
 #[cfg(not(tollgate_model))]
 pub use builder::Builder;
 pub use clock::{CachedClock, Clock, ExactClock, Instant, ManualClock};
+#[cfg(all(tollgate_count, not(tollgate_model)))]
+#[doc(hidden)]
+pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
 pub use error::{BuildError, QuotaError, UnknownAlgorithm};
 pub use hash::{Key, KeyHash};
@@ -61,8 +64,5 @@ pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
 pub use set::{LimitSet, LimitSetError, SetDecision, Share};
-#[cfg(all(tollgate_count, not(tollgate_model)))]
-#[doc(hidden)]
-pub use counting::{cas_failures, yield_once_in};
 #[cfg(feature = "async")]
 pub use wait::WaitError;

@@ -58,15 +58,12 @@ fn a_refusal_rests_on_its_own_key() {
     // The next instant after key 1's, or key 2's: no room until then.
     let tick = Duration::from_nanos(1);
     // At second 11: 2 tokens of key 1 in 1 s, or no room until key 2 is idle at 13.5.
-    let mut outcomes = vec![seconds(1), quarters(10) + tick];
+    // Or no room while key 2 is being inserted: at once again.
+    let mut outcomes = vec![seconds(1), quarters(10) + tick, tick];
     if loads_may_be_stale() {
         // No room until 12: an old word, as key 1 left it, beside the key that key 2 has written. When there may be room
         // is a hint, and nobody is charged for it.
         outcomes.push(seconds(1) + tick);
-    }
-    if patience_may_end() {
-        // No room while key 2 is being inserted: at once again.
-        outcomes.push(tick);
     }
     refusal_against_reclaim("peek: refusal of the old key", true, outcomes);
     // No room until key 1 is idle at 12; then 2 tokens of key 2, at 13.5; or at 12.5, when it is being made by a clock

@@ -147,6 +147,28 @@ fn mending_loses_no_debit() {
     });
 }
 
+/// A debit that is cancelled when it has been paid for, in a bucket that holds more than it: 10 of 30 are left at 12.
+#[test]
+fn a_late_cancel_of_a_lone_bucket_makes_nothing_up() {
+    explore("clock: a lone bucket, cancelled beside a debit", [10], || {
+        let clock = Shared::new(ModelClock::new(seconds(10)));
+        let quota = Quota::per_second(1).with_burst(30);
+        let bucket = Shared::new(Single::new(quota).with_clock(Shared::clone(&clock)));
+        let canceller = {
+            let bucket = Shared::clone(&bucket);
+            thread(move || bucket.reserve_and_cancel(seconds(10)))
+        };
+        let taker = {
+            let bucket = Shared::clone(&bucket);
+            thread(move || {
+                clock.advance(seconds(12));
+                assert!(bucket.take(seconds(12), 20));
+            })
+        };
+        scene([canceller, taker], move |_| bucket.remaining(seconds(12)))
+    });
+}
+
 fn lone_bucket() -> (Shared<ModelClock>, Shared<Single>) {
     let clock = Shared::new(ModelClock::new(seconds(10)));
     let bucket = Single::new(Quota::per_second(1).with_burst(1)).with_clock(Shared::clone(&clock));

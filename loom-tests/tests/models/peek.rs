@@ -99,3 +99,23 @@ fn a_peek_finds_a_key_that_moves() {
         })
     });
 }
+
+#[test]
+fn a_peek_of_a_key_that_comes_back_is_not_of_the_one_between() {
+    // Key 2 is idle, gives its slot to key 1, which keeps 1 of 2 at second 10, and has it again at 13 with nothing left at
+    // 10. A peek at 10 sees key 2 full or empty, and never key 1.
+    explore("peek: of a key that comes back", [2, 0], || {
+        let table = Shared::new(Table::new(1, 2, RefuseNew));
+        let (between, key) = (Key::new(1, &[0]), Key::new(2, &[0]));
+        assert!(table.take(&key, seconds(5), 1));
+        let peeker = {
+            let (table, key) = (Shared::clone(&table), key.clone());
+            thread(move || table.remaining(&key, seconds(10)))
+        };
+        let others = thread(move || {
+            assert!(table.take(&between, seconds(10), 1) && table.take(&key, seconds(13), 1));
+            0
+        });
+        scene([peeker, others], |[seen, _]| seen)
+    });
+}

@@ -25,6 +25,9 @@ use crate::{Report, Scene};
 /// More accesses of one thread than any call makes that waits for nobody.
 const MOST_ACCESSES: usize = 2_000;
 
+/// More accesses of all threads than any schedule of a model has: they undo each other's work.
+const LONGEST_SCHEDULE: usize = 2_000;
+
 /// More states than that take more memory than most machines have: the search is cut off, and says so.
 const MOST_STATES: usize = 40_000_000;
 
@@ -122,8 +125,9 @@ impl<R, O: Ord, const N: usize> Search<'_, R, O, N> {
         Some(state)
     }
 
-    /// Goes on from a state in every way there is. As deep as the longest schedule.
-    fn explore(&mut self, state: State) -> [u32; N] {
+    /// Goes on from a state, so many accesses after the start, in every way there is.
+    fn explore(&mut self, state: State, depth: usize) -> [u32; N] {
+        assert!(depth < LONGEST_SCHEDULE, "no end after {LONGEST_SCHEDULE} accesses: the threads keep each other busy");
         if let Some(&seen) = self.seen.get(&state) {
             return seen.expect("a thread waits: it goes in a circle while the others do nothing");
         }
@@ -135,7 +139,7 @@ impl<R, O: Ord, const N: usize> Search<'_, R, O, N> {
         for thread in 0..N {
             let Some(next) = self.step(&state, thread) else { continue };
             through = false;
-            let mut after = self.explore(next);
+            let mut after = self.explore(next, depth + 1);
             after[thread] += 1;
             most = std::array::from_fn(|i| most[i].max(after[i]));
         }
@@ -171,7 +175,7 @@ pub(crate) fn outcomes<R, O: Ord, const N: usize>(make: &dyn Fn() -> Scene<R, O,
     let mut start = memory::snapshot();
     search.cells = start.len();
     start.extend((0..N).map(|thread| search.run(thread, None) as u64));
-    let most = search.explore(start.into_boxed_slice());
+    let most = search.explore(start.into_boxed_slice(), 0);
     let (states, most) = (search.seen.len(), most.into_iter().max().unwrap_or(0));
     let complete = states < MOST_STATES;
     let extent = match complete {

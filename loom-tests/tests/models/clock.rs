@@ -147,6 +147,23 @@ fn mending_loses_no_debit() {
     });
 }
 
+#[test]
+fn pulling_back_loses_no_debit() {
+    // The same of one key: who finds its word in another time takes back that word, and not what has followed it.
+    explore("clock: pulls back beside a debit", [(false, true, false)], || {
+        let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
+        let key = Key::new(1, &[0]);
+        assert!(table.take(&key, seconds(100), 1));
+        let [refused, admitted] = [0; 2].map(|_| (Shared::clone(&table), key.clone()));
+        let refused = thread(move || refused.0.take(&refused.1, seconds(10), 1));
+        let admitted = thread(move || {
+            let (table, key) = admitted;
+            !table.take(&key, seconds(10), 1) && table.take(&key, seconds(11), 1)
+        });
+        scene([refused, admitted], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
+    });
+}
+
 /// A debit that is cancelled when it has been paid for, in a bucket that holds more than it: 10 of 30 are left at 12.
 #[test]
 fn a_late_cancel_of_a_lone_bucket_makes_nothing_up() {

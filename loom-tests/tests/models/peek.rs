@@ -119,3 +119,26 @@ fn a_peek_of_a_key_that_comes_back_is_not_of_the_one_between() {
         scene([peeker, others], |[seen, _]| seen)
     });
 }
+
+#[test]
+fn a_refusal_rests_on_its_own_pending_slot() {
+    // Key 1 is pending as of 20, its inserter stopped for ever; another adopts it, and at 30 its slot goes to key 2. A late
+    // request of key 2 finds no room: for now, or until key 1 is idle at 21. Or its own word, pending as of 30 or live
+    // with one token taken. Never the pending word of key 1, which would tell it to come at 19.
+    let tick = Duration::from_nanos(1);
+    let outcomes = [tick, seconds(11) + tick, seconds(19), seconds(20)];
+    explore("peek: refusal on a pending slot", outcomes, move || {
+        let table = Shared::new(Table::new(1, 2, RefuseNew));
+        let (rival, key) = (Key::new(1, &[0]), Key::new(2, &[0]));
+        assert!(table.model.stall(&rival, 0, seconds(20), 2));
+        let refused = {
+            let (table, key) = (Shared::clone(&table), key.clone());
+            thread(move || table.model.take(&key, &table.limit, seconds(10), 1).retry_after().expect("a refusal"))
+        };
+        let others = thread(move || {
+            assert!(table.take(&rival, seconds(20), 1) && table.take(&key, seconds(30), 1));
+            Duration::ZERO
+        });
+        scene([refused, others], |[retry, _]| retry)
+    });
+}

@@ -223,7 +223,9 @@ impl<P: Places> Search<'_, P> {
                 State::Live | State::Dead if word.stamp() < self.now => free |= 1 << place,
                 State::Live | State::Dead => {
                     latest = latest.max(word.stamp());
-                    if nearest.is_none_or(|(_, best)| word.stamp() < best.stamp()) {
+                    // At the very end of the range there is no later stamp that a newcomer could begin with.
+                    let can_go = word.stamp() < Word::MAX_STAMP;
+                    if can_go && nearest.is_none_or(|(_, best)| word.stamp() < best.stamp()) {
                         nearest = Some((place, word));
                     }
                 }
@@ -250,7 +252,7 @@ impl<P: Places> Search<'_, P> {
         let (place, word, forced) = match (room.free, room.nearest, on_full) {
             (Some((place, word)), ..) => (place, word, false),
             (None, _, OnFull::AdmitUntracked) => return Some(Outcome::Untracked),
-            // Every slot is in the hands of other inserters, and has been for a while.
+            // Every slot is in the hands of other inserters, and has been for a while; or at the end of the range.
             (None, None, _) => return full(self.now, false),
             (None, Some((_, word)), OnFull::RefuseNew) => return full(word.stamp(), false),
             // The newcomer inherits the debt; for a request that does not fit on top of it nobody is displaced.

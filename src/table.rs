@@ -374,6 +374,10 @@ mod tests {
         fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
             self.0.prefer(free, stamp)
         }
+
+        fn count_eviction(&self) {
+            self.0.count_eviction();
+        }
     }
 
     /// A key that is in looks at each slot once, and at its own again; one for which there is no room at each once. One

@@ -178,9 +178,11 @@ fn fields_are_apart(bits: u64, steps: &[Step]) {
                 (state, overdrawn, stamp) = (State::Live, past_empty, to.min(Word::MAX_STAMP));
                 word.live(Balance { stamp: to, overdrawn })
             }
+            // At the end of the range there is no claim.
+            Step::Claim { .. } if stamp == Word::MAX_STAMP => continue,
             Step::Claim { later } => {
                 (state, generation, stamp) =
-                    (State::Claimed, !generation, stamp.saturating_add(later.0).min(Word::MAX_STAMP));
+                    (State::Claimed, !generation, stamp.saturating_add(later.0.max(1)).min(Word::MAX_STAMP));
                 word.claimed(stamp)
             }
             Step::Pending => {

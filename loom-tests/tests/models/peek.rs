@@ -142,3 +142,21 @@ fn a_refusal_rests_on_its_own_pending_slot() {
         scene([refused, others], |[retry, _]| retry)
     });
 }
+
+#[test]
+fn a_refusal_takes_no_slot() {
+    // More than ever fits, of a key that nobody has, beside one that needs the only slot.
+    explore("peek: refusal of a new key beside an inserter", [(false, true, (1, 1), 0)], || {
+        let table = Shared::new(Table::new(1, 2, RefuseNew));
+        let (refused, key) = (Key::new(1, &[0]), Key::new(2, &[0]));
+        let refuser = {
+            let table = Shared::clone(&table);
+            thread(move || table.take(&refused, seconds(10), 3))
+        };
+        let inserter = {
+            let (table, key) = (Shared::clone(&table), key.clone());
+            thread(move || table.take(&key, seconds(10), 1))
+        };
+        scene([refuser, inserter], move |[a, b]| (a, b, table.state(&key, seconds(10)), table.model.in_transit()))
+    });
+}

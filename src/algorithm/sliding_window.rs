@@ -149,11 +149,9 @@ impl SlidingWindow {
         if end > reserved {
             return stamp;
         }
-        if end + self.grid.window <= reserved {
-            return self.give_back(stamp, now, cost);
-        }
         let mut counts = self.counts(stamp, now);
-        counts.previous = counts.previous.saturating_sub(cost);
+        let count = if end + self.grid.window <= reserved { &mut counts.current } else { &mut counts.previous };
+        *count = count.saturating_sub(cost);
         if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
     }
 

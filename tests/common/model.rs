@@ -148,12 +148,22 @@ impl Model {
         left.max(0)
     }
 
-    pub(crate) fn admits(&self, t: i128, cost: u64) -> bool {
-        cost == 0 || i128::from(cost) <= self.available(t)
+    pub(crate) fn admits(&self, t: i128, cost: i128) -> bool {
+        cost == 0
+            || match (self.quota.algorithm(), &self.state) {
+                // The same as by what is available, without a division.
+                (Algorithm::TokenBucket | Algorithm::LeakyBucket, _) => {
+                    cost <= self.limit() && self.level(t) + cost * self.token <= self.empty()
+                }
+                _ => cost <= self.available(t),
+            }
     }
 
     pub(crate) fn is_full(&self, t: i128) -> bool {
-        self.available(t) == self.limit() && !matches!(self.state, State::Level { .. } if self.level(t) > 0)
+        match self.state {
+            State::Level { .. } => self.level(t) == 0,
+            _ => self.available(t) == self.limit(),
+        }
     }
 
     /// Takes `cost` whether it fits or not.
@@ -228,7 +238,7 @@ impl Model {
         match self.state {
             State::Level { .. } if self.is_queue() => Some(self.level(t)),
             State::Level { .. } => Some((self.level(t) + (i128::from(cost) - self.limit()) * self.token).max(0)),
-            _ => self.admits(t, cost).then_some(0),
+            _ => self.admits(t, cost.into()).then_some(0),
         }
     }
 
@@ -310,8 +320,8 @@ impl Model {
     }
 
     /// As [`Self::mend`], where it is not known to the last digit whether that was called for: no less than is owed.
-    pub(crate) fn mend_at_most(&mut self, t: i128, skew: i128) {
-        let debt = if self.is_overdrawn() { self.debt() } else { 0 };
+    pub(crate) fn mend_at_most(&mut self, t: i128, skew: i128, in_debt: bool) {
+        let debt = if in_debt { self.debt() } else { 0 };
         let most = self.empty() + debt + skew * self.leak;
         match &mut self.state {
             State::Level { level, at, .. } => {
@@ -366,7 +376,7 @@ impl Model {
 
     /// The first nanosecond from `t` on at which `cost` is admitted.
     pub(crate) fn when(&self, t: i128, cost: i128) -> i128 {
-        self.search(t, |t| self.available(t) >= cost)
+        self.search(t, |t| self.admits(t, cost))
     }
 
     /// The first nanosecond from `t` on at which nothing is missing.

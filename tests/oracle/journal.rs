@@ -39,7 +39,7 @@ calls! {
 pub(crate) struct Tally {
     pub(crate) calls: [u64; Call::NAMES.len()],
     pub(crate) scenarios: u64,
-    /// Steps at which the answer was known to the last digit, not within a nanosecond.
+    /// Decisions known to the last digit, not within a nanosecond.
     pub(crate) exact: u64,
     /// Steps for which the clock went back.
     pub(crate) back: u64,
@@ -67,7 +67,7 @@ impl Tally {
         let Self { scenarios, exact, back, probes, digest, .. } = self;
         let steps = self.steps();
         println!("{name}: {steps} steps in {scenarios} scenarios, digest {digest:016x}");
-        println!("    {exact} held to the last digit, {back} after the clock went back, {probes} figures tried");
+        println!("    {exact} decisions held to the last digit, {back} steps back in time, {probes} figures tried");
         let made = Call::NAMES.iter().zip(self.calls).filter(|&(_, count)| count > 0);
         let made: Vec<String> = made.map(|(call, count)| format!("{call} {count}")).collect();
         println!("    {}", made.join(", "));

@@ -26,10 +26,13 @@ pub(crate) struct Track<'a> {
     early: i128,
     /// Whether the quota is held to the last digit.
     exact: bool,
-    /// Whether the two models agree.
+    /// Whether the two models agree, and how often they have been made to.
     synced: bool,
+    syncs: u64,
     /// Whether something has happened that makes the two incomparable.
     changed: bool,
+    /// Whether a reservation or a charge was the last to take.
+    in_debt: bool,
     skew: i128,
 }
 
@@ -39,6 +42,8 @@ pub(crate) struct Reserved<'a> {
     reservation: Reservation<'a>,
     low: i128,
     high: i128,
+    /// The models have agreed so often before.
+    syncs: u64,
 }
 
 impl<'a> Track<'a> {
@@ -56,7 +61,9 @@ impl<'a> Track<'a> {
             early: i128::from(!units.is_multiple_of(SECOND)),
             exact: at.limit.effective_rate().is_exact(),
             synced: true,
+            syncs: 0,
             changed: false,
+            in_debt: false,
             skew: SKEW.into(),
         }
     }
@@ -156,6 +163,7 @@ impl<'a> Track<'a> {
     fn resync(&mut self) {
         self.high = self.low.clone();
         (self.offset, self.synced) = (0, true);
+        self.syncs += 1;
     }
 
     pub(crate) fn take(&mut self, cost: u64) {
@@ -169,7 +177,7 @@ impl<'a> Track<'a> {
         if self.is_equal() {
             self.low.mend(self.now(), self.skew);
         } else if !self.synced {
-            self.low.mend_at_most(self.now(), self.skew + self.early);
+            self.low.mend_at_most(self.now(), self.skew + self.early, self.in_debt);
         }
     }
 
@@ -192,7 +200,10 @@ impl<'a> Track<'a> {
 
     pub(crate) fn took(&mut self, cost: u64, decision: &Decision<'_>) {
         match decision.verdict() {
-            Verdict::Allowed => self.take(cost),
+            Verdict::Allowed => {
+                self.take(cost);
+                self.in_debt &= cost == 0;
+            }
             Verdict::Refused => self.mend(),
             _ => {}
         }
@@ -224,20 +235,20 @@ impl<'a> Track<'a> {
         if !self.exact {
             return;
         }
-        let (now, high_now) = (self.now(), self.high_now());
-        let check = |told: i128, low: i128, high: i128, what: &str| {
+        let check = |told: i128, when: &dyn Fn(&Model, i128) -> i128, what: &str| {
+            let (now, high_now) = (self.now(), self.high_now());
+            let latest = when(&self.low, now) - now;
             if self.is_equal() {
-                assert_eq!(told, low - now, "{what}");
+                assert_eq!(told, latest, "{what}");
             } else {
-                let bounds = (high - high_now - self.early).max(0)..=low - now;
+                let bounds = (when(&self.high, high_now) - high_now - self.early).max(0)..=latest;
                 assert!(bounds.contains(&told), "{what}: {told}, not in {bounds:?}");
             }
         };
         if let Some(retry) = decision.retry_after() {
-            let (low, high) = (self.low.when(now, cost.into()), self.high.when(high_now, cost.into()));
-            check(nanos(retry).into(), low, high, "retry after");
+            check(nanos(retry).into(), &|model, t| model.when(t, cost.into()), "retry after");
         }
-        check(reset, self.low.when_full(now), self.high.when_full(high_now), "reset after");
+        check(reset, &Model::when_full, "reset after");
     }
 
     /// P2 and P10: the figures are true, by themselves and of the model.
@@ -278,6 +289,7 @@ impl<'a> Track<'a> {
         let least = self.at_least().min(cost.into());
         assert!((least..=most).contains(&taken.into()), "{taken} taken, {least} to {most}");
         self.take(taken);
+        self.in_debt &= taken == 0;
         // A log that gave less than was asked has refused, and so has any other that gave nothing.
         if if self.algorithm() == Algorithm::SlidingLog { taken < cost } else { taken == 0 } {
             self.mend();
@@ -315,6 +327,7 @@ impl<'a> Track<'a> {
         };
         assert!((least..=most).contains(&charged.into()), "{charged} charged, {least} to {most}");
         self.take(charged);
+        self.in_debt = true;
         if charged == 0 && self.algorithm() != Algorithm::SlidingLog {
             self.mend();
         }
@@ -343,9 +356,10 @@ impl<'a> Track<'a> {
                 assert!(wait <= max_wait.into());
                 assert_eq!(reservation.go_at(), reservation.made_at() + reservation.wait());
                 self.take(cost);
+                self.in_debt = true;
                 let (low, high) = (self.low.mark(now), self.high.mark(self.high_now()));
                 let go_at = reservation.go_at().as_nanos();
-                Some((Reserved { reservation, low, high }, go_at))
+                Some((Reserved { reservation, low, high, syncs: self.syncs }, go_at))
             }
             Err(decision) => {
                 journal.decision(&decision);
@@ -361,7 +375,9 @@ impl<'a> Track<'a> {
     }
 
     pub(crate) fn cancel(&mut self, reserved: Reserved<'a>, journal: &mut Journal) {
-        let Reserved { mut reservation, low, high } = reserved;
+        let Reserved { mut reservation, low, high, syncs } = reserved;
+        // `high` has been `low` since.
+        let high = if syncs == self.syncs { high } else { low };
         let first = match self.at.now {
             Some(now) => reservation.cancel_at(ns(now)),
             None => reservation.cancel(),

@@ -201,6 +201,18 @@ fn the_ends_of_the_clock_do_not_panic() {
 // ---- Construction ----
 
 #[test]
+fn algorithms_are_known_by_name() {
+    let names = ["token-bucket", "leaky-bucket", "leaky-queue", "fixed-window", "sliding-window", "sliding-log"];
+    for (algorithm, name) in Algorithm::ALL.into_iter().zip(names) {
+        assert_eq!((algorithm.name(), name.parse()), (name, Ok(algorithm)));
+        assert_eq!(format!("{algorithm:>15}|"), format!("{name:>15}|"));
+    }
+    let unknown = "token bucket".parse::<Algorithm>().unwrap_err();
+    assert_eq!(unknown.given, "token bucket");
+    assert_eq!(unknown.to_string(), format!("unknown algorithm `token bucket`; expected one of {}", names.join(", ")));
+}
+
+#[test]
 fn errors_name_the_value_and_the_bound() {
     let second = secs(1);
     assert_eq!(Quota::new(1, Duration::ZERO), Err(QuotaError::ZeroPeriod));
@@ -667,6 +679,83 @@ fn a_sliding_window_withholds_nothing_beside_a_quota_of_thirds() {
     assert_eq!(limiter.with(&limit).take_up_to("key", ALL), 2);
     // Half of the next window: 2 * 1/2 + 1 <= 2.
     assert!(limiter.with(&limit).at(ns(3_000_003)).check("key").is_allowed());
+}
+
+#[test]
+fn a_late_caller_finds_whole_counts_beside_a_quota_of_thirds() {
+    let sliding = Quota::per_second(10).with_algorithm(Algorithm::SlidingWindow);
+    let builder = Limiter::builder(sliding).expect(Quota::per_second(3));
+    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+    assert!(!limiter.default_limit().units_per_second().is_multiple_of(SECOND));
+    assert_eq!(limiter.at(ns(SECOND)).take_up_to("key", 4), 4);
+    assert_eq!(limiter.at(ns(2 * SECOND + 1)).take_up_to("key", 1), 1);
+    assert_eq!(limiter.at(ns(2 * SECOND - 1)).peek("key").remaining(), 5);
+}
+
+#[test]
+fn a_cancelled_request_takes_nothing_from_the_window_before() {
+    let bucket = bucket(Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow), 0);
+    assert_eq!(bucket.take_up_to(ALL), 10);
+    let next = bucket.at(Instant::from_secs(90));
+    let mut reservation = next.reserve(5, secs(0)).unwrap();
+    next.refund(5);
+    assert_eq!(next.peek().remaining(), 5);
+    reservation.cancel();
+    assert_eq!(next.peek().remaining(), 5, "it has been given back already");
+}
+
+#[test]
+fn a_window_emptied_at_its_start_is_full_in_the_one_before() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let bucket = bucket(Quota::per_second(10).with_algorithm(algorithm), 5 * SECOND);
+        bucket.clock().set(Instant::from_secs(10));
+        assert_eq!(bucket.take_up_to(3), 3);
+        bucket.reset();
+        assert_eq!(bucket.at(ns(9 * SECOND + 5)).peek().remaining(), 10);
+        assert_eq!(bucket.at(ns(8 * SECOND + 5)).peek().remaining(), 10);
+    }
+}
+
+#[test]
+fn a_charge_to_just_empty_is_no_debt() {
+    let bucket = bucket(Quota::per_second(10), 100 * SECOND);
+    assert_eq!(bucket.charge(10), 10);
+    bucket.clock().set(Instant::from_secs(50));
+    assert_eq!(bucket.check().retry_after(), Some(millis(100)), "P7: empty as of now, and not in debt");
+}
+
+#[test]
+fn a_closed_limit_carries_no_debt_over() {
+    let limiter = limiter(Quota::per_second(10));
+    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    let closed = limiter.limit(Limit::DEFAULT_NAME, Quota::per_second(0)).unwrap();
+    limiter.with(&closed).convert("key", limiter.default_limit(), Inheritance::AsIs);
+    let empty = limiter.peek("key");
+    assert_eq!((empty.remaining(), empty.reset_after()), (0, secs(1)));
+}
+
+#[test]
+fn a_log_says_when_at_the_end_of_the_range() {
+    let bucket = bucket(Quota::per_second(1).with_algorithm(Algorithm::SlidingLog), 0);
+    let end = bucket.at(ns(ALL));
+    assert!(end.check().is_allowed());
+    assert_eq!(end.check().retry_after(), Some(secs(1)), "not at once: that would make a client spin");
+}
+
+#[test]
+fn the_longest_sliding_window_counts_at_the_end_of_the_range() {
+    let windows = |period| Quota::new(40_000, period).unwrap().with_algorithm(Algorithm::SlidingWindow);
+    let clock = || ManualClock::new(ns(ALL));
+    let longest = match Bucket::with_clock(windows(Quota::MAX_PERIOD), clock()).map(drop) {
+        Err(QuotaError::PeriodTooLong { max, .. }) => max,
+        other => panic!("ten years fit: {other:?}"),
+    };
+    let bucket = Bucket::with_clock(windows(longest), clock()).unwrap();
+    assert_eq!(bucket.at(ns(ALL).saturating_sub(longest)).take_up_to(30_000), 30_000);
+    // The window before still counts in part, and the clock stands still: what is taken is never there again.
+    let left = bucket.peek().remaining();
+    assert!((10_000..40_000).contains(&left));
+    assert_eq!((bucket.take_up_to(ALL), bucket.take_up_to(ALL)), (left, 0));
 }
 
 #[test]

@@ -794,3 +794,18 @@ fn a_step_back_does_not_lock_new_keys_out_of_a_used_table() {
         assert_eq!(admitted, 100, "P7 under {policy:?}: every bucket was full before the step");
     }
 }
+
+/// What no call under the newcomer's own limit can have left, calls under another can.
+#[test]
+fn a_newcomer_under_a_quicker_limit_leaves_the_windows_of_others_alone() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let hourly = Quota::per_hour(10).with_algorithm(algorithm);
+        let builder = Limiter::builder(hourly).capacity(100).on_full(OnFull::RefuseNew).fixed_seed(1);
+        let limiter = builder.max_clock_skew(secs(0)).build_with_clock(ManualClock::default()).unwrap();
+        let drained: Vec<u64> = (0..2_000).filter(|key| limiter.take_up_to(key, 10) == 10).collect();
+        let quick = limiter.limit("quick", Quota::per_second(1)).unwrap();
+        let refused = (0..1_000).filter(|key| limiter.with(&quick).check(&("new", *key)).is_refused()).count();
+        assert!(refused > 0, "the table is full");
+        assert!(drained.iter().all(|key| limiter.peek(key).remaining() == 0), "{algorithm}");
+    }
+}

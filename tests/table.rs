@@ -10,7 +10,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use common::{Admitted, Rng, SECOND, ns, within_rate};
-use tollgate::{Algorithm, Clock, Limiter, ManualClock, OnFull, Quota, Stats};
+use tollgate::{Clock, Limiter, ManualClock, OnFull, Quota, Stats};
 
 /// Held by most tests together, and alone by the one that measures the memory of the process.
 static MEMORY: RwLock<()> = RwLock::new(());
@@ -153,22 +153,6 @@ fn beyond_capacity_new_keys_are_refused() {
     let wait = decision.retry_after().expect("a refusal says when");
     limiter.clock().advance(wait);
     assert!(limiter.check("another").is_allowed());
-}
-
-/// What no call under the newcomer's own limit can have left, calls under another can.
-#[test]
-fn a_newcomer_under_a_quicker_limit_leaves_the_windows_of_others_alone() {
-    let _beside = beside_others();
-    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
-        let hourly = Quota::per_hour(10).with_algorithm(algorithm);
-        let builder = Limiter::builder(hourly).capacity(100).on_full(OnFull::RefuseNew).fixed_seed(1);
-        let limiter = builder.max_clock_skew(Duration::ZERO).build_with_clock(ManualClock::default()).unwrap();
-        let drained: Vec<u64> = (0..2_000).filter(|key| limiter.take_up_to(key, 10) == 10).collect();
-        let quick = limiter.limit("quick", Quota::per_second(1)).unwrap();
-        let refused = (0..1_000).filter(|key| limiter.with(&quick).check(&("new", *key)).is_refused()).count();
-        assert!(refused > 0, "the table is full");
-        assert!(drained.iter().all(|key| limiter.peek(key).remaining() == 0), "{algorithm}");
-    }
 }
 
 #[test]

@@ -179,8 +179,9 @@ impl Model {
             }
             State::Log(cells) => {
                 let mut places: Vec<&mut i128> = cells.iter_mut().collect();
-                // Those that can be forgotten in order; then, for who takes more than there is, those that soon can.
-                places.sort_by_key(|end| if **end <= t { i128::MIN } else { **end });
+                // What can be forgotten first. The engine may forget another, which matters if the clock goes back: then this
+                // remembers no less.
+                places.sort_unstable();
                 let count = usize::try_from(cost).expect("64 bits");
                 places.into_iter().take(count).for_each(|end| *end = t + self.period);
             }

@@ -6,7 +6,7 @@ use super::common::model::Model;
 use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
-use super::subject::{At, SKEW, Subject, call};
+use super::subject::{At, SKEW, call};
 use tollgate::{Algorithm, Decision, Inheritance, Limit, Reservation, Verdict};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
@@ -93,11 +93,10 @@ impl<'a> Track<'a> {
         self.exact && self.early == 0
     }
 
-    /// Whether answers are known to the last digit. A table forgets those entries of a log that are over; when the clock
-    /// goes back to before that, they might have counted.
+    /// Whether answers are known to the last digit. Which entries a log has forgotten is not, and it matters if the clock
+    /// goes back to when they counted.
     fn is_equal(&self) -> bool {
-        let forgetful = self.algorithm() == Algorithm::SlidingLog && matches!(self.at.subject, Subject::Keyed(_));
-        self.is_whole() && (self.synced || !forgetful)
+        self.is_whole() && (self.synced || self.algorithm() != Algorithm::SlidingLog)
     }
 
     pub(crate) fn limit(&self) -> u64 {

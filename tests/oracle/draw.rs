@@ -122,7 +122,7 @@ impl Times {
     }
 
     /// Whether a scenario goes on to the end of the range.
-    pub(crate) const fn to_the_end(&self) -> bool {
+    pub(crate) const fn goes_to_the_end(&self) -> bool {
         self.latest > self.range.last
     }
 
@@ -163,7 +163,7 @@ impl Times {
                 near(rng, t.saturating_add(periods * period))
             }
             12 if rng.once_in(20) => t.saturating_add(rng.magnitude(2 * YEAR)),
-            12 if self.to_the_end() && rng.once_in(4) => {
+            12 if self.goes_to_the_end() && rng.once_in(4) => {
                 let end = rng.pick(&[self.range.last, u64::MAX]);
                 near(rng, end)
             }
@@ -178,10 +178,10 @@ impl Times {
         let step = match rng.below(6) {
             0 => 1,
             1 => rng.pick(&[999_999, 1_000_000, 1_000_001, SECOND - 1, SECOND, SECOND + 1]),
-            2 if self.to_the_end() => t - rng.pick(&[0, self.range.first, self.range.first + 1]).min(t),
+            2 if self.goes_to_the_end() => t - rng.pick(&[0, self.range.first, self.range.first + 1]).min(t),
             _ => rng.magnitude(YEAR),
         };
-        let earliest = if self.to_the_end() { 0 } else { self.range.first.max(self.start.saturating_sub(YEAR)) };
+        let earliest = if self.goes_to_the_end() { 0 } else { self.range.first.max(self.start.saturating_sub(YEAR)) };
         t.saturating_sub(step).max(earliest.min(t))
     }
 }

@@ -24,7 +24,7 @@ fn all_suites() {
     let tallies = Mutex::new(vec![Tally::default(); SUITES.len()]);
     let (next, done, failed) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let work = || {
-        // Says so if a scenario panics.
+        // The others need not go on when a scenario has failed.
         struct OnPanic<'a>(&'a AtomicBool);
         impl Drop for OnPanic<'_> {
             fn drop(&mut self) {

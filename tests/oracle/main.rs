@@ -32,27 +32,19 @@ struct Suite {
 }
 
 const SUITES: [Suite; 8] = [
-    Suite {
-        name: "token_bucket",
-        share: 24,
-        scenario: |rng, journal| one::calls(rng, journal, Algorithm::TokenBucket),
-    },
-    Suite { name: "leaky_bucket", share: 8, scenario: |rng, journal| one::calls(rng, journal, Algorithm::LeakyBucket) },
-    Suite { name: "leaky_queue", share: 14, scenario: |rng, journal| one::calls(rng, journal, Algorithm::LeakyQueue) },
-    Suite {
-        name: "fixed_window",
-        share: 14,
-        scenario: |rng, journal| one::calls(rng, journal, Algorithm::FixedWindow),
-    },
-    Suite {
-        name: "sliding_window",
-        share: 14,
-        scenario: |rng, journal| one::calls(rng, journal, Algorithm::SlidingWindow),
-    },
-    Suite { name: "sliding_log", share: 8, scenario: |rng, journal| one::calls(rng, journal, Algorithm::SlidingLog) },
-    Suite { name: "changes", share: 10, scenario: one::changes },
-    Suite { name: "several", share: 8, scenario: several::calls },
+    suite("token_bucket", 24, |rng, journal| one::calls(rng, journal, Algorithm::TokenBucket)),
+    suite("leaky_bucket", 8, |rng, journal| one::calls(rng, journal, Algorithm::LeakyBucket)),
+    suite("leaky_queue", 14, |rng, journal| one::calls(rng, journal, Algorithm::LeakyQueue)),
+    suite("fixed_window", 14, |rng, journal| one::calls(rng, journal, Algorithm::FixedWindow)),
+    suite("sliding_window", 14, |rng, journal| one::calls(rng, journal, Algorithm::SlidingWindow)),
+    suite("sliding_log", 8, |rng, journal| one::calls(rng, journal, Algorithm::SlidingLog)),
+    suite("changes", 10, one::changes),
+    suite("several", 8, several::calls),
 ];
+
+const fn suite(name: &'static str, share: u64, scenario: fn(&mut Rng, &mut Journal)) -> Suite {
+    Suite { name, share, scenario }
+}
 
 const STEPS: u64 = 1_000_000;
 
@@ -68,6 +60,7 @@ impl Suite {
         self.steps().div_ceil(CHUNK)
     }
 
+    /// One after another; the seed of the first scenario of the first is `TOLLGATE_SEED` itself.
     fn chunk(&self, index: u64) -> Tally {
         let first = setting("TOLLGATE_SEED", 0x70_11_6A_7E);
         let mut seeds = self.name.bytes().fold(Rng(first ^ index), |mut rng, byte| Rng(rng.next() ^ u64::from(byte)));

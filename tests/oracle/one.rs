@@ -104,7 +104,7 @@ fn begin(rng: &mut Rng, journal: &mut Journal, track: &mut Track<'_>, back: bool
     let times = Times::new(rng, *track.range(), track.t, back);
     let quota = *track.at.limit.quota();
     journal.about(format!("{quota:?}, at {:?}, {times:?}", track.at.now));
-    if times.to_the_end() {
+    if times.goes_to_the_end() {
         let t = times.near_the_end(rng, &quota).max(track.t);
         track.go(t, journal);
     }

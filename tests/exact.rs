@@ -384,6 +384,13 @@ fn a_set_needs_limits_of_different_names() {
     let error = LimitSet::new([limit("a"), limit("b"), limit("a")]).unwrap_err();
     assert_eq!(error, LimitSetError::SameName { first: 0, second: 2 });
     assert_eq!(LimitSet::new([limit("a"), limit("b")]).unwrap().limits().len(), 2);
+    let too_many = LimitSet::new((0..=LimitSet::MAX).map(|name| limit(&name.to_string()))).unwrap_err();
+    assert_eq!(too_many, LimitSetError::TooMany { count: LimitSet::MAX + 1 });
+    for (error, part) in
+        [(LimitSetError::Empty, "none was given"), (error, "limits 0 and 2"), (too_many, "and 33 were given")]
+    {
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
 
 #[test]
@@ -451,6 +458,7 @@ fn figures_of_a_decision() {
     assert_eq!(figures(bucket.peek_n(20)), (20, 19, Some(millis(50)), millis(50)));
     assert_eq!(bucket.peek().at(), ns(450 * MILLI));
     assert_eq!(bucket.peek().limit_used().quota().burst(), 20);
+    assert_eq!(format!("{:?}", bucket.peek()), format!("Decision({:?})", bucket.peek().report()));
 }
 
 #[test]

@@ -58,19 +58,11 @@ fn is_like(a: &Quota, b: &Quota) -> bool {
 fn subject(rng: &mut Rng, quotas: &mut [Quota]) -> (u64, u64, Subject) {
     let (start, lone) = (draw::start(rng), rng.once_in(2));
     let skew = if lone { SKEW } else { rng.pick(&[SKEW, SKEW, 0, 1, 3_600 * SECOND]) };
-    if lone {
-        // A lone bucket is made for the last.
-        quotas.reverse();
-    }
-    let subject = Subject::new(rng, quotas, start, skew, lone);
-    if lone {
-        quotas.reverse();
-    }
-    (start, skew, subject)
+    (start, skew, Subject::new(rng, quotas, start, skew, lone))
 }
 
 fn track<'a>(rng: &mut Rng, subject: &'a Subject, limit: &'a Limit, start: u64, skew: u64, leak: i128) -> Track<'a> {
-    let now = if rng.once_in(2) { Some(start) } else { None };
+    let now = rng.once_in(2).then_some(start);
     Track::new(At { subject, key: "key", limit, now }, start, leak).with_skew(skew)
 }
 

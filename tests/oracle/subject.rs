@@ -43,7 +43,7 @@ pub(crate) const SKEW: u64 = 1_000_000_000;
 
 impl Subject {
     /// A subject that starts at `start`, and a limit for each quota; a quota that is out of bounds is replaced by one that
-    /// is on the bound that the error named. `lone` asks for a bucket without a table.
+    /// is on the bound that the error named. `lone` asks for a bucket without a table, made for the last of them.
     pub(crate) fn new(rng: &mut Rng, quotas: &mut [Quota], start: u64, skew: u64, lone: bool) -> Self {
         // A quota may break several bounds, one after the other.
         for _ in 0..8 * quotas.len() {
@@ -65,7 +65,8 @@ impl Subject {
     ) -> Result<Self, (usize, QuotaError)> {
         let clock = ManualClock::new(ns(start));
         let subject = if lone {
-            Self::Bucket(Bucket::with_clock(quotas[0], clock).map_err(|error| (0, error))?)
+            let last = quotas.len() - 1;
+            Self::Bucket(Bucket::with_clock(quotas[last], clock).map_err(|error| (last, error))?)
         } else {
             let builder = Limiter::builder(quotas[0]).capacity(1_024).fixed_seed(rng.next());
             let builder = builder.max_clock_skew(Duration::from_nanos(skew));

@@ -379,7 +379,7 @@ fn a_fixed_seed_gives_the_same_evictions_in_every_run() {
 #[test]
 fn a_set_needs_limits_of_different_names() {
     let limiter = limiter(Quota::per_minute(1));
-    let limit = |name| limiter.limit(name, Quota::per_minute(5)).unwrap();
+    let limit = |name: &str| limiter.limit(name, Quota::per_minute(5)).unwrap();
     assert_eq!(LimitSet::new([]).unwrap_err(), LimitSetError::Empty);
     let error = LimitSet::new([limit("a"), limit("b"), limit("a")]).unwrap_err();
     assert_eq!(error, LimitSetError::SameName { first: 0, second: 2 });

@@ -415,6 +415,17 @@ fn shares_are_all_or_nothing() {
     assert_eq!((tightest.index(), tightest.decision().remaining()), (1, 2));
 }
 
+#[test]
+fn a_set_tells_the_first_of_equals() {
+    let limiter = limiter(Quota::per_minute(2));
+    let limits = ["a", "b", "c"].map(|name| limiter.limit(name, Quota::per_minute(2)).unwrap());
+    let set = LimitSet::new(limits).unwrap();
+    let told = [1, 1, 1, 3].map(|cost| limiter.check_set_n(&set, "key", cost));
+    let verdicts = [Verdict::Allowed, Verdict::Allowed, Verdict::Refused, Verdict::NeverFits];
+    assert_eq!(told.map(|set| set.decision().verdict()), verdicts);
+    assert_eq!(told.map(|set| set.index()), [0; 4]);
+}
+
 /// The same limit and key twice in one call: the second part finds what the first has left, and what was taken comes
 /// back.
 #[test]

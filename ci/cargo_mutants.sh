@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Changes one operator or one answer at a time in the modules of pure arithmetic, and runs the tests on each change:
-# `ci/cargo_mutants.sh [FILE...]`, by default all of them. Fails if fewer than 95 % of the changes are
-# noticed, or if one survives that ci/cargo_mutants.txt does not list. An hour; installs cargo-mutants if it is missing.
+# `ci/cargo_mutants.sh [FILE...]`, by default all of them. Fails if fewer than 95 % of the changes are noticed, or if one
+# survives that ci/cargo_mutants.txt does not list. An hour; installs cargo-mutants if it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { echo "ci/cargo_mutants.sh: $1" >&2; exit 1; }

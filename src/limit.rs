@@ -245,8 +245,9 @@ fn window(quota: &Quota, base: &TimeBase) -> Result<Units, QuotaError> {
     if quota.burst() != quota.count() {
         return Err(QuotaError::BurstInWindow { quota: *quota });
     }
-    // Two windows must fit into what a stamp may be ahead.
-    let max = MAX_AHEAD / 2;
+    // The window that holds now, the next one if its end is the stamp's, and the counts, which are less than a window,
+    // must fit into what a stamp may be ahead.
+    let max = MAX_AHEAD / if quota.algorithm() == Algorithm::SlidingWindow { 3 } else { 2 };
     match u64::try_from(base.span(quota.period_nanos())) {
         Ok(window) if window <= max => Ok(window),
         _ => {

@@ -3,13 +3,12 @@
 use core::time::Duration;
 
 use crate::algorithm::{Fraction, Reserved};
-use crate::base::LATEST;
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::limit::Limit;
 use crate::protocol::{Full, Outcome};
 use crate::quota::Quota;
-use crate::word::{Balance, Units};
+use crate::word::{Balance, Units, Word};
 
 /// The words of one bucket: cell 0, or one cell per request of a sliding log.
 pub(crate) trait Cells {
@@ -197,6 +196,9 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Takes back a debit that left the stamp at `reserved`, as far as it makes nothing up.
     pub(crate) fn cancel(&self, cost: u64, reserved: Units, now: impl Fn() -> Units) {
+        if cost == 0 {
+            return;
+        }
         if self.limit.is_log() {
             return self.release_cells_of(cost, reserved);
         }
@@ -437,7 +439,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     fn survey(&self) -> Survey {
-        let mut survey = Survey { available: 0, soonest: LATEST, latest: self.units };
+        let mut survey = Survey { available: 0, soonest: Word::MAX_STAMP, latest: self.units };
         if self.limit.most() == 0 {
             return survey;
         }

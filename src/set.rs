@@ -122,7 +122,7 @@ impl<'a> SetDecision<'a> {
     }
 
     /// Which limit that is: of those that refused, the one that refuses longest; if all admitted, the one with the
-    /// fewest remaining.
+    /// fewest remaining. Of equals, the first.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index

@@ -167,6 +167,14 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_shows_every_field() {
+        let word = Word::FULL.live(Balance { stamp: 7, overdrawn: true });
+        assert_eq!(format!("{word:?}"), "Live.0 7 overdrawn");
+        assert_eq!(format!("{:?}", word.claimed(9).pending()), "Pending.1 9 overdrawn");
+        assert_eq!(format!("{:?}", Word::FULL), "Live.0 0");
+    }
+
+    #[test]
     fn zero_is_a_full_live_bucket() {
         let fresh: Word = bytemuck::cast(0_u64);
         assert_eq!(fresh, Word::FULL);

@@ -201,6 +201,18 @@ fn the_ends_of_the_clock_do_not_panic() {
 // ---- Construction ----
 
 #[test]
+fn algorithms_are_known_by_name() {
+    let names = ["token-bucket", "leaky-bucket", "leaky-queue", "fixed-window", "sliding-window", "sliding-log"];
+    for (algorithm, name) in Algorithm::ALL.into_iter().zip(names) {
+        assert_eq!((algorithm.name(), name.parse()), (name, Ok(algorithm)));
+        assert_eq!(format!("{algorithm:>15}|"), format!("{name:>15}|"));
+    }
+    let unknown = "token bucket".parse::<Algorithm>().unwrap_err();
+    assert_eq!(unknown.given, "token bucket");
+    assert_eq!(unknown.to_string(), format!("unknown algorithm `token bucket`; expected one of {}", names.join(", ")));
+}
+
+#[test]
 fn errors_name_the_value_and_the_bound() {
     let second = secs(1);
     assert_eq!(Quota::new(1, Duration::ZERO), Err(QuotaError::ZeroPeriod));
@@ -367,11 +379,18 @@ fn a_fixed_seed_gives_the_same_evictions_in_every_run() {
 #[test]
 fn a_set_needs_limits_of_different_names() {
     let limiter = limiter(Quota::per_minute(1));
-    let limit = |name| limiter.limit(name, Quota::per_minute(5)).unwrap();
+    let limit = |name: &str| limiter.limit(name, Quota::per_minute(5)).unwrap();
     assert_eq!(LimitSet::new([]).unwrap_err(), LimitSetError::Empty);
     let error = LimitSet::new([limit("a"), limit("b"), limit("a")]).unwrap_err();
     assert_eq!(error, LimitSetError::SameName { first: 0, second: 2 });
     assert_eq!(LimitSet::new([limit("a"), limit("b")]).unwrap().limits().len(), 2);
+    let too_many = LimitSet::new((0..=LimitSet::MAX).map(|name| limit(&name.to_string()))).unwrap_err();
+    assert_eq!(too_many, LimitSetError::TooMany { count: LimitSet::MAX + 1 });
+    for (error, part) in
+        [(LimitSetError::Empty, "none was given"), (error, "limits 0 and 2"), (too_many, "and 33 were given")]
+    {
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
 
 #[test]
@@ -394,6 +413,17 @@ fn shares_are_all_or_nothing() {
     assert_eq!(limiter.peek("all").remaining(), 9);
     let tightest = limiter.check_all(&share("berta", 1)).unwrap();
     assert_eq!((tightest.index(), tightest.decision().remaining()), (1, 2));
+}
+
+#[test]
+fn a_set_tells_the_first_of_equals() {
+    let limiter = limiter(Quota::per_minute(2));
+    let limits = ["a", "b", "c"].map(|name| limiter.limit(name, Quota::per_minute(2)).unwrap());
+    let set = LimitSet::new(limits).unwrap();
+    let told = [1, 1, 1, 3].map(|cost| limiter.check_set_n(&set, "key", cost));
+    let verdicts = [Verdict::Allowed, Verdict::Allowed, Verdict::Refused, Verdict::NeverFits];
+    assert_eq!(told.map(|set| set.decision().verdict()), verdicts);
+    assert_eq!(told.map(|set| set.index()), [0; 4]);
 }
 
 /// The same limit and key twice in one call: the second part finds what the first has left, and what was taken comes
@@ -439,6 +469,7 @@ fn figures_of_a_decision() {
     assert_eq!(figures(bucket.peek_n(20)), (20, 19, Some(millis(50)), millis(50)));
     assert_eq!(bucket.peek().at(), ns(450 * MILLI));
     assert_eq!(bucket.peek().limit_used().quota().burst(), 20);
+    assert_eq!(format!("{:?}", bucket.peek()), format!("Decision({:?})", bucket.peek().report()));
 }
 
 #[test]
@@ -670,6 +701,84 @@ fn a_sliding_window_withholds_nothing_beside_a_quota_of_thirds() {
 }
 
 #[test]
+fn a_late_caller_finds_whole_counts_beside_a_quota_of_thirds() {
+    let sliding = Quota::per_second(10).with_algorithm(Algorithm::SlidingWindow);
+    let builder = Limiter::builder(sliding).expect(Quota::per_second(3));
+    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+    assert!(!limiter.default_limit().units_per_second().is_multiple_of(SECOND));
+    assert_eq!(limiter.at(ns(SECOND)).take_up_to("key", 4), 4);
+    assert_eq!(limiter.at(ns(2 * SECOND + 1)).take_up_to("key", 1), 1);
+    assert_eq!(limiter.at(ns(2 * SECOND - 1)).peek("key").remaining(), 5);
+}
+
+#[test]
+fn a_cancelled_request_takes_nothing_from_the_window_before() {
+    let bucket = bucket(Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow), 0);
+    assert_eq!(bucket.take_up_to(ALL), 10);
+    let next = bucket.at(Instant::from_secs(90));
+    let mut reservation = next.reserve(5, secs(0)).unwrap();
+    next.refund(5);
+    assert_eq!(next.peek().remaining(), 5);
+    reservation.cancel();
+    assert_eq!(next.peek().remaining(), 5, "it has been given back already");
+}
+
+#[test]
+fn a_window_emptied_at_its_start_is_full_in_the_one_before() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let bucket = bucket(Quota::per_second(10).with_algorithm(algorithm), 5 * SECOND);
+        bucket.clock().set(Instant::from_secs(10));
+        assert_eq!(bucket.take_up_to(3), 3);
+        bucket.reset();
+        assert_eq!(bucket.at(ns(9 * SECOND + 5)).peek().remaining(), 10);
+        assert_eq!(bucket.at(ns(8 * SECOND + 5)).peek().remaining(), 10);
+    }
+}
+
+#[test]
+fn a_charge_to_just_empty_is_no_debt() {
+    let bucket = bucket(Quota::per_second(10), 100 * SECOND);
+    assert_eq!(bucket.charge(10), 10);
+    bucket.clock().set(Instant::from_secs(50));
+    assert_eq!(bucket.check().retry_after(), Some(millis(100)), "P7: empty as of now, and not in debt");
+}
+
+#[test]
+fn a_closed_limit_carries_no_debt_over() {
+    let limiter = limiter(Quota::per_second(10));
+    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    let closed = limiter.limit(Limit::DEFAULT_NAME, Quota::per_second(0)).unwrap();
+    limiter.with(&closed).convert("key", limiter.default_limit(), Inheritance::AsIs);
+    let empty = limiter.peek("key");
+    assert_eq!((empty.remaining(), empty.reset_after()), (0, secs(1)));
+}
+
+#[test]
+fn a_log_says_when_at_the_end_of_the_range() {
+    let bucket = bucket(Quota::per_second(1).with_algorithm(Algorithm::SlidingLog), 0);
+    let end = bucket.at(ns(ALL));
+    assert!(end.check().is_allowed());
+    assert_eq!(end.check().retry_after(), Some(secs(1)), "not at once: that would make a client spin");
+}
+
+#[test]
+fn the_longest_sliding_window_counts_at_the_end_of_the_range() {
+    let windows = |period| Quota::new(40_000, period).unwrap().with_algorithm(Algorithm::SlidingWindow);
+    let clock = || ManualClock::new(ns(ALL));
+    let longest = match Bucket::with_clock(windows(Quota::MAX_PERIOD), clock()).map(drop) {
+        Err(QuotaError::PeriodTooLong { max, .. }) => max,
+        other => panic!("ten years fit: {other:?}"),
+    };
+    let bucket = Bucket::with_clock(windows(longest), clock()).unwrap();
+    assert_eq!(bucket.at(ns(ALL).saturating_sub(longest)).take_up_to(30_000), 30_000);
+    // The window before still counts in part, and the clock stands still.
+    let left = bucket.peek().remaining();
+    assert!((10_000..40_000).contains(&left));
+    assert_eq!((bucket.take_up_to(1), bucket.peek().remaining()), (1, left - 1));
+    assert_eq!((bucket.take_up_to(ALL), bucket.take_up_to(ALL)), (left - 1, 0));
+}
+
+#[test]
 fn a_sliding_log_is_mended_by_any_call_after_a_step_back() {
     for call in [0, 1] {
         let bucket = bucket(Quota::per_second(2).with_algorithm(Algorithm::SlidingLog), 5_000 * SECOND);
@@ -702,5 +811,20 @@ fn a_step_back_does_not_lock_new_keys_out_of_a_used_table() {
         limiter.clock().set(Instant::from_secs(90_003));
         let admitted = (0..100).filter(|key| limiter.check(&("new", *key)).is_allowed()).count();
         assert_eq!(admitted, 100, "P7 under {policy:?}: every bucket was full before the step");
+    }
+}
+
+/// What no call under the newcomer's own limit can have left, calls under another can.
+#[test]
+fn a_newcomer_under_a_quicker_limit_leaves_the_windows_of_others_alone() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let hourly = Quota::per_hour(10).with_algorithm(algorithm);
+        let builder = Limiter::builder(hourly).capacity(100).on_full(OnFull::RefuseNew).fixed_seed(1);
+        let limiter = builder.max_clock_skew(secs(0)).build_with_clock(ManualClock::default()).unwrap();
+        let drained: Vec<u64> = (0..2_000).filter(|key| limiter.take_up_to(key, 10) == 10).collect();
+        let quick = limiter.limit("quick", Quota::per_second(1)).unwrap();
+        let refused = (0..1_000).filter(|key| limiter.with(&quick).check(&("new", *key)).is_refused()).count();
+        assert!(refused > 0, "the table is full");
+        assert!(drained.iter().all(|key| limiter.peek(key).remaining() == 0), "{algorithm}");
     }
 }

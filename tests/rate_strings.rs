@@ -262,6 +262,11 @@ fn long_texts() {
     // Short enough to be shown whole, wherever it goes wrong.
     let text = format!("{}/fortnight", "0".repeat(60));
     assert!(refused(&text).to_string().contains(&format!("`{text}`")));
+    // Eighty characters are; of one more, no more than forty before the place that is wrong.
+    for (before, after, shown) in [(41, 39, "0"), (40, 41, "0"), (41, 40, "...0")] {
+        let text = format!("{}{}", "0".repeat(before), "!".repeat(after));
+        assert!(refused(&text).to_string().contains(&format!("of `{shown}")), "{before} and {after}");
+    }
 }
 
 #[test]

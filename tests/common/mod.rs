@@ -68,9 +68,13 @@ impl Rng {
         self.below(n) == 0
     }
 
+    /// An index into `length` things.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(length).expect("a length"))).expect("below the length")
+    }
+
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let index = self.below(u64::try_from(from.len()).expect("a length"));
-        from[usize::try_from(index).expect("below the length")]
+        from[self.index(from.len())]
     }
 
     /// From 1 to `max`, every order of magnitude as likely as the next.

@@ -1,51 +1,58 @@
-//! The algorithms in exact arithmetic, from their documentation: levels and counts in whole numbers of `1/period` of a
+//! The algorithms in exact arithmetic, from their documentation: levels and counts in whole numbers of a small part of a
 //! token, time in nanoseconds. Questions of the form "when?" are answered by search, not by formula.
 
-use tollgate::{Algorithm, Quota};
+use num_bigint::BigInt;
+use tollgate::{Algorithm, Inheritance, Quota};
 
 use super::nanos;
 
-/// Twenty years: no question "when?" has a later answer.
-const HORIZON: i128 = 20 * super::YEAR as i128;
-/// How far back the clock of a test may go.
-const MEMORY: i128 = super::YEAR as i128;
+/// A thousand years: no question "when?" has a later answer.
+const HORIZON: i128 = 1_000 * super::YEAR as i128;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// What was taken and has not come back: `level / period` tokens at `at`. It goes down by `count / period` tokens a
-    /// nanosecond, to zero.
-    Level { level: i128, at: i128 },
+    /// What was taken and has not come back: `level` parts of a token at `at`, of which `Model::leak` go a nanosecond.
+    /// `overdrawn` says that a reservation or a charge left it past empty.
+    Level { level: i128, at: i128, overdrawn: bool },
     /// The counts of window `index` and of the one before.
     Windows { index: i128, previous: i128, current: i128 },
-    /// The instants of the requests admitted.
+    /// When each of the requests that may be remembered can be forgotten.
     Log(Vec<i128>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Model {
     quota: Quota,
-    count: i128,
     period: i128,
+    /// Parts of a token that come back in a nanosecond, and parts that make a token.
+    leak: i128,
+    token: i128,
     state: State,
 }
 
 impl Model {
     pub(crate) fn new(quota: Quota) -> Self {
+        Self::in_parts(quota, quota.count().into())
+    }
+
+    /// With `leak` parts of a token a nanosecond, a multiple of the count.
+    pub(crate) fn in_parts(quota: Quota, leak: i128) -> Self {
+        let (count, period) = (i128::from(quota.count()), i128::from(nanos(quota.period())));
         let state = match quota.algorithm() {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => State::Windows { index: 0, previous: 0, current: 0 },
-            Algorithm::SlidingLog => State::Log(Vec::new()),
-            _ => State::Level { level: 0, at: 0 },
+            Algorithm::SlidingLog => State::Log(vec![i128::MIN; usize::try_from(count).expect("at most 1,024")]),
+            _ => State::Level { level: 0, at: 0, overdrawn: false },
         };
-        Self { quota, count: quota.count().into(), period: nanos(quota.period()).into(), state }
+        Self { quota, period, leak, token: if count == 0 { 1 } else { leak / count * period }, state }
     }
 
     /// The most that fits at once.
     pub(crate) fn limit(&self) -> i128 {
         match self.quota.algorithm() {
-            _ if self.count == 0 => 0,
+            _ if self.quota.count() == 0 => 0,
             Algorithm::TokenBucket | Algorithm::LeakyBucket => self.quota.burst().into(),
             Algorithm::LeakyQueue => self.quota.burst().max(1).into(),
-            _ => self.count,
+            _ => self.quota.count().into(),
         }
     }
 
@@ -53,38 +60,69 @@ impl Model {
         self.quota.algorithm() == Algorithm::LeakyQueue
     }
 
-    /// The level at `t`; before the instant it was written, higher by what has not leaked yet.
-    fn level(&self, t: i128) -> i128 {
-        let State::Level { level, at } = self.state else { panic!("{} has no level", self.quota) };
-        (level - (t - at) * self.count).max(0)
+    /// The level of an empty bucket.
+    fn empty(&self) -> i128 {
+        self.limit() * self.token
     }
 
-    fn set_level(&mut self, t: i128, to: i128) {
-        self.state = State::Level { level: to.max(0), at: t };
-    }
-
-    /// How far past empty, in parts of a token.
+    /// How far past empty.
     fn debt(&self) -> i128 {
-        let depth = i128::from(self.quota.burst()) * self.period;
+        let depth = i128::from(self.quota.burst()) * self.token;
         match self.quota.max_debt() {
             _ if self.is_queue() => depth,
-            Some(debt) => i128::from(nanos(debt)) * self.count,
-            None => depth.max(3_600 * i128::from(super::SECOND) * self.count),
+            Some(debt) => i128::from(nanos(debt)) * self.leak,
+            None => depth.max(3_600 * i128::from(super::SECOND) * self.leak),
         }
     }
 
-    /// The counts of the window that holds `t`, and of the one before.
+    /// The level at `t`; before the instant it was written, higher by what has not leaked yet.
+    fn level(&self, t: i128) -> i128 {
+        let State::Level { level, at, .. } = self.state else { panic!("{} has no level", self.quota) };
+        (level - (t - at) * self.leak).max(0)
+    }
+
+    /// Raised past empty, it is overdrawn; lowered, it is only if it was; what stays as it is was not written.
+    fn set_level(&mut self, t: i128, to: i128) {
+        let from = self.level(t);
+        if to.max(0) == from {
+            return;
+        }
+        let overdrawn = to > self.empty() && (to > from || self.is_overdrawn());
+        self.state = State::Level { level: to.max(0), at: t, overdrawn };
+    }
+
+    fn is_overdrawn(&self) -> bool {
+        matches!(self.state, State::Level { overdrawn: true, .. })
+    }
+
+    /// The counts at `t`: those of its window and the one before, or of a later window if one was written.
     fn windows(&self, t: i128) -> (i128, i128) {
         let State::Windows { index, previous, current } = self.state else { panic!("{} has no windows", self.quota) };
         match t.div_euclid(self.period) - index {
-            0 => (previous, current),
+            ..=0 => (previous, current),
             1 => (current, 0),
             _ => (0, 0),
         }
     }
 
     fn set_windows(&mut self, t: i128, (previous, current): (i128, i128)) {
-        self.state = State::Windows { index: t.div_euclid(self.period), previous, current };
+        // A fixed window knows none before it.
+        let previous = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { previous };
+        // Nothing counted is the same in every window.
+        let index = if (previous, current) == (0, 0) { 0 } else { self.windows_at(t).div_euclid(self.period) };
+        self.state = State::Windows { index, previous, current };
+    }
+
+    /// Whether this is a window in which nothing is counted. When it was emptied is all that is left of it, so it cannot
+    /// be followed back.
+    pub(crate) const fn is_emptied(&self) -> bool {
+        matches!(self.state, State::Windows { previous: 0, current: 0, .. })
+    }
+
+    /// `t`, or the start of the window written, if that is later.
+    fn windows_at(&self, t: i128) -> i128 {
+        let State::Windows { index, .. } = self.state else { panic!("{} has no windows", self.quota) };
+        t.max(index * self.period)
     }
 
     /// The largest cost admitted at `t`.
@@ -101,31 +139,31 @@ impl Model {
             (Algorithm::FixedWindow, _) => limit - self.windows(t).1,
             (Algorithm::SlidingWindow, _) => {
                 let (previous, current) = self.windows(t);
-                let rest = self.period - t.rem_euclid(self.period);
+                let rest = self.period - self.windows_at(t).rem_euclid(self.period);
                 (limit * self.period - previous * rest).div_euclid(self.period) - current
             }
-            (_, State::Log(log)) => {
-                limit - i128::try_from(log.iter().filter(|&&s| t - s < self.period).count()).expect("small")
-            }
-            _ => (limit * self.period - self.level(t)).div_euclid(self.period),
+            (_, State::Log(cells)) => i128::try_from(cells.iter().filter(|&&end| end <= t).count()).expect("small"),
+            _ => (self.empty() - self.level(t)).div_euclid(self.token),
         };
         left.max(0)
     }
 
-    /// What is there, below zero past empty, as a fraction.
-    pub(crate) fn tokens(&self, t: i128) -> (i128, i128) {
-        match self.state {
-            State::Level { .. } => (self.limit() * self.period - self.level(t), self.period),
-            _ => (self.available(t), 1),
-        }
-    }
-
-    pub(crate) fn admits(&self, t: i128, cost: u64) -> bool {
-        cost == 0 || i128::from(cost) <= self.available(t)
+    pub(crate) fn admits(&self, t: i128, cost: i128) -> bool {
+        cost == 0
+            || match (self.quota.algorithm(), &self.state) {
+                // The same as by what is available, without a division.
+                (Algorithm::TokenBucket | Algorithm::LeakyBucket, _) => {
+                    cost <= self.limit() && self.level(t) + cost * self.token <= self.empty()
+                }
+                _ => cost <= self.available(t),
+            }
     }
 
     pub(crate) fn is_full(&self, t: i128) -> bool {
-        self.available(t) == self.limit() && !matches!(self.state, State::Level { .. } if self.level(t) > 0)
+        match self.state {
+            State::Level { .. } => self.level(t) == 0,
+            _ => self.available(t) == self.limit(),
+        }
     }
 
     /// Takes `cost` whether it fits or not.
@@ -134,32 +172,40 @@ impl Model {
             return;
         }
         match &mut self.state {
-            State::Level { .. } => self.set_level(t, self.level(t) + i128::from(cost) * self.period),
+            State::Level { .. } => self.set_level(t, self.level(t) + i128::from(cost) * self.token),
             State::Windows { .. } => {
                 let (previous, current) = self.windows(t);
                 self.set_windows(t, (previous, current + i128::from(cost)));
             }
-            State::Log(log) => {
-                log.retain(|s| t - s < self.period + MEMORY);
-                log.extend((0..cost).map(|_| t));
+            State::Log(cells) => {
+                let mut places: Vec<&mut i128> = cells.iter_mut().collect();
+                // What can be forgotten first. The engine may forget another, which matters if the clock goes back: then this
+                // remembers no less.
+                places.sort_unstable();
+                let count = usize::try_from(cost).expect("64 bits");
+                places.into_iter().take(count).for_each(|end| *end = t + self.period);
             }
         }
     }
 
     pub(crate) fn refund(&mut self, t: i128, cost: u64) {
         match &mut self.state {
-            State::Level { .. } => self.set_level(t, self.level(t).saturating_sub(i128::from(cost) * self.period)),
+            State::Level { .. } => {
+                let back = i128::from(cost).saturating_mul(self.token);
+                self.set_level(t, self.level(t).saturating_sub(back));
+            }
             State::Windows { .. } => {
                 let (previous, current) = self.windows(t);
                 let from_previous = (i128::from(cost) - current).max(0);
                 let counts = ((previous - from_previous).max(0), (current - i128::from(cost)).max(0));
                 self.set_windows(t, counts);
             }
-            State::Log(log) => {
-                // As full as if they had expired just now.
-                log.sort_unstable_by(|a, b| b.cmp(a));
-                let latest = log.iter_mut().filter(|s| t - **s < self.period);
-                latest.take(usize::try_from(cost).expect("64 bits")).for_each(|s| *s = t - self.period);
+            State::Log(cells) => {
+                let mut latest: Vec<&mut i128> = cells.iter_mut().filter(|end| **end > t).collect();
+                // Of those taken at once, the last.
+                latest.reverse();
+                latest.sort_by_key(|end| std::cmp::Reverse(**end));
+                latest.into_iter().take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
             }
         }
     }
@@ -167,8 +213,7 @@ impl Model {
     pub(crate) fn reset(&mut self, t: i128) {
         match &mut self.state {
             State::Level { .. } => self.set_level(t, 0),
-            State::Windows { .. } => self.set_windows(t, (0, 0)),
-            State::Log(_) => self.refund(t, u64::MAX),
+            State::Windows { .. } | State::Log(_) => self.refund(t, u64::MAX),
         }
     }
 
@@ -177,8 +222,8 @@ impl Model {
         let room = match self.state {
             State::Level { .. } if self.limit() == 0 => 0,
             State::Level { .. } => {
-                let most = self.limit() * self.period + self.debt() + slack * self.count;
-                (most - self.level(t)).div_euclid(self.period)
+                let most = self.empty() + self.debt() + slack * self.leak;
+                (most - self.level(t)).div_euclid(self.token)
             }
             State::Windows { .. } => self.limit() - self.windows(t).1,
             State::Log(_) => self.available(t),
@@ -193,8 +238,8 @@ impl Model {
         }
         match self.state {
             State::Level { .. } if self.is_queue() => Some(self.level(t)),
-            State::Level { .. } => Some((self.level(t) + (i128::from(cost) - self.limit()) * self.period).max(0)),
-            _ => self.admits(t, cost).then_some(0),
+            State::Level { .. } => Some((self.level(t) + (i128::from(cost) - self.limit()) * self.token).max(0)),
+            _ => self.admits(t, cost.into()).then_some(0),
         }
     }
 
@@ -204,66 +249,135 @@ impl Model {
             return Some(0);
         }
         let shortage = self.shortage(t, cost)?;
-        let granted = shortage <= max_wait * self.count && (shortage == 0 || shortage <= self.debt());
-        granted.then(|| (shortage + self.count - 1).div_euclid(self.count))
+        let granted = shortage <= max_wait * self.leak && (shortage == 0 || shortage <= self.debt());
+        granted.then(|| (shortage + self.leak - 1).div_euclid(self.leak))
     }
 
-    /// What `cancel` needs to know of a reservation: where it left the level; for the others, when it was made.
+    /// What `cancel` needs to know of a reservation just made: where it left the level; which window counted it; when its
+    /// place in the log comes back.
     pub(crate) fn mark(&self, t: i128) -> i128 {
         match self.state {
-            State::Level { .. } => self.level(t) + t * self.count,
-            _ => t,
+            State::Level { .. } => self.level(t) + t * self.leak,
+            State::Windows { .. } => self.windows_at(t).div_euclid(self.period),
+            State::Log(_) => t + self.period,
         }
     }
 
     /// Gives back what has not been paid for by now, and no later reservation stands on: none may in a queue.
     pub(crate) fn cancel(&mut self, t: i128, cost: u64, mark: i128) {
+        if cost == 0 {
+            return;
+        }
         match &mut self.state {
-            _ if cost == 0 => return,
             State::Level { .. } => {}
             State::Windows { .. } => {
-                let age = t.div_euclid(self.period) - mark.div_euclid(self.period);
                 let (previous, current) = self.windows(t);
                 let cost = i128::from(cost);
-                return match (self.quota.algorithm(), age) {
-                    (_, 0) => self.set_windows(t, (previous, (current - cost).max(0))),
+                return match (self.quota.algorithm(), t.div_euclid(self.period) - mark) {
+                    (_, ..=0) => self.set_windows(t, (previous, (current - cost).max(0))),
                     (Algorithm::SlidingWindow, 1) => self.set_windows(t, ((previous - cost).max(0), current)),
                     _ => {}
                 };
             }
-            State::Log(log) => {
-                let mine = log.iter_mut().filter(|s| **s == mark && t - **s < self.period);
-                mine.take(usize::try_from(cost).expect("64 bits")).for_each(|s| *s = t - self.period);
+            State::Log(cells) => {
+                let mine = cells.iter_mut().filter(|end| **end == mark && **end > t);
+                mine.take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
                 return;
             }
         }
         let behind = (self.mark(t) - mark).max(0);
         let stood_on = match self.is_queue() {
             true if self.mark(t) != mark => return,
-            false if self.level(t) > self.limit() * self.period => behind,
+            false if self.level(t) > self.empty() => behind,
             _ => 0,
         };
-        let unpaid = (mark - t * self.count).max(0);
-        let back = (i128::from(cost) * self.period - stood_on).clamp(0, unpaid);
+        let unpaid = (mark - t * self.leak).max(0);
+        let back = (i128::from(cost) * self.token - stood_on).clamp(0, unpaid);
         self.set_level(t, self.level(t) - back);
     }
 
-    /// At most what a bucket can owe whose last request came `skew` after `t`: P7.
-    pub(crate) fn forgive(&mut self, t: i128, skew: i128, in_debt: bool) {
-        let most = self.limit() * self.period + skew * self.count;
-        let debt = if in_debt { self.debt() } else { 0 };
+    /// A refusal at `t` of a bucket that owes more than its last request can have left, if that came `skew` after `t`
+    /// (P7): it owes as much as a bucket can that was written at `t`.
+    pub(crate) fn mend(&mut self, t: i128, skew: i128) {
+        let debt = if self.is_overdrawn() { self.debt() } else { 0 };
+        let (limit, most, late) = (self.limit(), self.empty() + debt, t + skew);
         match &mut self.state {
-            State::Level { .. } => self.set_level(t, self.level(t).min(most + debt)),
-            State::Windows { .. } => panic!("windows are not followed back"),
-            State::Log(log) => {
-                log.iter_mut().for_each(|s| *s = (*s).min(t + skew));
+            State::Level { level, at, .. } => {
+                if *level - (late - *at) * self.leak > most {
+                    (*level, *at) = (most, t);
+                }
             }
+            State::Windows { index, previous, current } => {
+                let before = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { limit };
+                if (*index, *previous, *current) > (late.div_euclid(self.period), before, limit) {
+                    self.state = State::Windows { index: t.div_euclid(self.period), previous: 0, current: limit };
+                }
+            }
+            State::Log(cells) => {
+                let late = cells.iter_mut().filter(|end| **end > late + self.period);
+                late.for_each(|end| *end = t + self.period);
+            }
+        }
+    }
+
+    /// As [`Self::mend`], where it is not known to the last digit whether that was called for: no less than is owed.
+    pub(crate) fn mend_at_most(&mut self, t: i128, skew: i128, in_debt: bool) {
+        let debt = if in_debt { self.debt() } else { 0 };
+        let most = self.empty() + debt + skew * self.leak;
+        match &mut self.state {
+            State::Level { level, at, .. } => {
+                if *level - (t - *at) * self.leak > most {
+                    (*level, *at) = (most, t);
+                }
+            }
+            State::Windows { .. } => panic!("windows are not followed back"),
+            State::Log(cells) => cells.iter_mut().for_each(|end| *end = (*end).min(t + skew + self.period)),
+        }
+    }
+
+    /// The same bucket judged by another quota of the same kind: a level keeps its time, a window its counts.
+    pub(crate) fn switch(&mut self, quota: Quota) {
+        *self = Self { state: self.state.clone(), ..Self::in_parts(quota, self.leak) };
+    }
+
+    /// The bucket rewritten for another quota: its tokens, as an exact fraction, are what `how` says, rounded down to a
+    /// whole number of the limiter's units, of which there are `units` in a nanosecond.
+    pub(crate) fn convert(&mut self, t: i128, quota: Quota, how: Inheritance, units: i128) {
+        let mut to = Self::in_parts(quota, self.leak);
+        let (old, new) = (self.limit(), to.limit());
+        let (tokens, parts) = match self.state {
+            State::Level { .. } => (self.empty() - self.level(t), self.token),
+            _ => (self.available(t), 1),
+        };
+        let (tokens, parts) = match how {
+            Inheritance::AsIs => (tokens, parts),
+            Inheritance::Proportional if old == 0 => (tokens, parts),
+            Inheritance::Proportional => (tokens * new, parts * old),
+            Inheritance::Additive => (tokens + (new - old) * parts, parts),
+            _ => (new, 1),
+        };
+        let (whole, rest) = (tokens.div_euclid(parts), tokens.rem_euclid(parts));
+        let missing = u64::try_from(new - whole.clamp(0, new)).expect("a count");
+        match (&self.state, &to.state) {
+            (State::Level { .. } | State::Windows { .. }, State::Level { .. }) => {
+                let unit = self.leak / units;
+                let rest = i128::try_from(BigInt::from(rest) * to.token / parts).expect("less than a token");
+                let held = whole * to.token + rest / unit * unit;
+                let level = to.empty() - held.clamp(-to.debt(), to.empty());
+                to.state = State::Level { level, at: t, overdrawn: level > to.empty() };
+            }
+            _ => to.take(t, missing),
+        }
+        match (&self.state, &to.state) {
+            // Full before and after: not written.
+            (State::Level { .. }, State::Level { .. }) if self.is_full(t) && to.is_full(t) => self.switch(quota),
+            _ => *self = to,
         }
     }
 
     /// The first nanosecond from `t` on at which `cost` is admitted.
     pub(crate) fn when(&self, t: i128, cost: i128) -> i128 {
-        self.search(t, |t| self.available(t) >= cost)
+        self.search(t, |t| self.admits(t, cost))
     }
 
     /// The first nanosecond from `t` on at which nothing is missing.

@@ -1,0 +1,199 @@
+//! Random calls on several limits of several keys: lists of keys, sets of limits, shares.
+
+use super::common::{Rng, ns};
+use super::draw::{self, Times};
+use super::journal::{Call, Journal};
+use super::subject::{At, SKEW, Subject, call};
+use super::track::Track;
+use tollgate::{Algorithm, Limit, LimitSet, Limiter, ManualClock, Quota, SetDecision, Share, Verdict};
+
+const KEYS: [&str; 2] = ["one key", "another"];
+const NAMES: [&str; LimitSet::MAX] = [
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20",
+    "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32",
+];
+
+/// What one request asks of one of the buckets: its index, and a cost.
+type Part = (usize, u64);
+
+/// The buckets of one key under every limit, then those of the other.
+struct Several<'a> {
+    limiter: &'a Limiter<ManualClock>,
+    tracks: Vec<Track<'a>>,
+}
+
+pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
+    let count = if rng.once_in(20) { LimitSet::MAX } else { usize::try_from(1 + rng.below(4)).expect("small") };
+    let mut quotas: Vec<Quota> = (0..count).map(|_| quota(rng)).collect();
+    let start = draw::start(rng);
+    let subject = Subject::new(rng, &mut quotas, start, SKEW, false);
+    let Subject::Keyed(limiter) = &subject else { panic!("not a lone bucket") };
+    let limits: Vec<Limit> = quotas.iter().zip(NAMES).map(|(&quota, name)| subject.limit(quota, name)).collect();
+    let set = LimitSet::new(limits.iter().copied()).expect("names of their own");
+    let mut several = Several { limiter, tracks: Vec::new() };
+    for key in KEYS {
+        for limit in &limits {
+            let at = At { subject: &subject, key, limit, now: Some(start) };
+            several.tracks.push(Track::new(at, start, limit.quota().count().into()));
+        }
+    }
+    // Windows can be followed back only where they begin at the same nanosecond.
+    let back = several.tracks.iter().all(Track::is_whole) && rng.once_in(2);
+    let mut times = Times::new(rng, *several.tracks[0].range(), start, back);
+    journal.about(format!("{quotas:?}, {times:?}"));
+    let mut t = start;
+    for _ in 0..20 + rng.below(60) {
+        let quota = rng.pick(&quotas);
+        t = times.next(rng, t, &quota);
+        journal.tally.back += u64::from(t < several.tracks[0].t);
+        several.tracks.iter_mut().for_each(|track| track.go(t, journal));
+        let key = rng.index(KEYS.len());
+        let cost = draw::cost(rng, quota.burst());
+        match rng.below(8) {
+            0..3 => {
+                let parts: Vec<Part> = (0..count).map(|limit| (key * count + limit, cost)).collect();
+                journal.call(Call::CheckSet, t, cost);
+                let view = limiter.at(ns(t));
+                let set =
+                    if cost == 1 { view.check_set(&set, KEYS[key]) } else { view.check_set_n(&set, KEYS[key], cost) };
+                several.decided(&parts, &set, back, journal);
+                times.told(t, &set.decision());
+            }
+            3 | 4 => {
+                let mut parts = several.parts(rng);
+                if back {
+                    // What was taken and given back is full as of now, not as of long ago: not the same if time goes back.
+                    parts.sort_unstable();
+                    parts.dedup_by_key(|&mut (index, _)| index);
+                }
+                journal.call(Call::CheckAll, t, parts.len() as u64);
+                let set = several.check_all(&parts, t, journal);
+                several.decided(&parts, &set, back, journal);
+                times.told(t, &set.decision());
+            }
+            5 => {
+                let limit = rng.index(count);
+                let keys: Vec<usize> = (0..rng.below(70)).map(|_| rng.index(KEYS.len())).collect();
+                several.check_many(limit, &keys, t, journal);
+            }
+            6 => {
+                let decision = several.tracks[rng.index(2 * count)].check(cost, journal);
+                times.told(t, &decision);
+            }
+            _ => drop(several.tracks[rng.index(2 * count)].peek(cost, journal)),
+        }
+    }
+}
+
+fn quota(rng: &mut Rng) -> Quota {
+    let algorithm = rng.pick(&Algorithm::ALL);
+    let quota = draw::quota(rng, algorithm);
+    if algorithm != Algorithm::SlidingLog {
+        return quota;
+    }
+    // All entries of all logs have to fit into the table.
+    Quota::new(quota.count().min(8), quota.period()).expect("a valid period").with_algorithm(algorithm)
+}
+
+impl<'a> Several<'a> {
+    /// A few of the buckets, perhaps one twice, each with a cost of its own.
+    fn parts(&self, rng: &mut Rng) -> Vec<Part> {
+        let count = if rng.once_in(20) { LimitSet::MAX as u64 } else { 1 + rng.below(5) };
+        let part = |_| {
+            let index = rng.index(self.tracks.len());
+            let some = self.tracks[index].limit();
+            // Most of them small, or one would refuse always.
+            (index, if rng.once_in(2) { rng.below(2) } else { draw::cost(rng, some) })
+        };
+        (0..count).map(part).collect()
+    }
+
+    fn check_all(&self, parts: &[Part], t: u64, journal: &mut Journal) -> SetDecision<'a> {
+        let share = |&(index, cost): &Part| {
+            journal.answer(index as u64);
+            journal.answer(cost);
+            let At { key, limit, .. } = self.tracks[index].at;
+            Share { limit, key: self.limiter.hash(key), cost }
+        };
+        let shares: Vec<Share<'a>> = parts.iter().map(share).collect();
+        self.limiter.at(ns(t)).check_all(&shares).expect("neither empty nor too many")
+    }
+
+    /// Exactly when all parts fit, one after the other, all are taken; else none is (P11).
+    fn decided(&mut self, parts: &[Part], set: &SetDecision<'_>, back: bool, journal: &mut Journal) {
+        let told = set.decision();
+        journal.answer(set.index() as u64);
+        journal.decision(&told);
+        let before: Vec<(usize, Track<'a>)> =
+            parts.iter().map(|&(index, _)| (index, self.tracks[index].clone())).collect();
+        let (mut must, mut may) = (true, true);
+        for &(index, cost) in parts.iter().filter(|&&(_, cost)| cost > 0) {
+            let track = &mut self.tracks[index];
+            must &= track.at_least() >= cost.into();
+            may &= track.at_most() >= cost.into();
+            if may {
+                track.take(cost);
+            }
+        }
+        assert!(if told.is_allowed() { may } else { !must }, "P11: {parts:?}: {told:?}");
+        let never = parts.iter().any(|&(index, cost)| cost > self.tracks[index].limit());
+        assert_eq!(told.never_fits(), never, "P11: {parts:?}: {told:?}");
+        if !told.is_allowed() {
+            before.into_iter().for_each(|(index, track)| self.tracks[index] = track);
+        }
+        if told.is_refused() {
+            self.tracks[parts[set.index()].0].mend();
+        }
+        self.compare(parts, set, back, journal);
+    }
+
+    /// What each says by itself is what the set has left it with, and what the set tells is the most telling of it.
+    fn compare(&self, parts: &[Part], set: &SetDecision<'_>, back: bool, journal: &mut Journal) {
+        let told = set.decision();
+        let alone = |&(index, _): &Part| parts.iter().filter(|part| part.0 == index).count() == 1;
+        let distinct = parts.iter().all(alone);
+        for (place, &(index, cost)) in parts.iter().enumerate() {
+            let track = &self.tracks[index];
+            let single = call!(track.at, peek_n(cost));
+            track.judge(cost, &single, journal);
+            track.told(cost, &single);
+            if !distinct {
+                continue;
+            }
+            match told.verdict() {
+                Verdict::Allowed => assert!(single.remaining() >= told.remaining()),
+                // One that was mended refuses for less long than it did.
+                Verdict::Refused if back => {}
+                Verdict::Refused => assert!(single.retry_after() <= told.retry_after() && !single.never_fits()),
+                _ => assert!(told.never_fits()),
+            }
+            if place == set.index() {
+                let (one, other) = (told.report(), single.report());
+                if told.is_allowed() {
+                    assert_eq!((one.remaining, one.reset_after), (other.remaining, other.reset_after));
+                } else {
+                    assert_eq!(one, other);
+                }
+            }
+        }
+    }
+
+    /// Many keys at once are the same keys one by one.
+    fn check_many(&mut self, limit: usize, keys: &[usize], t: u64, journal: &mut Journal) {
+        let count = self.tracks.len() / KEYS.len();
+        let names: Vec<&str> = keys.iter().map(|&key| KEYS[key]).collect();
+        journal.call(Call::CheckMany, t, keys.len() as u64);
+        let mut next = 0;
+        let tracks = &mut self.tracks;
+        let limiter = self.limiter.with(tracks[limit].at.limit).at(ns(t));
+        limiter.check_many(&names, |index, decision| {
+            assert_eq!(index, next, "in order");
+            next += 1;
+            let track = &mut tracks[keys[index] * count + limit];
+            track.judge(1, &decision, journal);
+            track.took(1, &decision);
+            track.told(1, &decision);
+        });
+        assert_eq!(next, keys.len(), "each once");
+    }
+}

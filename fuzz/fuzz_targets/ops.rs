@@ -233,7 +233,7 @@ impl<'a> Track<'a> {
             self.take(cost, false);
         } else if took && decision.is_refused() && !self.synced {
             let t = self.t();
-            self.low.forgive(t, i128::from(SECOND) + self.early, self.in_debt);
+            self.low.mend_at_most(t, i128::from(SECOND) + self.early, self.in_debt);
         }
 
         let (least, most) = self.there();
@@ -304,27 +304,14 @@ impl<'a> Track<'a> {
     }
 
     /// The key changes its quota: the tokens it has then are those that the rule says.
-    fn convert(&self, new: &Limit, how: Inheritance) {
-        let (tokens, parts) = self.low.tokens(self.t());
-        let (from, to) = (self.low.limit(), Model::new(*new.quota()).limit());
-        let (tokens, parts) = match how {
-            Inheritance::Proportional if from > 0 => (tokens.checked_mul(to), parts.checked_mul(from)),
-            Inheritance::Additive => {
-                ((to - from).checked_mul(parts).and_then(|more| more.checked_add(tokens)), Some(parts))
-            }
-            Inheritance::Reset => (Some(to), Some(1)),
-            // As it is; and so is a share of nothing.
-            _ => (Some(tokens), Some(parts)),
-        };
-        call!(self, convert(new, how));
-        let remaining = i128::from(call!(self, new, peek()).remaining());
-        let (Some(tokens), Some(parts)) = (tokens, parts) else { return };
-        match new.quota().algorithm() {
-            Algorithm::LeakyQueue => {
-                assert_eq!(remaining, if tokens.div_euclid(parts) >= to { to } else { 0 }, "{tokens}/{parts} tokens")
-            }
-            _ => assert_eq!(remaining, tokens.div_euclid(parts).clamp(0, to), "{tokens}/{parts} tokens"),
+    fn convert(&mut self, new: &Limit, how: Inheritance) {
+        if self.limit.quota().count() == 0 || new.quota().count() == 0 {
+            return; // the model has no parts of a token then
         }
+        let t = self.t();
+        self.low.convert(t, *new.quota(), how, i128::from(new.units_per_second() / SECOND));
+        call!(self, convert(new, how));
+        assert_eq!(i128::from(call!(self, new, peek()).remaining()), self.low.available(t), "after {how:?}");
     }
 }
 
@@ -338,13 +325,16 @@ fuzz_target!(|input: Input| -> Corpus {
     if !limit.effective_rate().is_exact() {
         return Corpus::Reject;
     }
+    // Parts of a token in which both quotas are whole.
+    let leak = other.map_or(1, |other| other.count().max(1)).checked_mul(quota.count().max(1));
+    let Some(leak) = leak.filter(|leak| *leak < 1 << 50) else { return Corpus::Reject };
     let mut track = Track {
         subject: &subject,
         limit: &limit,
         own_clock: input.own_clock,
         now: start,
-        low: Model::new(quota),
-        high: Model::new(quota),
+        low: Model::in_parts(quota, leak.into()),
+        high: Model::in_parts(quota, leak.into()),
         offset: 0,
         early: i128::from(!limit.units_per_second().is_multiple_of(SECOND)),
         synced: true,

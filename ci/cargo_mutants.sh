@@ -15,7 +15,7 @@ done
 export PATH="$PWD/target/tools/bin:$PATH"
 cargo mutants --version >/dev/null 2>&1 || cargo install cargo-mutants --locked --root target/tools
 
-out=target/mutants
+out=target/cargo-mutants
 mkdir -p "$out"
 # Lean builds; and as many steps of the oracle as notice nearly all by themselves.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 TOLLGATE_STEPS=30000

@@ -4,12 +4,12 @@
 # again. TOLLGATE_SEED repeats a run; without it every run is another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source ci/number.sh
 
 usage() { echo "usage: [TOLLGATE_SEED=NUMBER] ci/oracle.sh [STEPS], such as 1000000 or 1e9" >&2; exit 2; }
 
-steps=${1:-1e9}
-[[ $# -le 1 && $steps =~ ^[1-9][0-9]{0,14}(e[0-9])?$ ]] || usage
-steps=$(awk -v steps="$steps" 'BEGIN { printf "%.0f", steps }')
+[[ $# -le 1 ]] || usage
+steps=$(whole_number "${1:-1e9}") || usage
 export TOLLGATE_SEED=${TOLLGATE_SEED:-$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')}
 [[ $TOLLGATE_SEED =~ ^[0-9]+$ ]] || usage
 export RUST_BACKTRACE=0

@@ -138,6 +138,10 @@ def check(suite, what, planted=True):
 def main():
     chosen = defects(sys.argv[1:])
     copy_tree()
+    for defect in chosen:
+        found = (TREE / defect["file"]).read_text().count(defect["old"])
+        if found != 1:
+            fail(f"{defect['name']}: its text occurs {found} times in {defect['file']}, not once")
     suites = sorted({suite for defect in chosen for suite in defect.get("dies", [])})
     for number, suite in enumerate(suites, 1):
         print(f"[{number}/{len(suites)}] without a defect: {suite}", flush=True)
@@ -147,8 +151,6 @@ def main():
     for number, defect in enumerate(chosen, 1):
         path, started = TREE / defect["file"], time.monotonic()
         original = path.read_text()
-        if original.count(defect["old"]) != 1:
-            fail(f"{defect['name']}: its text occurs {original.count(defect['old'])} times in {defect['file']}, not once")
         head = f"[{number}/{len(chosen)}] {defect['name']}"
         if "argued" in defect:
             argued.append(defect["name"])

@@ -3,7 +3,7 @@
 # as read-modify-writes (it explores different schedules), and Shuttle.
 #
 #   ci/loom.sh             all of that
-#   ci/loom.sh full        the larger models as well, with a higher preemption bound and more of Shuttle: for the night
+#   ci/loom.sh full        the larger models as well, with a higher preemption bound and more of Shuttle: ten minutes
 #   ci/loom.sh explorer    one witness: explorer, loom, rmw or shuttle; further arguments filter the models
 set -euo pipefail
 cd "$(dirname "$0")/../loom-tests"

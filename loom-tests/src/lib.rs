@@ -96,6 +96,11 @@ pub fn large() -> bool {
     full() || Witness::chosen() != Witness::Loom
 }
 
+/// Whether a model is wanted that is little for loom with one preemption, and much for the explorer.
+pub fn much_to_explore() -> bool {
+    full() || Witness::chosen() != Witness::Explorer
+}
+
 /// Whether a model is wanted that only chance can go through.
 pub fn crowded() -> bool {
     Witness::chosen() == Witness::Shuttle
@@ -135,7 +140,7 @@ pub(crate) struct Report<O> {
 /// Runs `make` through every schedule and every spawn order, and asserts that exactly the `expected` came of it.
 ///
 /// How often loom stops a thread where it would not have to be: at most `LOOM_MAX_PREEMPTIONS` times, or twice; once
-/// more if loads are read-modify-writes, which leave fewer schedules, or if [`full`].
+/// more if [`full`], and once more if loads are read-modify-writes, which leave fewer schedules.
 pub fn explore<R, O, const N: usize>(
     name: &str,
     expected: impl IntoIterator<Item = O>,
@@ -144,7 +149,7 @@ pub fn explore<R, O, const N: usize>(
     R: Send + 'static,
     O: Ord + Debug + Send + 'static,
 {
-    explore_bounded(name, if full() || !loads_may_be_stale() { 3 } else { 2 }, expected, make);
+    explore_bounded(name, if full() { 3 } else { 2 }, expected, make);
 }
 
 /// As [`explore`], with a preemption bound for this model, unless `LOOM_MAX_PREEMPTIONS` says otherwise.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::{Report, Scene};
+use crate::{Report, Scene, loads_may_be_stale};
 
 pub(crate) fn outcomes<R, O, const N: usize>(
     preemptions: usize,
@@ -19,6 +19,7 @@ where
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let executions = Arc::new(AtomicUsize::new(0));
     let make = Arc::new(make);
+    let preemptions = preemptions + usize::from(!loads_may_be_stale());
     for &order in orders {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));

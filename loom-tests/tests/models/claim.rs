@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, large, scene, seconds, thread};
+use tollgate_loom_tests::{
+    Body, Shared, Table, explore, explore_alike, large, much_to_explore, scene, seconds, thread,
+};
 
 fn taker(table: &Shared<Table>, key: &Key, now: Duration, cost: u64) -> Body<bool> {
     let (table, key) = (Shared::clone(table), key.clone());
@@ -125,7 +127,7 @@ fn three_inserters(name: &'static str, slots: usize, places: &'static [usize]) {
 
 #[test]
 fn three_inserters_of_one_key() {
-    if !full() {
+    if !much_to_explore() {
         return;
     }
     three_inserters("claim: 3 inserters, 2 slots", 2, &[0, 1]);

@@ -1,6 +1,6 @@
 //! One slot: a key and a bucket word, and every ordering with which they are touched.
 //!
-//! | access | ordering | reason and partner | model (`loom-tests/tests`) |
+//! | access | ordering | reason and partner | model (`loom-tests/tests/models`) |
 //! |---|---|---|---|
 //! | `word` load in `read` | Acquire | pairs with the swap in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
 //! | `key` load in `read` | Acquire | pairs with the swap in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |

@@ -11,9 +11,10 @@
 //! The code that is run is the code that ships, so nothing is written twice and nothing can be written differently.
 //!
 //! **P9 comes with it.** From every state every thread is followed, so also those schedules in which another is stopped
-//! there for ever. A thread that waited for it would come back to a state it was in, or read without end; the first ends
-//! the search with an error, and so does the second ([`MOST_ACCESSES`]). How many accesses of its own a thread needs at
-//! most, whatever the others do, is the length of the longest path.
+//! there for ever. A thread that waited for it would come back to a state it was in, or read without end
+//! ([`MOST_ACCESSES`]), and two that undo each other's work would never be through ([`LONGEST_SCHEDULE`]): all three end the
+//! search with an error. How many accesses of its own a thread needs at most, whatever the others do, is the length of the
+//! longest path.
 
 use std::collections::BTreeSet;
 

@@ -308,6 +308,9 @@ impl<'a> Track<'a> {
         if self.limit.quota().count() == 0 || new.quota().count() == 0 {
             return; // the model has no parts of a token then
         }
+        if self.early > 0 {
+            return; // what is left of a unit is between two nanoseconds
+        }
         let t = self.t();
         self.low.convert(t, *new.quota(), how, i128::from(new.units_per_second() / SECOND));
         call!(self, convert(new, how));
@@ -325,8 +328,10 @@ fuzz_target!(|input: Input| -> Corpus {
     if !limit.effective_rate().is_exact() {
         return Corpus::Reject;
     }
-    // Parts of a token in which both quotas are whole.
+    // Parts of a token in which both quotas, and the limiter's units, are whole.
+    let units = limit.units_per_second() / SECOND;
     let leak = other.map_or(1, |other| other.count().max(1)).checked_mul(quota.count().max(1));
+    let leak = leak.and_then(|leak| leak.checked_mul(units));
     let Some(leak) = leak.filter(|leak| *leak < 1 << 50) else { return Corpus::Reject };
     let mut track = Track {
         subject: &subject,

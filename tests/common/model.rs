@@ -349,21 +349,29 @@ impl Model {
             State::Level { .. } => (self.empty() - self.level(t), self.token),
             _ => (self.available(t), 1),
         };
+        // Shares of a quick quota's tokens in a slow one's are more than 128 bits tell.
+        let (tokens, parts) = (BigInt::from(tokens), BigInt::from(parts));
         let (tokens, parts) = match how {
             Inheritance::AsIs => (tokens, parts),
             Inheritance::Proportional if old == 0 => (tokens, parts),
             Inheritance::Proportional => (tokens * new, parts * old),
-            Inheritance::Additive => (tokens + (new - old) * parts, parts),
-            _ => (new, 1),
+            Inheritance::Additive => (tokens + &parts * (new - old), parts),
+            _ => (BigInt::from(new), BigInt::from(1)),
         };
-        let (whole, rest) = (tokens.div_euclid(parts), tokens.rem_euclid(parts));
-        let missing = u64::try_from(new - whole.clamp(0, new)).expect("a count");
+        // Rounded down, also below zero.
+        let mut whole = &tokens / &parts;
+        if &whole * &parts > tokens {
+            whole -= 1;
+        }
+        let rest = tokens - &whole * &parts;
+        let missing = new - whole.clone().clamp(BigInt::from(0), BigInt::from(new));
+        let missing = u64::try_from(missing).expect("a count");
         match (&self.state, &to.state) {
             (State::Level { .. } | State::Windows { .. }, State::Level { .. }) => {
                 let unit = self.leak / units;
-                let rest = i128::try_from(BigInt::from(rest) * to.token / parts).expect("less than a token");
-                let held = whole * to.token + rest / unit * unit;
-                let level = to.empty() - held.clamp(-to.debt(), to.empty());
+                let held = whole * to.token + rest * to.token / parts / unit * unit;
+                let held = held.clamp(BigInt::from(-to.debt()), BigInt::from(to.empty()));
+                let level = to.empty() - i128::try_from(held).expect("between two such numbers");
                 to.state = State::Level { level, at: t, overdrawn: level > to.empty() };
             }
             _ => to.take(t, missing),

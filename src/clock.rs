@@ -201,8 +201,8 @@ fn agrees_between_threads(clock: &quanta::Clock) -> bool {
     let latest = Atomic::<u64>::new(0);
     let sound = || {
         (0..READINGS).all(|_| {
-            // AcqRel: a reading must come after the one it is compared with, so take that first; the maximum is then
-            // published for the others. No model: this guards no data, it measures.
+            // AcqRel, with each other, in every thread: a reading must come after the one it is compared with, so take
+            // that first; the maximum is then published for the others. No model: this guards no data, it measures.
             let before = latest.fetch_max(0, Ordering::AcqRel);
             let now = clock.delta_as_nanos(origin, clock.raw());
             latest.fetch_max(now, Ordering::AcqRel);
@@ -264,8 +264,8 @@ impl CachedClock {
         let weak = Arc::downgrade(&shared);
         let upkeep = move || {
             while let Some(shared) = weak.upgrade() {
-                // Relaxed: the value is all there is, nothing is published through it. Max: never back.
-                // No model: one writer, and readers that only compare.
+                // Relaxed, with `now`: the value is all there is, nothing is published through it. Max: never back.
+                // Model: clock, whose clock is as weak as this one.
                 shared.nanos.fetch_max(clock.now().as_nanos(), Ordering::Relaxed);
                 drop(shared);
                 std::thread::sleep(period);
@@ -279,8 +279,8 @@ impl CachedClock {
 impl Clock for CachedClock {
     #[inline]
     fn now(&self) -> Instant {
-        // Relaxed: see the writer. A reader that still sees an older value has an older `now`, which is within the
-        // stated error.
+        // Relaxed, with the maximum in `with_period`: see there. A reader that still sees an older value has an older
+        // `now`, which is within the stated error. Model: clock.
         Instant(self.shared.nanos.load(Ordering::Relaxed))
     }
 }

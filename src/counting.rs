@@ -7,24 +7,29 @@ use core::ops::Deref;
 use bytemuck::NoUninit;
 use crossbeam_utils::CachePadded;
 
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Uncounted};
 
-static CAS_FAILURES: CachePadded<atomic::Atomic<u64>> = CachePadded::new(atomic::Atomic::new(0));
-static SEED: atomic::Atomic<u64> = atomic::Atomic::new(0);
-static YIELD_ONCE_IN: CachePadded<atomic::Atomic<u64>> = CachePadded::new(atomic::Atomic::new(0));
+// Relaxed, all of them: numbers that guard nothing and publish nothing, each read by itself. A test reads or sets them
+// before its threads start and after they are joined, so it sees what they did. No model: they are not in the engine.
+static CAS_FAILURES: CachePadded<Uncounted<u64>> = CachePadded::new(Uncounted::new(0));
+static SEED: Uncounted<u64> = Uncounted::new(0);
+static YIELD_ONCE_IN: CachePadded<Uncounted<u64>> = CachePadded::new(Uncounted::new(0));
 
 /// How many compare-and-swaps of this process have failed.
 pub fn cas_failures() -> u64 {
+    // Relaxed: see above.
     CAS_FAILURES.load(Ordering::Relaxed)
 }
 
 /// From now on each thread gives way to others before one in so many of its accesses, at random; 0 for never.
 pub fn yield_once_in(accesses: u64) {
+    // Relaxed: see above.
     YIELD_ONCE_IN.store(accesses, Ordering::Relaxed);
 }
 
 #[inline]
 fn give_way() {
+    // Relaxed, both: see above.
     thread_local!(static DRAW: Cell<u64> = Cell::new(SEED.fetch_add(1 << 33, Ordering::Relaxed)));
     let one_in = YIELD_ONCE_IN.load(Ordering::Relaxed);
     if one_in > 0 {
@@ -39,15 +44,15 @@ fn give_way() {
 
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct Atomic<T: NoUninit>(atomic::Atomic<T>);
+pub(crate) struct Atomic<T: NoUninit>(Uncounted<T>);
 
 impl<T: NoUninit> Atomic<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self(atomic::Atomic::new(value))
+        Self(Uncounted::new(value))
     }
 
     pub(crate) const fn is_lock_free() -> bool {
-        atomic::Atomic::<T>::is_lock_free()
+        Uncounted::<T>::is_lock_free()
     }
 
     #[inline]
@@ -67,6 +72,7 @@ impl<T: NoUninit> Atomic<T> {
         give_way();
         let exchanged = self.0.compare_exchange(current, new, ok, err);
         if exchanged.is_err() {
+            // Relaxed: see above.
             CAS_FAILURES.fetch_add(1, Ordering::Relaxed);
         }
         exchanged
@@ -74,7 +80,7 @@ impl<T: NoUninit> Atomic<T> {
 }
 
 impl<T: NoUninit> Deref for Atomic<T> {
-    type Target = atomic::Atomic<T>;
+    type Target = Uncounted<T>;
 
     #[inline]
     fn deref(&self) -> &Self::Target {

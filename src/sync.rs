@@ -1,4 +1,4 @@
-//! The facade for atomics: the only file of the engine that names `core::sync::atomic` or `atomic`.
+//! The facade for atomics: the only file of the engine that names `core::sync::atomic`, `atomic`, `loom` or `shuttle`.
 //!
 //! Everything shared between threads is an [`Atomic<T>`] of a type as wide as a `u64`. In a normal build that is
 //! `atomic::Atomic`, asserted to be lock-free at compile time; under `--cfg tollgate_model` it is an atomic of a
@@ -13,6 +13,9 @@ mod imp {
 
     #[cfg(tollgate_count)]
     pub(crate) use crate::counting::Atomic;
+    /// What `counting` counts with, and counts of.
+    #[cfg(tollgate_count)]
+    pub(crate) use atomic::Atomic as Uncounted;
 
     // A fallback with locks would break the promise that no thread ever waits for another.
     const _: () = assert!(Atomic::<u64>::is_lock_free());
@@ -48,6 +51,14 @@ mod imp {
 
     pub(crate) use crate::witness::fence;
     pub(crate) use core::sync::atomic::Ordering;
+
+    /// What the witnesses `loom` and Shuttle bring, for `witness`.
+    pub(crate) mod schedulers {
+        pub(crate) use loom::sync::atomic as loom_atomic;
+        pub(crate) use loom::thread::yield_now as loom_yield;
+        pub(crate) use shuttle::sync::atomic as shuttle_atomic;
+        pub(crate) use shuttle::thread::yield_now as shuttle_yield;
+    }
 
     #[derive(Debug)]
     pub(crate) struct Atomic<T>(witness::AtomicU64, PhantomData<T>);

@@ -8,10 +8,8 @@
 
 use std::sync::OnceLock;
 
-use loom::sync::atomic as loom;
-use shuttle::sync::atomic as shuttle;
-
 use crate::sync::Ordering;
+use crate::sync::schedulers::{loom_atomic, loom_yield, shuttle_atomic, shuttle_yield};
 
 pub mod memory;
 
@@ -46,8 +44,8 @@ fn loads_are_rmw() -> bool {
 /// One atomic of the chosen witness.
 #[derive(Debug)]
 pub(crate) enum AtomicU64 {
-    Loom(loom::AtomicU64),
-    Shuttle(shuttle::AtomicU64),
+    Loom(loom_atomic::AtomicU64),
+    Shuttle(shuttle_atomic::AtomicU64),
     Explorer(memory::AtomicU64),
 }
 
@@ -65,8 +63,8 @@ macro_rules! each {
 impl AtomicU64 {
     pub(crate) fn new(value: u64) -> Self {
         match Witness::chosen() {
-            Witness::Loom => Self::Loom(loom::AtomicU64::new(value)),
-            Witness::Shuttle => Self::Shuttle(shuttle::AtomicU64::new(value)),
+            Witness::Loom => Self::Loom(loom_atomic::AtomicU64::new(value)),
+            Witness::Shuttle => Self::Shuttle(shuttle_atomic::AtomicU64::new(value)),
             Witness::Explorer => Self::Explorer(memory::AtomicU64::new(value)),
         }
     }
@@ -102,15 +100,15 @@ impl AtomicU64 {
 /// A fence; the two witnesses that are sequentially consistent have nothing to order.
 pub(crate) fn fence(order: Ordering) {
     if Witness::chosen() == Witness::Loom {
-        loom::fence(order);
+        loom_atomic::fence(order);
     }
 }
 
 /// Lets the others run, for those who would go round in a circle otherwise.
 pub(crate) fn yield_now() {
     match Witness::chosen() {
-        Witness::Loom => ::loom::thread::yield_now(),
-        Witness::Shuttle => ::shuttle::thread::yield_now(),
+        Witness::Loom => loom_yield(),
+        Witness::Shuttle => shuttle_yield(),
         Witness::Explorer => {}
     }
 }

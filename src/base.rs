@@ -45,6 +45,8 @@ const _: () = assert!(MAX_UNITS_PER_SECOND / 2 >= NANOS_PER_SECOND);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimeBase {
     units_per_second: u64,
+    /// Units per nanosecond, if that is a whole number; else 0.
+    whole: u64,
     /// `ceil(units_per_second * 2^96 / 1e9)`, as `factor_high * 2^64 + factor_low`.
     factor_high: u64,
     factor_low: u64,
@@ -90,7 +92,9 @@ impl TimeBase {
         // into it: see `nanos`.
         let latest_first = (u64::MAX - span) / NANOS_PER_SECOND;
         let first = if first < latest_first { first } else { latest_first } * NANOS_PER_SECOND;
-        Self { units_per_second, factor_high, factor_low, first, lead, span }
+        let whole =
+            if units_per_second.is_multiple_of(NANOS_PER_SECOND) { units_per_second / NANOS_PER_SECOND } else { 0 };
+        Self { units_per_second, whole, factor_high, factor_low, first, lead, span }
     }
 
     pub(crate) const fn units_per_second(&self) -> u64 {
@@ -102,18 +106,22 @@ impl TimeBase {
     const fn nanos(&self, now: Instant) -> u64 {
         // An instant before the first wraps to more than the span.
         let since = now.as_nanos().wrapping_sub(self.first);
-        self.lead + if since <= self.span { since } else { self.nearest_end(now) }
+        if since <= self.span { self.lead + since } else { self.nearest_end(now) }
     }
 
     #[cold]
     const fn nearest_end(&self, now: Instant) -> u64 {
-        if now.as_nanos() < self.first { 0 } else { self.span }
+        self.lead + if now.as_nanos() < self.first { 0 } else { self.span }
     }
 
     /// The instant in units, rounded down. Exact; never above [`LATEST`].
     #[inline]
     pub(crate) const fn units(&self, now: Instant) -> Units {
-        let ns = self.nanos(now) as u128;
+        let ns = self.nanos(now);
+        if self.whole != 0 {
+            return ns * self.whole; // what the factor below would give, sooner; at most LATEST
+        }
+        let ns = ns as u128;
         // ns * factor < 2^60 * 2^98: too wide for one product, so two, of which the lower gives only its carry.
         narrow((ns * self.factor_high as u128 + ((ns * self.factor_low as u128) >> 64)) >> 32)
     }
@@ -142,7 +150,7 @@ impl TimeBase {
 
     /// Whether a nanosecond is a whole number of units, so that not even `now` is rounded.
     pub(crate) const fn is_whole(&self) -> bool {
-        self.units_per_second.is_multiple_of(NANOS_PER_SECOND)
+        self.whole != 0
     }
 }
 

@@ -32,6 +32,11 @@ impl Words {
 
 impl Cells for &Words {
     #[inline]
+    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+        Some(self.update(0, 0, decide))
+    }
+
+    #[inline]
     fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let cell = self.word(cell);
         // Acquire, also when the exchange fails, and Release in the exchange, with each other: who sees a stamp sees the
@@ -273,13 +278,13 @@ impl<'a, C: Clock> BucketView<'a, C> {
     /// See [`Limiter::check`](crate::Limiter::check).
     #[inline]
     pub fn check(&self) -> Decision<'a> {
-        self.op().take(1)
+        self.op().check(1)
     }
 
     /// See [`Limiter::check_n`](crate::Limiter::check_n).
     #[inline]
     pub fn check_n(&self, cost: u64) -> Decision<'a> {
-        self.op().take(cost)
+        self.op().check(cost)
     }
 
     /// See [`Limiter::peek`](crate::Limiter::peek).

@@ -95,11 +95,14 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 /// Where the exact clock gets its ticks.
 #[derive(Debug, Clone)]
 enum Source {
-    /// The processor's counter, scaled by `quanta`.
-    Counter { clock: quanta::Clock, start: u64 },
+    /// The processor's counter, read and calibrated by `quanta`; nanoseconds per tick with 32 binary places.
+    Counter { clock: quanta::Clock, start: u64, nanos_per_tick: u64 },
     /// The operating system's monotonic clock.
     Os { start: std::time::Instant },
 }
+
+/// Binary places of the nanoseconds per tick: off by less than a nanosecond in a second.
+const TICK_PLACES: u32 = 32;
 
 /// The time now, to the nanosecond, from the processor's counter.
 ///
@@ -120,8 +123,8 @@ impl ExactClock {
     pub fn new() -> Self {
         let clock = quanta::Clock::new();
         let source = if counter_is_sound(&clock) {
-            let start = clock.raw();
-            Source::Counter { clock, start }
+            let (start, nanos_per_tick) = (clock.raw(), clock.delta_as_nanos(0, 1 << TICK_PLACES));
+            Source::Counter { clock, start, nanos_per_tick }
         } else {
             os_source()
         };
@@ -151,7 +154,12 @@ impl Clock for ExactClock {
     #[inline]
     fn now(&self) -> Instant {
         let elapsed = match &self.source {
-            Source::Counter { clock, start } => clock.delta_as_nanos(*start, clock.raw()),
+            // A shift by a constant, where `quanta` has one by a variable: the time is what a check waits for longest. A
+            // counter that is a little behind where it started shows the start. 584 years of nanoseconds fit.
+            Source::Counter { clock, start, nanos_per_tick } => {
+                let ticks = clock.raw().saturating_sub(*start);
+                narrow((u128::from(ticks) * u128::from(*nanos_per_tick)) >> TICK_PLACES)
+            }
             Source::Os { start } => saturating_nanos(start.elapsed()),
         };
         Instant(self.anchor.saturating_add(elapsed))

@@ -31,6 +31,7 @@ pub struct Limit {
     pub(crate) rule: Rule,
     /// How many one-token buckets make up this limit: 1, or the count of a sliding log.
     pub(crate) cells: u64,
+    most: u64,
     pub(crate) base: TimeBase,
 }
 
@@ -65,7 +66,7 @@ impl Limit {
                 (Rule::TokenBucket(cell), cells.max(1))
             }
         };
-        Ok(Self { quota, salt, rule, cells, base })
+        Ok(Self { quota, salt, rule, cells, most: cells * rule.limit(), base })
     }
 
     /// The same limit with another quota: the same buckets.
@@ -95,7 +96,7 @@ impl Limit {
     /// The most that fits at once.
     #[inline]
     pub(crate) const fn most(&self) -> u64 {
-        if self.is_log() { self.cells * self.rule.limit() } else { self.rule.limit() }
+        self.most
     }
 
     /// Whether several cells make up one bucket.

@@ -155,12 +155,17 @@ impl<'a, C: Clock> View<'a, C> {
         Self { now: Some(now), ..self }
     }
 
-    /// One call on one bucket: the time, the identity, the slots.
+    /// The slots of a key under one limit.
     #[inline]
-    fn op(&self, limit: &'a Limit, hash: KeyHash, now: Instant) -> Op<'a, Entry<'a>> {
+    fn entry(&self, limit: &Limit, hash: KeyHash) -> Entry<'a> {
+        self.limiter.table.entry(limit.salt.identity(hash))
+    }
+
+    /// One call on one bucket.
+    #[inline(always)]
+    fn op(&self, entry: Entry<'a>, limit: &'a Limit, now: Instant) -> Op<'a, Entry<'a>> {
         let clock: Option<&dyn Clock> = if self.now.is_none() { Some(&self.limiter.clock) } else { None };
-        let doubt = Doubt { clock, skew: self.limiter.skew };
-        Op::new(self.limiter.table.entry(limit.salt.identity(hash)), limit, now, doubt)
+        Op::new(entry, limit, now, Doubt { clock, skew: self.limiter.skew })
     }
 
     #[inline]
@@ -168,26 +173,26 @@ impl<'a, C: Clock> View<'a, C> {
         self.now.unwrap_or_else(|| self.limiter.clock.now())
     }
 
-    #[inline]
+    #[inline(always)]
     fn on<K: Key + ?Sized>(&self, key: &K) -> Op<'a, Entry<'a>> {
-        let hash = self.limiter.hash(key);
+        let entry = self.entry(self.limit, self.limiter.hash(key));
         if self.now.is_none() {
             // Reading the clock takes about as long as a cache miss: let them overlap.
-            self.limiter.table.prefetch(self.limit.salt.identity(hash));
+            entry.prefetch();
         }
-        self.op(self.limit, hash, self.now())
+        self.op(entry, self.limit, self.now())
     }
 
     /// See [`Limiter::check`].
     #[inline]
     pub fn check<K: Key + ?Sized>(&self, key: &K) -> Decision<'a> {
-        self.on(key).take(1)
+        self.check_n(key, 1)
     }
 
     /// See [`Limiter::check_n`].
     #[inline]
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        self.on(key).take(cost)
+        self.on(key).check(cost)
     }
 
     /// See [`Limiter::peek`].
@@ -270,14 +275,16 @@ impl<'a, C: Clock> View<'a, C> {
         /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
         const BATCH: usize = 32;
         let now = self.now();
-        let mut hashes = [KeyHash::NONE; BATCH];
+        let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            for (hash, key) in hashes.iter_mut().zip(keys) {
-                *hash = self.limiter.hash(key);
-                self.limiter.table.prefetch(self.limit.salt.identity(*hash));
+            let entries = &mut entries[..keys.len()];
+            for (entry, key) in entries.iter_mut().zip(keys) {
+                *entry = self.entry(self.limit, self.limiter.hash(key));
+                entry.prefetch();
             }
-            for (i, &hash) in hashes.iter().take(keys.len()).enumerate() {
-                each(batch * BATCH + i, self.op(self.limit, hash, now).take(1));
+            entries.iter().for_each(Entry::prefetch_further);
+            for (i, &entry) in entries.iter().enumerate() {
+                each(batch * BATCH + i, self.op(entry, self.limit, now).check(1));
             }
         }
     }
@@ -290,7 +297,10 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::check_set_n`].
     pub fn check_set_n<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         let (hash, now) = (self.limiter.hash(key), self.now());
-        crate::set::take_all(set.limits().len(), |i| (self.op(&set.limits()[i], hash, now), cost))
+        crate::set::take_all(set.limits().len(), |i| {
+            let limit = &set.limits()[i];
+            (self.op(self.entry(limit, hash), limit, now), cost)
+        })
     }
 
     /// See [`Limiter::check_all`].
@@ -303,7 +313,7 @@ impl<'a, C: Clock> View<'a, C> {
         let now = self.now();
         Ok(crate::set::take_all(shares.len(), |i| {
             let share = &shares[i];
-            (self.op(share.limit, share.key, now), share.cost)
+            (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
         }))
     }
 }

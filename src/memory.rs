@@ -58,19 +58,17 @@ impl Lines {
         let first = NonNull::new(first.cast::<Line>()).expect("a mapping is not at address zero");
         Ok(Self { _mapping: mapping, first, count })
     }
+}
 
-    /// Asks the processor to fetch a line that will soon be written; a hint, whatever the index.
+impl Line {
+    /// Asks the processor to fetch the line, which will soon be written: a hint.
     #[inline]
-    pub(crate) fn prefetch(&self, index: usize) {
+    pub(crate) fn prefetch(&self) {
         #[cfg(target_arch = "x86_64")]
-        if index < self.count {
-            // SAFETY: the index is inside the mapping.
-            let line = unsafe { self.first.as_ptr().add(index) };
-            // SAFETY: a prefetch reads nothing, and SSE is part of x86-64.
-            unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(line.cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = index;
+        // SAFETY: a prefetch reads nothing, and SSE is part of x86-64.
+        unsafe {
+            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(core::ptr::from_ref(self).cast());
+        };
     }
 }
 

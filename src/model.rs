@@ -16,11 +16,11 @@ use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::ops::{Cells, Doubt, Inheritance, Op};
 use crate::policy::OnFull;
-use crate::protocol::{self, Hint, Outcome, Places};
+use crate::protocol::{self, Outcome, Places};
 use crate::quota::Quota;
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
-use crate::word::{Balance, State, Units};
+use crate::word::{Balance, State, Units, Word};
 
 /// A few slots.
 pub struct Model {
@@ -103,7 +103,7 @@ impl Model {
     }
 
     pub fn take<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
-        self.op(key, limit, now).take(cost)
+        self.op(key, limit, now).check(cost)
     }
 
     pub fn peek<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
@@ -194,6 +194,16 @@ struct Entry<'a> {
     key: &'a Key,
 }
 
+impl Entry<'_> {
+    /// The slot that holds the key, and its word.
+    fn find(&self, id: Identity) -> Option<(&Slot, Word)> {
+        (0..self.count()).map(|place| self.slot(place)).find_map(|slot| {
+            let (word, key) = slot.read();
+            (key == id).then_some((slot, word))
+        })
+    }
+}
+
 impl Places for Entry<'_> {
     fn count(&self) -> usize {
         self.key.places.len()
@@ -212,22 +222,21 @@ impl Places for Entry<'_> {
     }
 }
 
-impl Hint for Entry<'_> {
-    fn hint(&self, id: Identity) -> Option<&Slot> {
-        self.key.places.iter().map(|&place| &self.model.slots[place]).find(|slot| slot.seems(id))
-    }
-}
-
 impl Cells for Entry<'_> {
+    fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+        let (slot, word) = self.find(self.key.id)?;
+        protocol::try_word(slot, word, &mut decide)
+    }
+
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let id = self.key.id.cell(cell);
-        protocol::try_hint(self, id, &mut decide)
-            .unwrap_or_else(|| protocol::update(self, id, now, self.model.on_full, &mut decide))
+        let found = self.find(id).and_then(|(slot, word)| protocol::try_word(slot, word, &mut decide));
+        found.unwrap_or_else(|| protocol::update(self, id, now, self.model.on_full, &mut decide))
     }
 
     fn read(&self, cell: u64) -> Balance {
         let id = self.key.id.cell(cell);
-        match protocol::try_hint(self, id, &mut |_| None) {
+        match self.find(id).and_then(|(slot, word)| protocol::try_word(slot, word, &mut |_| None)) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(self, id),
         }
@@ -264,7 +273,7 @@ impl Single {
     }
 
     pub fn take(&self, now: Duration, cost: u64) -> bool {
-        self.op(now).take(cost).is_allowed()
+        self.op(now).check(cost).is_allowed()
     }
 
     pub fn take_up_to(&self, now: Duration, most: u64) -> u64 {

@@ -11,9 +11,12 @@ use crate::quota::Quota;
 use crate::word::{Balance, Units, Word};
 
 /// The words of one bucket: cell 0, or one cell per request of a sliding log.
-pub(crate) trait Cells {
+pub(crate) trait Cells: Copy {
     /// Changes a cell from the balance it has to the one `decide` answers; `None` leaves it untouched.
     fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
+
+    /// The same to cell 0, if it is found at once and nobody is in the way.
+    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome>;
 
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
@@ -64,18 +67,37 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// The same bucket at another instant.
-    pub(crate) fn at(&self, now: Instant) -> Op<'a, &S> {
-        Op::new(&self.cells, self.limit, now, self.doubt)
+    pub(crate) fn at(self, now: Instant) -> Self {
+        Op::new(self.cells, self.limit, now, self.doubt)
     }
 
     /// What the clock shows now; the caller's `now` if there is no clock to ask.
-    pub(crate) fn latest(&self) -> Instant {
+    pub(crate) fn latest(self) -> Instant {
         self.doubt.clock.map_or(self.now, Clock::now)
     }
 
-    /// Takes `cost` if it fits.
-    #[inline]
-    pub(crate) fn take(&self, cost: u64) -> Decision<'a> {
+    /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.
+    #[inline(always)]
+    pub(crate) fn check(self, cost: u64) -> Decision<'a> {
+        let (rule, now) = (&self.limit.rule, self.units);
+        if cost > 0 && !self.limit.is_log() {
+            match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+                Some(Outcome::Changed(after)) => {
+                    return self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp));
+                }
+                Some(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
+                    return self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp));
+                }
+                _ => {}
+            }
+        }
+        // Made anew from its parts, out of line, so that in the common case they stay in registers.
+        Self::new(self.cells, self.limit, self.now, self.doubt).take(cost)
+    }
+
+    /// The same without haste.
+    #[inline(never)]
+    pub(crate) fn take(self, cost: u64) -> Decision<'a> {
         if cost == 0 {
             return self.peek(0);
         }
@@ -93,7 +115,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// What `take` would answer. Writes nothing.
     #[inline]
-    pub(crate) fn peek(&self, cost: u64) -> Decision<'a> {
+    pub(crate) fn peek(self, cost: u64) -> Decision<'a> {
         if self.limit.is_log() {
             return self.decision_of_log(cost, self.survey());
         }
@@ -104,7 +126,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
-    pub(crate) fn take_up_to(&self, most: u64) -> u64 {
+    pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
             let (taken, _) = self.take_cells(most);
             if taken < most {
@@ -133,7 +155,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Gives `cost` back, up to full. Nothing happens to a key that is not there.
-    pub(crate) fn refund(&self, cost: u64) {
+    pub(crate) fn refund(self, cost: u64) {
         if self.limit.is_log() {
             return self.release_cells(cost);
         }
@@ -142,14 +164,14 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Fills the bucket.
-    pub(crate) fn reset(&self) {
+    pub(crate) fn reset(self) {
         for cell in 0..self.limit.cells {
             self.lower(cell, |_| self.units);
         }
     }
 
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
-    pub(crate) fn charge(&self, cost: u64) -> u64 {
+    pub(crate) fn charge(self, cost: u64) -> u64 {
         if self.limit.is_log() {
             return self.take_cells(cost).0;
         }
@@ -171,7 +193,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Takes `cost` for a request that may go at an instant of its own, at most `max_wait` from now.
-    pub(crate) fn reserve(&self, cost: u64, max_wait: Duration) -> Result<Reserved, Decision<'a>> {
+    pub(crate) fn reserve(self, cost: u64, max_wait: Duration) -> Result<Reserved, Decision<'a>> {
         let (rule, now) = (&self.limit.rule, self.units);
         if cost == 0 || self.limit.is_log() {
             let decision = self.take(cost);
@@ -195,7 +217,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Takes back a debit that left the stamp at `reserved`, as far as it makes nothing up.
-    pub(crate) fn cancel(&self, cost: u64, reserved: Units, now: impl Fn() -> Units) {
+    pub(crate) fn cancel(self, cost: u64, reserved: Units, now: impl Fn() -> Units) {
         if cost == 0 {
             return;
         }
@@ -211,7 +233,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Takes back an admission of `take` that counted in a set which another limit refused.
-    pub(crate) fn undo(&self, admitted: &Decision<'_>) {
+    pub(crate) fn undo(self, admitted: &Decision<'_>) {
         match admitted.evidence {
             Evidence::Stamp(stamp) => self.cancel(admitted.cost, stamp, || self.limit.base.units(self.latest())),
             _ => self.release_cells_of(admitted.cost, self.units + self.window()),
@@ -219,7 +241,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Rewrites the bucket for another quota, keeping tokens rather than time.
-    pub(crate) fn convert(&self, to: &'a Limit, how: Inheritance) {
+    pub(crate) fn convert(self, to: &'a Limit, how: Inheritance) {
         let (from, now) = (self.limit, self.units);
         let (old, new) = (i128::from(from.most()), i128::from(to.most()));
         let carry = |held: Fraction| match how {
@@ -243,7 +265,7 @@ impl<'a, S: Cells> Op<'a, S> {
             let left = carried.numerator.div_euclid(carried.denominator).clamp(0, new);
             self.reset();
             // left is at most new, a u64.
-            Op::new(&self.cells, to, self.now, self.doubt).charge(u64::try_from(new - left).unwrap_or(0));
+            Op::new(self.cells, to, self.now, self.doubt).charge(u64::try_from(new - left).unwrap_or(0));
             return;
         }
         self.cells.update(0, now, |balance| {
@@ -253,7 +275,7 @@ impl<'a, S: Cells> Op<'a, S> {
         });
     }
 
-    fn held(&self) -> Fraction {
+    fn held(self) -> Fraction {
         if self.limit.is_log() {
             return Fraction { numerator: i128::from(self.survey().available), denominator: 1 };
         }
@@ -261,40 +283,41 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Gives back: moves a stamp to where `to` says, unless the bucket is full or the key is not there.
-    fn lower(&self, cell: u64, to: impl Fn(Units) -> Units) {
+    fn lower(self, cell: u64, to: impl Fn(Units) -> Units) {
         self.cells.update(cell, self.units, |held| self.lowered(held, to(held.stamp), self.units));
     }
 
-    fn lowered(&self, held: Balance, stamp: Units, now: Units) -> Option<Balance> {
+    fn lowered(self, held: Balance, stamp: Units, now: Units) -> Option<Balance> {
         // Only what was past empty can still be: a stamp far ahead may also come from a clock that has stepped back.
         let overdrawn = held.overdrawn && self.limit.rule.balance(stamp, now).overdrawn;
         (held.stamp > now && stamp != held.stamp).then_some(Balance { stamp, overdrawn })
     }
 
     #[inline]
-    const fn decision(&self, verdict: Verdict, cost: u64, evidence: Evidence) -> Decision<'a> {
+    const fn decision(self, verdict: Verdict, cost: u64, evidence: Evidence) -> Decision<'a> {
         Decision { limit: self.limit, verdict, cost, now: self.now, evidence }
     }
 
-    const fn refusal(&self, cost: u64) -> Verdict {
+    #[inline]
+    const fn refusal(self, cost: u64) -> Verdict {
         if cost > self.limit.most() { Verdict::NeverFits } else { Verdict::Refused }
     }
 
     /// A refusal on this balance.
     #[inline]
-    fn refused(&self, cost: u64, held: Balance) -> Decision<'a> {
+    fn refused(self, cost: u64, held: Balance) -> Decision<'a> {
         self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
     }
 
     /// Whether no call at this time under this quota can have left such a stamp.
     #[inline]
-    const fn is_from_another_time(&self, held: Balance, now: Units) -> bool {
+    const fn is_from_another_time(self, held: Balance, now: Units) -> bool {
         held.stamp > self.limit.rule.bound(now + self.doubt.skew, held.overdrawn)
     }
 
     /// Passes a refusal on; one that rests on a stamp from another time is mended first.
     #[inline]
-    pub(crate) fn mend(&self, refused: Decision<'a>) -> Decision<'a> {
+    pub(crate) fn mend(self, refused: Decision<'a>) -> Decision<'a> {
         let latest = match refused.evidence {
             Evidence::Stamp(latest) | Evidence::Log { full_at: latest, .. } => latest,
             Evidence::NoRoom { .. } => return refused,
@@ -306,7 +329,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     #[cold]
-    fn pull_back_all(&self, refused: Decision<'a>) -> Decision<'a> {
+    fn pull_back_all(self, refused: Decision<'a>) -> Decision<'a> {
         let mended = (0..self.limit.cells).filter_map(|cell| self.pull_back(cell)).last();
         let Some(now) = mended else { return refused };
         let peeked = self.at(now).peek(refused.cost);
@@ -315,7 +338,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// The clock has stepped back, or the quota has shrunk: sets the cell to empty, never to more, so that it refuses no
     /// longer than a refill takes (P7). This and the mending of other keys' slots are the only writes of a refusal.
-    fn pull_back(&self, cell: u64) -> Option<Instant> {
+    fn pull_back(self, cell: u64) -> Option<Instant> {
         // A thread that slept with an old `now` must not take another's debit for a step of the clock. So the word is
         // read first and the clock asked again after that: what the word holds was written at an earlier reading, and
         // is impossible only if the clock has stepped back. And only that word is replaced, not what may follow it.
@@ -337,7 +360,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// The answer for a new key that found no slot.
     #[cold]
-    fn refused_for_room(&self, cost: u64, cell: u64, full: Full) -> Decision<'a> {
+    fn refused_for_room(self, cost: u64, cell: u64, full: Full) -> Decision<'a> {
         let mut nearest = full.nearest;
         if self.is_from_another_time(Balance::at(full.latest), self.units) {
             let now = || self.limit.base.units(self.latest());
@@ -349,7 +372,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// The answer for a new key that passes unrecorded.
     #[cold]
-    const fn untracked(&self, cost: u64) -> Decision<'a> {
+    const fn untracked(self, cost: u64) -> Decision<'a> {
         // A stamp that is full, and from which nothing can come back.
         self.decision(Verdict::Allowed, cost, Evidence::Stamp(0))
     }
@@ -361,7 +384,7 @@ impl<'a, S: Cells> Op<'a, S> {
 impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` cells, or none.
     #[inline(never)]
-    fn take_from_log(&self, cost: u64) -> Decision<'a> {
+    fn take_from_log(self, cost: u64) -> Decision<'a> {
         let survey = self.survey();
         if survey.available < cost {
             return self.mend(self.decision_of_log(cost, survey));
@@ -383,12 +406,12 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// The period of a log in units: how long a cell takes to fill again.
-    const fn window(&self) -> Units {
+    const fn window(self) -> Units {
         self.limit.rule.bound(0, false)
     }
 
     /// Takes up to `most` cells; says how many, and what stood in the way if it was the table.
-    fn take_cells(&self, most: u64) -> (u64, Option<Evidence>) {
+    fn take_cells(self, most: u64) -> (u64, Option<Evidence>) {
         let (rule, now) = (&self.limit.rule, self.units);
         let (mut taken, mut no_room) = (0, None);
         for cell in 0..self.limit.cells {
@@ -408,7 +431,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
-    fn release_cells_of(&self, count: u64, mine: Units) {
+    fn release_cells_of(self, count: u64, mine: Units) {
         let mut left = count;
         for cell in 0..self.limit.cells {
             if left == 0 {
@@ -422,7 +445,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// Releases up to `count` cells, the latest taken first.
-    fn release_cells(&self, count: u64) {
+    fn release_cells(self, count: u64) {
         let mut room = [(0, 0); LOG_ROOM];
         let busy = self.busy_cells(&mut room);
         busy.sort_unstable_by(|a, b| b.cmp(a));
@@ -431,14 +454,14 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    fn busy_cells<'r>(&self, room: &'r mut [(Units, u64); LOG_ROOM]) -> &'r mut [(Units, u64)] {
+    fn busy_cells<'r>(self, room: &'r mut [(Units, u64); LOG_ROOM]) -> &'r mut [(Units, u64)] {
         let busy = (0..self.limit.cells).map(|cell| (self.cells.read(cell).stamp, cell));
         let busy = busy.filter(|&(stamp, _)| stamp > self.units);
         let count = room.iter_mut().zip(busy).map(|(place, cell)| *place = cell).count();
         &mut room[..count]
     }
 
-    fn survey(&self) -> Survey {
+    fn survey(self) -> Survey {
         let mut survey = Survey { available: 0, soonest: Word::MAX_STAMP, latest: self.units };
         if self.limit.most() == 0 {
             return survey;
@@ -456,7 +479,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// The answer to a request of `cost` that found the log like this.
-    fn decision_of_log(&self, cost: u64, survey: Survey) -> Decision<'a> {
+    fn decision_of_log(self, cost: u64, survey: Survey) -> Decision<'a> {
         let fits = cost <= survey.available;
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         let ready_at = match cost.checked_sub(survey.available + 1) {
@@ -469,7 +492,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// When the cell after the `n` soonest ones will be full.
     #[cold]
-    fn nth_soonest(&self, n: u64) -> Units {
+    fn nth_soonest(self, n: u64) -> Units {
         let mut room = [(0, 0); LOG_ROOM];
         let busy = self.busy_cells(&mut room);
         match usize::try_from(n) {
@@ -493,17 +516,3 @@ struct Survey {
 /// Room for every cell of the largest log, on the stack: nothing is allocated to decide.
 const LOG_ROOM: usize = 1_024;
 const _: () = assert!(LOG_ROOM as u64 == Quota::MAX_LOG);
-
-impl<S: Cells> Cells for &S {
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        (**self).update(cell, now, decide)
-    }
-
-    fn read(&self, cell: u64) -> Balance {
-        (**self).read(cell)
-    }
-
-    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
-        (**self).mend_others(cell, now, skew)
-    }
-}

@@ -40,12 +40,6 @@ pub(crate) trait Places {
     fn count_eviction(&self);
 }
 
-/// Where to look first.
-pub(crate) trait Hint {
-    /// A slot that seems to hold the key. Whoever acts on it reads it again, in order.
-    fn hint(&self, id: Identity) -> Option<&Slot>;
-}
-
 /// What became of an attempt to change a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -74,16 +68,6 @@ pub(crate) struct Full {
 /// right; the models take a small one, as every look again multiplies what they have to go through.
 const PATIENCE: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
 
-/// The hit path: the key is where it seems to be, live, and nobody is in the way. `None` says nothing.
-#[inline]
-pub(crate) fn try_hint<H: Hint>(
-    entry: &H,
-    id: Identity,
-    decide: &mut impl FnMut(Balance) -> Option<Balance>,
-) -> Option<Outcome> {
-    try_live(entry.hint(id)?, id, decide)
-}
-
 /// Changes the bucket of `id` from the balance it has to the one `decide` answers; a key nobody has is full.
 ///
 /// `decide` is pure and may be called several times; `None` leaves everything untouched. Lock-free: a retry means that
@@ -102,7 +86,7 @@ pub(crate) fn update<P: Places>(
     loop {
         retry.again(patience);
         let outcome = match search.find() {
-            Found::Live(place) => try_live(places.slot(place), id, decide),
+            Found::Live(place, word) => try_word(places.slot(place), word, decide),
             Found::Pending(place, pending) => search.settle(place, pending, decide),
             Found::Absent(room) if room.free.is_none() && room.in_transit && patience > 0 => {
                 patience -= 1;
@@ -117,11 +101,14 @@ pub(crate) fn update<P: Places>(
     }
 }
 
-/// One try at a slot that seems to hold the key, live.
+/// One try at a slot that held the key, live or not, when this word of it was read.
 #[inline]
-fn try_live(slot: &Slot, id: Identity, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
-    let (word, key) = slot.read();
-    if key != id || word.state() != State::Live {
+pub(crate) fn try_word(
+    slot: &Slot,
+    word: Word,
+    decide: &mut impl FnMut(Balance) -> Option<Balance>,
+) -> Option<Outcome> {
+    if word.state() != State::Live {
         return None;
     }
     match decide(word.balance()) {
@@ -188,7 +175,7 @@ struct Search<'a, P> {
 
 /// What a look at all slots of a key found.
 enum Found {
-    Live(usize),
+    Live(usize, Word),
     Pending(usize, Word),
     Absent(Room),
 }
@@ -216,7 +203,7 @@ impl<P: Places> Search<'_, P> {
             let (word, key) = self.places.slot(place).read();
             *seen = word;
             match word.state() {
-                State::Live if key == self.id => return Found::Live(place),
+                State::Live if key == self.id => return Found::Live(place, word),
                 State::Pending if key == self.id => return Found::Pending(place, word),
                 State::Claimed | State::Pending => in_transit = true,
                 // Earlier than now, not just idle: the claim moves the stamp on by one, and a new bucket must be full.

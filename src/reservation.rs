@@ -106,13 +106,13 @@ impl<'a> Reservation<'a> {
         }
         match &self.origin {
             #[cfg(not(tollgate_model))]
-            Origin::Table(op) => self.give_back(op, now),
-            Origin::Bucket(op) => self.give_back(op, now),
+            Origin::Table(op) => self.give_back(*op, now),
+            Origin::Bucket(op) => self.give_back(*op, now),
         }
         true
     }
 
-    fn give_back<S: Cells>(&self, op: &Op<'a, S>, now: Option<Instant>) {
+    fn give_back<S: Cells>(&self, op: Op<'a, S>, now: Option<Instant>) {
         let now = || now.unwrap_or_else(|| op.latest());
         op.at(now()).cancel(self.cost, self.stamp, || op.limit.base.units(now()));
     }

@@ -147,9 +147,9 @@ impl<'a> SetDecision<'a> {
 /// faster. While that lasts, others may see less than there is, never more: nothing is over-admitted, and a lone caller
 /// is refused nothing.
 pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
-    let decide = |how: fn(&Op<'a, S>, u64) -> Decision<'a>, index: usize| {
+    let decide = |how: fn(Op<'a, S>, u64) -> Decision<'a>, index: usize| {
         let (op, cost) = op(index);
-        SetDecision { decision: how(&op, cost), index }
+        SetDecision { decision: how(op, cost), index }
     };
     let looked = (1..count).fold(decide(Op::peek, 0), |worst, index| worst.or(decide(Op::peek, index)));
     if !looked.is_allowed() {

@@ -36,19 +36,12 @@ impl Slot {
 
     /// The word, then the key beside it. If the word has not changed since (a later CAS succeeds, or [`Self::still`]),
     /// the key was the owner's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self) -> (Word, Identity) {
         // Acquire, both: see the table above.
         let word = self.word.load(Ordering::Acquire);
         let key = self.key.load(Ordering::Acquire);
         (word, key)
-    }
-
-    /// Whether the key reads `id` at the moment: a hint that decides where to look first, and nothing else.
-    #[inline]
-    pub(crate) fn seems(&self, id: Identity) -> bool {
-        // Relaxed: a hint. Whoever acts on it reads the slot again in the right order.
-        self.key.load(Ordering::Relaxed) == id
     }
 
     /// Whether the word is still the one read before the key.

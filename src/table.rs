@@ -13,10 +13,10 @@ use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
-use crate::protocol::{self, Hint, Outcome, Places};
+use crate::protocol::{self, Outcome, Places};
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
-use crate::word::{Balance, State, Units};
+use crate::word::{Balance, State, Units, Word};
 
 /// What a shard counts, all of it off the allowed path. Padded: shards do not share cache lines.
 #[derive(Debug)]
@@ -71,15 +71,15 @@ impl Table {
 
     /// The slots of one key.
     #[inline]
-    pub(crate) const fn entry(&self, id: Identity) -> Entry<'_> {
-        Entry { table: self, id }
+    pub(crate) fn entry(&self, id: Identity) -> Entry<'_> {
+        Entry { table: self, near: &self.lines[self.shape.near(id)], id }
     }
 
-    /// Asks the processor to fetch the first line of a key.
-    #[inline]
-    pub(crate) fn prefetch(&self, id: Identity) {
-        let [near, _] = self.shape.first_home(id);
-        self.lines.prefetch(near);
+    /// The slot that holds a key, and its word, if they are not in the line where most keys are.
+    #[inline(never)]
+    fn find_further(&self, id: Identity) -> Option<(&Slot, Word)> {
+        let [_, others @ ..] = self.shape.lines_of(id);
+        others.into_iter().find_map(|line| self.lines[line].find(id))
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -124,27 +124,34 @@ impl fmt::Debug for Table {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry<'a> {
     table: &'a Table,
+    /// The line where most keys are.
+    near: &'a Line,
     id: Identity,
 }
 
 impl Cells for Entry<'_> {
-    #[inline]
+    #[inline(always)]
+    fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+        let (slot, word) = self.find()?;
+        protocol::try_word(slot, word, &mut decide)
+    }
+
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let entry = Entry { id: self.id.cell(cell), ..*self };
-        protocol::try_hint(&entry, entry.id, &mut decide).unwrap_or_else(|| entry.update_slowly(now, &mut decide))
+        let entry = self.cell(cell);
+        entry.try_update(&mut decide).unwrap_or_else(|| entry.update_slowly(now, &mut decide))
     }
 
     #[inline]
     fn read(&self, cell: u64) -> Balance {
-        let entry = Entry { id: self.id.cell(cell), ..*self };
-        match protocol::try_hint(&entry, entry.id, &mut |_| None) {
+        let entry = self.cell(cell);
+        match entry.find().and_then(|(slot, word)| protocol::try_word(slot, word, &mut |_| None)) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
         }
     }
 
     fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
-        let entry = Entry { id: self.id.cell(cell), ..*self };
+        let entry = self.cell(cell);
         // Relaxed: see `expect`.
         let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
         protocol::mend(&entry.places(), now, skew, reach)
@@ -152,6 +159,32 @@ impl Cells for Entry<'_> {
 }
 
 impl<'a> Entry<'a> {
+    /// Asks the processor to fetch the line where most keys are.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.near.prefetch();
+    }
+
+    /// Asks for the lines where the key may be instead, if it is not there.
+    #[inline]
+    pub(crate) fn prefetch_further(&self) {
+        if self.near.find(self.id).is_none() {
+            let [_, others @ ..] = self.table.shape.lines_of(self.id);
+            others.into_iter().for_each(|line| self.table.lines[line].prefetch());
+        }
+    }
+
+    #[inline]
+    fn cell(&self, cell: u64) -> Self {
+        if cell == 0 { *self } else { self.table.entry(self.id.cell(cell)) }
+    }
+
+    /// The slot that holds the key, and its word.
+    #[inline(always)]
+    fn find(&self) -> Option<(&'a Slot, Word)> {
+        self.near.find(self.id).or_else(|| self.table.find_further(self.id))
+    }
+
     /// Looks at every slot, and counts what came of a full set of them.
     #[cold]
     fn update_slowly(&self, now: Units, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Outcome {
@@ -193,28 +226,18 @@ impl Places for KeyPlaces<'_> {
     }
 }
 
-impl Hint for Entry<'_> {
-    /// The lines one by one, nearest first; each is worked out when it is needed.
-    #[inline]
-    fn hint(&self, id: Identity) -> Option<&Slot> {
-        let (shape, lines) = (&self.table.shape, &self.table.lines);
-        let [near, far] = shape.first_home(id);
-        lines[near].hint(id).or_else(|| lines[far].hint(id)).or_else(|| {
-            let [near, far] = shape.second_home(id);
-            lines[near].hint(id).or_else(|| lines[far].hint(id)).or_else(|| lines[shape.overflow(id)].hint(id))
-        })
-    }
-}
-
 impl Line {
-    /// The slot that seems to hold the key. All four are looked at before there is a branch: where in its line a key
+    /// The slot that holds the key, and its word. All four are read before there is a branch: where in its line a key
     /// stands is nothing that a processor could foresee.
-    #[inline]
-    fn hint(&self, id: Identity) -> Option<&Slot> {
-        let [a, b, c, d] = &self.slots;
-        let seen = [a, b, c, d].map(|slot| u32::from(slot.seems(id)));
-        let seen = seen[0] | seen[1] << 1 | seen[2] << 2 | seen[3] << 3;
-        if seen == 0 { None } else { self.slots.get(seen.trailing_zeros() as usize) } // at most 3
+    #[inline(always)]
+    fn find(&self, id: Identity) -> Option<(&Slot, Word)> {
+        let [a, b, c, d] = self.slots.each_ref().map(Slot::read);
+        let (mut found, mut place) =
+            if a.1 == id { (a.0, 0) } else { (b.0, if b.1 == id { 1 } else { SLOTS_PER_LINE }) };
+        for (at, (word, key)) in [(2, c), (3, d)] {
+            (found, place) = if key == id { (word, at) } else { (found, place) };
+        }
+        self.slots.get(place).map(|slot| (slot, found))
     }
 }
 
@@ -252,29 +275,20 @@ mod tests {
 
     /// Identities that all have the same five lines, in one order or another.
     ///
-    /// The first home follows from the low half of the bits; given that, the high half can be solved for the second. The
-    /// overflow line is left to luck.
+    /// The first home follows from the high half of the bits, the second from the low half. The overflow line is left to
+    /// luck.
     fn sharing_their_lines(shape: &Shape) -> Vec<Identity> {
-        /// As in `Shape::second_home`: its draw is the high half of the bits times this.
-        const FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
-        const LOW: u64 = 0xFFFF_FFFF;
-        // Newton: an odd number times its inverse is 1 in three bits, and then in twice as many each time.
-        let inverse = (0..5).fold(FACTOR, |x, _| x.wrapping_mul(2_u64.wrapping_sub(FACTOR.wrapping_mul(x))));
-        let first = 0x1234_5678_9ABC_DEF0_u64;
-        let (low, draw) = (first & LOW, first.wrapping_mul(FACTOR) >> 32);
+        let (high, low) = (0x1234_5678_u64, 0x9ABC_DEF0_u64);
         let lines_of = |id| {
             let mut lines = shape.lines_of(id);
             lines.sort_unstable();
             lines
         };
-        let lines = lines_of(Identity::for_model(first));
-        // Neighbouring draws lead to the same home.
-        let pairs = (0..1_000).flat_map(|i| (0..100_000).map(move |j| (low + i, draw + j)));
-        let solved = pairs.map(|(low, draw)| {
-            let high = draw.wrapping_sub(low.wrapping_mul(FACTOR) >> 32).wrapping_mul(inverse) & LOW;
-            Identity::for_model(high << 32 | low)
-        });
-        let chosen: Vec<_> = solved.filter(|id| lines_of(*id) == lines).take(CHOSEN).collect();
+        let lines = lines_of(Identity::for_model(high << 32 | low));
+        // Neighbouring halves lead to the same home.
+        let pairs =
+            (0..10_000).flat_map(|i| (0..10_000).map(move |j| Identity::for_model((high + i) << 32 | (low + j))));
+        let chosen: Vec<_> = pairs.filter(|id| lines_of(*id) == lines).take(CHOSEN).collect();
         assert_eq!(chosen.len(), CHOSEN);
         chosen
     }
@@ -308,7 +322,7 @@ mod tests {
 
         /// Keys that have no home under attack; the overflow they may share.
         fn others(&self) -> impl Iterator<Item = Identity> {
-            let homes = |id| [self.table.shape.first_home(id), self.table.shape.second_home(id)].concat();
+            let homes = |id| self.table.shape.lines_of(id)[..4].to_vec();
             let attacked = homes(self.chosen[0]);
             let any = (1..).map(|draw: u64| Identity::for_model(draw.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
             any.filter(move |id| homes(*id).iter().all(|line| !attacked.contains(line)))

@@ -76,10 +76,8 @@ impl Word {
     pub(crate) const fn live(self, balance: Balance) -> Self {
         let generation = self.0 & 1 << Self::GENERATION_SHIFT;
         let overdrawn = (balance.overdrawn as u64) << Self::OVERDRAWN_SHIFT;
-        // At the end of the range a window may end later than a stamp can say, under a quota that another's debt is
-        // judged by: then the debt stays as it is.
-        let stamp = if balance.stamp < Self::MAX_STAMP { balance.stamp } else { Self::MAX_STAMP };
-        Self(generation | overdrawn | stamp)
+        debug_assert!(balance.stamp <= Self::MAX_STAMP); // what every rule answers: see `algorithm`
+        Self(generation | overdrawn | balance.stamp)
     }
 
     /// The slot taken by an inserter: another generation, and a stamp above the one before.

@@ -9,7 +9,7 @@ pub(crate) mod sliding_window;
 pub(crate) mod token_bucket;
 pub(crate) mod window;
 
-use crate::word::{Balance, Units};
+use crate::word::{Balance, Units, Word};
 use fixed_window::FixedWindow;
 use leaky_queue::LeakyQueue;
 use sliding_window::SlidingWindow;
@@ -69,11 +69,15 @@ impl Rule {
     /// Apart, so that the default stays small enough to be inlined.
     #[inline(never)]
     const fn take_otherwise(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
-        match self {
+        let taken = match self {
             Self::TokenBucket(rule) => rule.take(stamp, now, cost),
             Self::LeakyQueue(rule) => rule.take(stamp, now, cost),
             Self::FixedWindow(rule) => rule.take(stamp, now, cost),
             Self::SlidingWindow(rule) => rule.take(stamp, now, cost),
+        };
+        match taken {
+            Some(stamp) => Some(in_range(stamp)),
+            None => None,
         }
     }
 
@@ -202,11 +206,21 @@ impl Rule {
     }
 
     /// The latest stamp that any call at `now` can have left.
+    #[inline]
     pub(crate) const fn bound(&self, now: Units, overdrawn: bool) -> Units {
         match self {
             Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {
                 now + rule.depth + if overdrawn { rule.debt } else { 0 }
             }
+            windows => windows.window_bound(now),
+        }
+    }
+
+    /// Apart, as `take_otherwise`.
+    #[inline(never)]
+    const fn window_bound(&self, now: Units) -> Units {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => now,
             Self::FixedWindow(rule) => rule.bound(now),
             Self::SlidingWindow(rule) => rule.bound(now),
         }
@@ -228,7 +242,13 @@ impl Rule {
             Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {
                 Balance { stamp, overdrawn: stamp > now + rule.depth }
             }
-            Self::FixedWindow(_) | Self::SlidingWindow(_) => Balance::at(stamp),
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => Balance::at(in_range(stamp)),
         }
     }
+}
+
+/// At the end of the range a window may end later than a stamp can say, under a quota that another's debt is judged by:
+/// then the debt stays as it is.
+const fn in_range(stamp: Units) -> Units {
+    if stamp < Word::MAX_STAMP { stamp } else { Word::MAX_STAMP }
 }

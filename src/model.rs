@@ -161,6 +161,8 @@ impl Model {
 
     /// How many busy keys were forgotten.
     pub fn evictions(&self) -> u64 {
+        // Relaxed: a number by itself, raised in `count_eviction` and asked once the threads are joined, which orders it.
+        // No model: nothing is published through it.
         self.evictions.load(Ordering::Relaxed)
     }
 
@@ -208,6 +210,7 @@ impl Places for Entry<'_> {
     }
 
     fn count_eviction(&self) {
+        // Relaxed: see `evictions`; no model.
         self.model.evictions.fetch_add(1, Ordering::Relaxed);
     }
 }

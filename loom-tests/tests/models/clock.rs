@@ -88,6 +88,38 @@ fn a_newcomer_without_room_sets_nothing_back() {
 }
 
 #[test]
+fn a_newcomer_without_room_knows_a_quota_made_meanwhile() {
+    // The one slot is 3 s ahead, of a burst of 3. Its key is given a burst of 100 and takes the rest; the newcomer, under a
+    // burst of 1, finds no room before that or after it: seconds until it may come again, and what the key has left.
+    explore("clock: no room beside a quota made meanwhile", [(3, 0), (100, 0)], || {
+        let quota = |burst| Quota::per_second(1).with_burst(burst);
+        let table = Shared::new(Table::on_time(1, quota(3)));
+        let narrow = table.model.limit(quota(1));
+        let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
+        assert!(table.take(&key, seconds(10), 3));
+        let newcomer = {
+            let table = Shared::clone(&table);
+            thread(move || {
+                let refused = table.model.take(&new, &narrow, seconds(10), 1);
+                refused.retry_after().expect("no room").as_secs()
+            })
+        };
+        let owner = {
+            let (table, key) = (Shared::clone(&table), key.clone());
+            thread(move || {
+                let wide = table.model.limit(quota(100));
+                assert!(table.model.take(&key, &wide, seconds(10), 97).is_allowed());
+                0
+            })
+        };
+        scene([newcomer, owner], move |[retry, _]| {
+            let wide = table.model.limit(quota(100));
+            (retry, table.model.peek(&key, &wide, seconds(10), 1).remaining())
+        })
+    });
+}
+
+#[test]
 fn a_step_back_is_mended_once() {
     // The clock has gone from 100 to 10. The owner of the one slot and a newcomer both take its word back to empty, as
     // of 10, and neither to less: at 11 one of them is admitted, and not both.

@@ -96,20 +96,20 @@ fn folly_cases() {
 /// governor's `correct_wait_time` and `allows_after_interval`.
 #[test]
 fn governor_cases() {
-    let bucket = bucket(Quota::per_second(5), 0);
+    let five = bucket(Quota::per_second(5), 0);
     for _ in 0..20 {
-        match bucket.check().retry_after() {
-            None => bucket.clock().advance(millis(20)),
+        match five.check().retry_after() {
+            None => five.clock().advance(millis(20)),
             Some(wait) => {
-                bucket.clock().advance(wait - Duration::from_nanos(1));
-                assert!(!bucket.check().is_allowed());
-                bucket.clock().advance(Duration::from_nanos(1));
-                assert!(bucket.check().is_allowed());
+                five.clock().advance(wait - Duration::from_nanos(1));
+                assert!(!five.check().is_allowed());
+                five.clock().advance(Duration::from_nanos(1));
+                assert!(five.check().is_allowed());
             }
         }
     }
-    let bucket = super::common::bucket(Quota::per_second(1), 0);
-    let admitted = |ms: u64| bucket.at(ns(ms * MILLI)).check().is_allowed();
+    let one = bucket(Quota::per_second(1), 0);
+    let admitted = |ms: u64| one.at(ns(ms * MILLI)).check().is_allowed();
     assert_eq!([0, 1, 999, 1_000, 1_001, 1_999, 2_000].map(admitted), [true, false, false, true, false, false, true]);
 }
 

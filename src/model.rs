@@ -28,8 +28,8 @@ pub struct Model {
     on_full: OnFull,
     evictions: Atomic<u64>,
     base: TimeBase,
-    /// Of the first quota, which is to be the one that reaches furthest.
-    reach: [Units; 2],
+    /// As in a table: how far ahead of now any limit made so far can leave a stamp, without debt, and with.
+    reach: [Atomic<u64>; 2],
     skew: Units,
     clock: Option<Arc<ModelClock>>,
 }
@@ -75,7 +75,7 @@ impl Model {
     /// `slots` slots never used, in a time base for `quota`, started at second 0.
     pub fn new(slots: usize, quota: Quota, on_full: OnFull) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
-        let reach = Limit::new(quota, Salt::NONE, base).expect("a quota for a model").reach();
+        let reach = [Atomic::new(0), Atomic::new(0)];
         let slots = (0..slots).map(|_| Slot::new()).collect();
         Self { slots, on_full, evictions: Atomic::new(0), base, reach, skew: 0, clock: None }
     }
@@ -91,9 +91,15 @@ impl Model {
         Self { clock: Some(clock), ..self }
     }
 
-    /// A limit for the keys of this model; all limits share the buckets.
+    /// A limit for the keys of this model; all limits share the buckets. The table takes note of it before anybody can use
+    /// it, as in `table.rs`.
     pub fn limit(&self, quota: Quota) -> Limit {
-        Limit::new(quota, Salt::NONE, self.base).expect("a quota for a model")
+        let limit = Limit::new(quota, Salt::NONE, self.base).expect("a quota for a model");
+        for (most, reach) in self.reach.iter().zip(limit.reach()) {
+            // Relaxed: as in `Table::expect`. Model: clock.
+            most.fetch_max(reach, Ordering::Relaxed);
+        }
+        limit
     }
 
     fn op<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration) -> Op<'a, Entry<'a>> {
@@ -161,6 +167,8 @@ impl Model {
 
     /// How many busy keys were forgotten.
     pub fn evictions(&self) -> u64 {
+        // Relaxed: a number by itself, raised in `count_eviction` and asked once the threads are joined, which orders it.
+        // No model: nothing is published through it.
         self.evictions.load(Ordering::Relaxed)
     }
 
@@ -218,6 +226,7 @@ impl Places for Entry<'_> {
     }
 
     fn count_eviction(&self) {
+        // Relaxed: see `evictions`; no model.
         self.model.evictions.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -243,7 +252,9 @@ impl Cells for Entry<'_> {
     }
 
     fn mend_others(&self, _: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
-        protocol::mend(self, now, skew, || self.model.reach)
+        // Relaxed: as in `Table::expect`. Model: clock.
+        let reach = || [0, 1].map(|debt| self.model.reach[debt].load(Ordering::Relaxed));
+        protocol::mend(self, now, skew, reach)
     }
 }
 

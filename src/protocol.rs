@@ -150,7 +150,8 @@ pub(crate) fn mend<P: Places>(
     for place in 0..places.count() {
         let slot = places.slot(place);
         // The clock after the word: what the word holds was written at an earlier reading. And what limits there are
-        // after it too: whoever wrote it had made its limit known.
+        // after it too: whoever wrote it had made its limit known, which came before the Release that this Acquire reads.
+        // Model: clock.
         let (word, _) = slot.read();
         if !matches!(word.state(), State::Live | State::Dead) {
             continue;

@@ -63,8 +63,10 @@ impl Table {
     /// Takes note of a limit that will use this table.
     pub(crate) fn expect(&self, limit: &Limit) {
         for (most, reach) in self.reach.iter().zip(limit.reach()) {
-            // Relaxed: a maximum by itself. A thread that uses the limit has it from the one that made it, which is
-            // after this. No model: no loop, and nothing is published.
+            // Relaxed: it publishes nothing, and is carried by the words. Who uses the limit has it from the one that made
+            // it, so after this; the CAS (or swap) that leaves a word under it is a Release, and `protocol::mend` acquires
+            // that word before it asks for the reach. So it finds at least the reach of the limit that the word is of.
+            // Partner: the load in `mend_others`. Model: clock.
             most.fetch_max(reach, Ordering::Relaxed);
         }
     }
@@ -152,7 +154,7 @@ impl Cells for Entry<'_> {
 
     fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
         let entry = self.cell(cell);
-        // Relaxed: see `expect`.
+        // Relaxed: asked after the word was acquired; see `expect`. Model: clock.
         let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
         protocol::mend(&entry.places(), now, skew, reach)
     }

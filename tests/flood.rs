@@ -256,9 +256,8 @@ fn short() {
     }
 }
 
-/// For `ci/flood.sh`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: run by ci/flood.sh"]
 fn long() {
     let keys = setting("TOLLGATE_KEYS", 100_000_000);
     let mut progress = Progress::new(3 * keys, "keys", false);

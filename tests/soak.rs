@@ -487,9 +487,8 @@ fn short() {
     soak(1_000_000, true);
 }
 
-/// For `ci/stress.sh`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: run by ci/stress.sh"]
 fn long() {
     soak(setting("TOLLGATE_DECISIONS", 100_000_000), false);
 }

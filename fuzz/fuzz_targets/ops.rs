@@ -1,6 +1,6 @@
 //! A list of calls on a bucket or on one key of a limiter, against the exact model of its algorithm.
 //!
-//! As in `tests/oracle.rs`: what a nanosecond divides into units is equal to the last figure; elsewhere the engine may be
+//! As in `tests/oracle`: what a nanosecond divides into units is equal to the last figure; elsewhere the engine may be
 //! less than a nanosecond early. After the clock went back it lies between two models (P7): one in which the bucket waits
 //! for the clock to come back, no longer than a refill takes, and one in which the step took no time.
 #![no_main]
@@ -324,7 +324,7 @@ fuzz_target!(|input: Input| -> Corpus {
     let other = input.other.as_ref().and_then(followed);
     let Some(subject) = Subject::new(input.keyed, quota, other, start) else { return Corpus::Reject };
     let Some(limit) = subject.limit(quota) else { return Corpus::Reject };
-    // A rate that fits no base is another quota than the model's; `tests/oracle.rs` knows bounds for it.
+    // A rate that fits no base is another quota than the model's; `tests/oracle` knows bounds for it.
     if !limit.effective_rate().is_exact() {
         return Corpus::Reject;
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use tollgate::model::{Key, Model};
+use tollgate::model::{Key, Model, ModelClock};
 use tollgate::witness::Witness;
 use tollgate::{Limit, OnFull, Quota};
 
@@ -33,16 +33,22 @@ impl Table {
 
     pub fn with(slots: usize, quota: Quota, on_full: OnFull) -> Self {
         // Old callers are believed: what happens when they are not is in `clock`.
-        let model = Model::new(slots, quota, on_full).with_skew(Duration::from_secs(3_600));
-        let limit = model.limit(quota);
-        Self { model, limit }
+        Self::of(Model::new(slots, quota, on_full).with_skew(Duration::from_secs(3_600)), quota)
     }
 
     /// Callers are believed to a second: what is further off is a step of the clock.
     pub fn on_time(slots: usize, quota: Quota) -> Self {
-        let model = Model::new(slots, quota, OnFull::RefuseNew).with_skew(Duration::from_secs(1));
-        let limit = model.limit(quota);
-        Self { model, limit }
+        Self::of(Model::new(slots, quota, OnFull::RefuseNew).with_skew(Duration::from_secs(1)), quota)
+    }
+
+    /// The same, and the clock is asked again before it is taken for one that has stepped back.
+    pub fn with_clock(slots: usize, quota: Quota, clock: &Shared<ModelClock>) -> Self {
+        let Self { model, limit } = Self::on_time(slots, quota);
+        Self { model: model.with_clock(Shared::clone(clock)), limit }
+    }
+
+    fn of(model: Model, quota: Quota) -> Self {
+        Self { limit: model.limit(quota), model }
     }
 
     pub fn take(&self, key: &Key, now: Duration, cost: u64) -> bool {
@@ -61,6 +67,16 @@ impl Table {
     pub fn state(&self, key: &Key, now: Duration) -> (usize, u64) {
         (self.model.owners(key), self.remaining(key, now))
     }
+
+    /// The body of a thread that shares the table, and has a key of its own; or several.
+    pub fn thread<K: Clone + Send + 'static, R>(
+        self: &Shared<Self>,
+        own: &K,
+        body: impl FnOnce(&Self, &K) -> R + Send + 'static,
+    ) -> Body<R> {
+        let own = own.clone();
+        sharing(self, move |table| body(table, &own))
+    }
 }
 
 /// What one thread of a model does.
@@ -73,6 +89,24 @@ pub struct Scene<R, O, const N: usize> {
     finish: Box<dyn FnOnce([R; N]) -> O>,
 }
 
+impl<R, O, const N: usize> Scene<R, O, N> {
+    /// One execution with the threads of a witness, spawned in the order given and joined in the scene's own.
+    fn run<H>(self, order: [usize; N], spawn: impl Fn(Body<R>) -> H, join: impl Fn(H) -> std::thread::Result<R>) -> O {
+        let mut bodies = self.threads.map(Some);
+        let mut handles: [_; N] = std::array::from_fn(|_| None);
+        for index in order {
+            handles[index] = bodies[index].take().map(&spawn);
+        }
+        let results = handles.map(|handle| join(handle.expect("spawned above")).expect("a thread of the model"));
+        (self.finish)(results)
+    }
+}
+
+/// What a thread returns, and what is said of an execution.
+pub trait Seen: Ord + Debug + Send + 'static {}
+
+impl<T: Ord + Debug + Send + 'static> Seen for T {}
+
 /// Puts a scene together.
 pub fn scene<R, O, const N: usize>(
     threads: [Body<R>; N],
@@ -81,9 +115,18 @@ pub fn scene<R, O, const N: usize>(
     Scene { threads, finish: Box::new(finish) }
 }
 
-/// A thread's body.
+/// The body of a thread that has all it needs.
 pub fn thread<R>(body: impl FnOnce() -> R + Send + 'static) -> Body<R> {
     Box::new(body)
+}
+
+/// The body of a thread that shares this with the others.
+pub fn sharing<T: Send + Sync + 'static, R>(
+    shared: &Shared<T>,
+    body: impl FnOnce(&T) -> R + Send + 'static,
+) -> Body<R> {
+    let shared = Shared::clone(shared);
+    thread(move || body(&shared))
 }
 
 /// Whether the larger models run as well (`TOLLGATE_LOOM_FULL`).
@@ -141,53 +184,41 @@ pub(crate) struct Report<O> {
 ///
 /// How often loom stops a thread where it would not have to be: at most `LOOM_MAX_PREEMPTIONS` times, or twice; once
 /// more if [`full`], and once more if loads are read-modify-writes, which leave fewer schedules.
-pub fn explore<R, O, const N: usize>(
+pub fn explore<R: Seen, O: Seen, const N: usize>(
     name: &str,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
-) where
-    R: Send + 'static,
-    O: Ord + Debug + Send + 'static,
-{
+) {
     explore_bounded(name, if full() { 3 } else { 2 }, expected, make);
 }
 
 /// As [`explore`], with a preemption bound for this model, unless `LOOM_MAX_PREEMPTIONS` says otherwise.
-pub fn explore_bounded<R, O, const N: usize>(
+pub fn explore_bounded<R: Seen, O: Seen, const N: usize>(
     name: &str,
     preemptions: usize,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
-) where
-    R: Send + 'static,
-    O: Ord + Debug + Send + 'static,
-{
+) {
     explore_orders(name, preemptions, permutations(), expected, make);
 }
 
 /// As [`explore_bounded`], for threads that all do the same: one spawn order is like another.
-pub fn explore_alike<R, O, const N: usize>(
+pub fn explore_alike<R: Seen, O: Seen, const N: usize>(
     name: &str,
     preemptions: usize,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
-) where
-    R: Send + 'static,
-    O: Ord + Debug + Send + 'static,
-{
+) {
     explore_orders(name, preemptions, vec![std::array::from_fn(|i| i)], expected, make);
 }
 
-fn explore_orders<R, O, const N: usize>(
+fn explore_orders<R: Seen, O: Seen, const N: usize>(
     name: &str,
     preemptions: usize,
     orders: Vec<[usize; N]>,
     expected: impl IntoIterator<Item = O>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
-) where
-    R: Send + 'static,
-    O: Ord + Debug + Send + 'static,
-{
+) {
     #[expect(clippy::disallowed_methods, reason = "how long the run took, not a time of the model")]
     let started = Instant::now();
     let report = match Witness::chosen() {

@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::{Report, Scene, loads_may_be_stale};
+use loom::thread::JoinHandle;
 
-pub(crate) fn outcomes<R, O, const N: usize>(
+use crate::{Report, Scene, Seen, loads_may_be_stale};
+
+pub(crate) fn outcomes<R: Seen, O: Seen, const N: usize>(
     preemptions: usize,
     orders: &[[usize; N]],
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
-) -> Report<O>
-where
-    R: Send + 'static,
-    O: Ord + Send + 'static,
-{
+) -> Report<O> {
     // Both are std's: loom does not see them, so they add no schedules.
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let executions = Arc::new(AtomicUsize::new(0));
@@ -27,22 +25,11 @@ where
         let (outcomes, executions, make) = (Arc::clone(&outcomes), Arc::clone(&executions), Arc::clone(&make));
         builder.check(move || {
             executions.fetch_add(1, Ordering::Relaxed);
-            let outcome = run(make(), order);
+            let outcome = make().run(order, loom::thread::spawn, JoinHandle::join);
             outcomes.lock().expect("no thread panics with the lock").insert(outcome);
         });
     }
     let outcomes = std::mem::take(&mut *outcomes.lock().expect("no thread panics with the lock"));
     let extent = format!("{} executions", executions.load(Ordering::Relaxed));
     Report { outcomes, extent, complete: true }
-}
-
-/// One execution, spawned in the order given and joined in the scene's own.
-fn run<R: 'static, O, const N: usize>(scene: Scene<R, O, N>, order: [usize; N]) -> O {
-    let mut bodies = scene.threads.map(Some);
-    let mut handles: [_; N] = std::array::from_fn(|_| None);
-    for index in order {
-        handles[index] = bodies[index].take().map(loom::thread::spawn);
-    }
-    let results = handles.map(|handle| handle.expect("spawned above").join().expect("a thread of the model"));
-    (scene.finish)(results)
 }

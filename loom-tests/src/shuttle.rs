@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::thread::JoinHandle;
 use shuttle::{Config, Runner};
 
-use crate::{Report, Scene};
+use crate::{Report, Scene, Seen};
 
 /// Changes of thread that PCT places.
 const DEPTH: usize = 3;
@@ -31,21 +32,17 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it must be a number")))
 }
 
-pub(crate) fn outcomes<R, O, const N: usize>(
+pub(crate) fn outcomes<R: Seen, O: Seen, const N: usize>(
     orders: Vec<[usize; N]>,
     make: impl Fn() -> Scene<R, O, N> + Send + Sync + 'static,
-) -> Report<O>
-where
-    R: Send + 'static,
-    O: Ord + Send + 'static,
-{
+) -> Report<O> {
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let executions = Arc::new(AtomicUsize::new(0));
     let scene = {
         let (outcomes, executions) = (Arc::clone(&outcomes), Arc::clone(&executions));
         Arc::new(move || {
             let execution = executions.fetch_add(1, Ordering::Relaxed);
-            let outcome = run(make(), orders[execution % orders.len()]);
+            let outcome = make().run(orders[execution % orders.len()], shuttle::thread::spawn, JoinHandle::join);
             outcomes.lock().expect("no thread panics with the lock").insert(outcome);
         })
     };
@@ -66,15 +63,4 @@ fn check(scheduler: impl Scheduler + 'static, scene: Arc<impl Fn() + Send + Sync
     // That its atomics are sequentially consistent is known; loom is there for the rest.
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(move || scene());
-}
-
-/// One execution, spawned in the order given and joined in the scene's own.
-fn run<R: Send + 'static, O, const N: usize>(scene: Scene<R, O, N>, order: [usize; N]) -> O {
-    let mut bodies = scene.threads.map(Some);
-    let mut handles: [_; N] = std::array::from_fn(|_| None);
-    for index in order {
-        handles[index] = bodies[index].take().map(shuttle::thread::spawn);
-    }
-    let results = handles.map(|handle| handle.expect("spawned above").join().expect("a thread of the model"));
-    (scene.finish)(results)
 }

@@ -2,7 +2,7 @@
 
 use tollgate::Quota;
 use tollgate::model::Single;
-use tollgate_loom_tests::{Shared, explore, explore_alike, full, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, explore, explore_alike, full, scene, seconds, sharing};
 
 fn bucket(burst: u64) -> Shared<Single> {
     Shared::new(Single::new(Quota::per_second(1).with_burst(burst)))
@@ -13,10 +13,7 @@ fn two_threads_take_twice_from_three() {
     let outcomes = [(2, 1, 0), (1, 2, 0)];
     explore("bucket: 2 threads, 2 takes each, burst 3", outcomes, || {
         let bucket = bucket(3);
-        let take = || {
-            let bucket = Shared::clone(&bucket);
-            thread(move || (0..2).filter(|_| bucket.take(seconds(10), 1)).count())
-        };
+        let take = || sharing(&bucket, |bucket| (0..2).filter(|_| bucket.take(seconds(10), 1)).count());
         scene([take(), take()], move |[a, b]| (a, b, bucket.remaining(seconds(10))))
     });
 }
@@ -26,10 +23,7 @@ fn three_threads_take_from_two() {
     let outcomes = [(true, true, false, 0), (true, false, true, 0), (false, true, true, 0)];
     explore("bucket: 3 threads, 1 take each, burst 2", outcomes, || {
         let bucket = bucket(2);
-        let take = || {
-            let bucket = Shared::clone(&bucket);
-            thread(move || bucket.take(seconds(10), 1))
-        };
+        let take = || sharing(&bucket, |bucket| bucket.take(seconds(10), 1));
         scene([take(), take(), take()], move |[a, b, c]| (a, b, c, bucket.remaining(seconds(10))))
     });
 }
@@ -40,10 +34,7 @@ fn what_is_taken_is_what_is_counted() {
     let outcomes = [(2, 1, 0), (1, 2, 0)];
     explore("bucket: take_up_to against take_up_to", outcomes, || {
         let bucket = bucket(3);
-        let take = || {
-            let bucket = Shared::clone(&bucket);
-            thread(move || bucket.take_up_to(seconds(10), 2))
-        };
+        let take = || sharing(&bucket, |bucket| bucket.take_up_to(seconds(10), 2));
         scene([take(), take()], move |[a, b]| (a, b, bucket.remaining(seconds(10))))
     });
     // One caller is a second late: to him a token is still missing, and after the other all are.
@@ -51,9 +42,8 @@ fn what_is_taken_is_what_is_counted() {
     explore("bucket: a late take_up_to against take", outcomes, || {
         let bucket = bucket(3);
         assert!(bucket.take(seconds(9), 1));
-        let (a, b) = (Shared::clone(&bucket), Shared::clone(&bucket));
-        let a = thread(move || a.take_up_to(seconds(9), 2));
-        let b = thread(move || if b.take(seconds(10), 2) { 2 } else { 0 });
+        let a = sharing(&bucket, |bucket| bucket.take_up_to(seconds(9), 2));
+        let b = sharing(&bucket, |bucket| if bucket.take(seconds(10), 2) { 2 } else { 0 });
         scene([a, b], move |[a, b]| (a, b, bucket.remaining(seconds(10))))
     });
 }
@@ -64,12 +54,11 @@ fn a_refund_comes_back_once() {
     explore("bucket: refund against take of an empty bucket", outcomes, || {
         let bucket = bucket(2);
         assert!(bucket.take(seconds(10), 2));
-        let (a, b) = (Shared::clone(&bucket), Shared::clone(&bucket));
-        let a = thread(move || {
-            a.refund(seconds(10), 1);
+        let a = sharing(&bucket, |bucket| {
+            bucket.refund(seconds(10), 1);
             false
         });
-        let b = thread(move || b.take(seconds(10), 1));
+        let b = sharing(&bucket, |bucket| bucket.take(seconds(10), 1));
         scene([a, b], move |[_, b]| (b, bucket.remaining(seconds(10))))
     });
 }
@@ -84,10 +73,7 @@ fn three_threads_take_twice_from_four() {
     let outcomes: Vec<_> = shares.filter(|(a, b, c)| a + b + c == 4).map(|(a, b, c)| (a, b, c, 0)).collect();
     explore_alike("bucket: 3 threads, 2 takes each, burst 4", 3, outcomes, || {
         let bucket = bucket(4);
-        let take = || {
-            let bucket = Shared::clone(&bucket);
-            thread(move || (0..2).filter(|_| bucket.take(seconds(10), 1)).count())
-        };
+        let take = || sharing(&bucket, |bucket| (0..2).filter(|_| bucket.take(seconds(10), 1)).count());
         scene([take(), take(), take()], move |[a, b, c]| (a, b, c, bucket.remaining(seconds(10))))
     });
 }

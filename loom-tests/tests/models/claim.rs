@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{
-    Body, Shared, Table, explore, explore_alike, large, much_to_explore, scene, seconds, thread,
-};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, large, much_to_explore, scene, seconds};
 
 fn taker(table: &Shared<Table>, key: &Key, now: Duration, cost: u64) -> Body<bool> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || table.take(&key, now, cost))
+    table.thread(key, move |table, key| table.take(key, now, cost))
 }
 
 /// (first admitted, second admitted, (owners, remaining), slots between owners)
@@ -75,8 +72,7 @@ fn two_keys_with_opposite_orders() {
         let table = Shared::new(Table::new(3, 1, RefuseNew));
         let keys = [Key::new(1, &[0, 1, 2]), Key::new(2, &[2, 1, 0])];
         let takes = |first: usize| {
-            let (table, keys) = (Shared::clone(&table), keys.clone());
-            thread(move || {
+            table.thread(&keys, move |table, keys| {
                 let first_taken = table.take(&keys[first], seconds(10), 1);
                 let second_taken = table.take(&keys[1 - first], seconds(10), 1);
                 if first == 0 { (first_taken, second_taken) } else { (second_taken, first_taken) }

@@ -1,9 +1,9 @@
 //! Clocks that disagree, and a thread that sleeps between the clock and the word.
 
 use tollgate::OnFull::RefuseNew;
-use tollgate::model::{Key, Model, ModelClock, Single};
+use tollgate::model::{Key, ModelClock, Single};
 use tollgate::{Clock, ManualClock, Quota};
-use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, sharing, thread};
 
 #[test]
 fn a_late_caller_mints_nothing() {
@@ -13,77 +13,68 @@ fn a_late_caller_mints_nothing() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let key = Key::new(1, &[0]);
         assert!(table.take(&key, seconds(10), 2));
-        let late = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || u32::from(table.take(&key, seconds(11), 1)))
-        };
-        let takes = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || (0..2).map(|_| u32::from(table.take(&key, seconds(12), 1))).sum())
-        };
+        let late = table.thread(&key, |table, key| u32::from(table.take(key, seconds(11), 1)));
+        let takes = table.thread(&key, |table, key| (0..2).map(|_| u32::from(table.take(key, seconds(12), 1))).sum());
         scene([late, takes], move |[a, b]| (a == 1, b, table.state(&key, seconds(12))))
+    });
+}
+
+/// The clock never steps back; one thread sleeps between reading it and acting on it. It is refused on a word of key 1 that
+/// is seconds ahead of it, may suspect the clock, and must not take away what others have counted since.
+fn a_sleeper_is_refused(name: &str, sleeper: u64) {
+    explore(name, [false], move || {
+        let clock = Shared::new(ModelClock::new(seconds(10)));
+        let table = Shared::new(Table::with_clock(1, Quota::per_second(1).with_burst(1), &clock));
+        let (key, sleeper) = (Key::new(1, &[0]), Key::new(sleeper, &[0]));
+        assert!(table.take(&key, seconds(10), 1));
+        let sleeper = table.thread(&sleeper, |table, key| {
+            table.take(key, seconds(10), 1);
+        });
+        let others = table.thread(&key, move |table, key| {
+            for now in [20, 30] {
+                clock.advance(seconds(now));
+                assert!(table.take(key, seconds(now), 1));
+            }
+        });
+        // One was admitted at 30, of a burst of one.
+        scene([sleeper, others], move |_| table.take(&key, seconds(30), 1))
     });
 }
 
 #[test]
 fn a_refused_sleeper_sets_nothing_back() {
-    // The clock never steps back; one thread sleeps between reading it and acting on it. He is refused on words that
-    // are seconds ahead of him, may suspect the clock, and must not take away what others have counted since.
-    explore("clock: refused while the clock runs on", [false], || {
-        let clock = std::sync::Arc::new(ModelClock::new(seconds(10)));
-        let quota = Quota::per_second(1).with_burst(1);
-        let model = Model::new(1, quota, RefuseNew).with_skew(seconds(1)).with_clock(std::sync::Arc::clone(&clock));
-        let limit = model.limit(quota);
-        let (shared, key) = (Shared::new((model, limit)), Key::new(1, &[0]));
-        assert!(shared.0.take(&key, &shared.1, seconds(10), 1).is_allowed());
-        let sleeper = {
-            let (shared, key) = (Shared::clone(&shared), key.clone());
-            thread(move || {
-                let _ = shared.0.take(&key, &shared.1, seconds(10), 1);
-            })
-        };
-        let others = {
-            let (shared, key) = (Shared::clone(&shared), key.clone());
-            thread(move || {
-                for now in [20, 30] {
-                    clock.advance(seconds(now));
-                    assert!(shared.0.take(&key, &shared.1, seconds(now), 1).is_allowed());
-                }
-            })
-        };
-        scene([sleeper, others], move |_| {
-            // One was admitted at 30, of a burst of one.
-            shared.0.take(&key, &shared.1, seconds(30), 1).is_allowed()
-        })
-    });
+    a_sleeper_is_refused("clock: refused while the clock runs on", 1);
 }
 
 #[test]
 fn a_newcomer_without_room_sets_nothing_back() {
-    // As before, but the sleeper is another key's, and finds no room in slots that are seconds ahead of it.
-    explore("clock: no room while the clock runs on", [false], || {
-        let clock = std::sync::Arc::new(ModelClock::new(seconds(10)));
-        let quota = Quota::per_second(1).with_burst(1);
-        let model = Model::new(1, quota, RefuseNew).with_skew(seconds(1)).with_clock(std::sync::Arc::clone(&clock));
-        let limit = model.limit(quota);
-        let (shared, key, new) = (Shared::new((model, limit)), Key::new(1, &[0]), Key::new(2, &[0]));
-        assert!(shared.0.take(&key, &shared.1, seconds(10), 1).is_allowed());
-        let sleeper = {
-            let shared = Shared::clone(&shared);
-            thread(move || {
-                let _ = shared.0.take(&new, &shared.1, seconds(10), 1);
-            })
-        };
-        let others = {
-            let (shared, key) = (Shared::clone(&shared), key.clone());
-            thread(move || {
-                for now in [20, 30] {
-                    clock.advance(seconds(now));
-                    assert!(shared.0.take(&key, &shared.1, seconds(now), 1).is_allowed());
-                }
-            })
-        };
-        scene([sleeper, others], move |_| shared.0.take(&key, &shared.1, seconds(30), 1).is_allowed())
+    // The sleeper is another key's, and finds no room.
+    a_sleeper_is_refused("clock: no room while the clock runs on", 2);
+}
+
+#[test]
+fn a_newcomer_without_room_knows_a_quota_made_meanwhile() {
+    // The one slot is 3 s ahead, of a burst of 3. Its key is given a burst of 100 and takes the rest; the newcomer, under a
+    // burst of 1, finds no room before that or after it: seconds until it may come again, and what the key has left.
+    explore("clock: no room beside a quota made meanwhile", [(3, 0), (100, 0)], || {
+        let quota = |burst| Quota::per_second(1).with_burst(burst);
+        let table = Shared::new(Table::on_time(1, quota(3)));
+        let narrow = table.model.limit(quota(1));
+        let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
+        assert!(table.take(&key, seconds(10), 3));
+        let newcomer = sharing(&table, move |table| {
+            let refused = table.model.take(&new, &narrow, seconds(10), 1);
+            refused.retry_after().expect("no room").as_secs()
+        });
+        let owner = table.thread(&key, move |table, key| {
+            let wide = table.model.limit(quota(100));
+            assert!(table.model.take(key, &wide, seconds(10), 97).is_allowed());
+            0
+        });
+        scene([newcomer, owner], move |[retry, _]| {
+            let wide = table.model.limit(quota(100));
+            (retry, table.model.peek(&key, &wide, seconds(10), 1).remaining())
+        })
     });
 }
 
@@ -95,10 +86,7 @@ fn a_step_back_is_mended_once() {
         let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
         let keys = [Key::new(1, &[0]), Key::new(2, &[0])];
         assert!(table.take(&keys[0], seconds(100), 1));
-        let takes = keys.each_ref().map(|key| {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.take(&key, seconds(10), 1))
-        });
+        let takes = keys.each_ref().map(|key| table.thread(key, |table, key| table.take(key, seconds(10), 1)));
         scene(takes, move |[a, b]| (a, b, keys.iter().filter(|key| table.take(key, quarters(45), 1)).count()))
     });
 }
@@ -109,21 +97,15 @@ fn a_sleeper_sets_a_lone_bucket_nothing_back() {
     explore("clock: a lone bucket, refused while the clock runs on", [false], || {
         let (clock, bucket) = lone_bucket();
         assert!(bucket.take(seconds(10), 1));
-        let sleeper = {
-            let bucket = Shared::clone(&bucket);
-            thread(move || {
-                bucket.take(seconds(10), 1);
-            })
-        };
+        let sleeper = sharing(&bucket, |bucket| {
+            bucket.take(seconds(10), 1);
+        });
         scene([sleeper, taken_at_20_and_30(&clock, &bucket)], move |_| bucket.take(seconds(30), 1))
     });
     // What was reserved for 10 is paid for when the clock shows 20: nothing of it comes back then.
     explore("clock: a lone bucket, cancelled while the clock runs on", [false], || {
         let (clock, bucket) = lone_bucket();
-        let canceller = {
-            let bucket = Shared::clone(&bucket);
-            thread(move || bucket.reserve_and_cancel(seconds(10)))
-        };
+        let canceller = sharing(&bucket, |bucket| bucket.reserve_and_cancel(seconds(10)));
         scene([canceller, taken_at_20_and_30(&clock, &bucket)], move |_| bucket.take(seconds(30), 1))
     });
 }
@@ -135,14 +117,9 @@ fn mending_loses_no_debit() {
         let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
         let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.take(&key, seconds(100), 1));
-        let newcomer = {
-            let table = Shared::clone(&table);
-            thread(move || table.take(&new, seconds(10), 1))
-        };
-        let owner = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || !table.take(&key, seconds(10), 1) && table.take(&key, seconds(11), 1))
-        };
+        let newcomer = sharing(&table, move |table| table.take(&new, seconds(10), 1));
+        let owner =
+            table.thread(&key, |table, key| !table.take(key, seconds(10), 1) && table.take(key, seconds(11), 1));
         scene([newcomer, owner], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
     });
 }
@@ -154,12 +131,9 @@ fn pulling_back_loses_no_debit() {
         let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
         let key = Key::new(1, &[0]);
         assert!(table.take(&key, seconds(100), 1));
-        let [refused, admitted] = [0; 2].map(|_| (Shared::clone(&table), key.clone()));
-        let refused = thread(move || refused.0.take(&refused.1, seconds(10), 1));
-        let admitted = thread(move || {
-            let (table, key) = admitted;
-            !table.take(&key, seconds(10), 1) && table.take(&key, seconds(11), 1)
-        });
+        let refused = table.thread(&key, |table, key| table.take(key, seconds(10), 1));
+        let admitted =
+            table.thread(&key, |table, key| !table.take(key, seconds(10), 1) && table.take(key, seconds(11), 1));
         scene([refused, admitted], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
     });
 }
@@ -171,17 +145,11 @@ fn a_late_cancel_of_a_lone_bucket_makes_nothing_up() {
         let clock = Shared::new(ModelClock::new(seconds(10)));
         let quota = Quota::per_second(1).with_burst(30);
         let bucket = Shared::new(Single::new(quota).with_clock(Shared::clone(&clock)));
-        let canceller = {
-            let bucket = Shared::clone(&bucket);
-            thread(move || bucket.reserve_and_cancel(seconds(10)))
-        };
-        let taker = {
-            let bucket = Shared::clone(&bucket);
-            thread(move || {
-                clock.advance(seconds(12));
-                assert!(bucket.take(seconds(12), 20));
-            })
-        };
+        let canceller = sharing(&bucket, |bucket| bucket.reserve_and_cancel(seconds(10)));
+        let taker = sharing(&bucket, move |bucket| {
+            clock.advance(seconds(12));
+            assert!(bucket.take(seconds(12), 20));
+        });
         scene([canceller, taker], move |_| bucket.remaining(seconds(12)))
     });
 }
@@ -193,8 +161,8 @@ fn lone_bucket() -> (Shared<ModelClock>, Shared<Single>) {
 }
 
 fn taken_at_20_and_30(clock: &Shared<ModelClock>, bucket: &Shared<Single>) -> Body<()> {
-    let (clock, bucket) = (Shared::clone(clock), Shared::clone(bucket));
-    thread(move || {
+    let clock = Shared::clone(clock);
+    sharing(bucket, move |bucket| {
         for now in [20, 30] {
             clock.advance(seconds(now));
             bucket.take(seconds(now), 1);
@@ -208,18 +176,16 @@ fn who_sees_the_time_sees_what_was_done_before() {
     for (name, set) in [("clock: what was done before it was set", true), ("clock: before it was advanced", false)] {
         explore(name, [None, Some(0)], move || {
             let (clock, bucket) = (ManualClock::default(), Shared::new(Single::new(Quota::per_second(1))));
-            let setter = {
-                let (clock, bucket) = (clock.clone(), Shared::clone(&bucket));
-                thread(move || {
-                    assert!(bucket.take(seconds(10), 1));
-                    if set {
-                        clock.set(tollgate::Instant::from_secs(5));
-                    } else {
-                        clock.advance(seconds(5));
-                    }
-                    None
-                })
-            };
+            let set_clock = clock.clone();
+            let setter = sharing(&bucket, move |bucket| {
+                assert!(bucket.take(seconds(10), 1));
+                if set {
+                    set_clock.set(tollgate::Instant::from_secs(5));
+                } else {
+                    set_clock.advance(seconds(5));
+                }
+                None
+            });
             let looker = thread(move || (clock.now().as_nanos() > 0).then(|| bucket.remaining(seconds(10))));
             scene([setter, looker], |[_, seen]| seen)
         });

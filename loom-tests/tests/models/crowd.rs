@@ -3,7 +3,7 @@
 use tollgate::OnFull::{self, EvictNearestIdle, RefuseNew};
 use tollgate::model::Key;
 use tollgate::{Algorithm, Quota};
-use tollgate_loom_tests::{Body, Shared, Table, crowded, explore_alike, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, crowded, explore_alike, quarters, scene, seconds};
 
 const THREADS: usize = 5;
 
@@ -20,8 +20,7 @@ fn keys(count: u64, places: &[usize]) -> Vec<Key> {
 /// Every thread takes one of every key, `rounds` times, each beginning with another key; admitted by key.
 fn takers(table: &Shared<Table>, keys: &[Key], rounds: usize) -> [Body<Vec<u32>>; THREADS] {
     std::array::from_fn(|first| {
-        let (table, keys) = (Shared::clone(table), keys.to_vec());
-        thread(move || {
+        table.thread(&keys.to_vec(), move |table, keys| {
             let mut admitted = vec![0; keys.len()];
             for i in 0..rounds * keys.len() {
                 let key = (first + i) % keys.len();
@@ -88,14 +87,13 @@ fn five_threads_take_and_give_back() {
         let table = Shared::new(Table::new(2, 4, RefuseNew));
         let key = Key::new(1, &[0, 1]);
         let threads: [Body<i64>; THREADS] = std::array::from_fn(|first| {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || {
+            table.thread(&key, move |table, key| {
                 let mut kept = 0;
                 for round in 0..3 {
-                    if table.take(&key, seconds(10), 1) {
+                    if table.take(key, seconds(10), 1) {
                         kept += 1;
                         if (first + round) % 2 == 0 {
-                            table.refund(&key, seconds(10), 1);
+                            table.refund(key, seconds(10), 1);
                             kept -= 1;
                         }
                     }
@@ -124,8 +122,7 @@ fn five_threads_whose_keys_come_and_go() {
         let table = Shared::new(Table::new(2, 1, RefuseNew));
         let keys = keys(4, &[0, 1]);
         let threads: [Body<()>; THREADS] = std::array::from_fn(|first| {
-            let (table, keys) = (Shared::clone(&table), keys.clone());
-            thread(move || {
+            table.thread(&keys, move |table, keys| {
                 for i in 0..4 {
                     let now = quarters(40 + 5 * u32::try_from(i).expect("small"));
                     table.take(&keys[(first + i) % 4], now, 1);

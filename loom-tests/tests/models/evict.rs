@@ -9,8 +9,7 @@ use tollgate_loom_tests::{
 
 /// Takes one token at 10.25, so many times, and counts what was admitted.
 fn takes(table: &Shared<Table>, key: &Key, times: u32) -> Body<u32> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || (0..times).map(|_| u32::from(table.take(&key, quarters(41), 1))).sum())
+    table.thread(key, move |table, key| (0..times).map(|_| u32::from(table.take(key, quarters(41), 1))).sum())
 }
 
 #[test]
@@ -57,14 +56,8 @@ fn no_debit_on_a_foreign_key() {
         let table = Shared::new(Table::new(2, 3, EvictNearestIdle));
         let (near, far, new) = (Key::new(1, &[0, 1]), Key::new(2, &[1]), Key::new(3, &[0, 1]));
         assert!(table.take(&near, quarters(39), 1) && table.take(&far, seconds(10), 1));
-        let newcomer = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || table.take(&new, quarters(41), 1))
-        };
-        let owner = {
-            let (table, near) = (Shared::clone(&table), near.clone());
-            thread(move || table.take(&near, quarters(41), 1))
-        };
+        let newcomer = table.thread(&new, |table, new| table.take(new, quarters(41), 1));
+        let owner = table.thread(&near, |table, near| table.take(near, quarters(41), 1));
         scene([newcomer, owner], move |[a, b]| {
             assert_eq!(table.model.in_transit(), 0);
             let owners = [&near, &far, &new].map(|key| table.model.owners(key));

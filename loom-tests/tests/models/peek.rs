@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate_loom_tests::{
-    Shared, Table, explore, loads_may_be_stale, patience_may_end, quarters, scene, seconds, thread,
+    Shared, Table, explore, loads_may_be_stale, patience_may_end, quarters, scene, seconds, sharing, thread,
 };
 
 /// Key 1 is full again at second 12 (burst 2); key 2 takes its slot at 12.5 and is then full at 13.5.
@@ -19,10 +19,7 @@ fn table() -> (Shared<Table>, Key, Key) {
 fn peek_against_reclaim(name: &'static str, peek_old: bool, outcomes: [u64; 2]) {
     explore(name, outcomes, move || {
         let (table, old, new) = table();
-        let peeker = {
-            let (table, key) = (Shared::clone(&table), if peek_old { old } else { new.clone() });
-            thread(move || table.remaining(&key, seconds(11)))
-        };
+        let peeker = table.thread(if peek_old { &old } else { &new }, |table, key| table.remaining(key, seconds(11)));
         let reclaimer = thread(move || u64::from(table.take(&new, quarters(50), 1)));
         scene([peeker, reclaimer], |[seen, taken]| {
             assert_eq!(taken, 1);
@@ -41,10 +38,9 @@ fn a_peek_sees_its_own_key() {
 fn refusal_against_reclaim(name: &'static str, refuse_old: bool, outcomes: Vec<Duration>) {
     explore(name, outcomes, move || {
         let (table, old, new) = table();
-        let refused = {
-            let (table, key) = (Shared::clone(&table), if refuse_old { old } else { new.clone() });
-            thread(move || table.model.take(&key, &table.limit, seconds(11), 2).retry_after().expect("a refusal"))
-        };
+        let refused = table.thread(if refuse_old { &old } else { &new }, |table, key| {
+            table.model.take(key, &table.limit, seconds(11), 2).retry_after().expect("a refusal")
+        });
         let reclaimer = thread(move || {
             assert!(table.take(&new, quarters(50), 1));
             Duration::ZERO
@@ -82,17 +78,11 @@ fn a_peek_finds_a_key_that_moves() {
         let table = Shared::new(Table::new(2, 3, RefuseNew));
         let (old, new) = (Key::new(1, &[0, 1]), Key::new(2, &[0]));
         assert!(table.take(&old, seconds(10), 1));
-        let peeker = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || table.remaining(&old, seconds(10)))
-        };
-        let mover = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || {
-                assert!(table.take(&new, seconds(12), 1) && table.take(&old, seconds(12), 3));
-                0
-            })
-        };
+        let peeker = table.thread(&old, |table, old| table.remaining(old, seconds(10)));
+        let mover = table.thread(&old, move |table, old| {
+            assert!(table.take(&new, seconds(12), 1) && table.take(old, seconds(12), 3));
+            0
+        });
         scene([peeker, mover], move |[seen, _]| {
             assert_eq!(table.model.owners(&old), 1);
             (seen, table.remaining(&old, seconds(12)))
@@ -108,10 +98,7 @@ fn a_peek_of_a_key_that_comes_back_is_not_of_the_one_between() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let (between, key) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.take(&key, seconds(5), 1));
-        let peeker = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.remaining(&key, seconds(10)))
-        };
+        let peeker = table.thread(&key, |table, key| table.remaining(key, seconds(10)));
         let others = thread(move || {
             assert!(table.take(&between, seconds(10), 1) && table.take(&key, seconds(13), 1));
             0
@@ -131,10 +118,9 @@ fn a_refusal_rests_on_its_own_pending_slot() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let (rival, key) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.model.stall(&rival, 0, seconds(20), 2));
-        let refused = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.model.take(&key, &table.limit, seconds(10), 1).retry_after().expect("a refusal"))
-        };
+        let refused = table.thread(&key, |table, key| {
+            table.model.take(key, &table.limit, seconds(10), 1).retry_after().expect("a refusal")
+        });
         let others = thread(move || {
             assert!(table.take(&rival, seconds(20), 1) && table.take(&key, seconds(30), 1));
             Duration::ZERO
@@ -149,14 +135,8 @@ fn a_refusal_takes_no_slot() {
     explore("peek: refusal of a new key beside an inserter", [(false, true, (1, 1), 0)], || {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let (refused, key) = (Key::new(1, &[0]), Key::new(2, &[0]));
-        let refuser = {
-            let table = Shared::clone(&table);
-            thread(move || table.take(&refused, seconds(10), 3))
-        };
-        let inserter = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.take(&key, seconds(10), 1))
-        };
+        let refuser = sharing(&table, move |table| table.take(&refused, seconds(10), 3));
+        let inserter = table.thread(&key, |table, key| table.take(key, seconds(10), 1));
         scene([refuser, inserter], move |[a, b]| (a, b, table.state(&key, seconds(10)), table.model.in_transit()))
     });
 }

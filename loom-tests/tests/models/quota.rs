@@ -3,7 +3,7 @@
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate::{Inheritance, Quota};
-use tollgate_loom_tests::{Shared, Table, explore, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, Table, explore, scene, seconds};
 
 /// A key with one of two tokens left at second 10, to be converted to a burst of 4, and taken from meanwhile.
 fn convert_against_take(
@@ -14,23 +14,17 @@ fn convert_against_take(
 ) {
     explore(name, outcomes.iter().copied(), move || {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
-        let wider = Shared::new(table.model.limit(Quota::per_second(1).with_burst(4)));
+        let wider = table.model.limit(Quota::per_second(1).with_burst(4));
         let key = Key::new(1, &[0]);
         assert!(table.take(&key, seconds(10), 1));
-        let converter = {
-            let (table, wider, key) = (Shared::clone(&table), Shared::clone(&wider), key.clone());
-            thread(move || {
-                table.model.convert(&key, &table.limit, &wider, seconds(10), how);
-                false
-            })
-        };
-        let taker = {
-            let (table, wider, key) = (Shared::clone(&table), Shared::clone(&wider), key.clone());
-            thread(move || {
-                let limit = if take_new { &*wider } else { &table.limit };
-                table.model.take(&key, limit, seconds(10), 1).is_allowed()
-            })
-        };
+        let converter = table.thread(&key, move |table, key| {
+            table.model.convert(key, &table.limit, &wider, seconds(10), how);
+            false
+        });
+        let taker = table.thread(&key, move |table, key| {
+            let limit = if take_new { &wider } else { &table.limit };
+            table.model.take(key, limit, seconds(10), 1).is_allowed()
+        });
         scene([converter, taker], move |[_, taken]| {
             let left = table.model.peek(&key, &wider, seconds(10), 1).remaining();
             (taken, (table.model.owners(&key), left))
@@ -55,16 +49,10 @@ fn two_quotas_on_one_bucket() {
     let outcomes = [(true, true, (1, 0)), (false, true, (1, 1))];
     explore("quota: 2 tiers of one new key", outcomes, || {
         let table = Shared::new(Table::new(2, 2, RefuseNew));
-        let narrow = Shared::new(table.model.limit(Quota::per_second(1).with_burst(1)));
+        let narrow = table.model.limit(Quota::per_second(1).with_burst(1));
         let key = Key::new(1, &[0, 1]);
-        let first = {
-            let (table, narrow, key) = (Shared::clone(&table), Shared::clone(&narrow), key.clone());
-            thread(move || table.model.take(&key, &narrow, seconds(10), 1).is_allowed())
-        };
-        let second = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.take(&key, seconds(10), 1))
-        };
+        let first = table.thread(&key, move |table, key| table.model.take(key, &narrow, seconds(10), 1).is_allowed());
+        let second = table.thread(&key, |table, key| table.take(key, seconds(10), 1));
         scene([first, second], move |[a, b]| (a, b, table.state(&key, seconds(10))))
     });
 }
@@ -74,19 +62,13 @@ fn convert_of_an_absent_key_against_its_first_check() {
     // As is: two of four are left of a full bucket; one is taken, before or after.
     explore("quota: convert against insertion", [(true, (1, 1))], || {
         let table = Shared::new(Table::new(2, 2, RefuseNew));
-        let wider = Shared::new(table.model.limit(Quota::per_second(1).with_burst(4)));
+        let wider = table.model.limit(Quota::per_second(1).with_burst(4));
         let key = Key::new(1, &[0, 1]);
-        let converter = {
-            let (table, wider, key) = (Shared::clone(&table), Shared::clone(&wider), key.clone());
-            thread(move || {
-                table.model.convert(&key, &table.limit, &wider, seconds(10), Inheritance::AsIs);
-                false
-            })
-        };
-        let taker = {
-            let (table, wider, key) = (Shared::clone(&table), Shared::clone(&wider), key.clone());
-            thread(move || table.model.take(&key, &wider, seconds(10), 1).is_allowed())
-        };
+        let converter = table.thread(&key, move |table, key| {
+            table.model.convert(key, &table.limit, &wider, seconds(10), Inheritance::AsIs);
+            false
+        });
+        let taker = table.thread(&key, move |table, key| table.model.take(key, &wider, seconds(10), 1).is_allowed());
         scene([converter, taker], move |[_, taken]| {
             let left = table.model.peek(&key, &wider, seconds(10), 1).remaining();
             (taken, (table.model.owners(&key), left))

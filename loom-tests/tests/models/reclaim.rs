@@ -3,13 +3,11 @@
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate_loom_tests::{
-    Body, Shared, Table, explore, explore_bounded, full, loads_may_be_stale, patience_may_end, quarters, scene,
-    seconds, thread,
+    Body, Shared, Table, explore, explore_bounded, full, loads_may_be_stale, patience_may_end, quarters, scene, seconds,
 };
 
 fn taker(table: &Shared<Table>, key: &Key, at: u64, cost: u64) -> Body<bool> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || table.take(&key, seconds(at), cost))
+    table.thread(key, move |table, key| table.take(key, seconds(at), cost))
 }
 
 /// A table in which key 1 has been idle in slot 0 since second 11; burst 3.
@@ -47,14 +45,8 @@ fn the_old_owner_consumes_twice() {
     explore("reclaim: owner consumes twice, 2 slots", outcomes, || {
         let (table, old) = one_idle(2, &[0, 1]);
         let new = Key::new(2, &[0, 1]);
-        let consumer = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || [3, 1].map(|cost| table.take(&old, seconds(12), cost)))
-        };
-        let reclaimer = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || [table.take(&new, seconds(12), 1), false])
-        };
+        let consumer = table.thread(&old, |table, old| [3, 1].map(|cost| table.take(old, seconds(12), cost)));
+        let reclaimer = table.thread(&new, |table, new| [table.take(new, seconds(12), 1), false]);
         scene([consumer, reclaimer], move |[a, [b, _]]| {
             (a, table.state(&old, seconds(12)), (b, table.state(&new, seconds(12))))
         })
@@ -102,10 +94,7 @@ fn a_slot_that_is_busy_to_a_late_caller() {
     explore("reclaim: late reclaimer against owner", outcomes, || {
         let (table, old) = one_idle(1, &[0]);
         let new = Key::new(2, &[0]);
-        let late = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || table.take(&new, quarters(43), 1))
-        };
+        let late = table.thread(&new, |table, new| table.take(new, quarters(43), 1));
         scene([taker(&table, &old, 11, 1), late], move |[a, b]| {
             ((a, table.state(&old, seconds(11))), (b, table.state(&new, seconds(11))))
         })
@@ -133,17 +122,11 @@ fn a_dead_word_does_not_come_back() {
         let table = Shared::new(Table::new(2, 1, RefuseNew));
         let (two, three) = (Key::new(2, &[0, 1]), Key::new(3, &[1]));
         assert!(table.model.stall(&two, 1, seconds(10), 2));
-        let adopter = {
-            let (table, two) = (Shared::clone(&table), two.clone());
-            thread(move || (table.take(&two, seconds(10), 1), false))
-        };
-        let other = {
-            let (table, two, three) = (Shared::clone(&table), two.clone(), three.clone());
-            thread(move || {
-                assert!(table.model.stall(&two, 0, seconds(10), 2));
-                (table.take(&two, seconds(10), 1), table.take(&three, quarters(41), 1))
-            })
-        };
+        let adopter = table.thread(&two, |table, two| (table.take(two, seconds(10), 1), false));
+        let other = table.thread(&[two.clone(), three.clone()], |table, [two, three]| {
+            assert!(table.model.stall(two, 0, seconds(10), 2));
+            (table.take(two, seconds(10), 1), table.take(three, quarters(41), 1))
+        });
         scene([adopter, other], move |[(a, _), (b, c)]| {
             assert_eq!(table.state(&two, seconds(10)), (1, 0), "key 2");
             assert_eq!(table.state(&three, quarters(41)), if c { (1, 0) } else { (0, 1) }, "key 3");

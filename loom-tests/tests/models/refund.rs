@@ -2,7 +2,7 @@
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Shared, Table, explore, explore_bounded, full, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Shared, Table, explore, explore_bounded, full, quarters, scene, seconds};
 
 #[test]
 fn against_consume() {
@@ -10,17 +10,11 @@ fn against_consume() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let key = Key::new(1, &[0]);
         assert!(table.take(&key, seconds(10), 2));
-        let refund = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || {
-                table.refund(&key, seconds(10), 1);
-                false
-            })
-        };
-        let take = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.take(&key, seconds(10), 1))
-        };
+        let refund = table.thread(&key, |table, key| {
+            table.refund(key, seconds(10), 1);
+            false
+        });
+        let take = table.thread(&key, |table, key| table.take(key, seconds(10), 1));
         scene([refund, take], move |[_, b]| (b, table.state(&key, seconds(10))))
     });
 }
@@ -33,17 +27,11 @@ fn against_reclaim() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let (old, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.take(&old, seconds(10), 2));
-        let refund = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || {
-                table.refund(&old, seconds(11), 1);
-                false
-            })
-        };
-        let reclaim = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || table.take(&new, quarters(45), 1))
-        };
+        let refund = table.thread(&old, |table, old| {
+            table.refund(old, seconds(11), 1);
+            false
+        });
+        let reclaim = table.thread(&new, |table, new| table.take(new, quarters(45), 1));
         scene([refund, reclaim], move |[_, b]| (b, table.state(&old, quarters(45)), table.state(&new, quarters(45))))
     });
 }
@@ -55,17 +43,11 @@ fn of_a_forgotten_key() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let (old, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.take(&old, seconds(10), 1));
-        let refund = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || {
-                table.refund(&old, quarters(41), 1);
-                false
-            })
-        };
-        let reclaim = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || table.take(&new, seconds(12), 2))
-        };
+        let refund = table.thread(&old, |table, old| {
+            table.refund(old, quarters(41), 1);
+            false
+        });
+        let reclaim = table.thread(&new, |table, new| table.take(new, seconds(12), 2));
         scene([refund, reclaim], move |[_, b]| (b, table.state(&old, seconds(12)), table.state(&new, seconds(12))))
     });
 }
@@ -84,17 +66,11 @@ fn a_word_does_not_come_back_under_another_owner() {
         let table = Shared::new(Table::new(1, 2, RefuseNew));
         let (old, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.take(&old, seconds(10), 2));
-        let consume = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || table.take(&old, seconds(11), 1))
-        };
-        let give_away = {
-            let (table, old, new) = (Shared::clone(&table), old.clone(), new.clone());
-            thread(move || {
-                table.refund(&old, seconds(10), 2);
-                table.take(&new, seconds(11), 1)
-            })
-        };
+        let consume = table.thread(&old, |table, old| table.take(old, seconds(11), 1));
+        let give_away = table.thread(&[old.clone(), new.clone()], |table, [old, new]| {
+            table.refund(old, seconds(10), 2);
+            table.take(new, seconds(11), 1)
+        });
         scene([consume, give_away], move |[a, b]| {
             (a, b, (table.state(&old, seconds(11)), table.state(&new, seconds(11))))
         })
@@ -110,21 +86,12 @@ fn refund_reclaim_and_consume() {
         let table = Shared::new(Table::new(2, 2, RefuseNew));
         let (old, new) = (Key::new(1, &[0, 1]), Key::new(2, &[0, 1]));
         assert!(table.take(&old, seconds(10), 2));
-        let refund = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || {
-                table.refund(&old, seconds(11), 1);
-                true
-            })
-        };
-        let reclaim = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || table.take(&new, quarters(45), 1))
-        };
-        let consume = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || table.take(&old, quarters(45), 1))
-        };
+        let refund = table.thread(&old, |table, old| {
+            table.refund(old, seconds(11), 1);
+            true
+        });
+        let reclaim = table.thread(&new, |table, new| table.take(new, quarters(45), 1));
+        let consume = table.thread(&old, |table, old| table.take(old, quarters(45), 1));
         scene([refund, reclaim, consume], move |[_, b, c]| {
             (b, c, table.state(&old, quarters(45)), table.state(&new, quarters(45)))
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate::{Algorithm, Quota};
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_alike, full, quarters, scene, seconds};
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -15,8 +15,7 @@ fn reserve(table: &Table, key: &Key, cost: u64) -> Option<(Duration, u64)> {
 
 /// Reserves one token at second 10, and says when it may go.
 fn reserver(table: &Shared<Table>, key: &Key) -> Body<u64> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || 10 + reserve(&table, &key, 1).expect("less than a minute").0.as_secs())
+    table.thread(key, |table, key| 10 + reserve(table, key, 1).expect("less than a minute").0.as_secs())
 }
 
 #[test]
@@ -37,13 +36,10 @@ fn cancel_against_reserve(name: &'static str, cancelled: usize, outcomes: &'stat
         let table = Shared::new(Table::new(1, 1, RefuseNew));
         let key = Key::new(1, &[0]);
         let made = [0; 3].map(|_| reserve(&table, &key, 1).expect("less than a minute"));
-        let canceller = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || {
-                table.model.cancel(&key, &table.limit, seconds(10), 1, made[cancelled].1);
-                0
-            })
-        };
+        let canceller = table.thread(&key, move |table, key| {
+            table.model.cancel(key, &table.limit, seconds(10), 1, made[cancelled].1);
+            0
+        });
         scene([canceller, reserver(&table, &key)], move |[_, b]| {
             (b, 10 + reserve(&table, &key, 1).expect("less than a minute").0.as_secs())
         })
@@ -66,8 +62,7 @@ fn two_cancels() {
         let key = Key::new(1, &[0]);
         let made = [0; 3].map(|_| reserve(&table, &key, 1).expect("less than a minute"));
         let cancel = |i: usize| {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.model.cancel(&key, &table.limit, seconds(10), 1, made[i].1))
+            table.thread(&key, move |table, key| table.model.cancel(key, &table.limit, seconds(10), 1, made[i].1))
         };
         scene([cancel(1), cancel(2)], move |_| 10 + reserve(&table, &key, 1).expect("less than a minute").0.as_secs())
     });
@@ -83,13 +78,10 @@ fn a_queue_keeps_its_distance() {
         let key = Key::new(1, &[0]);
         let _first = reserve(&table, &key, 1).expect("goes at 10");
         let second = reserve(&table, &key, 2).expect("goes at 11");
-        let canceller = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || {
-                table.model.cancel(&key, &table.limit, seconds(10), 2, second.1);
-                0
-            })
-        };
+        let canceller = table.thread(&key, move |table, key| {
+            table.model.cancel(key, &table.limit, seconds(10), 2, second.1);
+            0
+        });
         scene([canceller, reserver(&table, &key)], move |[_, b]| {
             (b, 10 + reserve(&table, &key, 1).expect("less than a minute").0.as_secs())
         })
@@ -104,17 +96,11 @@ fn a_late_cancel_makes_nothing_up() {
         let table = Shared::new(Table::new(1, 1, RefuseNew));
         let key = Key::new(1, &[0]);
         let made = [0; 3].map(|_| reserve(&table, &key, 1).expect("less than a minute"));
-        let canceller = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || {
-                table.model.cancel(&key, &table.limit, seconds(12), 1, made[1].1);
-                false
-            })
-        };
-        let taker = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.take(&key, seconds(12), 1))
-        };
+        let canceller = table.thread(&key, move |table, key| {
+            table.model.cancel(key, &table.limit, seconds(12), 1, made[1].1);
+            false
+        });
+        let taker = table.thread(&key, |table, key| table.take(key, seconds(12), 1));
         scene([canceller, taker], |[_, b]| b)
     });
 }
@@ -126,17 +112,11 @@ fn cancel_against_reclaim() {
         let table = Shared::new(Table::new(1, 1, RefuseNew));
         let (old, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
         let made = reserve(&table, &old, 1).expect("goes at 10");
-        let canceller = {
-            let (table, old) = (Shared::clone(&table), old.clone());
-            thread(move || {
-                table.model.cancel(&old, &table.limit, quarters(42), 1, made.1);
-                false
-            })
-        };
-        let taker = {
-            let (table, new) = (Shared::clone(&table), new.clone());
-            thread(move || table.take(&new, seconds(12), 1))
-        };
+        let canceller = table.thread(&old, move |table, old| {
+            table.model.cancel(old, &table.limit, quarters(42), 1, made.1);
+            false
+        });
+        let taker = table.thread(&new, |table, new| table.take(new, seconds(12), 1));
         scene([canceller, taker], move |[_, b]| (b, table.state(&new, seconds(12))))
     });
 }

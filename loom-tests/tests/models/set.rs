@@ -1,11 +1,9 @@
 //! Several limits at once: all or nothing, and what a refused request took for a moment comes back, once.
 
-use std::sync::Arc;
-
 use tollgate::OnFull::RefuseNew;
 use tollgate::Quota;
-use tollgate::model::{Key, Model, ModelClock};
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds, thread};
+use tollgate::model::{Key, ModelClock};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds};
 
 /// Two keys, one slot for each; burst 1, and key 2 is there already or not.
 fn table() -> (Shared<Table>, [Key; 2]) {
@@ -13,16 +11,14 @@ fn table() -> (Shared<Table>, [Key; 2]) {
 }
 
 fn all(table: &Shared<Table>, keys: [&Key; 2]) -> Body<bool> {
-    let (table, keys) = (Shared::clone(table), keys.map(Clone::clone));
-    thread(move || {
+    table.thread(&keys.map(Clone::clone), |table, keys| {
         let shares = keys.each_ref().map(|key| (key, &table.limit));
         table.model.take_all(&shares, seconds(10))
     })
 }
 
 fn one(table: &Shared<Table>, key: &Key) -> Body<bool> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || table.take(&key, seconds(10), 1))
+    table.thread(key, |table, key| table.take(key, seconds(10), 1))
 }
 
 #[test]
@@ -61,19 +57,14 @@ fn a_late_rollback_makes_nothing_up() {
     // The set may take from key 1 at 10, sleep, fail at key 2, and give back when the clock shows 11 and key 1 was full
     // again anyway. Whatever happens, key 1 admits one at 11, in the race or after it.
     explore("set: rollback after a refill", [(true, 1), (false, 1)], || {
-        let clock = Arc::new(ModelClock::new(seconds(10)));
-        let quota = Quota::per_second(1);
-        let model = Model::new(2, quota, RefuseNew).with_skew(seconds(1)).with_clock(Arc::clone(&clock));
-        let table = Shared::new(Table { limit: model.limit(quota), model });
+        let clock = Shared::new(ModelClock::new(seconds(10)));
+        let table = Shared::new(Table::with_clock(2, Quota::per_second(1), &clock));
         let keys = [Key::new(1, &[0]), Key::new(2, &[1])];
-        let other = {
-            let (table, keys) = (Shared::clone(&table), keys.clone());
-            thread(move || {
-                table.take(&keys[1], seconds(10), 1);
-                clock.advance(seconds(11));
-                table.take(&keys[0], seconds(11), 1)
-            })
-        };
+        let other = table.thread(&keys, move |table, keys| {
+            table.take(&keys[1], seconds(10), 1);
+            clock.advance(seconds(11));
+            table.take(&keys[0], seconds(11), 1)
+        });
         let threads = [all(&table, [&keys[0], &keys[1]]), other];
         scene(threads, move |[a, b]| (a, u32::from(b) + u32::from(table.take(&keys[0], seconds(11), 1))))
     });

@@ -2,11 +2,10 @@
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds, sharing};
 
 fn taker(table: &Shared<Table>, key: &Key) -> Body<bool> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || table.take(&key, seconds(10), 1))
+    table.thread(key, |table, key| table.take(key, seconds(10), 1))
 }
 
 /// Which slot, which key, after how many steps: 1 claimed, 2 published.
@@ -50,10 +49,7 @@ fn stops_meanwhile(name: &'static str, slot: usize, steps: u32, lost: &'static [
     explore(name, lost.iter().map(|&lost| (true, (1, 0), lost)), move || {
         let table = Shared::new(Table::new(2, 1, RefuseNew));
         let key = Key::new(1, &[0, 1]);
-        let stopped = {
-            let (table, key) = (Shared::clone(&table), key.clone());
-            thread(move || table.model.stall(&key, slot, seconds(10), steps))
-        };
+        let stopped = table.thread(&key, move |table, key| table.model.stall(key, slot, seconds(10), steps));
         scene([stopped, taker(&table, &key)], move |[_, b]| {
             // A rival that publishes after the key went live would look again and lose; this one has stopped. The next
             // inserter, or this reader, is not misled by it.
@@ -79,14 +75,8 @@ fn stops_while_the_old_owner_consumes() {
             let table = Shared::new(Table::new(2, 3, RefuseNew));
             let (old, new) = (Key::new(1, &[0, 1]), Key::new(2, &[0, 1]));
             assert!(table.take(&old, seconds(5), 1));
-            let stopped = {
-                let table = Shared::clone(&table);
-                thread(move || table.model.stall(&new, 0, seconds(10), steps))
-            };
-            let consumer = {
-                let (table, old) = (Shared::clone(&table), old.clone());
-                thread(move || table.take(&old, seconds(10), 2))
-            };
+            let stopped = sharing(&table, move |table| table.model.stall(&new, 0, seconds(10), steps));
+            let consumer = table.thread(&old, |table, old| table.take(old, seconds(10), 2));
             scene([stopped, consumer], move |[a, b]| {
                 assert!(b);
                 (a, table.state(&old, seconds(10)), table.model.in_transit())
@@ -107,10 +97,7 @@ fn stops_while_two_insert() {
         explore_bounded(name, 1, outcomes, move || {
             let table = Shared::new(Table::new(2, 1, RefuseNew));
             let key = Key::new(1, &[0, 1]);
-            let stopped = {
-                let (table, key) = (Shared::clone(&table), key.clone());
-                thread(move || table.model.stall(&key, slot, seconds(10), steps))
-            };
+            let stopped = table.thread(&key, move |table, key| table.model.stall(key, slot, seconds(10), steps));
             scene([stopped, taker(&table, &key), taker(&table, &key)], move |[_, a, b]| {
                 (a, b, table.state(&key, seconds(10)))
             })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate::{Algorithm, Quota};
-use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, thread};
+use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds};
 
 /// Two requests in every window of 4 s: one ends at second 8.
 fn table(slots: usize, algorithm: Algorithm) -> Shared<Table> {
@@ -14,8 +14,7 @@ fn table(slots: usize, algorithm: Algorithm) -> Shared<Table> {
 }
 
 fn takes(table: &Shared<Table>, key: &Key, now: Duration, times: u32) -> Body<u32> {
-    let (table, key) = (Shared::clone(table), key.clone());
-    thread(move || (0..times).map(|_| u32::from(table.take(&key, now, 1))).sum())
+    table.thread(key, move |table, key| (0..times).map(|_| u32::from(table.take(key, now, 1))).sum())
 }
 
 #[test]

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{
-    Shared, Table, explore, loads_may_be_stale, patience_may_end, quarters, scene, seconds, sharing, thread,
-};
+use tollgate_loom_tests::{Shared, Table, explore, patience_may_end, quarters, scene, seconds, sharing, thread};
 
 /// Key 1 is full again at second 12 (burst 2); key 2 takes its slot at 12.5 and is then full at 13.5.
 fn table() -> (Shared<Table>, Key, Key) {
@@ -55,12 +53,7 @@ fn a_refusal_rests_on_its_own_key() {
     let tick = Duration::from_nanos(1);
     // At second 11: 2 tokens of key 1 in 1 s, or no room until key 2 is idle at 13.5.
     // Or no room while key 2 is being inserted: at once again.
-    let mut outcomes = vec![seconds(1), quarters(10) + tick, tick];
-    if loads_may_be_stale() {
-        // No room until 12: an old word, as key 1 left it, beside the key that key 2 has written. When there may be room
-        // is a hint, and nobody is charged for it.
-        outcomes.push(seconds(1) + tick);
-    }
+    let outcomes = vec![seconds(1), quarters(10) + tick, tick];
     refusal_against_reclaim("peek: refusal of the old key", true, outcomes);
     // No room until key 1 is idle at 12; then 2 tokens of key 2, at 13.5; or at 12.5, when it is being made by a clock
     // that shows 12.5 and nothing has been taken yet.

@@ -24,7 +24,8 @@ fn slices(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut run: impl Fn
     group.bench_function(name, |b| {
         b.iter_custom(|calls| {
             let slice = run(calls.next_multiple_of(32)).check(name);
-            Duration::from_nanos(slice.nanos).mul_f64(calls as f64 / slice.calls as f64)
+            let nanos = u128::from(slice.nanos) * u128::from(calls) / u128::from(slice.calls);
+            Duration::from_nanos(u64::try_from(nanos).expect("less than was measured"))
         });
     });
 }

@@ -19,7 +19,7 @@ pub fn race(options: &Options, report: &mut Report) {
         let governor: Governor<u64> = ready(&mut One::default(), 1, allow);
         let map: MutexedMap<u64> = ready(&mut One::default(), 1, allow);
         let cas_loop = CasLoop::new(1, allow);
-        let mut race = Race::new(options.length().slices(2));
+        let mut race = Race::new(options.length());
         race.add(CasLoop::NAME, |calls| hammer(&cas_loop, threads, calls));
         race.add(Exact::NAME, |calls| hammer(&exact, threads, calls));
         race.add(Cached::NAME, |calls| hammer(&cached, threads, calls));

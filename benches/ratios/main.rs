@@ -24,11 +24,12 @@ use options::{Options, Set};
 use report::Report;
 
 /// One scene: contenders that are built together and race each other.
-type Scene = (String, Set, Box<dyn Fn(&Options, &mut Report)>);
+type Scene = (String, Set, Play);
+type Play = Box<dyn Fn(&Options, &mut Report)>;
 
 fn scenes() -> Vec<Scene> {
     let mut scenes: Vec<Scene> = Vec::new();
-    let mut add = |name: String, set, run: Box<dyn Fn(&Options, &mut Report)>| scenes.push((name, set, run));
+    let mut add = |name: String, set, run: Play| scenes.push((name, set, run));
     for keys in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
         let set = if [1_000, 1_000_000, 10_000_000].contains(&keys) { Set::Default } else { Set::Full };
         let name = report::keys(keys);
@@ -87,5 +88,12 @@ fn main() {
         run(&options, &mut report);
     }
     report.end();
+    let (slices, disturbed) = common::threads::disturbed();
+    if disturbed > 0 {
+        eprintln!(
+            "{disturbed} of {slices} slices of threads were disturbed by other work, however often made again: \
+             if that is many, rows on threads and hot keys mean little"
+        );
+    }
     eprintln!("took {:.0} s", begun.secs());
 }

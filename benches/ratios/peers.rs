@@ -10,14 +10,12 @@ use crate::options::Options;
 use crate::report::{self, Goal, Report};
 
 /// Builds one, fills it, and lets it run.
-fn enter<K, P: Peer + Fill<K>, D: Keys<K> + 'static>(
+fn enter<K, P: Peer + Fill<K> + 'static, D: Keys<K> + 'static>(
     race: &mut Race<'_>,
     keys: impl Fn() -> D,
     count: u64,
     terms: Terms,
-) where
-    P: 'static,
-{
+) {
     let mut keys_of_race = keys();
     let peer: P = ready(&mut keys(), count, terms);
     race.add(P::NAME, move |calls| checks(&peer, &mut keys_of_race, calls, terms));

@@ -1,5 +1,5 @@
 //! The figures behind the pictures: cost against keys, calls against threads, latencies. `ci/pictures.sh` draws them.
-#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "figures for pictures")]
+#![expect(clippy::cast_precision_loss, reason = "figures for pictures")]
 
 use std::fmt::Write;
 use std::fs;
@@ -48,7 +48,7 @@ fn threads(options: &Options) -> String {
         let governor: Governor<u64> = ready(&mut filler, count, allow);
         let map: MutexedMap<u64> = ready(&mut filler, count, allow);
         let [mut a, mut b, mut c] = [0_u64; 3];
-        let mut race = Race::new(options.length().slices(2));
+        let mut race = Race::new(options.length());
         race.add(Exact::NAME, |calls| threads::uniform(&exact, count, number, calls, &mut a));
         race.add(Governor::<u64>::NAME, |calls| threads::uniform(&governor, count, number, calls, &mut b));
         race.add(MutexedMap::<u64>::NAME, |calls| threads::uniform(&map, count, number, calls, &mut c));
@@ -58,7 +58,7 @@ fn threads(options: &Options) -> String {
         let governor: Governor<u64> = ready(&mut One::default(), 1, allow);
         let map: MutexedMap<u64> = ready(&mut One::default(), 1, allow);
         let cas_loop = CasLoop::new(1, allow);
-        let mut race = Race::new(options.length().slices(2));
+        let mut race = Race::new(options.length());
         race.add(Exact::NAME, |calls| hot_key::hammer(&exact, number, calls));
         race.add(Governor::<u64>::NAME, |calls| hot_key::hammer(&governor, number, calls));
         race.add(MutexedMap::<u64>::NAME, |calls| hot_key::hammer(&map, number, calls));

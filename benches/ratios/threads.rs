@@ -29,8 +29,7 @@ pub fn race(keys: u64, options: &Options, report: &mut Report) {
     let cached: Cached = ready(&mut filler, keys, Terms::Allow);
     let governor: Governor<u64> = ready(&mut filler, keys, Terms::Allow);
     let [mut a, mut b, mut c, mut d, mut e, mut f] = [0_u64; 6];
-    // Longer slices: starting threads takes its time.
-    let mut race = Race::new(options.length().slices(2));
+    let mut race = Race::new(options.length());
     race.add("tollgate, 1 thread", |calls| uniform(&exact, keys, 1, calls, &mut a));
     race.add("tollgate, threads", |calls| uniform(&exact, keys, threads, calls, &mut b));
     race.add("cached, 1 thread", |calls| uniform(&cached, keys, 1, calls, &mut c));

@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "a program: nothing is public")]
 
+mod cache;
 #[path = "../common/mod.rs"]
 mod common;
 mod hot_key;
@@ -82,6 +83,7 @@ fn main() {
         eprintln!("only shows that everything runs: few keys, short slices; the figures mean nothing");
     }
     assert!(!scenes.is_empty(), "no scene contains {:?}; `--list` names them", options.filter);
+    cache::compare(10_000_000);
     let (mut report, begun) = (Report::new(options.tsv), Stopwatch::start());
     for (index, (name, _, run)) in scenes.iter().enumerate() {
         eprintln!("[{:>2}/{}] {:>4.0} s  {name}", index + 1, scenes.len(), begun.secs());

@@ -20,8 +20,6 @@ pub fn compare(keys: u64) {
     let [cache, floor, ours] = [cache, keys * SMALLEST, keys * OURS].map(|bytes| bytes >> 20);
     eprintln!("largest cache: {cache} MiB; {keys} keys: floor {floor} MiB, tollgate {ours} MiB");
     if ours < 2 * cache {
-        eprintln!(
-            "so even the largest race stays partly within the cache: more memory traffic would be seen elsewhere"
-        );
+        eprintln!("so they may stay within the cache, if that is not shared with others; `full` has 50 M keys as well");
     }
 }

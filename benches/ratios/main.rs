@@ -60,6 +60,7 @@ fn scenes() -> Vec<Scene> {
         add(format!("zipf, {name}"), Set::Full, Box::new(move |o, r| numbers::zipf(keys, o, r)));
         add(format!("mixed, {name}"), Set::Full, Box::new(move |o, r| peers::mixed(keys, o, r)));
     }
+    add("numbers, 50 M keys".into(), Set::Full, Box::new(|o, r| numbers::beyond_cache(50_000_000, o, r)));
     add("peers, one bucket".into(), Set::Default, Box::new(peers::one_bucket));
     scenes
 }

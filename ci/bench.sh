@@ -11,4 +11,5 @@ cd "$(dirname "$0")/.."
 if [[ ${1:-} == pictures ]]; then
     exec ci/pictures.sh
 fi
+ci/machine.sh >&2
 cargo bench --quiet --package tollgate --bench ratios -- "$@"

@@ -11,8 +11,6 @@ mkdir -p "$folder"
 
 if [[ ${1:-} != --draw ]]; then
     cargo bench --quiet --package tollgate --bench ratios -- --pictures "$PWD/$folder"
-    model=$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
-    echo "${model:-unknown processor}, $(nproc) cores, $(uname -s) $(uname -m); $(rustc --version | cut -d ' ' -f 1-2);" \
-        "$(date -u +%F)" > "$folder/machine.txt"
+    ci/machine.sh > "$folder/machine.txt"
 fi
 python3 ci/pictures.py "$folder"

@@ -19,25 +19,39 @@ pub fn available() -> usize {
 /// badly, or not to contend: such a slice is made again, as long as that may help.
 pub fn together(threads: usize, calls: u64, terms: Terms, run: impl Fn(usize, u64) -> u64 + Sync) -> Slice {
     const TRIES: usize = 6;
-    SLICES.fetch_add(1, Ordering::Relaxed);
     // More threads than the machine runs at once wait for each other, and that is then what is measured.
-    for _ in 1..if threads <= available() { TRIES } else { 1 } {
-        let (slice, disturbed) = once(threads, calls, terms, &run);
-        if !disturbed {
-            return slice;
+    let tries = if threads <= available() { TRIES } else { 1 };
+    let mut last = once(threads, calls, terms, &run);
+    for _ in 1..tries {
+        if !last.disturbed {
+            break;
         }
+        last = once(threads, calls, terms, &run);
     }
-    let (slice, disturbed) = once(threads, calls, terms, &run);
-    DISTURBED.fetch_add(u64::from(disturbed && threads <= available()), Ordering::Relaxed);
-    slice
+    if tries > 1 && last.slice.nanos > SHORT {
+        SLICES.fetch_add(1, Ordering::Relaxed);
+        DISTURBED.fetch_add(u64::from(last.disturbed), Ordering::Relaxed);
+    }
+    last.slice
 }
+
+/// What is shorter than this is not measured: calls are being fitted to the time.
+const SHORT: u64 = 5_000_000;
 
 static SLICES: AtomicU64 = AtomicU64::new(0);
 static DISTURBED: AtomicU64 = AtomicU64::new(0);
 
-/// How many slices there were, and in how many of them the threads would not run side by side, however often.
-pub fn disturbed() -> (u64, u64) {
-    (SLICES.load(Ordering::Relaxed), DISTURBED.load(Ordering::Relaxed))
+/// Percent of the slices since the last question whose threads would not run side by side, however often made again.
+pub fn disturbed() -> u64 {
+    let (slices, disturbed) = (SLICES.swap(0, Ordering::Relaxed), DISTURBED.swap(0, Ordering::Relaxed));
+    100 * disturbed / slices.max(1)
+}
+
+/// A slice, and whether its threads did not run side by side: one began more than a twentieth of the time after
+/// another, or waited for a core for so long.
+struct Once {
+    slice: Slice,
+    disturbed: bool,
 }
 
 /// One thread's part.
@@ -48,9 +62,7 @@ struct Part {
     admitted: u64,
 }
 
-/// And whether the threads did not run side by side: one began more than a twentieth of the time after another, or
-/// waited for a core for so long.
-fn once(threads: usize, calls: u64, terms: Terms, run: &(impl Fn(usize, u64) -> u64 + Sync)) -> (Slice, bool) {
+fn once(threads: usize, calls: u64, terms: Terms, run: &(impl Fn(usize, u64) -> u64 + Sync)) -> Once {
     let share = (calls / threads as u64).max(1);
     let (barrier, origin) = (&Barrier::new(threads), Stopwatch::start());
     let part = move |thread| {
@@ -67,11 +79,10 @@ fn once(threads: usize, calls: u64, terms: Terms, run: &(impl Fn(usize, u64) -> 
     let most = |of: fn(&Part) -> u64| parts.iter().map(of).max().expect("a thread");
     let start = parts.iter().map(|part| part.start).min().expect("a thread");
     let nanos = most(|part| part.end) - start;
-    // What is so short is not measured: calls are being fitted to the time.
     let lost = (most(|part| part.start) - start).max(most(|part| part.waited));
-    let disturbed = nanos > 5_000_000 && lost > nanos / 20;
+    let disturbed = nanos > SHORT && lost > nanos / 20;
     let (calls, admitted) = (share * threads as u64, parts.iter().map(|part| part.admitted).sum());
-    (Slice { nanos, calls, admitted, due: terms.due(calls) }, disturbed)
+    Once { slice: Slice { nanos, calls, admitted, due: terms.due(calls) }, disturbed }
 }
 
 /// For how long this thread was ready and had no core, in nanoseconds; zero where the system does not tell.

@@ -2,7 +2,7 @@
 
 use crate::common::contender::{count, ready};
 use crate::common::peers::{AtNow, Cached, CasLoop, Exact, Governor, MutexedMap};
-use crate::common::threads::{available, together};
+use crate::common::threads::{available, disturbed, together};
 use crate::common::{Contender, One, Peer, Race, Slice, Terms};
 use crate::options::Options;
 use crate::report::{Goal, Report};
@@ -27,6 +27,7 @@ pub fn race(options: &Options, report: &mut Report) {
         race.add(Governor::<u64>::NAME, |calls| hammer(&governor, threads, calls));
         race.add(MutexedMap::<u64>::NAME, |calls| hammer(&map, threads, calls));
         let times = race.run();
+        report.disturbed(disturbed());
 
         let both = |least| if threads == 2 { Goal::Ratio(least) } else { Goal::None };
         let at_most = |most| if threads == 2 { Goal::TimesThePeer(most) } else { Goal::None };
@@ -39,4 +40,5 @@ pub fn race(options: &Options, report: &mut Report) {
             report.row(&times, &workload, ours, MutexedMap::<u64>::NAME, Goal::None, MutexedMap::<u64>::NOTE);
         }
     }
+    report.disturbed(0);
 }

@@ -91,12 +91,5 @@ fn main() {
         run(&options, &mut report);
     }
     report.end();
-    let (slices, disturbed) = common::threads::disturbed();
-    if disturbed > 0 {
-        eprintln!(
-            "{disturbed} of {slices} slices of threads were disturbed by other work, however often made again: \
-             if that is many, rows on threads and hot keys mean little"
-        );
-    }
     eprintln!("took {:.0} s", begun.secs());
 }

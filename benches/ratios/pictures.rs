@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::common::contender::ready;
 use crate::common::peers::{Array, AtNow, Cached, CasLoop, Exact, Governor, MutexedMap};
-use crate::common::threads::available;
+use crate::common::threads::{available, disturbed};
 use crate::common::{One, Peer, Race, Terms, Uniform};
 use crate::numbers::MANY;
 use crate::options::Options;
@@ -64,6 +64,7 @@ fn threads(options: &Options) -> String {
         race.add(MutexedMap::<u64>::NAME, |calls| hot_key::hammer(&map, number, calls));
         race.add(CasLoop::NAME, |calls| hot_key::hammer(&cas_loop, number, calls));
         let hot = race.run();
+        eprintln!("other work disturbed {} % of the slices", disturbed());
         for (keys, times) in [("1 M keys", &uniform), ("one hot key", &hot)] {
             for who in times.names() {
                 let of = times.of(who);

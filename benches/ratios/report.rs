@@ -64,6 +64,8 @@ pub struct Report {
     ratios: HashMap<(String, String), f64>,
     goals: usize,
     missed: Vec<String>,
+    /// Whether the machine spoiled the race that the next lines tell of.
+    doubtful: bool,
 }
 
 impl Report {
@@ -76,7 +78,7 @@ impl Report {
                 "workload", "ours", "peer", "theirs", "ratio", "middle half", "goal", "met"
             );
         }
-        Self { tsv, ratios: HashMap::new(), goals: 0, missed: Vec::new() }
+        Self { tsv, ratios: HashMap::new(), goals: 0, missed: Vec::new(), doubtful: false }
     }
 
     /// A line of a race: who ran, beside whom.
@@ -90,6 +92,14 @@ impl Report {
         self.line(&Row { workload, unit: "ns", ours: times.of(who).median, peer: None, goal: Goal::None, note });
     }
 
+    /// How many percent of the slices of a race were disturbed. If too many, its goals are neither met nor missed.
+    pub fn disturbed(&mut self, percent: u64) {
+        self.doubtful = percent > 25;
+        if percent > 0 {
+            eprintln!("         other work disturbed {percent} % of the slices of several threads");
+        }
+    }
+
     /// The ratio of a line before.
     pub fn ratio(&self, workload: &str, peer: &str) -> Option<f64> {
         self.ratios.get(&(workload.to_owned(), peer.to_owned())).copied()
@@ -99,13 +109,15 @@ impl Report {
         let Row { workload, unit, ours, goal, note, .. } = *row;
         let ratio = row.peer.map(|(_, _, ratio)| ratio.median);
         let met = goal.met(ours, ratio);
+        let doubtful = self.doubtful && met.is_some();
+        let met = if doubtful { None } else { met };
         if let Some(met) = met {
             self.goals += 1;
             if !met {
                 self.missed.push(format!("{workload}, {}", row.peer.map_or("by itself", |(peer, ..)| peer)));
             }
         }
-        let met = met.map_or("-", |met| if met { "yes" } else { "NO" });
+        let met = met.map_or(if doubtful { "?" } else { "-" }, |met| if met { "yes" } else { "NO" });
         let goal = goal.to_string();
         if let Some((peer, _, ratio)) = row.peer {
             self.ratios.insert((workload.to_owned(), peer.to_owned()), ratio.median);

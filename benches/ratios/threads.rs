@@ -2,7 +2,7 @@
 
 use crate::common::contender::{count, ready};
 use crate::common::peers::{Cached, Exact, Governor};
-use crate::common::threads::{available, together};
+use crate::common::threads::{available, disturbed, together};
 use crate::common::{Contender, Race, Slice, Terms, Uniform};
 use crate::options::Options;
 use crate::report::{self, Goal, Report};
@@ -37,6 +37,7 @@ pub fn race(keys: u64, options: &Options, report: &mut Report) {
     race.add("governor, 1 thread", |calls| uniform(&governor, keys, 1, calls, &mut e));
     race.add("governor, threads", |calls| uniform(&governor, keys, threads, calls, &mut f));
     let times = race.run();
+    report.disturbed(disturbed());
 
     let note = "time a call over all threads";
     let workload = |time| format!("{name}, {threads} threads, {time}");
@@ -48,6 +49,7 @@ pub fn race(keys: u64, options: &Options, report: &mut Report) {
     report.row(&times, &exact, "tollgate, threads", "governor, threads", Goal::None, note);
     report.row(&times, &cached, "cached, threads", "governor, threads", Goal::None, note);
     report.row(&times, &workload("governor's own"), "governor, threads", "governor, 1 thread", Goal::None, note);
+    report.disturbed(0);
 }
 
 fn report_goal(threads: usize) -> f64 {

@@ -1,102 +1,106 @@
-//! One check, one thread: allowed, refused and new keys, by number of keys and by clock; beside the floor, which is a
-//! hash, a reading of the counter, a load and a compare-and-swap on an array of the same number of words.
+//! One check, one thread, ours beside the floor: hit, new key, refused and mixed; uniform, Zipf and one key; a thousand
+//! keys to ten million; exact, cached and caller's time; numbers and text.
 //!
-//! `cargo bench --bench check`. Times on shared machines mean little; compare within one run.
-#![allow(missing_docs)]
-#![expect(clippy::cast_possible_truncation, reason = "indices of a benchmark")]
+//! `cargo bench --bench check`; with a filter as `-- "1 M keys/exact"`. Compare within one run: times on shared machines
+//! mean little. For ratios, `ci/bench.sh`.
+#![allow(missing_docs, reason = "criterion's macro")]
 
-use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod common;
 
-use ahash::RandomState;
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tollgate::{CachedClock, Clock, Limiter, Quota};
+use std::time::Duration;
 
-const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
+use common::contender::ready;
+use common::peers::{Array, AtNow, Cached, Exact, batches};
+use common::{Contender, Fresh, Keys, One, Peer, Slice, Terms, Text, Uniform, Zipf, checks, checks_mixed};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use tollgate::{Limiter, Quota};
 
-/// Keys in an order that no cache foresees.
-struct Keys {
-    state: u64,
-    count: u64,
+const SIZES: [(u64, &str); 5] =
+    [(1_000, "1 k"), (10_000, "10 k"), (100_000, "100 k"), (1_000_000, "1 M"), (10_000_000, "10 M")];
+
+/// Slices of a race, so that every answer is counted here too. Thirty-two calls at least: some are made in batches.
+fn slices(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut run: impl FnMut(u64) -> Slice) {
+    group.bench_function(name, |b| {
+        b.iter_custom(|calls| {
+            let slice = run(calls.next_multiple_of(32)).check(name);
+            let nanos = u128::from(slice.nanos) * u128::from(calls) / u128::from(slice.calls);
+            Duration::from_nanos(u64::try_from(nanos).expect("less than was measured"))
+        });
+    });
 }
 
-impl Keys {
-    const fn new(count: u64) -> Self {
-        Self { state: 0x9E37_79B9_7F4A_7C15, count }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((u128::from(self.state) * u128::from(self.count)) >> 64) as u64
-    }
+/// Every check allowed, of a key that is in.
+fn hits<K>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    contender: &impl Contender<K>,
+    mut keys: impl Keys<K>,
+) {
+    slices(group, name, |calls| checks(contender, &mut keys, calls, Terms::Allow));
 }
 
-/// A limiter in which every key is busy and has far more tokens than the run takes.
-fn allowing<C: Clock>(count: u64, clock: C) -> Limiter<C> {
-    let quota = Quota::per_hour(1_000_000).with_burst(100_000_000);
-    let limiter = Limiter::builder(quota).capacity(count as usize).build_with_clock(clock).expect("a limiter");
-    for key in 0..count {
-        assert!(limiter.check_n(&key, 1_000).is_allowed());
-    }
-    limiter
-}
+fn numbers(c: &mut Criterion) {
+    for (count, size) in SIZES {
+        let mut group = c.benchmark_group(format!("{size} keys"));
+        let keys = || Uniform::new(count);
+        hits(&mut group, "floor", &Array::new(count, Terms::Allow), keys());
 
-fn checks(c: &mut Criterion) {
-    for count in SIZES {
-        let mut group = c.benchmark_group(format!("{count} keys"));
-        let floor: Vec<AtomicU64> = (0..count.next_power_of_two()).map(|_| AtomicU64::new(0)).collect();
-        let (hasher, counter, mut keys) = (RandomState::new(), quanta::Clock::new(), Keys::new(count));
-        group.bench_function(BenchmarkId::new("floor", "exact"), |b| {
-            b.iter(|| {
-                let slot = &floor[hasher.hash_one(keys.next()) as usize & (floor.len() - 1)];
-                let (now, word) = (counter.raw(), slot.load(Ordering::Acquire));
-                slot.compare_exchange(word, black_box(now), Ordering::Release, Ordering::Relaxed).is_ok()
-            });
-        });
+        let exact: Exact = ready(&mut keys(), count, Terms::Allow);
+        hits(&mut group, "hit, exact", &exact, keys());
+        hits(&mut group, "hit, exact, by Zipf", &exact, Zipf::new(count));
+        let mut k = keys();
+        slices(&mut group, "hit, caller's now", |calls| checks(&AtNow::new(&exact), &mut k, calls, Terms::Allow));
+        let mut k = keys();
+        slices(&mut group, "hit, 32 at once", |calls| batches(&exact, &mut k, calls, Terms::Allow));
+        drop(exact);
+        let cached: Cached = ready(&mut keys(), count, Terms::Allow);
+        hits(&mut group, "hit, cached", &cached, keys());
+        drop(cached);
 
-        let limiter = allowing(count, tollgate::ExactClock::new());
-        group.bench_function(BenchmarkId::new("allow", "exact"), |b| {
-            b.iter(|| assert!(limiter.check(&keys.next()).is_allowed()));
+        let refusing: Exact = ready(&mut keys(), count, Terms::Refuse);
+        let mut k = keys();
+        slices(&mut group, "refused, exact", |calls| checks(&refusing, &mut k, calls, Terms::Refuse));
+        let mut k = keys();
+        slices(&mut group, "refused, caller's now", |calls| {
+            checks(&AtNow::new(&refusing), &mut k, calls, Terms::Refuse)
         });
-        let now = limiter.clock().now();
-        group.bench_function(BenchmarkId::new("allow", "caller's now"), |b| {
-            b.iter(|| assert!(limiter.at(now).check(&keys.next()).is_allowed()));
-        });
-        let mut batch = [0_u64; 32];
-        group.bench_function(BenchmarkId::new("allow", "32 keys at once"), |b| {
-            b.iter(|| {
-                batch.iter_mut().for_each(|key| *key = keys.next());
-                limiter.check_many(&batch, |_, decision| assert!(decision.is_allowed()));
-            });
-        });
-        drop(limiter);
+        drop(refusing);
 
-        let limiter = allowing(count, CachedClock::new().expect("a clock"));
-        group.bench_function(BenchmarkId::new("allow", "cached"), |b| {
-            b.iter(|| assert!(limiter.check(&keys.next()).is_allowed()));
-        });
-        drop(limiter);
-
-        let limiter = Limiter::builder(Quota::per_day(1)).capacity(count as usize).build().expect("a limiter");
-        (0..count).for_each(|key| assert!(limiter.check(&key).is_allowed()));
-        group.bench_function(BenchmarkId::new("refuse", "exact"), |b| {
-            b.iter(|| assert!(limiter.check(&keys.next()).is_refused()));
-        });
-        drop(limiter);
+        let mixed: Exact = ready(&mut keys(), count, Terms::Mixed);
+        let mut k = keys();
+        slices(&mut group, "one in ten refused, exact", |calls| checks_mixed(&mixed, &mut k, calls));
+        drop(mixed);
 
         // Every key is new, and finds a slot whose last owner has been idle since long ago.
-        let limiter =
-            Limiter::builder(Quota::per_second(1_000_000_000)).capacity(count as usize).build().expect("a limiter");
-        let mut fresh = 0_u64;
-        group.bench_function(BenchmarkId::new("new key", "exact"), |b| {
-            b.iter(|| {
-                fresh += 1;
-                assert!(limiter.check(&fresh).is_allowed());
-            });
-        });
+        let capacity = usize::try_from(count).expect("a number of keys");
+        let limiter = Limiter::builder(Quota::per_second(1_000_000_000)).capacity(capacity).build();
+        hits(&mut group, "new key, exact", &Exact(limiter.expect("a limiter")), Fresh::default());
         group.finish();
     }
 }
 
-criterion_group!(benches, checks);
+fn one_key(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one key");
+    let exact: Exact = ready(&mut One::default(), 1, Terms::Allow);
+    hits(&mut group, "hit, exact", &exact, One::default());
+    let cached: Cached = ready(&mut One::default(), 1, Terms::Allow);
+    hits(&mut group, "hit, cached", &cached, One::default());
+    group.finish();
+}
+
+fn texts<const LENGTH: usize>(c: &mut Criterion) {
+    for (count, size) in [SIZES[0], SIZES[3]] {
+        let mut group = c.benchmark_group(format!("{size} keys of {LENGTH} bytes"));
+        let keys = || Text::<_, LENGTH>::new(Uniform::new(count));
+        hits(&mut group, "floor", &Array::new(count, Terms::Allow), keys());
+        let exact: Exact = ready(&mut keys(), count, Terms::Allow);
+        hits(&mut group, "hit, exact", &exact, keys());
+        let cached: Cached = ready(&mut keys(), count, Terms::Allow);
+        hits(&mut group, "hit, cached", &cached, keys());
+        group.finish();
+    }
+}
+
+criterion_group!(benches, numbers, one_key, texts::<16>, texts::<64>);
 criterion_main!(benches);

@@ -289,8 +289,9 @@ impl<'a, S: Cells> Op<'a, S> {
 
     fn lowered(self, held: Balance, stamp: Units, now: Units) -> Option<Balance> {
         // Only what was past empty can still be: a stamp far ahead may also come from a clock that has stepped back.
-        let overdrawn = held.overdrawn && self.limit.rule.balance(stamp, now).overdrawn;
-        (held.stamp > now && stamp != held.stamp).then_some(Balance { stamp, overdrawn })
+        let after = self.limit.rule.balance(stamp, now);
+        let after = Balance { overdrawn: held.overdrawn && after.overdrawn, ..after };
+        (held.stamp > now && after.stamp != held.stamp).then_some(after)
     }
 
     #[inline]

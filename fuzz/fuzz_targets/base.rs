@@ -38,7 +38,7 @@ enum Moment {
 
 #[derive(Debug, Arbitrary)]
 enum Step {
-    Live { stamp: u64, overdrawn: bool },
+    Live { stamp: Scaled, overdrawn: bool },
     Claim { later: Scaled },
     Pending,
     Dead,
@@ -175,8 +175,8 @@ fn fields_are_apart(bits: u64, steps: &[Step]) {
     for step in steps {
         word = match *step {
             Step::Live { stamp: to, overdrawn: past_empty } => {
-                (state, overdrawn, stamp) = (State::Live, past_empty, to.min(Word::MAX_STAMP));
-                word.live(Balance { stamp: to, overdrawn })
+                (state, overdrawn, stamp) = (State::Live, past_empty, to.0 & Word::MAX_STAMP);
+                word.live(Balance { stamp, overdrawn })
             }
             // At the end of the range there is no claim.
             Step::Claim { .. } if stamp == Word::MAX_STAMP => continue,

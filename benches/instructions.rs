@@ -1,0 +1,158 @@
+//! One row of the table of instructions a check: so many calls of one kind, with a fixed seed and a fixed time, in one
+//! function that `ci/instructions.sh` has callgrind count.
+//!
+//! `instructions ROW CALLS`; `instructions --rows` lists them; without arguments, each runs a little.
+#![expect(clippy::cast_possible_truncation, reason = "a few thousand calls")]
+
+use std::env;
+use std::hash::Hash;
+use std::hint::black_box;
+
+use tollgate::{Algorithm, CachedClock, Clock, Instant, Key, LimitSet, Limiter, ManualClock, Quota, parse_quotas};
+
+/// A thousand keys, so that all stay in the first caches: instructions are counted, not misses.
+const KEYS: u64 = 1_024;
+const BATCH: usize = 32;
+const START: Instant = Instant::from_secs(1_800_000_000);
+
+/// What callgrind counts; nothing else is collected. Returns how many were admitted.
+#[inline(never)]
+fn measured(calls: u64, mut call: impl FnMut(u64) -> u64) -> u64 {
+    (0..calls).fold(0, |admitted, index| admitted + call(black_box(index)))
+}
+
+fn limiter<C: Clock>(quota: Quota, clock: C) -> Limiter<C> {
+    let builder = Limiter::builder(quota).expect(generous()).capacity(KEYS as usize).fixed_seed(7);
+    builder.build_with_clock(clock).expect("a limiter")
+}
+
+fn manual(quota: Quota) -> Limiter<ManualClock> {
+    limiter(quota, ManualClock::new(START))
+}
+
+/// Keys that are busy, and never exhausted.
+const fn generous() -> Quota {
+    Quota::per_second(1_000_000).with_burst(4_000_000_000)
+}
+
+fn fill<C: Clock, K: Key>(limiter: &Limiter<C>, keys: &[K]) {
+    keys.iter().for_each(|key| assert!(limiter.check(key).is_allowed()));
+}
+
+fn key_of<K>(keys: &[K], index: u64) -> &K {
+    &keys[(index % KEYS) as usize]
+}
+
+fn text(length: usize) -> Vec<String> {
+    (0..KEYS).map(|number| format!("{number:0length$}")).collect()
+}
+
+fn allowed<K: Hash>(calls: u64, quota: Quota, keys: &[K]) -> u64 {
+    let limiter = manual(quota);
+    fill(&limiter, keys);
+    measured(calls, |index| u64::from(limiter.at(START).check(key_of(keys, index)).is_allowed()))
+}
+
+fn on_its_clock<C: Clock>(calls: u64, clock: C, keys: &[u64]) -> u64 {
+    let limiter = limiter(generous(), clock);
+    // Busy for long, so that it does not matter how fast the time passes.
+    keys.iter().for_each(|key| assert!(limiter.check_n(key, 1_000_000_000).is_allowed()));
+    measured(calls, |index| u64::from(limiter.check(key_of(keys, index)).is_allowed()))
+}
+
+fn refused(calls: u64, keys: &[u64]) -> u64 {
+    let limiter = manual(Quota::per_day(1));
+    fill(&limiter, keys);
+    measured(calls, |index| u64::from(limiter.at(START).check(key_of(keys, index)).is_refused()))
+}
+
+/// Every key new, in the slot of one that has been idle for long.
+fn new_key(calls: u64) -> u64 {
+    let limiter = manual(Quota::per_second(1_000_000_000));
+    (0..2 * KEYS).for_each(|key| assert!(limiter.check(&key).is_allowed()));
+    measured(calls, |index| {
+        let now = Instant::from_nanos(START.as_nanos() + 1_000 * (index + 1));
+        u64::from(limiter.at(now).check(&(4 * KEYS + index)).is_allowed())
+    })
+}
+
+/// Per key, so a call is a thirty-second of a batch.
+fn check_many(calls: u64, keys: &[u64]) -> u64 {
+    let limiter = manual(generous());
+    fill(&limiter, keys);
+    measured(calls / BATCH as u64, |index| {
+        let from = index as usize * BATCH % keys.len();
+        let mut admitted = 0;
+        limiter.at(START).check_many(&keys[from..from + BATCH], |_, decision| {
+            admitted += u64::from(decision.is_allowed());
+        });
+        admitted
+    })
+}
+
+/// Ten requests remembered. The clock goes on, so that a request finds a cell that is full again.
+fn log(calls: u64, keys: &[u64]) -> u64 {
+    let quota = Quota::per_second(10).with_algorithm(Algorithm::SlidingLog);
+    let builder = Limiter::builder(quota).capacity(16 * KEYS as usize).fixed_seed(7);
+    let limiter = builder.build_with_clock(ManualClock::new(START)).expect("a limiter");
+    fill(&limiter, keys);
+    measured(calls, |index| {
+        let now = Instant::from_nanos(START.as_nanos() + 200_000 * index);
+        u64::from(limiter.at(now).check(key_of(keys, index)).is_allowed())
+    })
+}
+
+fn check_set(calls: u64, keys: &[u64]) -> u64 {
+    let limiter = Limiter::builder(generous()).capacity(4 * KEYS as usize).fixed_seed(7);
+    let limiter = limiter.build_with_clock(ManualClock::new(START)).expect("a limiter");
+    let quotas = parse_quotas("1000000 per second burst 4000000000, 1000000000 per hour").expect("two quotas");
+    let limits =
+        quotas.into_iter().zip(["one", "two"]).map(|(quota, name)| limiter.limit(name, quota).expect("a limit"));
+    let set = LimitSet::new(limits).expect("a set");
+    keys.iter().for_each(|key| assert!(limiter.check_set(&set, key).is_allowed()));
+    measured(calls, |index| u64::from(limiter.at(START).check_set(&set, key_of(keys, index)).is_allowed()))
+}
+
+type Row = (&'static str, fn(u64, &[u64]) -> u64);
+
+const ROWS: &[Row] = &[
+    // Subtracted from all others; from `check_many`, once for a batch.
+    ("the loop alone", |calls, keys| measured(calls, |index| u64::from(*black_box(key_of(keys, index)) < KEYS))),
+    ("allowed, caller's now", |calls, keys| allowed(calls, generous(), keys)),
+    // Not the exact clock: valgrind's processor does not vouch for its counter, so the operating system would be asked.
+    ("allowed, cached clock", |calls, keys| {
+        // Set once a second: otherwise it is a matter of luck how often the thread that sets it is counted as well.
+        on_its_clock(calls, CachedClock::with_period(CachedClock::MAX_PERIOD).expect("a clock"), keys)
+    }),
+    ("refused", refused),
+    ("new key", |calls, _| new_key(calls)),
+    ("check_many, a key", check_many),
+    ("text of 16 bytes", |calls, _| allowed(calls, generous(), &text(16))),
+    ("text of 64 bytes", |calls, _| allowed(calls, generous(), &text(64))),
+    ("one hot key", |calls, _| allowed(calls, generous(), &[7_u64; KEYS as usize])),
+    ("sliding log of 10", log),
+    ("fixed window", |calls, keys| {
+        allowed(calls, Quota::per_hour(1_000_000_000).with_algorithm(Algorithm::FixedWindow), keys)
+    }),
+    ("sliding window", |calls, keys| {
+        allowed(calls, Quota::per_hour(1_000_000).with_algorithm(Algorithm::SlidingWindow), keys)
+    }),
+    ("check_set of 2", check_set),
+];
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench" && arg != "--test").collect();
+    let keys: Vec<u64> = (0..KEYS).collect();
+    let run = |(name, row): &Row, calls| {
+        let admitted = row(calls, &keys);
+        assert_eq!(admitted, calls, "{name}: {admitted} of {calls} calls answered as they should");
+    };
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--rows"] => ROWS.iter().for_each(|(name, _)| println!("{name}")),
+        [name, calls] => {
+            let row = ROWS.iter().find(|(row, _)| *row == name).expect("one of --rows");
+            run(row, calls.parse().expect("a number of calls"));
+        }
+        _ => ROWS.iter().for_each(|row| run(row, 3_200)),
+    }
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The table of workloads, ours, peer, ratio, goal. Four minutes; `full`, with all sizes for all peers, half an hour.
+#
+# ci/bench.sh [full] [--tsv] [--test] [--list] [FILTER]   FILTER: only scenes whose name contains it
+# ci/bench.sh pictures                                    the figures and pictures of docs/pictures, see ci/pictures.sh
+#
+# The table goes to standard output, progress to standard error. Ratios are medians of ratios within a round of short
+# slices; nanoseconds on a shared machine mean little.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [[ ${1:-} == pictures ]]; then
+    exec ci/pictures.sh
+fi
+ci/machine.sh >&2
+cargo bench --quiet --package tollgate --bench ratios -- "$@"

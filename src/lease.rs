@@ -166,8 +166,7 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// Gives back what is held; dropping the lease does the same.
     ///
     /// Under a window all of it, while the window lasts. Under a token bucket all of it if nobody has taken from the bucket
-    /// since this handle did; else nothing, as what others hold lies behind it, and it lapses instead. So of several handles
-    /// the one that fetched last gives back, and then the one before it if it used nothing meanwhile.
+    /// since this handle did; else nothing, as what others have taken lies behind it: then it lapses, in its time.
     pub fn give_back(&mut self) {
         if self.held.is_none() {
             return;

@@ -295,7 +295,20 @@ fn scenario(quota: Quota, rng: &mut Rng, late: bool) -> u64 {
                 *lease = bucket.lease(rng.pick(&batches));
                 continue;
             }
-            2..=4 => bucket.at(ns(now)).check_n(cost),
+            2 => {
+                // All that is held, and all that is left, at one instant.
+                for lease in &mut handles {
+                    let held = lease.held();
+                    if held > 0 && lease.check_n(held).is_allowed() {
+                        history.push((t, held));
+                    }
+                }
+                let rest = bucket.take_up_to(u64::MAX);
+                replay.note("drained", t, rest);
+                history.push((t, rest));
+                continue;
+            }
+            3..=4 => bucket.at(ns(now)).check_n(cost),
             _ => {
                 let held = lease.held();
                 let decision = lease.check_n_at(cost, ns(now));
@@ -376,7 +389,8 @@ fn at_random_nothing_is_lost() {
     }
 }
 
-/// Threads with a handle each, which now and then is dropped or passed by, until `drive` is done with the clock.
+/// Threads with a handle each, which now and then is dropped, passed by, or left alone for longer than what it holds is
+/// good, until `drive` is done with the clock.
 fn race_with_handles<C: Clock>(
     limiter: &Limiter<C>,
     threads: usize,
@@ -403,9 +417,9 @@ fn race_with_handles<C: Clock>(
             let answer = if decision.is_allowed() { Answer::Allowed } else { Answer::Refused };
             let at = decision.at().as_nanos();
             seen.push(Seen::with_answer(thread, 0, cost, at, answer, at));
-            // A busy loop of refusals would leave nothing for the others to hold.
-            if decision.is_refused() && rng.once_in(4) {
-                thread::yield_now();
+            // In a bucket that is always empty nobody would hold anything.
+            if rng.once_in(if decision.is_refused() { 4 } else { 64 }) {
+                thread::sleep(Duration::from_micros(rng.below(3_000)));
             }
         }
         seen
@@ -433,8 +447,8 @@ fn threads_while_the_clock_is_set() {
     for (threads, batch) in [(4, 16), (8, 64), (8, 4)] {
         until_they_meet(|| {
             let limiter = Limiter::builder(quota).build_with_clock(ManualClock::default()).unwrap();
-            // Now and then as long as a bucket takes to fill.
-            let mut seen = race_with_handles(&limiter, threads, batch, |clock| advance(clock, 1_000, 30 * MICRO));
+            // The bucket fills in 2 ms: sixteen ticks, or one of the long ones.
+            let mut seen = race_with_handles(&limiter, threads, batch, |clock| advance(clock, 1_000, 250 * MICRO));
             assert_p1(&mut seen, &quota, none);
             takeovers(&mut seen)
         });

@@ -120,7 +120,8 @@ impl<'a, C: Clock> Lease<'a, C> {
 
     /// Admits a request that costs `cost` tokens, all of it or nothing.
     ///
-    /// From what is held, if that is enough: the cost is a reading of the clock and no shared memory. Else from the bucket, as
+    /// From what is held, if that is enough: that takes a reading of the clock, and touches nothing that other threads write.
+    /// Else from the bucket, as
     /// [`Limiter::check_n`](crate::Limiter::check_n), with what is held put towards it and the rest of a batch taken ahead.
     ///
     /// The figures of the decision are those of the bucket: as it was left when the batch was taken, if the request was

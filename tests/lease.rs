@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::history::{Answer, MICRO, Seen, assert_p1, none, takeovers};
 use common::race::{advance, alone, race, until_they_meet};
-use common::{Admitted, Replay, Rng, SECOND, bucket, keeps_its_promise, nanos, ns, setting, within_rate};
+use common::{Admitted, DAY, Replay, Rng, SECOND, bucket, keeps_its_promise, nanos, ns, setting, within_rate};
 use tollgate::{Algorithm, Bucket, Clock, Lease, Limiter, ManualClock, OnFull, Quota};
 
 const ALGORITHMS: [Algorithm; 6] = [
@@ -241,6 +241,23 @@ fn a_key_that_finds_no_room() {
         assert!(decision.is_allowed() || lease.held() == 0);
         assert!(on_full != OnFull::AdmitUntracked || lease.held() == 0, "of no bucket, nothing is held");
     }
+}
+
+/// A table full of words of another time has room again one refill after a lease has met them, as after a plain check.
+#[test]
+fn a_step_back_in_a_full_table_is_mended() {
+    let builder = Limiter::builder(Quota::per_day(10)).capacity(1).on_full(OnFull::RefuseNew);
+    let limiter = builder.build_with_clock(ManualClock::new(ns(100 * DAY))).unwrap();
+    while limiter.stats().refused_full == 0 {
+        let key = limiter.stats().busy;
+        (0..1_000).for_each(|n: u64| assert!(!limiter.check(&(key, n)).never_fits()));
+    }
+    limiter.clock().set(ns(DAY));
+    let mut lease = limiter.lease("new", 4);
+    let wait = lease.check().retry_after().expect("refused for room");
+    assert!(wait > Duration::ZERO && wait <= Duration::from_nanos(DAY + 1), "{wait:?}");
+    limiter.clock().advance(wait);
+    assert!(lease.check().is_allowed());
 }
 
 /// Everything that was admitted in a window, and what the counters of a sliding window made of it.

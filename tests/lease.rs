@@ -126,6 +126,14 @@ fn in_a_window_it_is_given_back_whoever_took() {
         drop(first);
         drop(last);
         assert_eq!(left(&bucket), 7, "{algorithm:?}");
+        // Half of what a request leaves, however large the batch: (7 - 1) / 2, and (7 - 2) / 2.
+        for (cost, held) in [(1, 3), (2, 2)] {
+            let mut lease = bucket.lease(u64::MAX);
+            assert!(lease.check_n(cost).is_allowed());
+            assert_eq!((lease.held(), left(&bucket)), (held, 7 - cost - held), "{algorithm:?}");
+            drop(lease);
+            bucket.refund(cost);
+        }
         // In the next window it is of no use, and under the sliding counter it weighs until given back.
         let mut lease = bucket.lease(3);
         assert!(lease.check().is_allowed());

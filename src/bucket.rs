@@ -7,6 +7,7 @@ use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::error::QuotaError;
 use crate::hash::Salt;
+use crate::lease::{Lease, Source};
 use crate::limit::Limit;
 use crate::ops::{Cells, Doubt, Inheritance, Op};
 use crate::protocol::Outcome;
@@ -213,6 +214,11 @@ impl<C: Clock> Bucket<C> {
         self.view().reserve(cost, max_wait)
     }
 
+    /// See [`Limiter::lease`](crate::Limiter::lease).
+    pub fn lease(&self, batch: u64) -> Lease<'_, C> {
+        self.view().lease(batch)
+    }
+
     /// See [`Limiter::until_ready`](crate::Limiter::until_ready); up to 10,000 may wait.
     ///
     /// # Errors
@@ -265,10 +271,14 @@ impl<'a, C: Clock> BucketView<'a, C> {
         Self { now: Some(now), ..self }
     }
 
+    /// A second, as `Builder::max_clock_skew` has it by default.
+    const fn skew(&self) -> Units {
+        self.limit.base.units_per_second()
+    }
+
     #[inline]
     fn op(&self) -> Op<'a, &'a Words> {
-        // A second, as `Builder::max_clock_skew` has it by default.
-        let skew = self.limit.base.units_per_second();
+        let skew = self.skew();
         let clock = &self.bucket.clock;
         let (now, clock): (_, Option<&dyn Clock>) =
             self.now.map_or_else(|| (clock.now(), Some(clock as _)), |now| (now, None));
@@ -331,6 +341,11 @@ impl<'a, C: Clock> BucketView<'a, C> {
     /// As [`Limiter::reserve`](crate::Limiter::reserve).
     pub fn reserve(&self, cost: u64, max_wait: Duration) -> Result<Reservation<'a>, Decision<'a>> {
         Reservation::new(self.op(), cost, max_wait)
+    }
+
+    /// See [`View::lease`](crate::View::lease).
+    pub fn lease(&self, batch: u64) -> Lease<'a, C> {
+        Lease::new(Source::Bucket(&self.bucket.words), self.limit, &self.bucket.clock, self.skew(), batch)
     }
 
     /// See [`Limiter::convert`](crate::Limiter::convert).

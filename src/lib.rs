@@ -18,6 +18,7 @@ mod counting;
 mod decision;
 mod error;
 mod hash;
+mod lease;
 mod limit;
 #[cfg(not(tollgate_model))]
 mod memory;
@@ -55,6 +56,7 @@ pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
 pub use error::{BuildError, QuotaError, UnknownAlgorithm};
 pub use hash::{Key, KeyHash};
+pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};
 #[cfg(not(tollgate_model))]
 pub use limiter::{Limiter, Stats, View};

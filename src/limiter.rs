@@ -9,6 +9,7 @@ use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::error::QuotaError;
 use crate::hash::{Hasher, Key, KeyHash};
+use crate::lease::{Lease, Source};
 use crate::limit::Limit;
 use crate::ops::{Doubt, Inheritance, Op};
 use crate::quota::Quota;
@@ -246,6 +247,12 @@ impl<'a, C: Clock> View<'a, C> {
         Reservation::new(self.on(key), cost, max_wait)
     }
 
+    /// See [`Limiter::lease`]. The caller's `now` plays no part: a lease is used at many instants.
+    pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
+        let entry = self.limiter.table.entry(self.limit.salt.identity(self.limiter.hash(key)));
+        Lease::new(Source::Table(entry), self.limit, &self.limiter.clock, self.limiter.skew, batch)
+    }
+
     /// See [`Limiter::until_ready`].
     ///
     /// # Errors
@@ -399,6 +406,14 @@ impl<C: Clock> Limiter<C> {
         max_wait: Duration,
     ) -> Result<Reservation<'_>, Decision<'_>> {
         self.view().reserve(key, cost, max_wait)
+    }
+
+    /// A handle on the bucket of `key` for one thread, which takes up to `batch` tokens at a time, so that most checks of a
+    /// key that many threads ask for at once touch nothing shared. Takes nothing yet; costs a hash.
+    ///
+    /// Never admits more; may leave some unused. [`Lease`] says how much, and when it pays.
+    pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'_, C> {
+        self.view().lease(key, batch)
     }
 
     /// Waits until a request that costs `cost` tokens may go; at most `max_wait`, by the limiter's clock.

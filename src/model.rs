@@ -8,6 +8,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use crate::algorithm::batch::Batch;
 use crate::base::TimeBase;
 use crate::bucket::Words;
 use crate::clock::{Clock, Instant};
@@ -69,6 +70,13 @@ impl Key {
     pub fn new(id: u64, places: &[usize]) -> Self {
         Self { id: Identity::for_model(id), places: places.to_vec() }
     }
+}
+
+/// What the thread of a model holds of a bucket.
+pub struct Held(Batch);
+
+impl Held {
+    pub const NONE: Self = Self(Batch::NONE);
 }
 
 impl Model {
@@ -149,6 +157,15 @@ impl Model {
     pub fn cancel(&self, key: &Key, limit: &Limit, now: Duration, cost: u64, stamp: u64) {
         let op = self.op(key, limit, now);
         op.cancel(cost, stamp, || limit.base.units(op.now));
+    }
+
+    /// As a lease of `batch` takes.
+    pub fn take_ahead(&self, key: &Key, limit: &Limit, now: Duration, held: &mut Held, cost: u64, batch: u64) -> bool {
+        self.op(key, limit, now).take_ahead(&mut held.0, cost, batch).is_allowed()
+    }
+
+    pub fn give_back(&self, key: &Key, limit: &Limit, now: Duration, held: &mut Held) {
+        self.op(key, limit, now).give_back(&mut held.0);
     }
 
     /// All or nothing over several (key, limit).
@@ -289,6 +306,15 @@ impl Single {
 
     pub fn take_up_to(&self, now: Duration, most: u64) -> u64 {
         self.op(now).take_up_to(most)
+    }
+
+    /// As a lease of `batch` takes.
+    pub fn take_ahead(&self, now: Duration, held: &mut Held, cost: u64, batch: u64) -> bool {
+        self.op(now).take_ahead(&mut held.0, cost, batch).is_allowed()
+    }
+
+    pub fn give_back(&self, now: Duration, held: &mut Held) {
+        self.op(now).give_back(&mut held.0);
     }
 
     pub fn refund(&self, now: Duration, cost: u64) {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::algorithm::batch::Batch;
 use crate::algorithm::{Fraction, Reserved};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
@@ -230,6 +231,50 @@ impl<'a, S: Cells> Op<'a, S> {
             let now = now();
             self.lowered(held, rule.cancel(held.stamp, now, cost, reserved), now)
         });
+    }
+
+    /// Takes `cost` from what the caller holds if it is enough, else from the bucket, and then up to `batch` in all.
+    #[inline]
+    pub(crate) fn take_ahead(self, held: &mut Batch, cost: u64, batch: u64) -> Decision<'a> {
+        if cost > 0 && self.limit.rule.spend(held, self.units, cost) {
+            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(held.stamp));
+        }
+        // Made anew, out of line, as in `check`.
+        Self::new(self.cells, self.limit, self.now, self.doubt).fetch(held, cost, batch)
+    }
+
+    #[inline(never)]
+    fn fetch(self, held: &mut Batch, cost: u64, batch: u64) -> Decision<'a> {
+        let (rule, now) = (&self.limit.rule, self.units);
+        if now + self.doubt.skew < held.since {
+            // The clock has stepped back: words of that time are taken back, so what was bought with them is void.
+            *held = Batch::NONE;
+        }
+        if cost == 0 || now < held.since || self.limit.is_log() {
+            return self.take(cost);
+        }
+        let mut taken = Batch::NONE;
+        let outcome = self.cells.update(0, now, |balance| {
+            taken = rule.fetch(balance.stamp, now, held, cost, batch)?;
+            Some(rule.balance(taken.stamp, now))
+        });
+        match outcome {
+            Outcome::Changed(after) => {
+                *held = taken;
+                self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))
+            }
+            Outcome::Kept(found) => self.refused(cost, found),
+            Outcome::Full(full) => self.refused_for_room(cost, 0, full),
+            Outcome::Untracked => self.untracked(cost),
+        }
+    }
+
+    /// Gives back what the caller holds, as far as it is nobody else's.
+    pub(crate) fn give_back(self, held: &mut Batch) {
+        let batch = core::mem::replace(held, Batch::NONE);
+        if !batch.is_none() {
+            self.lower(0, |stamp| self.limit.rule.return_batch(stamp, self.units, &batch));
+        }
     }
 
     /// Takes back an admission of `take` that counted in a set which another limit refused.

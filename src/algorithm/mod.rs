@@ -3,6 +3,7 @@
 //! All algorithms keep two rules, and the slots and the table rely on nothing else: a bucket is full, and may be
 //! forgotten, once its stamp is not later than now; and taking from a bucket moves its stamp later.
 
+pub(crate) mod batch;
 pub(crate) mod fixed_window;
 pub(crate) mod leaky_queue;
 pub(crate) mod sliding_window;

@@ -85,6 +85,12 @@ impl SlidingWindow {
         self.room(self.counts(stamp, now))
     }
 
+    /// The end of the window that a request at `now` is counted in, and how many still fit into it.
+    pub(crate) const fn room_until(&self, stamp: Units, now: Units) -> (Units, u64) {
+        let counts = self.counts(stamp, now);
+        (counts.end, self.room(counts))
+    }
+
     /// The first instant at which `cost <= limit` fits, if nobody else comes.
     pub(crate) const fn ready_at(&self, stamp: Units, now: Units, cost: u64) -> Units {
         let counts = self.counts(stamp, now);
@@ -151,6 +157,20 @@ impl SlidingWindow {
         }
         let mut counts = self.counts(stamp, now);
         let count = if end + self.grid.window <= reserved { &mut counts.current } else { &mut counts.previous };
+        *count = count.saturating_sub(cost);
+        if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
+    }
+
+    /// Gives back from the count of the window that ends at `until`, which is the current one, the previous, or past.
+    pub(crate) const fn return_count(&self, stamp: Units, now: Units, cost: u64, until: Units) -> Units {
+        let mut counts = self.counts(stamp, now);
+        let count = if counts.end == until {
+            &mut counts.current
+        } else if counts.end == until + self.grid.window {
+            &mut counts.previous
+        } else {
+            return stamp;
+        };
         *count = count.saturating_sub(cost);
         if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
     }

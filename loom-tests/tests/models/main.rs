@@ -6,6 +6,7 @@ mod claim;
 mod clock;
 mod crowd;
 mod evict;
+mod lease;
 mod log;
 mod peek;
 mod quota;

@@ -1,0 +1,209 @@
+//! A thread's own handle on a hot bucket, which takes tokens in small batches.
+
+use core::fmt;
+
+use crate::algorithm::batch::Batch;
+use crate::bucket::Words;
+use crate::clock::{Clock, ExactClock, Instant};
+use crate::decision::Decision;
+use crate::limit::Limit;
+use crate::ops::{Cells, Doubt, Op};
+use crate::protocol::Outcome;
+#[cfg(not(tollgate_model))]
+use crate::table::Entry;
+use crate::word::{Balance, Units};
+
+/// The bucket that a lease takes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    #[cfg(not(tollgate_model))]
+    Table(Entry<'a>),
+    Bucket(&'a Words),
+}
+
+impl Cells for Source<'_> {
+    #[inline]
+    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.try_update(decide),
+            Self::Bucket(words) => words.try_update(decide),
+        }
+    }
+
+    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.update(cell, now, decide),
+            Self::Bucket(words) => words.update(cell, now, decide),
+        }
+    }
+
+    fn read(&self, cell: u64) -> Balance {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.read(cell),
+            Self::Bucket(words) => words.read(cell),
+        }
+    }
+
+    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.mend_others(cell, now, skew),
+            Self::Bucket(words) => words.mend_others(cell, now, skew),
+        }
+    }
+}
+
+/// One thread's handle on one bucket: takes tokens in batches, so that most checks of a hot key touch nothing shared.
+///
+/// Made by [`Limiter::lease`](crate::Limiter::lease) or [`Bucket::lease`](crate::Bucket::lease); one for each thread. It may
+/// be moved to another thread; it is not shared. What it holds is given back when it is dropped.
+///
+/// ```
+/// use tollgate::{Limiter, Quota};
+///
+/// let limiter = Limiter::builder(Quota::per_second(1_000_000)).build()?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..2 {
+///         scope.spawn(|| {
+///             let mut lease = limiter.lease("everybody", 64);
+///             for _ in 0..1_000 {
+///                 assert!(lease.check().is_allowed());
+///             }
+///         });
+///     }
+/// });
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+///
+/// # Never more than the limit
+///
+/// All that the limit promises holds of any number of leases and of everybody else together, as if each had asked the
+/// bucket itself: no allowance is added for the batches. What is held does not keep: under a token bucket a token that is
+/// not used by the time at which it would have run over has lapsed; under a window, when the window ends.
+///
+/// One exception is of your making: [`refund`](crate::Limiter::refund), [`reset`](crate::Limiter::reset) or
+/// [`convert`](crate::Limiter::convert), or a quota that shrinks, while tokens are held. These give back what the bucket
+/// takes for used, so they also count (as a cost less than zero) in spans that begin later, in which held tokens are used.
+///
+/// # How much may go unused
+///
+/// - A handle holds less than `batch` tokens, and others are without them until they are used, given back, or lapse. It
+///   takes no more ahead than half of what its own request leaves. So a bucket with fewer than three tokens serves
+///   everybody one request at a time, as if there were no leases.
+/// - Under a token bucket all that is held has lapsed by the time at which the bucket would be full if nobody else took:
+///   `burst / rate` at most, and `batch / rate` if it was full when they were taken. Tokens that lapse are lost as those are
+///   that run over a full bucket: up to `batch - 1` for each request that went to the bucket. That makes bursts smaller, down
+///   to three tokens if every handle is slow; the rate stays what it is.
+/// - Under a fixed window up to `batch - 1` of its count for each handle; under a sliding window counter these still weigh in
+///   the next window.
+/// - A handle by itself, while time stands still, gets every token there is.
+///
+/// So lease keys that each thread asks for many times in `batch / rate`, with a batch of no more than
+/// `burst / (2 * threads)`; 16 to 64 is enough to make the shared step rare. Otherwise [`check`](crate::Limiter::check).
+///
+/// A leaky queue, in which requests leave one by one, and a sliding log keep nothing ahead: there every check goes to the
+/// bucket, as [`Limiter::check`](crate::Limiter::check) does.
+#[must_use = "a lease that nobody checks holds nothing"]
+pub struct Lease<'a, C: Clock = ExactClock> {
+    source: Source<'a>,
+    limit: &'a Limit,
+    clock: &'a C,
+    skew: Units,
+    batch: u64,
+    held: Batch,
+}
+
+impl<'a, C: Clock> Lease<'a, C> {
+    pub(crate) const fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, skew: Units, batch: u64) -> Self {
+        Self { source, limit, clock, skew, batch, held: Batch::NONE }
+    }
+
+    /// Admits one request, or not; see [`check_n`](Self::check_n).
+    #[inline]
+    pub fn check(&mut self) -> Decision<'a> {
+        self.check_n(1)
+    }
+
+    /// Admits a request that costs `cost` tokens, all of it or nothing.
+    ///
+    /// From what is held, if that is enough: that takes a reading of the clock, and touches nothing that other threads write.
+    /// Else from the bucket, as
+    /// [`Limiter::check_n`](crate::Limiter::check_n), with what is held put towards it and the rest of a batch taken ahead.
+    ///
+    /// The figures of the decision are those of the bucket: as it was left when the batch was taken, if the request was
+    /// admitted from what is held. A refusal's [`retry_after`](Decision::retry_after) is when the bucket alone would admit
+    /// the request: it will then; with what is held put towards it, it may a little earlier.
+    #[inline]
+    pub fn check_n(&mut self, cost: u64) -> Decision<'a> {
+        let now = self.clock.now();
+        self.take(now, Some(self.clock), cost)
+    }
+
+    /// As [`check`](Self::check), at the caller's `now`; see [`Limiter::at`](crate::Limiter::at).
+    #[inline]
+    pub fn check_at(&mut self, now: Instant) -> Decision<'a> {
+        self.check_n_at(1, now)
+    }
+
+    /// As [`check_n`](Self::check_n), at the caller's `now`. At an instant before the batch was taken, nothing that is held
+    /// is used.
+    #[inline]
+    pub fn check_n_at(&mut self, cost: u64, now: Instant) -> Decision<'a> {
+        self.take(now, None, cost)
+    }
+
+    #[inline]
+    fn take(&mut self, now: Instant, clock: Option<&'a dyn Clock>, cost: u64) -> Decision<'a> {
+        let doubt = Doubt { clock, skew: self.skew };
+        Op::new(self.source, self.limit, now, doubt).take_ahead(&mut self.held, cost, self.batch)
+    }
+
+    /// How many whole tokens are held, and good at the time of the clock.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.limit.rule.held_at(&self.held, self.limit.base.units(self.clock.now()))
+    }
+
+    /// The most tokens taken in one step, the request's own included, as given; 0 does the same as 1.
+    #[must_use]
+    pub const fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// Gives back what is held; dropping the lease does the same.
+    ///
+    /// Under a window all of it, while the window lasts. Under a token bucket all of it if nobody has taken from the bucket
+    /// since this handle did; else nothing, as what others have taken lies behind it: then it lapses, in its time.
+    pub fn give_back(&mut self) {
+        if self.held.is_none() {
+            return;
+        }
+        let doubt = Doubt { clock: Some(self.clock), skew: self.skew };
+        Op::new(self.source, self.limit, self.clock.now(), doubt).give_back(&mut self.held);
+    }
+}
+
+impl<C: Clock> Drop for Lease<'_, C> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl<C: Clock> fmt::Debug for Lease<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("quota", self.limit.quota())
+            .field("batch", &self.batch)
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}
+
+// It may be moved to the thread that uses it.
+const _: () = {
+    const fn sent<T: Send>() {}
+    sent::<Lease<'_>>();
+};

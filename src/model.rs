@@ -73,6 +73,7 @@ impl Key {
 }
 
 /// What the thread of a model holds of a bucket.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held(Batch);
 
 impl Held {

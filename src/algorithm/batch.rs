@@ -25,6 +25,7 @@ use crate::word::Units;
 
 /// Tokens of one bucket that are counted as taken and have not been used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(tollgate_model, derive(PartialOrd, Ord))]
 pub(crate) struct Batch {
     /// When they were taken: no use is earlier.
     pub(crate) since: Units,

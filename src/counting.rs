@@ -62,6 +62,12 @@ impl<T: NoUninit> Atomic<T> {
     }
 
     #[inline]
+    pub(crate) fn store(&self, value: T, order: Ordering) {
+        give_way();
+        self.0.store(value, order);
+    }
+
+    #[inline]
     pub(crate) fn swap(&self, value: T, order: Ordering) -> T {
         give_way();
         self.0.swap(value, order)

@@ -23,19 +23,19 @@ pub(crate) enum Source<'a> {
 
 impl Cells for Source<'_> {
     #[inline]
-    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+    fn try_update(&self, cell: u64, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
         match self {
             #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.try_update(decide),
-            Self::Bucket(words) => words.try_update(decide),
+            Self::Table(entry) => entry.try_update(cell, decide),
+            Self::Bucket(words) => words.try_update(cell, decide),
         }
     }
 
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+    fn update_slowly(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         match self {
             #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.update(cell, now, decide),
-            Self::Bucket(words) => words.update(cell, now, decide),
+            Self::Table(entry) => entry.update_slowly(cell, now, decide),
+            Self::Bucket(words) => words.update_slowly(cell, now, decide),
         }
     }
 

@@ -239,6 +239,10 @@ impl Places for Entry<'_> {
         &self.model.slots[self.key.places[place]]
     }
 
+    fn each(&self, mut look: impl FnMut(usize, &Slot)) {
+        (0..self.count()).for_each(|place| look(place, self.slot(place)));
+    }
+
     fn prefer(&self, free: u32, _: impl Fn(usize) -> Units) -> Option<usize> {
         usize::try_from(free.trailing_zeros()).ok().filter(|_| free != 0)
     }
@@ -250,15 +254,13 @@ impl Places for Entry<'_> {
 }
 
 impl Cells for Entry<'_> {
-    fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
-        let (slot, word) = self.find(self.key.id)?;
+    fn try_update(&self, cell: u64, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+        let (slot, word) = self.find(self.key.id.cell(cell))?;
         protocol::try_word(slot, word, &mut decide)
     }
 
-    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let id = self.key.id.cell(cell);
-        let found = self.find(id).and_then(|(slot, word)| protocol::try_word(slot, word, &mut decide));
-        found.unwrap_or_else(|| protocol::update(self, id, now, self.model.on_full, &mut decide))
+    fn update_slowly(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        protocol::update(self, self.key.id.cell(cell), now, self.model.on_full, &mut decide)
     }
 
     fn read(&self, cell: u64) -> Balance {

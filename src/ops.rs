@@ -14,10 +14,18 @@ use crate::word::{Balance, Units, Word};
 /// The words of one bucket: cell 0, or one cell per request of a sliding log.
 pub(crate) trait Cells: Copy {
     /// Changes a cell from the balance it has to the one `decide` answers; `None` leaves it untouched.
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
+    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        match self.try_update(cell, &mut decide) {
+            Some(outcome) => outcome,
+            None => self.update_slowly(cell, now, decide),
+        }
+    }
 
-    /// The same to cell 0, if it is found at once and nobody is in the way.
-    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome>;
+    /// The fast half of that: if the cell is found at once and nobody is in the way.
+    fn try_update(&self, cell: u64, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome>;
+
+    /// The other half, which is right by itself.
+    fn update_slowly(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
 
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
@@ -82,7 +90,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
         let (rule, now) = (&self.limit.rule, self.units);
         if cost > 0 && !self.limit.is_log() {
-            match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+            match self.cells.try_update(0, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
                 Some(Outcome::Changed(after)) => {
                     return self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp));
                 }
@@ -96,7 +104,7 @@ impl<'a, S: Cells> Op<'a, S> {
         Self::new(self.cells, self.limit, self.now, self.doubt).take(cost)
     }
 
-    /// The same without haste.
+    /// The same, every case.
     #[inline(never)]
     pub(crate) fn take(self, cost: u64) -> Decision<'a> {
         if cost == 0 {
@@ -106,7 +114,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.take_from_log(cost);
         }
         let (rule, now) = (&self.limit.rule, self.units);
-        match self.cells.update(0, now, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+        match self.cells.update_slowly(0, now, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
             Outcome::Changed(after) => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
             Outcome::Kept(held) => self.refused(cost, held),
             Outcome::Full(full) => self.refused_for_room(cost, 0, full),

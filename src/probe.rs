@@ -126,7 +126,8 @@ impl Shape {
         let near = home & (LINE | LINE << SLOTS_PER_HOME);
         // The nearest line with room; there the slot idle for longest, so that a key that comes back soon finds its own.
         let line = [near, home, overflow].into_iter().find(|&free| free != 0)?;
-        (0..SLOTS_PER_KEY).filter(|place| line >> place & 1 == 1).min_by_key(|&place| stamp(place))
+        let mut places = (0..SLOTS_PER_KEY).skip(line.trailing_zeros() as usize).take(SLOTS_PER_LINE);
+        places.by_ref().filter(|place| line >> place & 1 == 1).min_by_key(|&place| stamp(place))
     }
 }
 

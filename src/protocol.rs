@@ -3,7 +3,7 @@
 //! ```text
 //!               claim: CAS, if idle (or forced)
 //!    live ───────────────────────────────────────► claimed
-//!     ▲ ▲ └─ debit, refund: CAS                        │  key.swap, word.swap: the claimer alone
+//!     ▲ ▲ └─ debit, refund: CAS                        │  key, then word: stores of the claimer alone
 //!     │ └───────────────────────────────┐              ▼
 //!     │ go live, with the first debit:  └────────── pending
 //!     │ CAS by whoever inserts the key                 │  lost, or killed by a rival that comes before it:
@@ -34,6 +34,8 @@ pub(crate) trait Places {
     fn count(&self) -> usize;
     /// The slot at a place.
     fn slot(&self, place: usize) -> &Slot;
+    /// Goes through all of them, in order.
+    fn each(&self, look: impl FnMut(usize, &Slot));
     /// Which of the free places, given as bits with the stamps they have, a new key takes; `None` if there is none.
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize>;
     /// Takes note that a busy key was forgotten to make room.
@@ -88,7 +90,7 @@ pub(crate) fn update<P: Places>(
         let outcome = match search.find() {
             Found::Live(place, word) => try_word(places.slot(place), word, decide),
             Found::Pending(place, pending) => search.settle(place, pending, decide),
-            Found::Absent(room) if room.free.is_none() && room.in_transit && patience > 0 => {
+            Found::Absent(Room::None(crowd)) if crowd.in_transit && patience > 0 => {
                 patience -= 1;
                 retry.spin();
                 None
@@ -182,9 +184,15 @@ enum Found {
 }
 
 /// Where an absent key could go.
-struct Room {
-    /// The place to take, and its word, if a slot is idle.
-    free: Option<(usize, Word)>,
+enum Room {
+    /// To this place, which is idle, and had this word.
+    Free(usize, Word),
+    /// Nowhere without displacing another.
+    None(Crowd),
+}
+
+/// A set of slots that are all in use.
+struct Crowd {
     /// The busy slot nearest to idle.
     nearest: Option<(usize, Word)>,
     /// The stamp of the one furthest from it.
@@ -196,31 +204,45 @@ struct Room {
 impl<P: Places> Search<'_, P> {
     /// Looks at every slot the key may use. Finding nothing proves nothing: `settle` looks again.
     fn find(&self) -> Found {
-        let mut free = 0_u32;
         let mut words = [Word::FULL; 32];
-        let mut nearest: Option<(usize, Word)> = None;
-        let (mut latest, mut in_transit) = (self.now, false);
-        for (place, seen) in words.iter_mut().enumerate().take(self.places.count()) {
-            let (word, key) = self.places.slot(place).read();
-            *seen = word;
-            match word.state() {
-                State::Live if key == self.id => return Found::Live(place, word),
-                State::Pending if key == self.id => return Found::Pending(place, word),
-                State::Claimed | State::Pending => in_transit = true,
-                // Earlier than now, not just idle: the claim moves the stamp on by one, and a new bucket must be full.
-                State::Live | State::Dead if word.stamp() < self.now => free |= 1 << place,
-                State::Live | State::Dead => {
-                    latest = latest.max(word.stamp());
-                    // At the very end of the range there is no later stamp that a newcomer could begin with.
-                    let can_go = word.stamp() < Word::MAX_STAMP;
-                    if can_go && nearest.is_none_or(|(_, best)| word.stamp() < best.stamp()) {
-                        nearest = Some((place, word));
-                    }
-                }
+        let (mut mine, mut free) = (0_u32, 0_u32);
+        self.places.each(|place, slot| {
+            let (word, key) = slot.read();
+            words[place] = word;
+            mine |= u32::from(key == self.id) << place;
+            // Earlier than now, not just idle: the claim moves the stamp on by one, and a new bucket must be full.
+            free |= u32::from(word.is_free(self.now)) << place;
+        });
+        for place in bits(mine) {
+            match words[place].state() {
+                State::Live => return Found::Live(place, words[place]),
+                State::Pending => return Found::Pending(place, words[place]),
+                State::Dead | State::Claimed => {}
             }
         }
-        let free = self.places.prefer(free, |place| words[place].stamp()).map(|place| (place, words[place]));
-        Found::Absent(Room { free, nearest, latest, in_transit })
+        match self.places.prefer(free, |place| words[place].stamp()) {
+            Some(place) => Found::Absent(Room::Free(place, words[place])),
+            None => Found::Absent(self.crowd(&words[..self.places.count()])),
+        }
+    }
+
+    /// What there is instead of a free slot.
+    #[cold]
+    fn crowd(&self, words: &[Word]) -> Room {
+        let mut crowd = Crowd { nearest: None, latest: self.now, in_transit: false };
+        for (place, &word) in words.iter().enumerate() {
+            if !word.is_settled() {
+                crowd.in_transit = true;
+                continue;
+            }
+            crowd.latest = crowd.latest.max(word.stamp());
+            // At the very end of the range there is no later stamp that a newcomer could begin with.
+            let can_go = word.stamp() < Word::MAX_STAMP;
+            if can_go && crowd.nearest.is_none_or(|(_, best)| word.stamp() < best.stamp()) {
+                crowd.nearest = Some((place, word));
+            }
+        }
+        Room::None(crowd)
     }
 
     /// Makes room for the key and counts its first request, or starts over (`None`).
@@ -236,20 +258,24 @@ impl<P: Places> Search<'_, P> {
         }
         // Later than every word the slot has had.
         let stamp_after = |word: Word| (word.stamp() + 1).max(self.now);
-        let full = |nearest, inherits| Some(Outcome::Full(Full { nearest, latest: room.latest, inherits }));
-        let (place, word, forced) = match (room.free, room.nearest, on_full) {
-            (Some((place, word)), ..) => (place, word, false),
-            (None, _, OnFull::AdmitUntracked) => return Some(Outcome::Untracked),
-            // Every slot is in the hands of other inserters, and has been for a while; or at the end of the range.
-            (None, None, _) => return full(self.now, false),
-            (None, Some((_, word)), OnFull::RefuseNew) => return full(word.stamp(), false),
-            // The newcomer inherits the debt; for a request that does not fit on top of it nobody is displaced.
-            (None, Some((_, word)), OnFull::EvictNearestIdle)
-                if decide(word.at(stamp_after(word)).balance()).is_none() =>
-            {
-                return full(stamp_after(word), true);
+        let (place, word, forced) = match room {
+            Room::Free(place, word) => (*place, *word, false),
+            Room::None(crowd) => {
+                let full = |nearest, inherits| Some(Outcome::Full(Full { nearest, latest: crowd.latest, inherits }));
+                match (crowd.nearest, on_full) {
+                    (_, OnFull::AdmitUntracked) => return Some(Outcome::Untracked),
+                    // Every slot is in the hands of other inserters, and has been for a while; or at the end of the range.
+                    (None, _) => return full(self.now, false),
+                    (Some((_, word)), OnFull::RefuseNew) => return full(word.stamp(), false),
+                    // The newcomer inherits the debt; for a request that does not fit on top of it nobody is displaced.
+                    (Some((_, word)), OnFull::EvictNearestIdle)
+                        if decide(word.at(stamp_after(word)).balance()).is_none() =>
+                    {
+                        return full(stamp_after(word), true);
+                    }
+                    (Some((place, word)), OnFull::EvictNearestIdle) => (place, word, word.state() == State::Live),
+                }
             }
-            (None, Some((place, word)), OnFull::EvictNearestIdle) => (place, word, word.state() == State::Live),
         };
         let slot = self.places.slot(place);
         let claimed = slot.claim(word, stamp_after(word))?;
@@ -288,7 +314,10 @@ impl<P: Places> Search<'_, P> {
         // the reads below. The rival has the same fence between its own publication and its reads, so at least one of
         // the two sees the other. Model: claim.
         fence(Ordering::SeqCst);
-        for other in (0..self.places.count()).filter(|&other| other != place) {
+        // A slot whose key is another's is none: whoever writes this key there comes later, and will see this one.
+        let mut rivals = 0_u32;
+        self.places.each(|other, slot| rivals |= u32::from(other != place && slot.key() == self.id) << other);
+        for other in bits(rivals) {
             let slot = self.places.slot(other);
             loop {
                 let (word, key) = slot.read();
@@ -306,10 +335,19 @@ impl<P: Places> Search<'_, P> {
                 if key == self.id && matches!(word.state(), State::Live | State::Pending) {
                     return true;
                 }
-                // Another's, nobody's, or claimed: its claimer has yet to publish, and will look again after that.
+                // Another's by now, nobody's, or claimed: its claimer has yet to publish, and will look again after that.
                 break;
             }
         }
         false
     }
+}
+
+/// The places of the bits that are set, in order.
+fn bits(mut set: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let first = set.trailing_zeros() as usize; // at most 32
+        set &= set.wrapping_sub(1);
+        (first < u32::BITS as usize).then_some(first)
+    })
 }

@@ -158,7 +158,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
     let mut tightest = looked;
     for (index, place) in taken.iter_mut().enumerate().take(count) {
-        let took = decide(Op::take, index);
+        let took = decide(Op::check, index);
         if !took.is_allowed() {
             for (index, admitted) in taken.iter().flatten().enumerate() {
                 op(index).0.undo(admitted);

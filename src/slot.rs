@@ -2,16 +2,16 @@
 //!
 //! | access | ordering | reason and partner | model (`loom-tests/tests/models`) |
 //! |---|---|---|---|
-//! | `word` load in `read` | Acquire | pairs with the swap in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
-//! | `key` load in `read` | Acquire | pairs with the swap in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
+//! | `word` load in `read` | Acquire | pairs with the store in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
+//! | `key` load in `read` | Acquire | pairs with the store in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
+//! | `key` load in `key` | Acquire | as in `read`; where it proves that a rival is not there, the fences of both prove it | `claim` |
 //! | `word` load in `still` | Relaxed | ordered after the key by that Acquire; only compared | `peek` |
 //! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | pairs with the word load: who sees the stamp sees the reading of the clock that made it, on which `Op::pull_back` relies (the key needs no more: a read-modify-write continues the release sequence that `publish` heads); a failure reads again | `clock`, `reclaim`, `claim` |
-//! | CAS in `claim` | Relaxed | the word it expects was acquired by `read`, so the claimer comes after the last owner's key; the Release of its own key swap carries the claim; a failure starts over | `claim`, `reclaim` |
-//! | `key` swap in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
-//! | `word` swap in `publish` | Release | pairs with the word load: carries the key | `claim` |
+//! | CAS in `claim` | Relaxed | the word it expects was acquired by `read`, so the claimer comes after the last owner's key; the Release of its own key store carries the claim; a failure starts over | `claim`, `reclaim` |
+//! | `key` store in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
+//! | `word` store in `publish` | Release | pairs with the word load: carries the key | `claim` |
 //!
-//! A swap where a store would do: loom reports a plain store that races with a read-modify-write as a schedule that
-//! hardware does not have.
+//! The stores are the claimer's, who alone may write then; in the models they are swaps (`sync.rs` says why).
 
 use crate::hash::Identity;
 use crate::sync::{Atomic, Ordering};
@@ -44,6 +44,13 @@ impl Slot {
         (word, key)
     }
 
+    /// The key alone.
+    #[inline]
+    pub(crate) fn key(&self) -> Identity {
+        // Acquire: see the table above.
+        self.key.load(Ordering::Acquire)
+    }
+
     /// Whether the word is still the one read before the key.
     #[inline]
     pub(crate) fn still(&self, word: Word) -> bool {
@@ -70,8 +77,8 @@ impl Slot {
     pub(crate) fn publish(&self, claimed: Word, id: Identity) -> Word {
         let pending = claimed.pending();
         // Release, both: see the table above.
-        self.key.swap(id, Ordering::Release);
-        self.word.swap(pending, Ordering::Release);
+        self.key.store(id, Ordering::Release);
+        self.word.store(pending, Ordering::Release);
         pending
     }
 }

@@ -80,8 +80,10 @@ impl Table {
     /// The slot that holds a key, and its word, if they are not in the line where most keys are.
     #[inline(never)]
     fn find_further(&self, id: Identity) -> Option<(&Slot, Word)> {
-        let [_, others @ ..] = self.shape.lines_of(id);
-        others.into_iter().find_map(|line| self.lines[line].find(id))
+        let [_, others @ ..] = self.shape.lines_of(id).map(|line| &self.lines[line]);
+        // All at once, instead of one cache miss after the other.
+        others.iter().for_each(|line| line.prefetch());
+        others.into_iter().find_map(|line| line.find(id))
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -133,14 +135,22 @@ pub(crate) struct Entry<'a> {
 
 impl Cells for Entry<'_> {
     #[inline(always)]
-    fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
-        let (slot, word) = self.find()?;
+    fn try_update(&self, cell: u64, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+        let (slot, word) = self.cell(cell).find()?;
         protocol::try_word(slot, word, &mut decide)
     }
 
-    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+    /// Looks at every slot, and counts what came of a full set of them.
+    #[cold]
+    fn update_slowly(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let entry = self.cell(cell);
-        entry.try_update(&mut decide).unwrap_or_else(|| entry.update_slowly(now, &mut decide))
+        let outcome = protocol::update(&entry.places(), entry.id, now, self.table.on_full, &mut decide);
+        match outcome {
+            Outcome::Changed(_) | Outcome::Kept(_) => {}
+            Outcome::Full(_) => self.table.count(entry.id, |shard| &shard.refused),
+            Outcome::Untracked => self.table.count(entry.id, |shard| &shard.untracked),
+        }
+        outcome
     }
 
     #[inline]
@@ -187,18 +197,6 @@ impl<'a> Entry<'a> {
         self.near.find(self.id).or_else(|| self.table.find_further(self.id))
     }
 
-    /// Looks at every slot, and counts what came of a full set of them.
-    #[cold]
-    fn update_slowly(&self, now: Units, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let outcome = protocol::update(&self.places(), self.id, now, self.table.on_full, decide);
-        match outcome {
-            Outcome::Changed(_) | Outcome::Kept(_) => {}
-            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
-            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
-        }
-        outcome
-    }
-
     fn places(&self) -> KeyPlaces<'a> {
         KeyPlaces { entry: *self, lines: self.table.shape.lines_of(self.id).map(|line| &self.table.lines[line]) }
     }
@@ -217,6 +215,13 @@ impl Places for KeyPlaces<'_> {
 
     fn slot(&self, place: usize) -> &Slot {
         &self.lines[place / SLOTS_PER_LINE].slots[place % SLOTS_PER_LINE]
+    }
+
+    #[inline]
+    fn each(&self, mut look: impl FnMut(usize, &Slot)) {
+        for (first, line) in (0..).step_by(SLOTS_PER_LINE).zip(self.lines) {
+            line.slots.iter().enumerate().for_each(|(i, slot)| look(first + i, slot));
+        }
     }
 
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
@@ -385,6 +390,10 @@ mod tests {
         fn slot(&self, place: usize) -> &Slot {
             self.1.set(self.1.get() + 1);
             self.0.slot(place)
+        }
+
+        fn each(&self, mut look: impl FnMut(usize, &Slot)) {
+            (0..self.count()).for_each(|place| look(place, self.slot(place)));
         }
 
         fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {

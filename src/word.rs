@@ -63,6 +63,17 @@ impl Word {
         }
     }
 
+    /// Whether the slot is in nobody's hands, and its stamp earlier than `now`. One comparison: the top bit, which a slot in
+    /// somebody's hands has, is above every stamp.
+    pub(crate) const fn is_free(self, now: Units) -> bool {
+        self.0 & (1 << (u64::BITS - 1) | Self::MAX_STAMP) < now
+    }
+
+    /// Whether the slot is live or dead: in nobody's hands.
+    pub(crate) const fn is_settled(self) -> bool {
+        self.0 >> Self::STATE_SHIFT < State::Claimed as u64
+    }
+
     /// Whether the stamp was written past empty, by a reservation or a charge.
     pub(crate) const fn is_overdrawn(self) -> bool {
         self.0 >> Self::OVERDRAWN_SHIFT & 1 == 1
@@ -151,6 +162,19 @@ mod tests {
                 assert_eq!(claimed.pending().state(), State::Pending);
                 assert_eq!(claimed.pending().dead().state(), State::Dead);
                 assert_eq!(claimed.pending().dead().stamp(), Word::MAX_STAMP);
+            }
+        }
+    }
+
+    #[test]
+    fn only_settled_words_with_an_earlier_stamp_are_free() {
+        for stamp in [0, 7, Word::MAX_STAMP - 1] {
+            let live = Word::FULL.live(Balance { stamp, overdrawn: true });
+            let claimed = live.claimed(stamp + 1);
+            for word in [live, claimed, claimed.pending(), claimed.pending().dead()] {
+                for now in [stamp, stamp + 1, Word::MAX_STAMP] {
+                    assert_eq!(word.is_free(now), word.is_settled() && word.stamp() < now, "{word:?} at {now}");
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::hash::Salt;
 use crate::lease::{Lease, Source};
 use crate::limit::Limit;
 use crate::ops::{Cells, Doubt, Inheritance, Op};
-use crate::protocol::Outcome;
+use crate::protocol::{Outcome, Tried};
 use crate::quota::Quota;
 use crate::reservation::Reservation;
 use crate::sync::{Atomic, Ordering};
@@ -33,12 +33,16 @@ impl Words {
 
 impl Cells for &Words {
     #[inline]
-    fn try_update(&self, cell: u64, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
-        Some(self.update_slowly(cell, 0, decide))
+    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
+        Tried::Done(self.update(0, 0, decide))
+    }
+
+    fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        self.update(0, now, decide)
     }
 
     #[inline]
-    fn update_slowly(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+    fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let cell = self.word(cell);
         // Acquire, also when the exchange fails, and Release in the exchange, with each other: who sees a stamp sees the
         // reading of the clock that made it, on which `Op::pull_back` and `Op::cancel` rely. Nothing else is published. An

@@ -8,7 +8,7 @@ use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::limit::Limit;
 use crate::ops::{Cells, Doubt, Op};
-use crate::protocol::Outcome;
+use crate::protocol::{Outcome, Tried};
 #[cfg(not(tollgate_model))]
 use crate::table::Entry;
 use crate::word::{Balance, Units};
@@ -22,20 +22,28 @@ pub(crate) enum Source<'a> {
 }
 
 impl Cells for Source<'_> {
-    #[inline]
-    fn try_update(&self, cell: u64, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
+    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         match self {
             #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.try_update(cell, decide),
-            Self::Bucket(words) => words.try_update(cell, decide),
+            Self::Table(entry) => entry.update(cell, now, decide),
+            Self::Bucket(words) => words.update(cell, now, decide),
         }
     }
 
-    fn update_slowly(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+    #[inline]
+    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
         match self {
             #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.update_slowly(cell, now, decide),
-            Self::Bucket(words) => words.update_slowly(cell, now, decide),
+            Self::Table(entry) => entry.try_update(decide),
+            Self::Bucket(words) => words.try_update(decide),
+        }
+    }
+
+    fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.insert(now, decide),
+            Self::Bucket(words) => words.insert(now, decide),
         }
     }
 

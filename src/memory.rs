@@ -47,8 +47,11 @@ impl Lines {
         let mut mapping = MmapMut::map_anon(length).map_err(|source| BuildError::Memory { bytes, source })?;
         #[cfg(target_os = "linux")]
         if bytes >= HUGE_PAGE {
-            // A hint: fewer misses of the address cache. Kernels without huge pages refuse it, and nothing is lost.
-            let _ = mapping.advise(memmap2::Advice::HugePage);
+            // A hint: fewer misses of the address cache. Kernels without huge pages refuse it, and nothing is lost. Not for
+            // what is left beyond the last whole one, of which small pages are committed as they are touched.
+            let whole = bytes / HUGE_PAGE * HUGE_PAGE;
+            let skip = mapping.as_ptr().align_offset(align).min(length - whole);
+            let _ = mapping.advise_range(memmap2::Advice::HugePage, skip, whole);
         }
         let start = mapping.as_mut_ptr();
         let skip = start.align_offset(align);

@@ -17,7 +17,7 @@ use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::ops::{Cells, Doubt, Inheritance, Op};
 use crate::policy::OnFull;
-use crate::protocol::{self, Outcome, Places};
+use crate::protocol::{self, Outcome, Places, Tried};
 use crate::quota::Quota;
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
@@ -254,18 +254,24 @@ impl Places for Entry<'_> {
 }
 
 impl Cells for Entry<'_> {
-    fn try_update(&self, cell: u64, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
-        let (slot, word) = self.find(self.key.id.cell(cell))?;
-        protocol::try_word(slot, word, &mut decide)
+    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let id = self.key.id.cell(cell);
+        let found = self.find(id).and_then(|(slot, word)| protocol::try_words(slot, word, id, &mut decide));
+        found.unwrap_or_else(|| protocol::update(self, id, now, self.model.on_full, &mut decide))
     }
 
-    fn update_slowly(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        protocol::update(self, self.key.id.cell(cell), now, self.model.on_full, &mut decide)
+    fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
+        let Some((slot, word)) = self.find(self.key.id) else { return Tried::Absent };
+        protocol::try_word(slot, word, &mut decide).map_or(Tried::Overtaken, Tried::Done)
+    }
+
+    fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        protocol::update(self, self.key.id, now, self.model.on_full, &mut decide)
     }
 
     fn read(&self, cell: u64) -> Balance {
         let id = self.key.id.cell(cell);
-        match self.find(id).and_then(|(slot, word)| protocol::try_word(slot, word, &mut |_| None)) {
+        match self.find(id).and_then(|(slot, word)| protocol::try_words(slot, word, id, &mut |_| None)) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(self, id),
         }

@@ -7,25 +7,20 @@ use crate::algorithm::{Fraction, Reserved};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::limit::Limit;
-use crate::protocol::{Full, Outcome};
+use crate::protocol::{Full, Outcome, Tried};
 use crate::quota::Quota;
 use crate::word::{Balance, Units, Word};
 
 /// The words of one bucket: cell 0, or one cell per request of a sliding log.
 pub(crate) trait Cells: Copy {
     /// Changes a cell from the balance it has to the one `decide` answers; `None` leaves it untouched.
-    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        match self.try_update(cell, &mut decide) {
-            Some(outcome) => outcome,
-            None => self.update_slowly(cell, now, decide),
-        }
-    }
+    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
 
-    /// The fast half of that: if the cell is found at once and nobody is in the way.
-    fn try_update(&self, cell: u64, decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome>;
+    /// One try at cell 0.
+    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried;
 
-    /// The other half, which is right by itself.
-    fn update_slowly(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
+    /// As `update`, to a cell 0 that was not there a moment ago.
+    fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
 
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
@@ -89,24 +84,26 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline(always)]
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
         let (rule, now) = (&self.limit.rule, self.units);
+        let mut is_absent = false;
         if cost > 0 && !self.limit.is_log() {
-            match self.cells.try_update(0, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
-                Some(Outcome::Changed(after)) => {
+            match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+                Tried::Done(Outcome::Changed(after)) => {
                     return self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp));
                 }
-                Some(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
+                Tried::Done(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
                     return self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp));
                 }
+                Tried::Absent => is_absent = true,
                 _ => {}
             }
         }
         // Made anew from its parts, out of line, so that in the common case they stay in registers.
-        Self::new(self.cells, self.limit, self.now, self.doubt).take(cost)
+        Self::new(self.cells, self.limit, self.now, self.doubt).take(cost, is_absent)
     }
 
-    /// The same, every case.
+    /// Every case.
     #[inline(never)]
-    pub(crate) fn take(self, cost: u64) -> Decision<'a> {
+    fn take(self, cost: u64, is_absent: bool) -> Decision<'a> {
         if cost == 0 {
             return self.peek(0);
         }
@@ -114,7 +111,8 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.take_from_log(cost);
         }
         let (rule, now) = (&self.limit.rule, self.units);
-        match self.cells.update_slowly(0, now, |held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+        let decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
+        match if is_absent { self.cells.insert(now, decide) } else { self.cells.update(0, now, decide) } {
             Outcome::Changed(after) => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
             Outcome::Kept(held) => self.refused(cost, held),
             Outcome::Full(full) => self.refused_for_room(cost, 0, full),
@@ -205,7 +203,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn reserve(self, cost: u64, max_wait: Duration) -> Result<Reserved, Decision<'a>> {
         let (rule, now) = (&self.limit.rule, self.units);
         if cost == 0 || self.limit.is_log() {
-            let decision = self.take(cost);
+            let decision = self.check(cost);
             let reserved = Reserved { stamp: now + self.window(), go_at: now };
             return if decision.is_allowed() { Ok(reserved) } else { Err(decision) };
         }
@@ -259,7 +257,7 @@ impl<'a, S: Cells> Op<'a, S> {
             *held = Batch::NONE;
         }
         if cost == 0 || now < held.since || self.limit.is_log() {
-            return self.take(cost);
+            return self.check(cost);
         }
         let mut taken = Batch::NONE;
         let outcome = self.cells.update(0, now, |balance| {

@@ -103,7 +103,16 @@ pub(crate) fn update<P: Places>(
     }
 }
 
-/// One try at a slot that held the key, live or not, when this word of it was read.
+/// What became of one try at a bucket.
+pub(crate) enum Tried {
+    Done(Outcome),
+    /// The key is there, but another thread was faster, or the slot is not live.
+    Overtaken,
+    /// The key was not found.
+    Absent,
+}
+
+/// One try at a slot that held the key when this word of it was read, if it was live.
 #[inline]
 pub(crate) fn try_word(
     slot: &Slot,
@@ -116,6 +125,24 @@ pub(crate) fn try_word(
     match decide(word.balance()) {
         Some(after) => slot.replace(word, word.live(after)).then_some(Outcome::Changed(after)),
         None => slot.still(word).then_some(Outcome::Kept(word.balance())),
+    }
+}
+
+/// Tries at a slot that held the key when this word of it was read, for as long as it holds it, live. Lock-free: nobody
+/// comes round twice with the same word.
+pub(crate) fn try_words(
+    slot: &Slot,
+    mut word: Word,
+    id: Identity,
+    decide: &mut impl FnMut(Balance) -> Option<Balance>,
+) -> Option<Outcome> {
+    loop {
+        let outcome = try_word(slot, word, decide);
+        let (newer, key) = slot.read();
+        if outcome.is_some() || newer == word || key != id {
+            return outcome;
+        }
+        word = newer;
     }
 }
 

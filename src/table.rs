@@ -13,7 +13,7 @@ use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
-use crate::protocol::{self, Outcome, Places};
+use crate::protocol::{self, Outcome, Places, Tried};
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, State, Units, Word};
@@ -134,21 +134,25 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Cells for Entry<'_> {
+    fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let entry = self.cell(cell);
+        let found = entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut decide));
+        found.unwrap_or_else(|| entry.insert(now, decide))
+    }
+
     #[inline(always)]
-    fn try_update(&self, cell: u64, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Option<Outcome> {
-        let (slot, word) = self.cell(cell).find()?;
-        protocol::try_word(slot, word, &mut decide)
+    fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
+        let Some((slot, word)) = self.find() else { return Tried::Absent };
+        protocol::try_word(slot, word, &mut decide).map_or(Tried::Overtaken, Tried::Done)
     }
 
     /// Looks at every slot, and counts what came of a full set of them.
-    #[cold]
-    fn update_slowly(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let entry = self.cell(cell);
-        let outcome = protocol::update(&entry.places(), entry.id, now, self.table.on_full, &mut decide);
+    fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let outcome = protocol::update(&self.places(), self.id, now, self.table.on_full, &mut decide);
         match outcome {
             Outcome::Changed(_) | Outcome::Kept(_) => {}
-            Outcome::Full(_) => self.table.count(entry.id, |shard| &shard.refused),
-            Outcome::Untracked => self.table.count(entry.id, |shard| &shard.untracked),
+            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
+            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
         }
         outcome
     }
@@ -156,7 +160,7 @@ impl Cells for Entry<'_> {
     #[inline]
     fn read(&self, cell: u64) -> Balance {
         let entry = self.cell(cell);
-        match entry.find().and_then(|(slot, word)| protocol::try_word(slot, word, &mut |_| None)) {
+        match entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut |_| None)) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
         }
@@ -342,7 +346,7 @@ mod tests {
             let attack = Attack::new(on_full);
             let mut others = attack.others();
             let before: Vec<_> = others.by_ref().take(2_000).collect();
-            assert!(before.iter().all(|id| attack.op(*id, 0).take(90).is_allowed()));
+            assert!(before.iter().all(|id| attack.op(*id, 0).check(90).is_allowed()));
             let mut taken = 0;
             for second in (0..50).step_by(2) {
                 let mut recorded = 0;
@@ -350,7 +354,7 @@ mod tests {
                 let start = usize::try_from(second).unwrap() * 30;
                 for id in attack.chosen[start..].iter().chain(&attack.chosen[..start]) {
                     let cost = if second == 0 { BURST } else { 1 };
-                    let decision = attack.op(*id, second).take(cost);
+                    let decision = attack.op(*id, second).check(cost);
                     // What is admitted of no bucket leaves all.
                     if decision.is_allowed() && decision.remaining() < BURST {
                         recorded += cost;
@@ -362,7 +366,7 @@ mod tests {
                 let tracked = attack.chosen.iter().filter(|id| attack.left(**id, second) < BURST).count();
                 assert_eq!(tracked, SLOTS_PER_KEY, "{on_full:?}, second {second}");
                 for id in others.by_ref().take(20) {
-                    let decision = attack.op(id, second).take(BURST);
+                    let decision = attack.op(id, second).check(BURST);
                     assert!(decision.is_allowed() && decision.remaining() == 0, "{on_full:?}: another key");
                 }
             }

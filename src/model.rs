@@ -247,6 +247,11 @@ impl Places for Entry<'_> {
         usize::try_from(free.trailing_zeros()).ok().filter(|_| free != 0)
     }
 
+    fn likely(&self, now: Units) -> Option<(usize, Word)> {
+        let word = self.slot(0).word();
+        word.is_free(now).then_some((0, word))
+    }
+
     fn count_eviction(&self) {
         // Relaxed: see `evictions`; no model.
         self.model.evictions.fetch_add(1, Ordering::Relaxed);
@@ -266,7 +271,7 @@ impl Cells for Entry<'_> {
     }
 
     fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        protocol::update(self, self.key.id, now, self.model.on_full, &mut decide)
+        protocol::insert(self, self.key.id, now, self.model.on_full, &mut decide)
     }
 
     fn read(&self, cell: u64) -> Balance {

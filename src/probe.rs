@@ -24,11 +24,13 @@ pub(crate) const SLOTS_PER_LINE: usize = 4;
 pub(crate) const LINES_PER_KEY: usize = 5;
 /// Slots a key may use.
 pub(crate) const SLOTS_PER_KEY: usize = LINES_PER_KEY * SLOTS_PER_LINE;
-const SLOTS_PER_HOME: u32 = 8;
+/// Slots in a home.
+pub(crate) const SLOTS_PER_HOME: usize = 8;
 const HOME: u32 = (1 << SLOTS_PER_HOME) - 1;
-const LINE: u32 = (1 << SLOTS_PER_LINE) - 1;
+/// The near lines of both homes.
+const NEAR: u32 = ((1 << SLOTS_PER_LINE) - 1) * (1 | 1 << SLOTS_PER_HOME);
 /// A home with so many busy slots is crowded.
-const CROWDED: u32 = 6;
+const CROWDED: usize = 6;
 
 /// Bytes of table per key of capacity, a little less with what else there is: slots of 16 bytes, two thirds of them in
 /// use.
@@ -125,16 +127,29 @@ impl Shape {
 
     /// Which free place a new key takes; bit `i` of `free` is place `i`, and `stamp` tells how long it has been idle.
     pub(crate) fn prefer(free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
-        let part = |part: u32| free & HOME << (part * SLOTS_PER_HOME);
-        let (first, second, overflow) = (part(0), part(1), part(2));
-        let [busy_first, busy_second] = [first, second].map(|free| SLOTS_PER_HOME - free.count_ones());
-        let home = if busy_first < CROWDED || busy_first <= busy_second { first } else { second };
-        let near = home & (LINE | LINE << SLOTS_PER_HOME);
-        // The nearest line with room; there the slot idle for longest, so that a key that comes back soon finds its own.
-        let line = [near, home, overflow].into_iter().find(|&free| free != 0)?;
-        let mut places = (0..SLOTS_PER_KEY).skip(line.trailing_zeros() as usize).take(SLOTS_PER_LINE);
-        places.by_ref().filter(|place| line >> place & 1 == 1).min_by_key(|&place| stamp(place))
+        let (first, second) = (free & HOME, free & HOME << SLOTS_PER_HOME);
+        let home = if busy(first) < CROWDED || busy(first) <= busy(second) { first } else { second };
+        oldest_of_nearest([home & NEAR, home, free & !(HOME | HOME << SLOTS_PER_HOME)], stamp)
     }
+
+    /// The same, if the first home alone decides.
+    #[inline]
+    pub(crate) fn prefer_first_home(free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
+        if busy(free) < CROWDED { oldest_of_nearest([free & NEAR, free, 0], stamp) } else { None }
+    }
+}
+
+/// Busy slots of one home, given its free ones.
+const fn busy(free: u32) -> usize {
+    SLOTS_PER_HOME - free.count_ones() as usize // at most 8: a home has no more
+}
+
+/// Of the nearest line with room the slot idle for longest, so that a key that comes back soon finds its own.
+#[inline]
+fn oldest_of_nearest(lines: [u32; 3], stamp: impl Fn(usize) -> Units) -> Option<usize> {
+    let line = lines.into_iter().find(|&free| free != 0)?;
+    let first = line.trailing_zeros() as usize; // at most 31
+    (first..first + SLOTS_PER_LINE).filter(|place| line >> place & 1 == 1).min_by_key(|&place| stamp(place))
 }
 
 /// A draw of 64 bits scaled to `0..n`, without a division: by D. Lemire, "Fast random integer generation in an interval".

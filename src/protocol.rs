@@ -38,6 +38,8 @@ pub(crate) trait Places {
     fn each(&self, look: impl FnMut(usize, &Slot));
     /// Which of the free places, given as bits with the stamps they have, a new key takes; `None` if there is none.
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize>;
+    /// A free place that `prefer` would choose whatever the others are, and its word, if that is easily seen.
+    fn likely(&self, now: Units) -> Option<(usize, Word)>;
     /// Takes note that a busy key was forgotten to make room.
     fn count_eviction(&self);
 }
@@ -69,6 +71,22 @@ pub(crate) struct Full {
 /// How often a full set of slots is looked at again while some of them are in other inserters' hands. Any number is
 /// right; the models take a small one, as every look again multiplies what they have to go through.
 const PATIENCE: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
+
+/// As [`update`], of a key that was nowhere a moment ago. That proves nothing, but neither does the look that it spares:
+/// whoever inserts looks again once the slot is published.
+#[cold]
+pub(crate) fn insert<P: Places>(
+    places: &P,
+    id: Identity,
+    now: Units,
+    on_full: OnFull,
+    decide: &mut impl FnMut(Balance) -> Option<Balance>,
+) -> Outcome {
+    let inserted = places
+        .likely(now)
+        .and_then(|(place, word)| Search { places, id, now }.insert(&Room::Free(place, word), on_full, decide));
+    inserted.unwrap_or_else(|| update(places, id, now, on_full, decide))
+}
 
 /// Changes the bucket of `id` from the balance it has to the one `decide` answers; a key nobody has is full.
 ///
@@ -283,8 +301,8 @@ impl<P: Places> Search<'_, P> {
         if decide(Balance::FULL).is_none() {
             return Some(Outcome::Kept(Balance::FULL));
         }
-        // Later than every word the slot has had.
-        let stamp_after = |word: Word| (word.stamp() + 1).max(self.now);
+        // Later than every word the slot has had, and no later than that: a slot that is then given up is free at once.
+        let stamp_after = |word: Word| word.stamp() + 1;
         let (place, word, forced) = match room {
             Room::Free(place, word) => (*place, *word, false),
             Room::None(crowd) => {

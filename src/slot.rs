@@ -2,7 +2,7 @@
 //!
 //! | access | ordering | reason and partner | model (`loom-tests/tests/models`) |
 //! |---|---|---|---|
-//! | `word` load in `read` | Acquire | pairs with the store in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
+//! | `word` load in `read`, `word` | Acquire | pairs with the store in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
 //! | `key` load in `read` | Acquire | pairs with the store in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
 //! | `key` load in `key` | Acquire | as in `read`; where it proves that a rival is not there, the fences of both prove it | `claim` |
 //! | `word` load in `still` | Relaxed | ordered after the key by that Acquire; only compared | `peek` |
@@ -42,6 +42,13 @@ impl Slot {
         let word = self.word.load(Ordering::Acquire);
         let key = self.key.load(Ordering::Acquire);
         (word, key)
+    }
+
+    /// The word alone.
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        // Acquire: as in `read`, for the claim that may follow. See the table above.
+        self.word.load(Ordering::Acquire)
     }
 
     /// The key alone.

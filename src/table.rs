@@ -12,7 +12,7 @@ use crate::limit::Limit;
 use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
-use crate::probe::{LINES_PER_KEY, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
+use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
@@ -137,7 +137,10 @@ impl Cells for Entry<'_> {
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let entry = self.cell(cell);
         let found = entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut decide));
-        found.unwrap_or_else(|| entry.insert(now, decide))
+        found.unwrap_or_else(|| {
+            let (places, on_full) = (entry.places(), entry.table.on_full);
+            entry.counted(protocol::update(&places, entry.id, now, on_full, &mut decide))
+        })
     }
 
     #[inline(always)]
@@ -146,15 +149,8 @@ impl Cells for Entry<'_> {
         protocol::try_word(slot, word, &mut decide).map_or(Tried::Overtaken, Tried::Done)
     }
 
-    /// Looks at every slot, and counts what came of a full set of them.
     fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let outcome = protocol::update(&self.places(), self.id, now, self.table.on_full, &mut decide);
-        match outcome {
-            Outcome::Changed(_) | Outcome::Kept(_) => {}
-            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
-            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
-        }
-        outcome
+        self.counted(protocol::insert(&self.places(), self.id, now, self.table.on_full, &mut decide))
     }
 
     #[inline]
@@ -201,6 +197,16 @@ impl<'a> Entry<'a> {
         self.near.find(self.id).or_else(|| self.table.find_further(self.id))
     }
 
+    /// Counts what came of a full set of slots.
+    fn counted(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Changed(_) | Outcome::Kept(_) => {}
+            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
+            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
+        }
+        outcome
+    }
+
     fn places(&self) -> KeyPlaces<'a> {
         KeyPlaces { entry: *self, lines: self.table.shape.lines_of(self.id).map(|line| &self.table.lines[line]) }
     }
@@ -230,6 +236,17 @@ impl Places for KeyPlaces<'_> {
 
     fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
         Shape::prefer(free, stamp)
+    }
+
+    #[inline]
+    fn likely(&self, now: Units) -> Option<(usize, Word)> {
+        let mut words = [Word::FULL; SLOTS_PER_HOME];
+        let mut free = 0;
+        for (place, seen) in words.iter_mut().enumerate() {
+            *seen = self.slot(place).word();
+            free |= u32::from(seen.is_free(now)) << place;
+        }
+        Shape::prefer_first_home(free, |place| words[place].stamp()).map(|place| (place, words[place]))
     }
 
     fn count_eviction(&self) {
@@ -402,6 +419,11 @@ mod tests {
 
         fn prefer(&self, free: u32, stamp: impl Fn(usize) -> Units) -> Option<usize> {
             self.0.prefer(free, stamp)
+        }
+
+        fn likely(&self, now: Units) -> Option<(usize, Word)> {
+            self.1.set(self.1.get() + SLOTS_PER_HOME);
+            self.0.likely(now)
         }
 
         fn count_eviction(&self) {

@@ -177,10 +177,11 @@ impl<'a> Entry<'a> {
         self.near.prefetch();
     }
 
-    /// Asks for the lines where the key may be instead, if it is not there.
+    /// Asks for the lines where the key may be instead, if it is not there; of a table that a cache holds for none.
     #[inline]
     pub(crate) fn prefetch_further(&self) {
-        if self.near.find(self.id).is_none() {
+        const CACHE: usize = 1 << 20;
+        if self.table.lines.len() > CACHE / size_of::<Line>() && self.near.find(self.id).is_none() {
             let [_, others @ ..] = self.table.shape.lines_of(self.id);
             others.into_iter().for_each(|line| self.table.lines[line].prefetch());
         }

@@ -506,7 +506,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    fn busy_cells<'r>(self, room: &'r mut [(Units, u64); LOG_ROOM]) -> &'r mut [(Units, u64)] {
+    fn busy_cells(self, room: &mut [(Units, u64); LOG_ROOM]) -> &mut [(Units, u64)] {
         let busy = (0..self.limit.cells).map(|cell| (self.cells.read(cell).stamp, cell));
         let busy = busy.filter(|&(stamp, _)| stamp > self.units);
         let count = room.iter_mut().zip(busy).map(|(place, cell)| *place = cell).count();

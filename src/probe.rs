@@ -14,7 +14,6 @@
 //!
 //! What is counted is counted by **shard**: the keys whose first homes lie in one part of the table.
 
-use crate::base::narrow;
 use crate::hash::Identity;
 use crate::word::Units;
 
@@ -41,11 +40,11 @@ const LINE_BYTES: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// Homes, at least 2; their lines come first.
-    homes: u64,
+    homes: usize,
     /// Overflow lines, at least 1, after those.
-    overflow: u64,
+    overflow: usize,
     /// At least 1.
-    shards: u64,
+    shards: usize,
 }
 
 impl Shape {
@@ -76,29 +75,29 @@ impl Shape {
         let (overflow, spare) = (lines / Self::LINES_PER_OVERFLOW + 2, lines / Self::LINES_SPARE_ONE);
         let homes = lines.saturating_sub(overflow + spare) / 2;
         let homes = if homes < Self::MIN_HOMES { Self::MIN_HOMES } else { homes };
-        Self { homes: homes as u64, overflow: overflow as u64, shards: shards as u64 }
+        Self { homes, overflow, shards }
     }
 
     /// How many shards there are.
     pub(crate) const fn shards(&self) -> usize {
-        self.shards as usize // at most MAX_SHARDS
+        self.shards
     }
 
     /// How many lines there are in all.
     pub(crate) const fn lines(&self) -> usize {
-        (self.homes * 2 + self.overflow) as usize // below 2^42 where a usize has 64 bits; see MAX_CAPACITY
+        self.homes * 2 + self.overflow
     }
 
     /// The shard of a key.
     #[inline]
     pub(crate) const fn shard(&self, id: Identity) -> usize {
-        scale(id.bits(), self.shards) as usize // below MAX_SHARDS
+        scale(id.bits(), self.shards)
     }
 
     /// The line where most keys are: the near one of the first home.
     #[inline]
     pub(crate) const fn near(&self, id: Identity) -> usize {
-        self.line(scale(id.bits(), self.homes), id.bits() & 1)
+        scale(id.bits(), self.homes) * 2 + near_bit(id)
     }
 
     /// The lines of a key, nearest first; all below [`Self::lines`], and all different.
@@ -109,20 +108,8 @@ impl Shape {
         let second = first + 1 + scale(bits.rotate_left(u64::BITS / 2), self.homes - 1);
         let second = if second < self.homes { second } else { second - self.homes };
         let overflow = scale(bits.wrapping_mul(0xA076_1D64_78BD_642F), self.overflow);
-        let (near, far) = (bits & 1, !bits & 1);
-        [
-            self.line(first, near),
-            self.line(first, far),
-            self.line(second, near),
-            self.line(second, far),
-            self.line(self.homes, overflow),
-        ]
-    }
-
-    /// A line by its distance from where a home begins.
-    #[inline]
-    const fn line(&self, home: u64, line: u64) -> usize {
-        (home * 2 + line) as usize // below `lines`, which is a usize
+        let (near, far) = (near_bit(id), 1 - near_bit(id));
+        [first * 2 + near, first * 2 + far, second * 2 + near, second * 2 + far, self.homes * 2 + overflow]
     }
 
     /// Which free place a new key takes; bit `i` of `free` is place `i`, and `stamp` tells how long it has been idle.
@@ -152,10 +139,17 @@ fn oldest_of_nearest(lines: [u32; 3], stamp: impl Fn(usize) -> Units) -> Option<
     (first..first + SLOTS_PER_LINE).filter(|place| line >> place & 1 == 1).min_by_key(|&place| stamp(place))
 }
 
+/// Which line of a home is near.
+#[inline]
+const fn near_bit(id: Identity) -> usize {
+    (id.bits() & 1) as usize // one bit
+}
+
 /// A draw of 64 bits scaled to `0..n`, without a division: by D. Lemire, "Fast random integer generation in an interval".
 #[inline]
-const fn scale(draw: u64, n: u64) -> u64 {
-    narrow((draw as u128 * n as u128) >> u64::BITS) // below n
+#[expect(clippy::cast_possible_truncation, reason = "below n, which is a usize")]
+const fn scale(draw: u64, n: usize) -> usize {
+    ((draw as u128 * n as u128) >> u64::BITS) as usize
 }
 
 const _: () = assert!(SLOTS_PER_KEY <= u32::BITS as usize);

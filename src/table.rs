@@ -80,10 +80,10 @@ impl Table {
     /// The slot that holds a key, and its word, if they are not in the line where most keys are.
     #[inline(never)]
     fn find_further(&self, id: Identity) -> Option<(&Slot, Word)> {
-        let [_, others @ ..] = self.shape.lines_of(id).map(|line| &self.lines[line]);
-        // All at once, instead of one cache miss after the other.
-        others.iter().for_each(|line| line.prefetch());
-        others.into_iter().find_map(|line| line.find(id))
+        let [_, homes @ .., overflow] = self.shape.lines_of(id).map(|line| &self.lines[line]);
+        // All at once, instead of one cache miss after the other; the overflow has next to nobody.
+        homes.iter().for_each(|line| line.prefetch());
+        homes.into_iter().find_map(|line| line.find(id)).or_else(|| overflow.find(id))
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -182,8 +182,8 @@ impl<'a> Entry<'a> {
     pub(crate) fn prefetch_further(&self) {
         const CACHE: usize = 1 << 20;
         if self.table.lines.len() > CACHE / size_of::<Line>() && self.near.find(self.id).is_none() {
-            let [_, others @ ..] = self.table.shape.lines_of(self.id);
-            others.into_iter().for_each(|line| self.table.lines[line].prefetch());
+            let [_, homes @ .., _] = self.table.shape.lines_of(self.id);
+            homes.into_iter().for_each(|line| self.table.lines[line].prefetch());
         }
     }
 

@@ -301,10 +301,11 @@ impl<P: Places> Search<'_, P> {
         if decide(Balance::FULL).is_none() {
             return Some(Outcome::Kept(Balance::FULL));
         }
-        // Later than every word the slot has had, and no later than that: a slot that is then given up is free at once.
+        // Later than the word the slot has now, so that no word comes back; of a free one so late that time tells it from
+        // all before, and yet earlier than now, so that it is free at once if it is given up.
         let stamp_after = |word: Word| word.stamp() + 1;
-        let (place, word, forced) = match room {
-            Room::Free(place, word) => (*place, *word, false),
+        let (place, word, stamp, forced) = match room {
+            Room::Free(place, word) => (*place, *word, stamp_after(*word).max(self.now - 1), false),
             Room::None(crowd) => {
                 let full = |nearest, inherits| Some(Outcome::Full(Full { nearest, latest: crowd.latest, inherits }));
                 match (crowd.nearest, on_full) {
@@ -318,12 +319,14 @@ impl<P: Places> Search<'_, P> {
                     {
                         return full(stamp_after(word), true);
                     }
-                    (Some((place, word)), OnFull::EvictNearestIdle) => (place, word, word.state() == State::Live),
+                    (Some((place, word)), OnFull::EvictNearestIdle) => {
+                        (place, word, stamp_after(word), word.state() == State::Live)
+                    }
                 }
             }
         };
         let slot = self.places.slot(place);
-        let claimed = slot.claim(word, stamp_after(word))?;
+        let claimed = slot.claim(word, stamp)?;
         if forced {
             // Here and not when the request is counted: its key may turn out to be elsewhere, and the other is gone.
             self.places.count_eviction();

@@ -8,21 +8,7 @@
 mod imp {
     #[cfg(not(tollgate_count))]
     pub(crate) use atomic::Atomic;
-    pub(crate) use atomic::Ordering;
-
-    /// A fence, sequentially consistent.
-    #[inline]
-    pub(crate) fn fence(order: Ordering) {
-        // On x86-64 any locked instruction is a full fence, and takes half as long as `mfence`, which is what the standard
-        // library has: an insertion is a tenth faster. (`crossbeam-epoch` and newer compilers do the same.)
-        #[cfg(target_arch = "x86_64")]
-        if order == Ordering::SeqCst {
-            let local = core::sync::atomic::AtomicBool::new(false);
-            core::hint::black_box(&local).swap(true, order);
-            return core::sync::atomic::compiler_fence(order);
-        }
-        atomic::fence(order);
-    }
+    pub(crate) use atomic::{Ordering, fence};
     use crossbeam_utils::Backoff;
 
     #[cfg(tollgate_count)]

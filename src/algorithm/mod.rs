@@ -253,3 +253,21 @@ impl Rule {
 const fn in_range(stamp: Units) -> Units {
     if stamp < Word::MAX_STAMP { stamp } else { Word::MAX_STAMP }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::window::Grid;
+    use super::*;
+    use crate::base::LATEST;
+
+    #[test]
+    fn a_window_at_the_end_of_the_range_keeps_within_it() {
+        // Another quota's debt stands five units before the last stamp, in a window that began five before that.
+        let (window, begin) = (1 << 50, Word::MAX_STAMP - 10);
+        let grid = Grid::new(window, window - begin % window);
+        let rule = Rule::FixedWindow(FixedWindow { grid, limit: window - 1 });
+        assert_eq!(rule.take(begin + 5, LATEST, 3), Some(begin + 8));
+        assert_eq!(rule.take(begin + 5, LATEST, 10), Some(Word::MAX_STAMP));
+        assert_eq!(rule.balance(begin + 15, LATEST), Balance::at(Word::MAX_STAMP));
+    }
+}

@@ -59,7 +59,7 @@ impl Cells for &Words {
 
     #[inline]
     fn read(&self, cell: u64) -> Balance {
-        // Acquire: as above.
+        // Acquire, with the exchange above: as there. Models: bucket, clock.
         self.word(cell).load(Ordering::Acquire).balance()
     }
 }

@@ -314,9 +314,9 @@ impl ManualClock {
 
     /// Sets the time forward, at most to the latest instant. Two threads that advance at once both count.
     pub fn advance(&self, by: Duration) {
-        // Relaxed: only a guess at what the exchange will find, here and when it fails.
+        // Relaxed, with the exchange below, here and when that fails: only a guess at what it will find. Model: clock.
         let mut now = Instant(self.nanos.load(Ordering::Relaxed));
-        // Release: as `set`. Model: clock.
+        // Release, with `now`: as `set`. Model: clock.
         while let Err(newer) =
             self.nanos.compare_exchange(now.0, now.saturating_add(by).0, Ordering::Release, Ordering::Relaxed)
         {
@@ -333,7 +333,7 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
-        // Acquire, with `set` and `advance`.
+        // Acquire, with `set` and `advance`: who sees the time sees what was done before. Model: clock.
         Instant(self.nanos.load(Ordering::Acquire))
     }
 }

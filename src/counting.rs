@@ -17,19 +17,19 @@ static YIELD_ONCE_IN: CachePadded<Uncounted<u64>> = CachePadded::new(Uncounted::
 
 /// How many compare-and-swaps of this process have failed.
 pub fn cas_failures() -> u64 {
-    // Relaxed: see above.
+    // Relaxed, in and after the threads' lives: see above. No model.
     CAS_FAILURES.load(Ordering::Relaxed)
 }
 
 /// From now on each thread gives way to others before one in so many of its accesses, at random; 0 for never.
 pub fn yield_once_in(accesses: u64) {
-    // Relaxed: see above.
+    // Relaxed, in and after the threads' lives: see above. No model.
     YIELD_ONCE_IN.store(accesses, Ordering::Relaxed);
 }
 
 #[inline]
 fn give_way() {
-    // Relaxed, both: see above.
+    // Relaxed, both: see above. No model.
     thread_local!(static DRAW: Cell<u64> = Cell::new(SEED.fetch_add(1 << 33, Ordering::Relaxed)));
     let one_in = YIELD_ONCE_IN.load(Ordering::Relaxed);
     if one_in > 0 {
@@ -78,7 +78,7 @@ impl<T: NoUninit> Atomic<T> {
         give_way();
         let exchanged = self.0.compare_exchange(current, new, ok, err);
         if exchanged.is_err() {
-            // Relaxed: see above.
+            // Relaxed, in and after the threads' lives: see above. No model.
             CAS_FAILURES.fetch_add(1, Ordering::Relaxed);
         }
         exchanged

@@ -45,12 +45,14 @@ impl ModelClock {
     }
 
     pub fn advance(&self, now: Duration) {
+        // Relaxed, with `now`: as weak as `CachedClock`, and weaker than any clock asked to be. Model: clock.
         self.0.fetch_max(nanos(now), Ordering::Relaxed);
     }
 }
 
 impl Clock for ModelClock {
     fn now(&self) -> Instant {
+        // Relaxed, with `advance`: as there.
         Instant::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
@@ -105,7 +107,7 @@ impl Model {
     pub fn limit(&self, quota: Quota) -> Limit {
         let limit = Limit::new(quota, Salt::NONE, self.base).expect("a quota for a model");
         for (most, reach) in self.reach.iter().zip(limit.reach()) {
-            // Relaxed: as in `Table::expect`. Model: clock.
+            // Relaxed, with the load in `mend_others`: as in `Table::expect`. Model: clock.
             most.fetch_max(reach, Ordering::Relaxed);
         }
         limit
@@ -253,7 +255,7 @@ impl Places for Entry<'_> {
     }
 
     fn count_eviction(&self) {
-        // Relaxed: see `evictions`; no model.
+        // Relaxed, with `evictions`: see there. No model.
         self.model.evictions.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -283,7 +285,7 @@ impl Cells for Entry<'_> {
     }
 
     fn mend_others(&self, _: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
-        // Relaxed: as in `Table::expect`. Model: clock.
+        // Relaxed, with the maximum in `limit`: as in `Table::expect`. Model: clock.
         let reach = || [0, 1].map(|debt| self.model.reach[debt].load(Ordering::Relaxed));
         protocol::mend(self, now, skew, reach)
     }

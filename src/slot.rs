@@ -38,7 +38,8 @@ impl Slot {
     /// the key was the owner's.
     #[inline(always)]
     pub(crate) fn read(&self) -> (Word, Identity) {
-        // Acquire, both: see the table above.
+        // Acquire, both, with the stores in `publish`: who sees an owner's word sees its key, and who sees a newer key sees
+        // the slot claimed when it looks at the word again. Models: claim, reclaim, peek.
         let word = self.word.load(Ordering::Acquire);
         let key = self.key.load(Ordering::Acquire);
         (word, key)
@@ -47,28 +48,31 @@ impl Slot {
     /// The word alone.
     #[inline]
     pub(crate) fn word(&self) -> Word {
-        // Acquire: as in `read`, for the claim that may follow. See the table above.
+        // Acquire, with the store in `publish`: a claim that follows comes after the last owner's key. Models: claim, reclaim.
         self.word.load(Ordering::Acquire)
     }
 
     /// The key alone.
     #[inline]
     pub(crate) fn key(&self) -> Identity {
-        // Acquire: see the table above.
+        // Acquire, with the store in `publish`: who sees a key sees the slot claimed. That a key is not there is proved by
+        // the fences of both rivals. Model: claim.
         self.key.load(Ordering::Acquire)
     }
 
     /// Whether the word is still the one read before the key.
     #[inline]
     pub(crate) fn still(&self, word: Word) -> bool {
-        // Relaxed: see the table above.
+        // Relaxed: ordered after the key by the Acquire of `read`, and only compared. Partner: any CAS or store of the word.
+        // Model: peek.
         self.word.load(Ordering::Relaxed) == word
     }
 
     /// Changes the word if it is still the one that was read.
     #[inline]
     pub(crate) fn replace(&self, old: Word, new: Word) -> bool {
-        // Release: see the table above.
+        // Release, with the load in `read`: who sees the stamp sees the reading of the clock that made it. Relaxed if it
+        // fails: the slot is read again. Models: clock, reclaim, claim.
         self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
@@ -76,14 +80,15 @@ impl Slot {
     /// claimer alone may change it until it is published.
     pub(crate) fn claim(&self, old: Word, stamp: Units) -> Option<Word> {
         let claimed = old.claimed(stamp);
-        // Relaxed: see the table above.
+        // Relaxed, both: what it expects was acquired by `read`, the key store in `publish` carries the claim, and a
+        // failure starts over. Models: claim, reclaim.
         self.word.compare_exchange(old, claimed, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| claimed)
     }
 
     /// Writes the key of a slot claimed by this thread, and lets everybody read it: pending.
     pub(crate) fn publish(&self, claimed: Word, id: Identity) -> Word {
         let pending = claimed.pending();
-        // Release, both: see the table above.
+        // Release, both, with the loads in `read`: the key carries the claim, the word carries the key. Models: claim, peek.
         self.key.store(id, Ordering::Release);
         self.word.store(pending, Ordering::Release);
         pending

@@ -64,7 +64,7 @@ impl Table {
     pub(crate) fn expect(&self, limit: &Limit) {
         for (most, reach) in self.reach.iter().zip(limit.reach()) {
             // Relaxed: it publishes nothing, and is carried by the words. Who uses the limit has it from the one that made
-            // it, so after this; the CAS (or swap) that leaves a word under it is a Release, and `protocol::mend` acquires
+            // it, so after this; the CAS (or store) that leaves a word under it is a Release, and `protocol::mend` acquires
             // that word before it asks for the reach. So it finds at least the reach of the limit that the word is of.
             // Partner: the load in `mend_others`. Model: clock.
             most.fetch_max(reach, Ordering::Relaxed);
@@ -102,7 +102,8 @@ impl Table {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        // Relaxed: each counter is a number by itself; a sum over shards is no snapshot anyway. No model needed.
+        // Relaxed, with `count`: each counter is a number by itself; a sum over shards is no snapshot anyway. No model: nothing
+        // is published.
         self.shards.iter().fold(Counts::default(), |sum, shard| Counts {
             evictions: sum.evictions + shard.evictions.load(Ordering::Relaxed),
             refused: sum.refused + shard.refused.load(Ordering::Relaxed),
@@ -113,7 +114,7 @@ impl Table {
     /// Counts what came of a full set of slots.
     #[cold]
     fn count(&self, id: Identity, what: fn(&Counters) -> &Atomic<u64>) {
-        // Relaxed: see `counts`.
+        // Relaxed, with `counts`: see there. No model.
         what(&self.shards[self.shape.shard(id)]).fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -164,7 +165,7 @@ impl Cells for Entry<'_> {
 
     fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
         let entry = self.cell(cell);
-        // Relaxed: asked after the word was acquired; see `expect`. Model: clock.
+        // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.
         let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
         protocol::mend(&entry.places(), now, skew, reach)
     }

@@ -53,7 +53,7 @@ impl Waiters {
     }
 
     fn enter(&self) -> Result<Waiting<'_>, WaitError> {
-        // Relaxed: a count of heads that guards no data; adding before looking keeps it from ever letting in too many.
+        // Relaxed, with `drop`: a count of heads that guards no data; adding before looking keeps it from ever letting in too many.
         // No model: no loop, and nothing is published.
         let waiting = Waiting(self);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max {
@@ -68,7 +68,7 @@ struct Waiting<'a>(&'a Waiters);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Relaxed: see `enter`.
+        // Relaxed, with `enter`: see there. No model.
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -257,7 +257,7 @@ fn short() {
 }
 
 #[test]
-#[ignore = "takes minutes: run by ci/flood.sh"]
+#[ignore = "takes minutes: run by `ci/flood.sh [KEYS]`"]
 fn long() {
     let keys = setting("TOLLGATE_KEYS", 100_000_000);
     let mut progress = Progress::new(3 * keys, "keys", false);

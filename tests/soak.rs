@@ -488,7 +488,7 @@ fn short() {
 }
 
 #[test]
-#[ignore = "takes minutes: run by ci/stress.sh"]
+#[ignore = "takes minutes: run by `ci/stress.sh [DECISIONS]`"]
 fn long() {
     soak(setting("TOLLGATE_DECISIONS", 100_000_000), false);
 }

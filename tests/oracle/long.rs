@@ -11,7 +11,7 @@ use super::{SUITES, Suite};
 use tollgate::{Clock, ExactClock};
 
 #[test]
-#[ignore = "as long as TOLLGATE_STEPS says: run by ci/oracle.sh"]
+#[ignore = "as long as TOLLGATE_STEPS says: run by `ci/oracle.sh [STEPS]`"]
 fn all_suites() {
     let mut chunks: Vec<(u64, usize, u64)> = Vec::new();
     for (place, suite) in SUITES.iter().enumerate() {

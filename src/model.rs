@@ -278,7 +278,8 @@ impl Cells for Entry<'_> {
 
     fn read(&self, cell: u64) -> Balance {
         let id = self.key.id.cell(cell);
-        match self.find(id).and_then(|(slot, word)| protocol::try_words(slot, word, id, &mut |_| None)) {
+        let Some((slot, word)) = self.find(id) else { return Balance::FULL };
+        match protocol::try_words(slot, word, id, &mut |_| None) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(self, id),
         }

@@ -157,7 +157,9 @@ impl Cells for Entry<'_> {
     #[inline]
     fn read(&self, cell: u64) -> Balance {
         let entry = self.cell(cell);
-        match entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut |_| None)) {
+        // Nowhere: see `protocol::read`, which would only look once more.
+        let Some((slot, word)) = entry.find() else { return Balance::FULL };
+        match protocol::try_words(slot, word, entry.id, &mut |_| None) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
         }

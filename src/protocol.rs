@@ -18,9 +18,9 @@
 //! - **Nobody waits** (P9): a pending slot whose owner has stopped is adopted by the next inserter of its key. A claimed
 //!   one is passed over: one slot less.
 //! - **Nothing is lost** (P4): only a slot whose stamp is earlier than now is claimed, by a CAS on the very word that
-//!   was judged, and the words of a slot never return: a claim moves the stamp and flips the generation.
+//!   was judged; a claim moves the stamp and flips the generation, so that the words of a slot do not return.
 //!
-//! `DESIGN.md` has the argument in full, and what remains of the ABA problem after a refund.
+//! `DESIGN.md` has the argument in full, and what remains of the ABA problem where operations lower words.
 
 use crate::hash::Identity;
 use crate::policy::OnFull;
@@ -368,23 +368,19 @@ impl<P: Places> Search<'_, P> {
         for other in bits(rivals) {
             let slot = self.places.slot(other);
             loop {
+                // The word after the key that was seen above, so not an older owner's.
                 let (word, key) = slot.read();
-                if key == self.id && word.state() == State::Pending && other > place {
-                    if slot.replace(word, word.dead()) {
-                        break;
+                match word.state() {
+                    _ if key != self.id => break, // another's by now
+                    State::Pending if other > place => {
+                        if slot.replace(word, word.dead()) {
+                            break;
+                        }
                     }
-                    continue;
+                    State::Live | State::Pending => return true,
+                    // Nobody's; or claimed: its claimer has yet to publish, and will look again after that.
+                    State::Dead | State::Claimed => break,
                 }
-                // A key belongs to a word only if the word has not changed round the reading of the key: otherwise the
-                // key of one rival beside the live word of the slot's last owner would look like a rival gone live.
-                if !slot.still(word) {
-                    continue;
-                }
-                if key == self.id && matches!(word.state(), State::Live | State::Pending) {
-                    return true;
-                }
-                // Another's by now, nobody's, or claimed: its claimer has yet to publish, and will look again after that.
-                break;
             }
         }
         false

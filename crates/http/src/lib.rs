@@ -1,2 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod address;
+mod client;
+pub mod forwarded;
+pub mod proxy_protocol;
+
+pub use address::{Group, Grouping, PrefixError};
+pub use client::{ClientAddress, ClientAddressError, Source, TrustedProxies};

@@ -103,6 +103,10 @@ pub(crate) struct GatewayArgs {
     /// The server behind the gateway, such as http://127.0.0.1:3000; repeatable [default: a built-in echo]
     #[arg(short, long = "upstream", value_name = "URL")]
     pub(crate) upstreams: Vec<Origin>,
+
+    /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
+    #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
+    pub(crate) limit: Limits,
 }
 
 #[derive(Debug, Args)]

@@ -40,6 +40,8 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tollgate_http::{Policy, RateLimiter};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use self::echo::Echo;
@@ -59,7 +61,9 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     if let Some(echo) = &echo {
         settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
     }
-    let gateway = Gateway::start(settings)?;
+    let limits = Policy::new("default", args.limit.0.clone()).map(|policy| tollgate_http::Settings::new().policy(policy));
+    let limiter = limits.and_then(RateLimiter::new).map_err(|error| Failure::Usage(error.to_string()))?;
+    let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some())?;
     gateway.run_until_told()
 }
@@ -76,11 +80,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Listens on all addresses of `settings` and serves.
-    pub(crate) fn start(settings: Settings) -> Result<Self, Failure> {
+    /// Listens on all addresses of `settings` and serves what `limiter` admits.
+    pub(crate) fn start(settings: Settings, limiter: &RateLimiter) -> Result<Self, Failure> {
         let live = Live::new(settings).map_err(|error| Failure::Usage(error.to_string()))?;
-        let proxied = live.clone();
-        Self::serve(live, move |draining| Proxy::new(&proxied, draining))
+        let (proxied, layer) = (live.clone(), limiter.layer());
+        Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, draining)))
     }
 
     /// The built-in upstream, on a free port of this machine.

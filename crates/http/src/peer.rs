@@ -7,7 +7,8 @@ use http::Extensions;
 /// The address of the peer of a connection: put it into the extensions of each request, so that the limiter finds it.
 ///
 /// With feature `axum`, `axum::extract::ConnectInfo<SocketAddr>` is found as well, which
-/// `Router::into_make_service_with_connect_info::<SocketAddr>()` puts there.
+/// `Router::into_make_service_with_connect_info::<SocketAddr>()` puts there; with feature `tonic`, what its server puts
+/// there for connections without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
@@ -23,6 +24,10 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(address)) = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
         return Some(*address);
+    }
+    #[cfg(feature = "tonic")]
+    if let Some(info) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
+        return info.remote_addr();
     }
     None
 }

@@ -61,7 +61,8 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     if let Some(echo) = &echo {
         settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
     }
-    let limits = Policy::new("default", args.limit.0.clone()).map(|policy| tollgate_http::Settings::new().policy(policy));
+    let limits =
+        Policy::new("default", args.limit.0.clone()).map(|policy| tollgate_http::Settings::new().policy(policy));
     let limiter = limits.and_then(RateLimiter::new).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some())?;

@@ -26,6 +26,8 @@ pub enum Label {
         /// 24 bits: two of a thousand keys look the same with odds of 3 %.
         digest: u32,
     },
+    /// What is no secret, or is to be shown all the same; or several of these, joined by ` + `.
+    Text(Arc<str>),
 }
 
 impl fmt::Display for Label {
@@ -34,6 +36,7 @@ impl fmt::Display for Label {
             Self::Address(address) => address.fmt(f),
             Self::Network { first, prefix } => write!(f, "{first}/{prefix}"),
             Self::Key { part, digest } => write!(f, "{part}#{digest:06x}"),
+            Self::Text(text) => f.write_str(text),
         }
     }
 }
@@ -45,7 +48,6 @@ impl fmt::Display for Label {
 #[derive(Debug, Clone, Default)]
 pub struct Labeller {
     digests: RandomState,
-    whole_addresses: bool,
 }
 
 impl Labeller {
@@ -53,24 +55,18 @@ impl Labeller {
     const V4_PREFIX: u8 = 24;
     const V6_PREFIX: u8 = 48;
 
-    /// Shows addresses as their network, `203.0.113.0/24` or `2001:db8:1::/48`.
+    /// Labels of this process.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Shows addresses in full instead, or not.
+    /// The label of an address: its network, `203.0.113.0/24` or `2001:db8:1::/48`, or all of it if it is to be `whole`.
+    /// One of IPv4 that is written as IPv6 is shown as what it is.
     #[must_use]
-    pub fn with_whole_addresses(mut self, whole: bool) -> Self {
-        self.whole_addresses = whole;
-        self
-    }
-
-    /// The label of an address. One of IPv4 that is written as IPv6 is shown as what it is.
-    #[must_use]
-    pub fn address(&self, address: IpAddr) -> Label {
+    pub fn address(&self, address: IpAddr, whole: bool) -> Label {
         let address = address.to_canonical();
-        if self.whole_addresses {
+        if whole {
             return Label::Address(address);
         }
         match address {
@@ -99,27 +95,26 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn shown(labeller: &Labeller, address: &str) -> String {
-        labeller.address(address.parse().unwrap()).to_string()
+    fn shown(address: &str, whole: bool) -> String {
+        let labeller = Labeller::new();
+        labeller.address(address.parse().unwrap(), whole).to_string()
     }
 
     #[test]
     fn addresses_are_shown_as_networks() {
-        let labeller = Labeller::new();
         for (address, network) in [
             ("203.0.113.77", "203.0.113.0/24"),
             ("::ffff:203.0.113.77", "203.0.113.0/24"),
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
         ] {
-            assert_eq!(shown(&labeller, address), network, "{address}");
+            assert_eq!(shown(address, false), network, "{address}");
         }
     }
 
     #[test]
     fn addresses_are_shown_whole_on_request() {
-        let labeller = Labeller::new().with_whole_addresses(true);
-        assert_eq!(shown(&labeller, "::ffff:203.0.113.77"), "203.0.113.77");
-        assert_eq!(shown(&labeller, "2001:db8::1"), "2001:db8::1");
+        assert_eq!(shown("::ffff:203.0.113.77", true), "203.0.113.77");
+        assert_eq!(shown("2001:db8::1", true), "2001:db8::1");
     }
 
     #[test]

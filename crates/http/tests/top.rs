@@ -42,11 +42,11 @@ fn zipf_table(keys: u64) -> Vec<u64> {
 /// The key as a label that holds all of it, so that rows can be matched with counts.
 fn label(key: u64) -> Label {
     let key = u32::try_from(key).unwrap();
-    Labeller::new().with_whole_addresses(true).address(std::net::Ipv4Addr::from_bits(key).into())
+    Labeller::new().address(std::net::Ipv4Addr::from_bits(key).into(), true)
 }
 
 struct Stream {
-    top: TopRefused,
+    top: TopRefused<Label>,
     exact: HashMap<u64, u64>,
     len: u64,
 }
@@ -65,10 +65,10 @@ impl Stream {
     fn assert_bounds(&self) {
         let rows = self.top.list(usize::MAX);
         assert_eq!((self.top.counted(), self.top.missed()), (self.len, 0));
-        assert!(rows.len() <= TopRefused::CAPACITY);
+        assert!(rows.len() <= TopRefused::<Label>::CAPACITY);
         assert!(rows.is_sorted_by(|a, b| a.refused >= b.refused));
         let bound = self.len / CAPACITY;
-        let shown: HashMap<String, _> = rows.iter().map(|row| (row.label.to_string(), row)).collect();
+        let shown: HashMap<String, _> = rows.iter().map(|row| (row.who.to_string(), row)).collect();
         assert_eq!(shown.len(), rows.len(), "a key has two entries");
         for (&key, &times) in &self.exact {
             match shown.get(&label(key).to_string()) {
@@ -96,7 +96,7 @@ fn a_zipf_stream_keeps_the_bounds() {
         }
         stream.assert_bounds();
         let first = stream.top.list(3);
-        let ranks: Vec<_> = first.iter().map(|row| row.label.to_string()).collect();
+        let ranks: Vec<_> = first.iter().map(|row| row.who.to_string()).collect();
         assert_eq!(ranks, ["0.0.0.0", "0.0.0.1", "0.0.0.2"]);
     }
 }
@@ -111,7 +111,7 @@ fn a_flood_of_new_keys_does_not_flush_the_heavy_ones() {
     }
     stream.assert_bounds();
     let heavy: Vec<_> = (0..10).map(|key| label(key).to_string()).collect();
-    let mut shown: Vec<_> = stream.top.list(10).iter().map(|row| row.label.to_string()).collect();
+    let mut shown: Vec<_> = stream.top.list(10).iter().map(|row| row.who.to_string()).collect();
     shown.sort();
     assert_eq!(shown, heavy);
 }

@@ -5,6 +5,8 @@
 //!
 //! - Seconds are whole and rounded up. The time shown is that of the next try if the request was refused, and that of
 //!   a full quota otherwise, so a `Retry-After` is never earlier.
+//!   The current draft lets the time be left out, and so it is for admitted requests that a limit on requests in flight
+//!   counts; the older dialects show it as the engine has it.
 //! - A window is shown only if it is a whole number of seconds, since the fields have no finer unit and `5;w=1` would
 //!   promise half of what 5 per 500 ms allows. Limits on requests in flight have no window.
 //! - Figures of more than 15 digits are shown as 999999999999999, the largest integer of RFC 9651.
@@ -141,7 +143,9 @@ impl Dialect {
             Self::Ietf => {
                 let mut line = Line::new();
                 line.push_quoted(tightest.name).push(";r=").push_number(report.remaining);
-                line.push(";t=").push_number(tightest.wait_secs());
+                if tightest.knows_wait() {
+                    line.push(";t=").push_number(tightest.wait_secs());
+                }
                 // A full map is no reason to fail the request.
                 let _ = headers.try_append(RATELIMIT_POLICY, policies.clone());
                 let _ = headers.try_append(RATELIMIT, line.to_header());

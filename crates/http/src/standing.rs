@@ -6,6 +6,7 @@ use core::time::Duration;
 use tollgate::{Instant, Quota, Report, Verdict};
 
 use crate::line::Line;
+use crate::name::WireName;
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -56,8 +57,18 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
+    /// The longest name that clients are shown in full, in bytes; of a longer one they see the beginning.
+    ///
+    /// Bytes that are not printable ASCII count three times, as they are shown percent-encoded.
+    pub const MAX_NAME: usize = WireName::MAX;
+
     pub(crate) fn never_fits(&self) -> bool {
         self.report.verdict == Verdict::NeverFits
+    }
+
+    /// Whether anybody knows when the quota returns: a request in flight ends when it ends.
+    pub(crate) fn knows_wait(&self) -> bool {
+        self.unit != Unit::ConcurrentRequests || self.report.retry_after.is_some()
     }
 
     /// How long until what the client would ask about: its next try if it was refused, a full quota otherwise.

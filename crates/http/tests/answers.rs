@@ -32,16 +32,16 @@ fn bodies() -> Vec<Body> {
     let places = r#"{"a":"{policy}","b":"{name}","c":{retry_after}}"#;
     let room = Body::MAX - (places.len() - "{policy}{name}{retry_after}".len() + 96 + 96 + 15);
     let longest = format!("{places}{}", " ".repeat(room));
-    assert!(Template::new("application/json", &format!("{longest} ")).is_err(), "not the longest");
+    assert!(Template::new("application/vnd.ours+JSON", &format!("{longest} ")).is_err(), "not the longest");
     let mut bodies: Vec<_> =
         ["problem-json", "json", "detail", "text", "empty"].map(|name| name.parse().unwrap()).into();
-    bodies.push(template("application/json", &longest));
+    bodies.push(template("application/vnd.ours+JSON", &longest));
     bodies
 }
 
 #[test]
 fn the_default_answer() {
-    let client = five();
+    let client = Client::new(r#"f"i\v"e"#, Quota::per_minute(5));
     let response = refused(&Answer::new(), &client.is_refused());
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     let headers: Vec<_> = response.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
@@ -50,8 +50,8 @@ fn the_default_answer() {
         [
             ("retry-after", "12"),
             ("cache-control", "no-store"),
-            ("ratelimit-policy", "\"five\";q=5;w=60"),
-            ("ratelimit", "\"five\";r=0;t=12"),
+            ("ratelimit-policy", r#""f\"i\\v\"e";q=5;w=60"#),
+            ("ratelimit", r#""f\"i\\v\"e";r=0;t=12"#),
             ("content-type", "application/problem+json"),
         ]
     );
@@ -62,7 +62,7 @@ fn the_default_answer() {
             "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
             "title": "Request cannot be satisfied as assigned quota has been exceeded",
             "status": 429,
-            "violated-policies": ["five"],
+            "violated-policies": [r#"f"i\v"e"#],
         })
     );
 }
@@ -166,6 +166,16 @@ fn who_waits_as_told_is_admitted_and_nobody_waits_a_second_too_long() {
         assert!(told >= Duration::from_secs(1) && told < exact + Duration::from_secs(1), "{told:?} for {exact:?}");
         client.wait(told);
         assert!(client.asks(1).report.retry_after.is_none(), "{count} per {millis} ms");
+    }
+}
+
+#[test]
+fn the_extremes_of_a_wait() {
+    let client = five();
+    let mut standing = client.is_refused();
+    for (wait, told) in [(Duration::ZERO, 1), (Duration::from_nanos(1), 1), (Duration::MAX, 999_999_999_999_999)] {
+        standing.report.retry_after = Some(wait);
+        assert_eq!(seconds(&refused(&Answer::new(), &standing)), told);
     }
 }
 

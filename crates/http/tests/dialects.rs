@@ -106,6 +106,33 @@ fn the_fields_of_an_upstream_stay_where_lists_allow_it() {
 }
 
 #[test]
+fn nobody_knows_when_a_request_in_flight_ends() {
+    let mut client = Client::new("n", Quota::per_minute(1));
+    client.unit = Unit::ConcurrentRequests;
+    assert_eq!(written(Dialect::Ietf, &client.asks(1))["ratelimit"], "\"n\";r=0");
+    assert_eq!(written(Dialect::Ietf, &client.is_refused())["ratelimit"], "\"n\";r=0;t=60");
+}
+
+#[test]
+fn a_full_map_stays_as_it_is() {
+    let client = Client::new("n", Quota::per_minute(1));
+    let mut headers = HeaderMap::new();
+    // A map holds fewer than 32,768 names.
+    for name in 0..32_768 {
+        let name = http::HeaderName::try_from(format!("x{name}")).unwrap();
+        if headers.try_insert(name, HeaderValue::from_static("")).is_err() {
+            break;
+        }
+    }
+    let full = headers.len();
+    assert!(full < 32_768);
+    for dialect in Dialect::ALL {
+        dialect.write(&mut headers, &client.asks(1), &HeaderValue::from_static("n"));
+    }
+    assert_eq!(headers.len(), full);
+}
+
+#[test]
 fn names_are_read_back_and_wrong_ones_list_the_right_ones() {
     for dialect in Dialect::ALL {
         assert_eq!(dialect.to_string().parse(), Ok(dialect));

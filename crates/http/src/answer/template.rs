@@ -97,7 +97,11 @@ impl Template {
     pub fn new(content_type: &str, text: &str) -> Result<Self, AnswerError> {
         let value = HeaderValue::from_str(content_type)
             .map_err(|_| AnswerError::ContentType { given: content_type.to_owned() })?;
-        let template = Self { content_type: value, is_json: content_type.contains("json"), pieces: pieces(text)? };
+        let template = Self {
+            content_type: value,
+            is_json: content_type.to_ascii_lowercase().contains("json"),
+            pieces: pieces(text)?,
+        };
         let longest = template.longest();
         if longest > Body::MAX {
             return Err(AnswerError::BodyTooLong { longest, max: Body::MAX });

@@ -47,6 +47,11 @@ impl<'n> Item<'n> {
         result.map_err(|error| self.refuse(error)).ok()
     }
 
+    /// Whether nothing was noted so far, of any value.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.problems.0.borrow().is_empty()
+    }
+
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))
     }

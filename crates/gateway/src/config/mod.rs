@@ -12,6 +12,7 @@ pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod problem;
 pub(crate) mod units;
+pub(crate) mod watch;
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +28,8 @@ use self::policy::Plan;
 use self::problem::Problem;
 use crate::cli::GatewayArgs;
 use crate::failure::Failure;
-use crate::gateway::settings::Settings as GatewaySettings;
+use crate::gateway::settings::{Settings as GatewaySettings, TlsFiles};
+use crate::gateway::tls;
 
 /// Where the gateway listens unless told otherwise: to this machine alone.
 pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -72,18 +74,30 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::Config(format!("{}: not UTF-8, so no configuration", path.display())))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&text, folder).map_err(|problems| {
+    let files = Files {
+        folder: path.parent().unwrap_or(Path::new("")),
+        certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
+        authorities: |path| tls::connector(Some(path)).map(drop).map_err(|error| error.to_string()),
+    };
+    parse(&text, &files).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(path)).collect();
         Failure::Config(lines.join("\n"))
     })
 }
 
-/// Understands `text`, or says all that is wrong with it. Names of files in it are relative to `folder`.
-pub(crate) fn parse(text: &str, folder: &Path) -> Result<Config, Vec<Problem>> {
+/// The files that a configuration names: where they are, and whether they are what they should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Files<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) certificate: fn(&TlsFiles) -> Result<(), String>,
+    pub(crate) authorities: fn(&Path) -> Result<(), String>,
+}
+
+/// Understands `text`, or says all that is wrong with it.
+pub(crate) fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
     let root = node::parse(text).map_err(|problem| vec![problem])?;
     let problems = Problems::default();
-    let config = Item::root(&root, &problems).table(|table| read(table, folder));
+    let config = Item::root(&root, &problems).table(|table| read(table, files));
     let problems = problems.into_sorted();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -91,9 +105,9 @@ pub(crate) fn parse(text: &str, folder: &Path) -> Result<Config, Vec<Problem>> {
     }
 }
 
-fn read(table: &mut Table<'_, '_>, folder: &Path) -> Config {
+fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     let client = table.get("client").and_then(|item| item.table(client::read)).unwrap_or_default();
-    let gateway = gateway::read(table, folder, client.trusted.clone());
+    let gateway = gateway::read(table, files, client.trusted.clone());
     let mut admin = Some(DEFAULT_ADMIN);
     table.set("admin", &mut admin, |item| match item.text()? {
         "off" => Some(None),
@@ -108,9 +122,13 @@ fn read(table: &mut Table<'_, '_>, folder: &Path) -> Config {
     }
     let policies = table.get("policies");
     let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();
-    for plan in &plans {
-        if let Some(policy) = table.item().accept(plan.policy()) {
+    if let Some(item) = policies {
+        for policy in plans.iter().filter_map(|plan| item.accept(plan.policy())) {
             limits = limits.policy(policy);
+        }
+        // What each of them says is right; whether they can hold together is for the limiter to say.
+        if table.item().is_fine() {
+            item.accept(policy::check(limits.clone()));
         }
     }
     Config { limits, gateway, admin, client, plans }

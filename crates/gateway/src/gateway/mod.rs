@@ -22,16 +22,20 @@ mod moment;
 mod pool;
 mod proxy;
 mod proxy_header;
+mod reload;
 mod server;
 pub(crate) mod settings;
 mod shutdown;
-mod tls;
+pub(crate) mod tls;
 mod upgrade;
 pub(crate) mod upstream;
 
 use std::error::Error as StdError;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -45,30 +49,36 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::echo::Echo;
-use self::listener::{Bound, Crowd};
+use self::listener::{Bound, Crowd, Door};
 use self::live::Live;
 use self::proxy::Proxy;
+use self::reload::Reload;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
+use self::upstream::Origin;
 use crate::cli::GatewayArgs;
+use crate::config::watch::Watch;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::output;
 
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
-    let Config { limits, gateway: mut settings, .. } = match &args.config {
+    // Before the file is read, so that no change of it is missed.
+    let watched = args.config.as_deref().map(|path| (path, Watch::new(path)));
+    let Config { limits, gateway: mut settings, admin, .. } = match &args.config {
         Some(path) => config::load(path)?,
         None => Config::of_flags(args)?,
     };
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
-    if let Some(echo) = &echo {
-        settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
-    }
+    let echoes: Vec<Origin> =
+        echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
+    settings.upstreams.extend(echoes.iter().cloned());
     let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some())?;
-    gateway.run_until_told()
+    let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
+    gateway.run_until_told(reload)
 }
 
 /// A gateway that serves.
@@ -76,6 +86,7 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
 pub(crate) struct Gateway {
     /// Where it listens, in the order of the settings.
     pub(crate) addrs: Vec<SocketAddr>,
+    doors: Vec<Arc<Door>>,
     pub(crate) live: Live,
     pub(crate) crowd: Crowd,
     signal: Signal,
@@ -110,18 +121,19 @@ impl Gateway {
         let state = live.now();
         let Settings { listeners, threads, .. } = &state.settings;
         let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
-        let mut addrs = Vec::new();
+        let mut doors: Vec<Arc<Door>> = Vec::new();
         for listen in listeners {
             let bound = listener::bind(listen, threads.get()).map_err(|error| Failure::Usage(error.to_string()))?;
-            addrs.extend(bound.first().map(|bound| bound.door.addr));
+            doors.extend(bound.first().map(|bound| Arc::clone(&bound.door)));
             for (share, bound) in shares.iter_mut().zip(bound) {
                 share.push(bound);
             }
         }
+        let addrs = doors.iter().map(|door| door.addr).collect();
         let (crowd, signal) = (Crowd::default(), Signal::new());
         let threads = server::start(&live, shares, &crowd, &signal, make)
             .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
-        Ok(Self { addrs, live, crowd, signal, threads })
+        Ok(Self { addrs, doors, live, crowd, signal, threads })
     }
 
     /// Says where it listens, in one line.
@@ -137,16 +149,25 @@ impl Gateway {
     }
 
     /// Goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.
-    fn run_until_told(self) -> Result<(), Failure> {
+    fn run_until_told(self, reload: Option<Reload>) -> Result<(), Failure> {
         let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
         runtime.block_on(async {
             let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
             let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+            // Without a file to read anew, a hangup ends the program as it ends others.
+            let hangup = reload.is_some().then(|| signal(SignalKind::hangup())).transpose().map_err(broken)?;
+            let mut reloading = pin!(async {
+                if let (Some(reload), Some(hangup)) = (reload, hangup) {
+                    reload.run(hangup).await;
+                }
+                pending::<()>().await;
+            });
             for stage in [Stage::Draining, Stage::Closing] {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    () = &mut reloading => {}
                     () = self.signal.unheard() => break,
                 }
                 self.signal.enter(stage);

@@ -90,6 +90,9 @@ pub(crate) enum Command {
     /// Stand in front of an API as a reverse proxy
     #[command(after_help = EXIT_CODES)]
     Gateway(GatewayArgs),
+    /// Check a configuration file of the gateway, and explain what it means
+    #[command(after_help = EXIT_CODES)]
+    CheckConfig(CheckConfigArgs),
     /// Print the sample log that a run without arguments replays
     #[command(after_help = EXIT_CODES)]
     Sample,
@@ -112,6 +115,13 @@ pub(crate) struct GatewayArgs {
     /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
     #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
     pub(crate) limit: Limits,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckConfigArgs {
+    /// The file that `tollgate gateway --config` would be given
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

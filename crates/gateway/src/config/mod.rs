@@ -5,9 +5,12 @@
 //! [`client`], [`answer`], [`policy`]. [`load`] reads the file.
 
 pub(crate) mod answer;
+pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod item;
+pub(crate) mod limiter;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod problem;
@@ -19,11 +22,12 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
-use tollgate::OnFull;
 use tollgate_http::{Policy, Settings};
 
+use self::answer::Reply;
 use self::client::Client;
 use self::item::{Item, Problems, Table};
+use self::limiter::Keeping;
 use self::policy::Plan;
 use self::problem::Problem;
 use crate::cli::GatewayArgs;
@@ -46,6 +50,8 @@ pub(crate) struct Config {
     /// Where the admin page is, if anywhere.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) client: Client,
+    pub(crate) keeping: Keeping,
+    pub(crate) reply: Reply,
     /// The policies of `limits`, as they can be told of.
     pub(crate) plans: Vec<Plan>,
 }
@@ -59,6 +65,8 @@ impl Config {
             gateway: GatewaySettings::new(args.listen, args.upstreams.clone()),
             admin: Some(DEFAULT_ADMIN),
             client: Client::default(),
+            keeping: Keeping::default(),
+            reply: Reply::default(),
             plans: Vec::new(),
         })
     }
@@ -113,13 +121,15 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         "off" => Some(None),
         _ => gateway::address(&item).map(Some),
     });
-    let mut limits = Settings::new().client(client.address.clone()).grouping(client.grouping);
-    if let Some(limited) = table.get("limiter").and_then(|item| item.table(|table| limiter(table, limits.clone()))) {
-        limits = limited;
-    }
-    if let Some(answer) = table.get("answer").and_then(|item| item.table(answer::read)) {
-        limits = limits.answer(answer);
-    }
+    let keeping = table.get("limiter").and_then(|item| item.table(limiter::read)).unwrap_or_default();
+    let reply = table.get("answer").and_then(|item| item.table(answer::read)).unwrap_or_default();
+    let mut limits = Settings::new()
+        .client(client.address.clone())
+        .grouping(client.grouping)
+        .capacity(keeping.capacity)
+        .on_full(keeping.on_full)
+        .show_keys(keeping.shows_keys)
+        .answer(table.item().accept(reply.answer()).unwrap_or_default());
     let policies = table.get("policies");
     let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();
     if let Some(item) = policies {
@@ -131,20 +141,5 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
             item.accept(policy::check(limits.clone()));
         }
     }
-    Config { limits, gateway, admin, client, plans }
-}
-
-fn limiter(table: &mut Table<'_, '_>, mut limits: Settings) -> Settings {
-    if let Some(capacity) = table.get("capacity").and_then(|item| item.number(1..=usize::MAX)) {
-        limits = limits.capacity(capacity);
-    }
-    let choices =
-        [("evict", OnFull::EvictNearestIdle), ("refuse", OnFull::RefuseNew), ("admit", OnFull::AdmitUntracked)];
-    if let Some(on_full) = table.get("on_full").and_then(|item| item.choice(&choices)) {
-        limits = limits.on_full(on_full);
-    }
-    if let Some(shows_keys) = table.get("show_keys").and_then(|item| item.flag()) {
-        limits = limits.show_keys(shows_keys);
-    }
-    limits
+    Config { limits, gateway, admin, client, keeping, reply, plans }
 }

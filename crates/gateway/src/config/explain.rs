@@ -257,7 +257,7 @@ impl Plan {
     pub(crate) fn explain(&self) -> String {
         let mut text = format!("`{}`: {}", self.name, self.route);
         if self.reach == Reach::Always {
-            text.push_str(", beside whatever else holds,");
+            text.push_str(", beside whatever else holds");
         }
         let mut most: Vec<String> = self.limits.iter().map(quota).collect();
         most.extend(self.concurrency.map(|most| format!("{} in flight at once", grouped(most))));
@@ -287,7 +287,9 @@ impl Plan {
             }
         }
         let _ = match &self.charge {
-            Charge::RefundOn(statuses) => write!(text, " What it cost is given back if the response is one of {statuses}."),
+            Charge::RefundOn(statuses) => {
+                write!(text, " What it cost is given back if the response is one of {statuses}.")
+            }
             Charge::OnlyOn(statuses) => {
                 write!(text, " It is charged after the response, and only if that is one of {statuses}.")
             }

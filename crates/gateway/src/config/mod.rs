@@ -143,3 +143,59 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     }
     Config { limits, gateway, admin, client, keeping, reply, plans }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../tollgate.example.yaml");
+    /// As if every file were there and right.
+    fn files() -> Files<'static> {
+        Files { folder: Path::new(""), certificate: |_| Ok(()), authorities: |_| Ok(()) }
+    }
+
+    #[test]
+    fn the_example_can_be_used_and_shows_every_key() {
+        // What is commented out is an alternative to what is not.
+        for text in [EXAMPLE.to_owned(), uncommented(EXAMPLE)] {
+            let config = parse(&text, &files()).unwrap();
+            assert_eq!(config.plans.len(), 4);
+        }
+        let text = uncommented(EXAMPLE);
+        let (root, problems) = (node::parse(&text).unwrap(), Problems::default());
+        Item::root(&root, &problems).table(|table| read(table, &files()));
+        for key in problems.asked.borrow().iter() {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(EXAMPLE.contains(&format!("{name}:")), "the example does not show `{key}`");
+        }
+    }
+
+    /// With the alternatives that are commented out, in place of what they are alternatives to.
+    fn uncommented(text: &str) -> String {
+        let is_replaced = |line: &&str| {
+            !["    proxy_protocol:", "  trusted: [10.0.0.0/8, 192", "    charge: {only_on"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        };
+        let uncomment = |line: &str| {
+            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:"]
+                .iter()
+                .any(|key| line.trim_start().starts_with(key));
+            if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }
+        };
+        text.lines().filter(is_replaced).map(uncomment).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_defaults_in_the_example_are_those_of_the_program() {
+        let (shown, plain) = (parse(EXAMPLE, &files()).unwrap(), parse("", &files()).unwrap());
+        let bounds = |config: &Config| {
+            let settings = &config.gateway;
+            format!("{:?} {:?} {:?} {:?}", settings.timeouts, settings.limits, settings.health, config.keeping)
+        };
+        assert_eq!(bounds(&shown), bounds(&plain));
+        assert_eq!((shown.admin, shown.reply.dialect), (plain.admin, plain.reply.dialect));
+        let (shown, plain) = (shown.gateway.forwarding, plain.gateway.forwarding);
+        assert_eq!((shown.x_forwarded, shown.keep_host, shown.via), (plain.x_forwarded, plain.keep_host, plain.via));
+    }
+}

@@ -63,9 +63,12 @@ fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
         });
         table.set("proxy_protocol", &mut proxy_protocol, |item| {
             let trusted = |table: &mut Table<'_, '_>| {
-                table
-                    .require("trusted", "the networks of the proxies that send such a header")
-                    .map(|item| networks(&item))
+                let item = table.require("trusted", "the networks of the proxies that send such a header")?;
+                let networks = networks(&item);
+                if item.items().is_empty() {
+                    item.refuse("nobody is named, so that nobody could connect");
+                }
+                Some(networks)
             };
             item.table(trusted)
         });

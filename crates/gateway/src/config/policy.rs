@@ -132,6 +132,9 @@ impl Counting {
     /// The limits of one item: a rate string, or a list of them.
     fn quotas(&self, item: &Item<'_>) -> Vec<Quota> {
         let mut quotas = Vec::new();
+        if item.items().is_empty() {
+            item.refuse("expected a rate such as 100/minute");
+        }
         for item in item.items() {
             let Some(text) = item.text() else { continue };
             for quota in item.accept(parse_quotas(text)).unwrap_or_default() {

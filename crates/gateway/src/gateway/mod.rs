@@ -8,9 +8,12 @@
 //!
 //! Nothing here limits rates: that is done by the layer round the service that the threads are given.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "the configuration file, its reload and the admin page use the rest"))]
+
 mod activity;
 mod body;
 mod connection;
+mod descriptors;
 mod echo;
 mod error;
 mod forward;
@@ -25,6 +28,8 @@ mod proxy_header;
 mod server;
 pub(crate) mod settings;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upgrade;
 pub(crate) mod upstream;
@@ -54,6 +59,7 @@ use crate::output;
 
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
+    descriptors::raise();
     let mut settings = Settings::new(args.listen, args.upstreams.clone());
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
     if let Some(echo) = &echo {

@@ -48,11 +48,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tower_service::Service;
 
 use self::echo::Echo;
-use self::listener::{Bound, Crowd};
+use self::listener::{Bound, Crowd, ListenError};
 use self::live::Live;
 use self::proxy::Proxy;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
+use self::tls::TlsError;
 use crate::cli::GatewayArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -70,6 +71,24 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     gateway.run_until_told()
 }
 
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Socket(..) => Self::Io(error.to_string()),
+            ListenError::Tls(error) => error.into(),
+        }
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::File(..) => Self::NoInput(error.to_string()),
+            TlsError::Empty(_) | TlsError::Unfit(..) => Self::Usage(error.to_string()),
+        }
+    }
+}
+
 /// A gateway that serves.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -84,7 +103,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Listens on all addresses of `settings` and serves.
     pub(crate) fn start(settings: Settings) -> Result<Self, Failure> {
-        let live = Live::new(settings).map_err(|error| Failure::Usage(error.to_string()))?;
+        let live = Live::new(settings)?;
         let proxied = live.clone();
         Self::serve(live, move |draining| Proxy::new(&proxied, draining))
     }
@@ -93,7 +112,7 @@ impl Gateway {
     fn echo() -> Result<Self, Failure> {
         let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         settings.threads = NonZeroUsize::MIN;
-        let live = Live::new(settings).map_err(|error| Failure::Other(error.to_string()))?;
+        let live = Live::new(settings)?;
         Self::serve(live, |_| Echo)
     }
 
@@ -111,7 +130,7 @@ impl Gateway {
         let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
         let mut addrs = Vec::new();
         for listen in listeners {
-            let bound = listener::bind(listen, threads.get()).map_err(|error| Failure::Usage(error.to_string()))?;
+            let bound = listener::bind(listen, threads.get())?;
             addrs.extend(bound.first().map(|bound| bound.door.addr));
             for (share, bound) in shares.iter_mut().zip(bound) {
                 share.push(bound);
@@ -150,7 +169,7 @@ impl Gateway {
                 }
                 self.signal.enter(stage);
             }
-            Ok(())
+            Ok::<(), Failure>(())
         })?;
         self.join()
     }

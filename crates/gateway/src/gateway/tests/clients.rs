@@ -45,6 +45,8 @@ fn a_connection_without_requests_is_given_up() {
     assert!(used.is_closed());
     assert!(start.elapsed() + MOMENT >= SHORT);
     assert!(fresh.is_closed());
+    // And not only after the patience for a head.
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
     eventually("nobody is present", || front.crowd.present() == 0);
 }
 

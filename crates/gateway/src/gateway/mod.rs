@@ -8,9 +8,12 @@
 //!
 //! Nothing here limits rates: that is done by the layer round the service that the threads are given.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "the configuration file, its reload and the admin page use the rest"))]
+
 mod activity;
 mod body;
 mod connection;
+mod descriptors;
 mod echo;
 mod error;
 mod forward;
@@ -25,6 +28,8 @@ mod proxy_header;
 mod server;
 pub(crate) mod settings;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upgrade;
 pub(crate) mod upstream;
@@ -45,17 +50,19 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::echo::Echo;
-use self::listener::{Bound, Crowd};
+use self::listener::{Bound, Crowd, ListenError};
 use self::live::Live;
 use self::proxy::Proxy;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
+use self::tls::TlsError;
 use crate::cli::GatewayArgs;
 use crate::failure::Failure;
 use crate::output;
 
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
+    descriptors::raise();
     let mut settings = Settings::new(args.listen, args.upstreams.clone());
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
     if let Some(echo) = &echo {
@@ -67,6 +74,24 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some())?;
     gateway.run_until_told()
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Socket(..) => Self::Io(error.to_string()),
+            ListenError::Tls(error) => error.into(),
+        }
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::File(..) => Self::NoInput(error.to_string()),
+            TlsError::Empty(_) | TlsError::Unfit(..) => Self::Usage(error.to_string()),
+        }
+    }
 }
 
 /// A gateway that serves.
@@ -83,7 +108,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Listens on all addresses of `settings` and serves what `limiter` admits.
     pub(crate) fn start(settings: Settings, limiter: &RateLimiter) -> Result<Self, Failure> {
-        let live = Live::new(settings).map_err(|error| Failure::Usage(error.to_string()))?;
+        let live = Live::new(settings)?;
         let (proxied, layer) = (live.clone(), limiter.layer());
         Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, draining)))
     }
@@ -92,7 +117,7 @@ impl Gateway {
     fn echo() -> Result<Self, Failure> {
         let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         settings.threads = NonZeroUsize::MIN;
-        let live = Live::new(settings).map_err(|error| Failure::Other(error.to_string()))?;
+        let live = Live::new(settings)?;
         Self::serve(live, |_| Echo)
     }
 
@@ -110,7 +135,7 @@ impl Gateway {
         let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
         let mut addrs = Vec::new();
         for listen in listeners {
-            let bound = listener::bind(listen, threads.get()).map_err(|error| Failure::Usage(error.to_string()))?;
+            let bound = listener::bind(listen, threads.get())?;
             addrs.extend(bound.first().map(|bound| bound.door.addr));
             for (share, bound) in shares.iter_mut().zip(bound) {
                 share.push(bound);
@@ -149,7 +174,7 @@ impl Gateway {
                 }
                 self.signal.enter(stage);
             }
-            Ok(())
+            Ok::<(), Failure>(())
         })?;
         self.join()
     }

@@ -78,21 +78,29 @@ def nginx(scene, port, upstream_port):
         "all refused": (zone + "1r/m;", "limit_req zone=clients;"),
     }[scene]
     http += f"upstream up {{ server 127.0.0.1:{upstream_port}; keepalive {CONNECTIONS}; keepalive_requests 1000000000; }}"
+    # The upstream is told of the client as the gateway tells it.
+    fields = {
+        "Connection": "''", "Host": "$http_host", "Via": "'1.1 nginx'", "X-Forwarded-For": "$remote_addr",
+        "X-Forwarded-Proto": "$scheme", "X-Forwarded-Host": "$http_host",
+    }
+    fields = " ".join(f"proxy_set_header {name} {value};" for name, value in fields.items())
     server = f"""listen 127.0.0.1:{port} backlog=4096; {limit}
-        location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ''; }}"""
+        location / {{ proxy_pass http://up; proxy_http_version 1.1; {fields} }}"""
     return lambda directory: nginx_command(directory, nginx_config(server, http))
 
 
 def gateway(scene, port, upstream_port):
     limits = {"no limiter": None, "none refused": "1000000000/second", "all refused": "1/hour"}[scene]
+    if limits is None:
+        listen, to = f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream_port}"
+        return lambda _: [os.environ["TOLLGATE"], "gateway", "--listen", listen, "--upstream", to]
     config = f"listen: 127.0.0.1:{port}\nupstream: http://127.0.0.1:{upstream_port}\n"
-    if limits:
-        config += f"policies:\n  - name: default\n    limits: {limits}\n    key: ip\n"
+    config += f"policies:\n  - name: default\n    limits: {limits}\n    key: ip\n"
 
     def command(directory):
         file = directory / "tollgate.yaml"
         file.write_text(config)
-        return ["env", f"TOKIO_WORKER_THREADS={WORKERS}", os.environ["TOLLGATE"], "gateway", "--config", str(file)]
+        return [os.environ["TOLLGATE"], "gateway", "--config", str(file)]
 
     return command
 
@@ -108,7 +116,10 @@ class Server:
         directory.mkdir()
         self.log = directory / "log"
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command(directory), cwd=directory, stdout=log, stderr=log)
+            # The gateway has a thread for each core that it may use, so none of the servers gets more.
+            cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:WORKERS]))
+            command = ["taskset", "--cpu-list", cores, *command(directory)]
+            self.process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
 
     def wait_until_up(self, status):
         deadline = time.monotonic() + 10
@@ -134,6 +145,11 @@ class Server:
         tasks = [task for pid in [self.process.pid, *children] for task in Path(f"/proc/{pid}/task").iterdir()]
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
+    def in_user_space(self):
+        """The part of the processor time so far that was not the kernel's."""
+        user, system = map(int, Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        return user / max(1, user + system)
+
     def stop(self):
         self.process.terminate()
         try:
@@ -153,6 +169,45 @@ def machine_busy():
     """Seconds that all processors together were busy so far."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+# Counting.
+
+
+def instructions(scene, upstream_port, scratch, requests):
+    """Instructions in user space that the gateway takes for so many requests on one connection, and to start and end."""
+    port = free_port()
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    command = lambda directory: valgrind + gateway(scene, port, upstream_port)(directory)
+    server = Server(f"callgrind {scene}", port, command, scratch / f"callgrind {scene} {requests}")
+    try:
+        server.wait_until_up(200)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        for _ in range(requests):
+            connection.request("GET", "/")
+            if (status := connection.getresponse()).read() != BODY.encode():
+                fail(f"{server.name} answers {status.status}")
+        connection.close()
+    finally:
+        server.stop()
+    collected = [line.split(":")[1] for line in server.log.read_text().splitlines() if "Collected :" in line]
+    return int(collected[0]) if collected else fail(f"no count:\n{server.log.read_text()}")
+
+
+def report_instructions(upstream_port, scratch, user):
+    """The limiter's instructions a request: what a request takes with it, less what it takes without."""
+    calls = 2_000
+
+    def a_request(scene):
+        progress(f"counting instructions: {scene}", is_new=True)
+        # Twice as many less once as many: whatever it takes to begin drops out.
+        return (instructions(scene, upstream_port, scratch, 2 * calls) - instructions(scene, upstream_port, scratch, calls)) / calls
+
+    alone, limited = a_request("no limiter"), a_request("none refused")
+    progress("")
+    part = 1 - alone / limited
+    print(f"tollgate: {limited:,.0f} instructions a request in user space, {alone:,.0f} without the limiter: {100 * part:.2f} %;")
+    print(f"of a request's processor time, {100 * user:.0f} % of which is in user space, the limiter is about {100 * part * user:.2f} %")
 
 
 # Measuring.
@@ -184,6 +239,14 @@ class Slice:
         self.others = max(0.0, busy - used_by_us) / (duration / 1e6 * os.cpu_count())
 
 
+def progress(text, is_new=False):
+    """One line that updates, or now and then a new one where there is no terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif is_new:
+        print(text, file=sys.stderr, flush=True)
+
+
 def median_of(slices, field):
     return statistics.median(getattr(s, field) for s in slices)
 
@@ -205,11 +268,15 @@ def report(slices, ours):
         print(f"{scene:<14}{who:<10}{median_of(found, 'rate'):>11,.0f}{p50 / 1000:>6.2f} ms{p99 / 1000:>6.2f} ms{cpu:>10.1f} us")
     print(f"\n{ours} / nginx  requests/s    of rounds       p99   CPU/request   goal: as many requests, at least")
     for scene in SCENES:
-        pair = slices[scene, ours], slices[scene, "nginx" if ours != "nginx" else ours]
+        if (scene, ours) not in slices:
+            continue
+        pair = slices[scene, ours], slices[scene, "nginx"]
         rate, low, high = ratio(*pair, "rate")
         p99, cpu = ratio(*pair, "p99")[0], ratio(*pair, "cpu")[0]
         print(f"{scene:<16}{rate:>10.2f}{low:>9.2f} to {high:.2f}{p99:>9.2f}{cpu:>14.2f}   {'met' if rate >= 1 else 'MISSED'}")
-    for who in dict.fromkeys(("nginx", ours)):
+    for who in ("nginx", ours):
+        if not {("none refused", who), ("no limiter", who)} <= slices.keys():
+            continue
         part = share(slices["none refused", who], slices["no limiter", who])
         print(f"{who}: the limiter is {100 * part:+.1f} % of a proxied request's processor time")
     others = statistics.median(s.others for found in slices.values() for s in found)
@@ -231,11 +298,11 @@ def measure(servers, everything, script, rounds, seconds):
         random.shuffle(order)
         for place, (scene, who) in enumerate(order):
             label = f"round {number} of {rounds}" if number else "warming up"
-            print(f"{label}, {place + 1} of {len(order)}: {scene}, {who}".ljust(60), end="\r", file=sys.stderr, flush=True)
+            progress(f"{label}, {place + 1} of {len(order)}: {scene}, {who}", is_new=place == 0)
             found = Slice(servers[scene, who], SCENES.get(scene, 200), seconds if number else 1, script, everything)
             if number:
                 slices[scene, who].append(found)
-    print(" " * 60, end="\r", file=sys.stderr)
+    progress("")
     return slices
 
 
@@ -244,8 +311,12 @@ def main():
     parser.add_argument("--tsv", action="store_true", help="every slice as a line of tab-separated values")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of a slice")
+    parser.add_argument("--scene", choices=SCENES, action="append", help="only this one; repeatable")
     parser.add_argument("--rehearse", action="store_true", help="nginx in the gateway's place")
+    parser.add_argument("--instructions", action="store_true", help="the limiter's share by callgrind, too")
     options = parser.parse_args()
+    if options.instructions and (options.rehearse or options.tsv or options.scene):
+        parser.error("--instructions goes with the tables of all scenes")
     if options.rounds < 1 or options.seconds < 1:
         parser.error("at least one round of one second")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ci/bench_gateway: ended"))
@@ -265,11 +336,15 @@ def main():
         origin = start("upstream", 200, upstream)
         servers = {("upstream alone", ""): origin}
         for scene, status in SCENES.items():
+            if options.scene and scene not in options.scene:
+                continue
             for who, command in (("nginx", nginx), (ours, our_command)):
                 make = lambda port, to, command=command, scene=scene: command(scene, port, to)
                 servers[scene, who] = start(f"{who} {scene}", status, make, origin.port)
         slices = measure(servers, list(servers.values()), script, options.rounds, options.seconds)
-    report_tsv(slices) if options.tsv else report(slices, ours)
+        report_tsv(slices) if options.tsv else report(slices, ours)
+        if options.instructions:
+            report_instructions(origin.port, Path(scratch), servers["none refused", ours].in_user_space())
 
 
 main()

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and the help that explains it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -7,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
+use crate::gateway::upstream::Origin;
 use crate::replay::exempt::Exemption;
 use crate::replay::key::KeySpec;
 
@@ -84,9 +86,27 @@ pub(crate) enum Command {
     /// Replay access logs through a policy and show who would be limited
     #[command(after_help = EXIT_CODES, after_long_help = format!("{REPLAY_NOTES}\n\n{EXIT_CODES}"))]
     Replay(ReplayArgs),
+    /// Stand in front of an API as a reverse proxy
+    #[command(after_help = EXIT_CODES)]
+    Gateway(GatewayArgs),
     /// Print the sample log that a run without arguments replays
     #[command(after_help = EXIT_CODES)]
     Sample,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// The address to listen on; port 0 is any that is free
+    #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// The server behind the gateway, such as http://127.0.0.1:3000; repeatable [default: a built-in echo]
+    #[arg(short, long = "upstream", value_name = "URL")]
+    pub(crate) upstreams: Vec<Origin>,
+
+    /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
+    #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
+    pub(crate) limit: Limits,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 
 mod cli;
 mod failure;
+mod gateway;
 mod output;
 mod replay;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         None => replay::demonstrate(),
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Gateway(args)) => gateway::run(&args),
         Some(Command::Sample) => output::print(&replay::sample::log()),
     };
     match outcome {

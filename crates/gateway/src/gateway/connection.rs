@@ -1,0 +1,272 @@
+//! One client's connection: who it is, which protocol it speaks, and how long it may take over it.
+
+use std::error::Error as StdError;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tollgate_http::PeerAddr;
+use tower_service::Service;
+
+use super::activity::{Activity, InFlight, Overdue};
+use super::io::{Rewound, Watched};
+use super::listener::Door;
+use super::moment;
+use super::proxy_header;
+use super::settings::{Limits, Timeouts};
+use super::shutdown::Draining;
+
+/// Found in the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverTls;
+
+/// With these bytes an HTTP/2 connection begins (RFC 9113, 3.4); no HTTP/1 request does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What is answered with on each connection, and within which bounds.
+pub(crate) struct Terms<S> {
+    pub(crate) service: S,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+}
+
+/// What the head of a connection told.
+struct Opening {
+    early: Bytes,
+    peer: SocketAddr,
+    is_http2: bool,
+}
+
+/// Serves `socket` until either side has had enough. Errors are those of one client, and nobody is told.
+pub(crate) async fn serve<S, B>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    door: Arc<Door>,
+    terms: Terms<S>,
+    mut draining: Draining,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    // Small answers must not wait for the acknowledgement of the ones before.
+    let _ = socket.set_nodelay(true);
+    let opened = tokio::select! {
+        opened = open(&socket, peer, &door, &terms.timeouts) => opened,
+        // It has not asked for anything yet.
+        () = draining.begun() => return,
+    };
+    let Some(Opening { early, peer, is_http2 }) = opened else { return };
+    let socket = Rewound::new(early, socket);
+    let Some(tls) = door.tls() else {
+        return talk(socket, peer, is_http2, false, terms, draining).await;
+    };
+    let handshake = TlsAcceptor::from(tls).accept(socket);
+    let Ok(Ok(stream)) = timeout(terms.timeouts.handshake, handshake).await else { return };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    talk(stream, peer, is_http2, true, terms, draining).await;
+}
+
+/// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
+async fn open(socket: &TcpStream, peer: SocketAddr, door: &Door, timeouts: &Timeouts) -> Option<Opening> {
+    let mut early = BytesMut::new();
+    let mut peer = peer;
+    if let Some(networks) = &door.proxy_protocol {
+        peer = timeout(timeouts.handshake, proxy_header::read(socket, peer, networks, &mut early)).await.ok()??;
+    }
+    if door.tls().is_some() {
+        return Some(Opening { early: early.freeze(), peer, is_http2: false });
+    }
+    if early.is_empty() {
+        // Connections opened in advance wait here, before anything is allocated for them.
+        timeout(timeouts.idle, socket.readable()).await.ok()?.ok()?;
+    }
+    let is_http2 = timeout(timeouts.head, speaks_http2(socket, &mut early)).await.ok()?.ok()?;
+    Some(Opening { early: early.freeze(), peer, is_http2 })
+}
+
+async fn speaks_http2(socket: &TcpStream, early: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        let known = early.len().min(PREFACE.len());
+        if early.get(..known) != PREFACE.get(..known) {
+            return Ok(false);
+        }
+        if known == PREFACE.len() {
+            return Ok(true);
+        }
+        read_more(socket, early).await?;
+    }
+}
+
+/// Waits for bytes and appends them to `early`.
+pub(crate) async fn read_more(socket: &TcpStream, early: &mut BytesMut) -> io::Result<()> {
+    loop {
+        socket.readable().await?;
+        early.reserve(4 << 10);
+        match socket.try_read_buf(early) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// HTTP on `stream`, with `service` answering each request.
+async fn talk<T, S, B>(stream: T, peer: SocketAddr, is_http2: bool, is_tls: bool, terms: Terms<S>, draining: Draining)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let Terms { service, timeouts, limits } = terms;
+    let activity = Activity::new(is_http2);
+    let stream = Watched::new(stream, Arc::clone(&activity));
+    let requests = Arc::clone(&activity);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let in_flight = requests.begin();
+        request.extensions_mut().insert(PeerAddr(peer));
+        if is_tls {
+            request.extensions_mut().insert(OverTls);
+        }
+        let mut service = service.clone();
+        async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            let response = service.call(request).await?;
+            Ok::<_, S::Error>(response.map(|body| Answering { body, _in_flight: in_flight }))
+        }
+    });
+    if is_http2 {
+        let connection = http2(&limits).serve_connection(stream, service);
+        drive(connection, http2::Connection::graceful_shutdown, &activity, &timeouts, draining).await;
+    } else {
+        let connection = http1(&limits).serve_connection(stream, service).with_upgrades();
+        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &activity, &timeouts, draining).await;
+    }
+}
+
+fn http1(limits: &Limits) -> http1::Builder {
+    // hyper panics below the first; the second bounds what one slow request can make us hold.
+    const LEAST: usize = 8 << 10;
+    const BUFFER: usize = 64 << 10;
+    let head = usize::try_from(limits.head_bytes).unwrap_or(BUFFER).max(LEAST);
+    let mut builder = http1::Builder::new();
+    // Time is kept by `drive`, which knows an idle connection from a slow head.
+    builder.header_read_timeout(None).max_header_size(head).max_buf_size(head.max(BUFFER));
+    if limits.head_fields != Limits::default().head_fields {
+        // hyper's own number is the same and needs no allocation.
+        builder.max_headers(limits.head_fields);
+    }
+    builder
+}
+
+fn http2(limits: &Limits) -> http2::Builder<OnThisThread> {
+    let mut builder = http2::Builder::new(OnThisThread);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams).max_header_list_size(limits.head_bytes);
+    builder
+}
+
+/// Drives `connection` to its end, which is its own, that of its patience or, while draining, that of its requests.
+async fn drive<C: Future>(
+    connection: C,
+    wind_down: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    timeouts: &Timeouts,
+    mut draining: Draining,
+) {
+    let mut connection = pin!(connection);
+    let mut begun = pin!(draining.begun());
+    let mut is_draining = false;
+    let mut timer = pin!(sleep_until(moment::instant(moment::now())));
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !is_draining && begun.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            wind_down(connection.as_mut());
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        loop {
+            let deadline = activity.deadline(timeouts);
+            // While requests are answered there is no deadline, but somebody must look again.
+            let end = deadline.map_or_else(|| moment::now() + moment::millis(timeouts.idle), |(end, _)| end);
+            let end_instant = moment::instant(end);
+            if timer.is_elapsed() || timer.deadline() > end_instant {
+                timer.as_mut().reset(end_instant);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some((end, overdue)) = deadline
+                && end <= moment::now()
+            {
+                if overdue == Overdue::Idle {
+                    // Tells an HTTP/2 client which of its requests were not seen.
+                    wind_down(connection.as_mut());
+                    let _ = connection.as_mut().poll(cx);
+                }
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}
+
+/// Runs the requests of an HTTP/2 connection beside it.
+#[derive(Debug, Clone, Copy)]
+struct OnThisThread;
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}
+
+pin_project! {
+    /// A response body; the request is in flight until it has gone.
+    struct Answering<B> {
+        #[pin]
+        body: B,
+        _in_flight: InFlight,
+    }
+}
+
+impl<B: Body> Body for Answering<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

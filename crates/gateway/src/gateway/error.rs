@@ -1,0 +1,93 @@
+//! What went wrong with a request, and the answer that says so and nothing more.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+
+/// Why a request was not answered by an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// The request breaks HTTP in a way that must not be passed on.
+    Malformed,
+    /// The client stopped in the middle of its request body.
+    BodyTimedOut,
+    /// The request body is larger than allowed.
+    BodyTooLarge,
+    /// `CONNECT` and `TRACE`, which end at a gateway.
+    Method,
+    /// The upstream cannot be reached, or what it says is not HTTP.
+    Upstream,
+    /// All upstreams are resting after failures.
+    NoUpstream,
+    /// The upstream took too long.
+    UpstreamTimedOut,
+}
+
+impl Error {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::Upstream => StatusCode::BAD_GATEWAY,
+            Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimedOut => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The body: a problem of RFC 9457.
+    fn problem(self) -> &'static str {
+        match self {
+            Self::Malformed => r#"{"type":"about:blank","title":"Bad Request","status":400}"#,
+            Self::BodyTimedOut => r#"{"type":"about:blank","title":"Request Timeout","status":408}"#,
+            Self::BodyTooLarge => r#"{"type":"about:blank","title":"Content Too Large","status":413}"#,
+            Self::Method => r#"{"type":"about:blank","title":"Not Implemented","status":501}"#,
+            Self::Upstream => r#"{"type":"about:blank","title":"Bad Gateway","status":502}"#,
+            Self::NoUpstream => r#"{"type":"about:blank","title":"Service Unavailable","status":503}"#,
+            Self::UpstreamTimedOut => r#"{"type":"about:blank","title":"Gateway Timeout","status":504}"#,
+        }
+    }
+
+    pub(crate) fn answer(self) -> Response<Bytes> {
+        let problem = self.problem();
+        let mut response = Response::new(Bytes::from_static(problem.as_bytes()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(problem.len()));
+        response
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the request is malformed",
+            Self::BodyTimedOut => "the request body stopped arriving",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::Method => "the method ends here",
+            Self::Upstream => "the upstream failed",
+            Self::NoUpstream => "no upstream is available",
+            Self::UpstreamTimedOut => "the upstream took too long",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_status() {
+        use Error::{BodyTimedOut, BodyTooLarge, Malformed, Method, NoUpstream, Upstream, UpstreamTimedOut};
+        for error in [Malformed, BodyTimedOut, BodyTooLarge, Method, Upstream, NoUpstream, UpstreamTimedOut] {
+            let problem: serde_json::Value = serde_json::from_str(error.problem()).unwrap();
+            assert_eq!(problem["status"], error.status().as_u16());
+        }
+    }
+}

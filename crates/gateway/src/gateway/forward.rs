@@ -1,0 +1,243 @@
+//! The request head as the upstream gets it: its target, its `Host`, and who asked for it by which way.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::BytesMut;
+use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use http::request::Parts;
+use http::{HeaderMap, Uri, Version};
+use ipnet::IpNet;
+
+use super::error::Error;
+use super::hop;
+use super::settings::{Forwarding, XForwarded};
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// From whom and how a request came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origination {
+    pub(crate) peer: SocketAddr,
+    pub(crate) is_https: bool,
+}
+
+/// Rewrites `parts` for the upstream. Returns the protocol that the client wants to change to.
+pub(crate) fn rewrite(
+    parts: &mut Parts,
+    from: Option<Origination>,
+    settings: &Forwarding,
+) -> Result<Option<HeaderValue>, Error> {
+    let host = host(parts)?;
+    let upgrade = if parts.version == Version::HTTP_11 { hop::upgrade(&parts.headers) } else { None };
+    let takes_trailers = hop::takes_trailers(&parts.headers);
+    hop::strip(&mut parts.headers);
+    // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
+    parts.headers.remove(EXPECT);
+    if let Some(host) = &host {
+        parts.headers.insert(HOST, host.clone());
+    }
+    if let Some(from) = from {
+        x_forwarded(&mut parts.headers, from, host, settings);
+    }
+    if settings.via {
+        via(&mut parts.headers, parts.version);
+    }
+    announce(&mut parts.headers, upgrade.as_ref(), takes_trailers);
+    parts.uri = origin_form(std::mem::take(&mut parts.uri))?;
+    parts.version = Version::HTTP_11;
+    Ok(upgrade)
+}
+
+/// The host that is asked for: that of the target if it has one, else that of the one `Host` field.
+fn host(parts: &Parts) -> Result<Option<HeaderValue>, Error> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Error::Malformed);
+    }
+    let is_missing = field.is_none() && parts.version == Version::HTTP_11;
+    if is_missing || field.is_some_and(|host| !host.as_bytes().iter().copied().all(may_stand_in_host)) {
+        return Err(Error::Malformed);
+    }
+    match parts.uri.authority() {
+        None => Ok(field.cloned()),
+        Some(authority) if authority.as_str().contains('@') => Err(Error::Malformed),
+        Some(authority) => HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| Error::Malformed),
+    }
+}
+
+/// The characters of a host and port (RFC 3986, 3.2.2): no blanks, slashes or user names.
+fn may_stand_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// What a client asks an origin server for: path and query.
+fn origin_form(uri: Uri) -> Result<Uri, Error> {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(uri);
+    }
+    let path = uri.into_parts().path_and_query.ok_or(Error::Malformed)?;
+    Ok(Uri::from(path))
+}
+
+fn x_forwarded(headers: &mut HeaderMap, from: Origination, host: Option<HeaderValue>, settings: &Forwarding) {
+    let peer = from.peer.ip().to_canonical();
+    let is_believed = match settings.x_forwarded {
+        XForwarded::Untouched => return,
+        XForwarded::Append => true,
+        XForwarded::Replace => false,
+        XForwarded::Trusted => contains(&settings.trusted, peer),
+    };
+    if !is_believed {
+        // Other spellings of the same claim.
+        headers.remove(FORWARDED);
+        headers.remove(&X_REAL_IP);
+    }
+    let peer = if is_believed { appended(headers, peer) } else { address(peer) };
+    headers.insert(&X_FORWARDED_FOR, peer);
+    if !is_believed || !headers.contains_key(&X_FORWARDED_PROTO) {
+        let scheme = if from.is_https { "https" } else { "http" };
+        headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    if !is_believed || !headers.contains_key(&X_FORWARDED_HOST) {
+        match host {
+            Some(host) => headers.insert(&X_FORWARDED_HOST, host),
+            None => headers.remove(&X_FORWARDED_HOST),
+        };
+    }
+}
+
+/// Whether `address`, IPv4 written as such, is in one of `networks`.
+pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// All lines of `X-Forwarded-For` as one, and `peer` at its end.
+fn appended(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
+    let mut list = BytesMut::new();
+    for line in headers.get_all(&X_FORWARDED_FOR) {
+        if !line.is_empty() {
+            list.extend_from_slice(line.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+    }
+    list.extend_from_slice(address(peer).as_bytes());
+    // Always valid, as its parts are; the peer alone is the safe side.
+    HeaderValue::from_maybe_shared(list.freeze()).unwrap_or_else(|_| address(peer))
+}
+
+fn address(address: IpAddr) -> HeaderValue {
+    // The longest address is 45 characters long; writing to memory cannot fail.
+    let mut text = BytesMut::with_capacity(48);
+    let _ = write!(text, "{address}");
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Adds this gateway to `Via`, with the version in which the request came.
+fn via(headers: &mut HeaderMap, version: Version) {
+    headers.append(
+        VIA,
+        HeaderValue::from_static(match version {
+            Version::HTTP_09 | Version::HTTP_10 => "1.0 tollgate",
+            Version::HTTP_2 => "2.0 tollgate",
+            _ => "1.1 tollgate",
+        }),
+    );
+}
+
+/// What this hop says for itself.
+fn announce(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>, takes_trailers: bool) {
+    if let Some(protocol) = upgrade {
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    let named = match (upgrade.is_some(), takes_trailers) {
+        (true, true) => "upgrade, te",
+        (true, false) => "upgrade",
+        (false, true) => "te",
+        (false, false) => return,
+    };
+    headers.insert(CONNECTION, HeaderValue::from_static(named));
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn from(peer: &str) -> Option<Origination> {
+        Some(Origination { peer: SocketAddr::new(peer.parse().unwrap(), 5_000), is_https: false })
+    }
+
+    fn trusting(network: &str) -> Forwarding {
+        Forwarding { trusted: vec![network.parse().unwrap()], ..Forwarding::default() }
+    }
+
+    #[test]
+    fn the_target_becomes_a_path_and_its_host_wins() {
+        let mut parts = parts("http://example.com/a?b", &[("host", "other.example")]);
+        rewrite(&mut parts, None, &Forwarding::default()).unwrap();
+        assert_eq!(parts.uri, "/a?b");
+        assert_eq!(parts.headers["host"], "example.com");
+        assert_eq!(parts.headers["via"], "1.1 tollgate");
+    }
+
+    #[test]
+    fn a_host_must_be_one() {
+        let refused = |fields: &[_]| rewrite(&mut parts("/", fields), None, &Forwarding::default()).is_err();
+        assert!(refused(&[]));
+        assert!(refused(&[("host", "a"), ("host", "a")]));
+        assert!(refused(&[("host", "a b")]));
+        assert!(refused(&[("host", "user@a")]));
+        assert!(refused(&[("host", "a/b")]));
+        assert!(!refused(&[("host", "[2001:db8::1]:80")]));
+    }
+
+    #[test]
+    fn a_stranger_cannot_forge_where_it_comes_from() {
+        let claims = [("host", "a"), ("x-forwarded-for", "10.1.1.1"), ("forwarded", "for=10.1.1.1")];
+        let mut parts = parts("/", &[claims[0], claims[1], claims[2], ("x-real-ip", "10.1.1.1")]);
+        rewrite(&mut parts, from("203.0.113.9"), &trusting("10.0.0.0/8")).unwrap();
+        assert_eq!(parts.headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(parts.headers["x-forwarded-proto"], "http");
+        assert_eq!(parts.headers["x-forwarded-host"], "a");
+        assert!(!parts.headers.contains_key("forwarded"));
+        assert!(!parts.headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_appended_to_what_it_says() {
+        let claims = [("host", "a"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "192.0.2.2")];
+        let mut parts = parts("/", &[claims[0], claims[1], claims[2], ("x-forwarded-proto", "https")]);
+        rewrite(&mut parts, from("::ffff:10.0.0.7"), &trusting("10.0.0.0/8")).unwrap();
+        assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.1, 192.0.2.2, 10.0.0.7");
+        assert_eq!(parts.headers.get_all("x-forwarded-for").iter().count(), 1);
+        assert_eq!(parts.headers["x-forwarded-proto"], "https");
+        assert_eq!(parts.headers["x-forwarded-host"], "a");
+    }
+
+    #[test]
+    fn what_this_hop_says_is_named_in_connection() {
+        let fields = [("host", "a"), ("connection", "Upgrade, x"), ("upgrade", "websocket"), ("te", "trailers, gzip")];
+        let mut parts = parts("/", &fields);
+        assert_eq!(rewrite(&mut parts, None, &Forwarding::default()).unwrap().unwrap(), "websocket");
+        assert_eq!(parts.headers["connection"], "upgrade, te");
+        assert_eq!(parts.headers["te"], "trailers");
+        assert_eq!(parts.headers["upgrade"], "websocket");
+    }
+}

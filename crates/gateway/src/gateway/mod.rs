@@ -1,0 +1,177 @@
+//! `tollgate gateway`: a reverse proxy that stands in front of an API.
+//!
+//! A client's way in, in this order: [`listener`] accepts it on one of the threads of [`server`], [`connection`] finds
+//! out what it speaks ([`proxy_header`], [`tls`]) and watches its [`activity`], [`proxy`] takes each request, has it
+//! rewritten by [`forward`] and [`hop`], and sends it over a connection of the [`pool`] to one of the upstreams of
+//! [`upstream`]; [`body`] carries the bodies both ways and [`upgrade`] what is no longer HTTP. What is in force while
+//! all this happens is in [`live`], and comes from [`settings`].
+//!
+//! Nothing here limits rates: that is done by the layer round the service that the threads are given.
+
+mod activity;
+mod body;
+mod connection;
+mod echo;
+mod error;
+mod forward;
+mod hop;
+mod io;
+mod listener;
+mod live;
+mod moment;
+mod pool;
+mod proxy;
+mod proxy_header;
+mod server;
+pub(crate) mod settings;
+mod shutdown;
+mod tls;
+mod upgrade;
+pub(crate) mod upstream;
+
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate_http::{Policy, RateLimiter};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::echo::Echo;
+use self::listener::{Bound, Crowd};
+use self::live::Live;
+use self::proxy::Proxy;
+use self::settings::{Listen, Settings};
+use self::shutdown::{Draining, Signal, Stage};
+use crate::cli::GatewayArgs;
+use crate::failure::Failure;
+use crate::output;
+
+/// Runs the gateway that `args` describe until it is told to stop.
+pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
+    let mut settings = Settings::new(args.listen, args.upstreams.clone());
+    let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
+    if let Some(echo) = &echo {
+        settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
+    }
+    let limits =
+        Policy::new("default", args.limit.0.clone()).map(|policy| tollgate_http::Settings::new().policy(policy));
+    let limiter = limits.and_then(RateLimiter::new).map_err(|error| Failure::Usage(error.to_string()))?;
+    let gateway = Gateway::start(settings, &limiter)?;
+    gateway.announce(echo.is_some())?;
+    gateway.run_until_told()
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// Where it listens, in the order of the settings.
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) live: Live,
+    pub(crate) crowd: Crowd,
+    signal: Signal,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Gateway {
+    /// Listens on all addresses of `settings` and serves what `limiter` admits.
+    pub(crate) fn start(settings: Settings, limiter: &RateLimiter) -> Result<Self, Failure> {
+        let live = Live::new(settings).map_err(|error| Failure::Usage(error.to_string()))?;
+        let (proxied, layer) = (live.clone(), limiter.layer());
+        Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, draining)))
+    }
+
+    /// The built-in upstream, on a free port of this machine.
+    fn echo() -> Result<Self, Failure> {
+        let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
+        settings.threads = NonZeroUsize::MIN;
+        let live = Live::new(settings).map_err(|error| Failure::Other(error.to_string()))?;
+        Self::serve(live, |_| Echo)
+    }
+
+    /// Starts threads in which `make` makes the service that answers.
+    pub(crate) fn serve<F, S, B>(live: Live, make: F) -> Result<Self, Failure>
+    where
+        F: Fn(Draining) -> S + Send + Sync + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+        S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
+        B: Body<Data = Bytes> + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let state = live.now();
+        let Settings { listeners, threads, .. } = &state.settings;
+        let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
+        let mut addrs = Vec::new();
+        for listen in listeners {
+            let bound = listener::bind(listen, threads.get()).map_err(|error| Failure::Usage(error.to_string()))?;
+            addrs.extend(bound.first().map(|bound| bound.door.addr));
+            for (share, bound) in shares.iter_mut().zip(bound) {
+                share.push(bound);
+            }
+        }
+        let (crowd, signal) = (Crowd::default(), Signal::new());
+        let threads = server::start(&live, shares, &crowd, &signal, make)
+            .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
+        Ok(Self { addrs, live, crowd, signal, threads })
+    }
+
+    /// Says where it listens, in one line.
+    fn announce(&self, is_echo: bool) -> Result<(), Failure> {
+        let state = self.live.now();
+        let listeners = state.settings.listeners.iter().zip(&self.addrs);
+        let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
+        let addrs: Vec<String> = listeners.map(|(listen, addr)| format!("{}://{addr}", scheme(listen))).collect();
+        let upstreams: Vec<String> = state.upstreams.iter().map(|upstream| upstream.origin.to_string()).collect();
+        let echo = if is_echo { " (built-in echo)" } else { "" };
+        let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
+        output::print(&format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n"))
+    }
+
+    /// Goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.
+    fn run_until_told(self) -> Result<(), Failure> {
+        let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+        runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+            let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+            for stage in [Stage::Draining, Stage::Closing] {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    () = self.signal.unheard() => break,
+                }
+                self.signal.enter(stage);
+            }
+            Ok(())
+        })?;
+        self.join()
+    }
+
+    /// Stops: requests in flight are finished, up to the deadline of the settings.
+    pub(crate) fn stop(&self) {
+        self.signal.enter(Stage::Draining);
+    }
+
+    /// Stops without waiting for anything.
+    pub(crate) fn abort(&self) {
+        self.signal.enter(Stage::Closing);
+    }
+
+    /// Waits until all threads have ended.
+    pub(crate) fn join(mut self) -> Result<(), Failure> {
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(ended) => ended.map_err(|error| Failure::Other(format!("a thread could not serve: {error}")))?,
+                Err(_) => return Err(Failure::Other("a thread of the gateway panicked".to_owned())),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! The servers behind the gateway: where they are, how they fare, and which is asked next.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use http::Uri;
+use http::header::HeaderValue;
+use http::uri::Scheme;
+
+use super::moment;
+use super::settings::Health;
+
+/// Where an upstream is: scheme, host and port, and no path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    uri: Uri,
+    host: HeaderValue,
+}
+
+/// Why a text names no upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OriginError {
+    Uri(String),
+    Scheme(String),
+    UserInfo(String),
+    Path(String),
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uri(text) => write!(f, "`{text}` is no URL such as http://127.0.0.1:3000"),
+            Self::Scheme(text) => write!(f, "`{text}` begins neither with http:// nor with https://"),
+            // The text may hold a password, so it is not repeated.
+            Self::UserInfo(host) => write!(f, "the URL for `{host}` has a user name, which is not supported"),
+            Self::Path(text) => write!(f, "`{text}` has a path; requests keep the path that the client asked for"),
+        }
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+impl Origin {
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// What `Host` says when the client's own is not passed on.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+}
+
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let uri: Uri = text.parse().map_err(|_| OriginError::Uri(text.to_owned()))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err(OriginError::Uri(text.to_owned()));
+        };
+        if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+            return Err(OriginError::Scheme(text.to_owned()));
+        }
+        if authority.as_str().contains('@') {
+            return Err(OriginError::UserInfo(authority.host().to_owned()));
+        }
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(OriginError::Path(text.to_owned()));
+        }
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| OriginError::Uri(text.to_owned()))?;
+        Ok(Self { uri, host })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.uri.scheme_str().unwrap_or("http");
+        write!(f, "{scheme}://{}", self.uri.authority().map_or("", |authority| authority.as_str()))
+    }
+}
+
+/// One upstream and what is known of it. All orderings are relaxed: these are counts, and nothing hangs on them.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) origin: Origin,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    in_flight: AtomicU64,
+    /// Failures to connect since the last success.
+    in_a_row: AtomicU32,
+    /// The [`moment`] until which it is left alone.
+    rests_until: AtomicU64,
+}
+
+/// What an upstream has seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Requests handed to it, or meant for it when it could not be reached.
+    pub(crate) requests: u64,
+    /// Those that it did not answer: unreachable, too slow, or not HTTP.
+    pub(crate) failures: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) is_resting: bool,
+}
+
+impl Upstream {
+    fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            in_a_row: AtomicU32::new(0),
+            rests_until: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            requests: self.requests.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
+            is_resting: self.is_resting(moment::now()),
+        }
+    }
+
+    /// A request is meant for it.
+    pub(crate) fn asked(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// A request goes there, and stays in flight until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// A request was not answered.
+    pub(crate) fn failed(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// A connection could not be made.
+    pub(crate) fn unreachable(&self, health: &Health) {
+        self.failed();
+        // Saturating would need a loop; four billion failures without one success end in one more trial.
+        let in_a_row = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if in_a_row >= health.failures {
+            self.rests_until.store(moment::now().saturating_add(moment::millis(health.rest)), Relaxed);
+        }
+    }
+
+    /// A connection was made.
+    pub(crate) fn reached(&self) {
+        self.in_a_row.store(0, Relaxed);
+        self.rests_until.store(0, Relaxed);
+    }
+
+    fn is_resting(&self, now: u64) -> bool {
+        self.rests_until.load(Relaxed) > now
+    }
+}
+
+/// A request that an upstream has not finished.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Upstream>);
+
+impl InFlight {
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// All upstreams of a configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Upstreams(Vec<Arc<Upstream>>);
+
+impl Upstreams {
+    /// Upstreams for `origins`; those known from `before` keep their counts, their health and their connections.
+    pub(crate) fn new(origins: &[Origin], before: &Self) -> Self {
+        let upstream = |origin: &Origin| match before.0.iter().find(|known| known.origin == *origin) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Upstream::new(origin.clone())),
+        };
+        Self(origins.iter().map(upstream).collect())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.0.iter()
+    }
+
+    /// The upstream with the fewest requests in flight that neither rests nor is among `tried`; equals take turns.
+    ///
+    /// A lone upstream never rests: there is nobody to spare it for, and it may be back any moment.
+    pub(crate) fn choose(&self, turn: usize, tried: &[Arc<Upstream>]) -> Option<&Arc<Upstream>> {
+        if let [only] = self.0.as_slice() {
+            return tried.is_empty().then_some(only);
+        }
+        let now = moment::now();
+        let (front, back) = self.0.split_at(turn.checked_rem(self.0.len())?);
+        let able = |upstream: &&Arc<Upstream>| {
+            !upstream.is_resting(now) && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
+        };
+        back.iter().chain(front).filter(able).min_by_key(|upstream| upstream.in_flight.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn upstreams(count: usize) -> Upstreams {
+        let origins: Vec<Origin> = (1..=count).map(|n| format!("http://192.0.2.{n}").parse().unwrap()).collect();
+        Upstreams::new(&origins, &Upstreams::default())
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let origin: Origin = "http://example.com:3000".parse().unwrap();
+        assert_eq!(origin.to_string(), "http://example.com:3000");
+        assert_eq!(origin.host(), "example.com:3000");
+        assert!(matches!("example.com".parse::<Origin>(), Err(OriginError::Uri(_))));
+        assert!(matches!("ftp://example.com".parse::<Origin>(), Err(OriginError::Scheme(_))));
+        assert!(matches!("http://example.com/api".parse::<Origin>(), Err(OriginError::Path(_))));
+        let error = "http://me:secret@example.com".parse::<Origin>().unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn equals_take_turns_and_the_busy_one_waits() {
+        let all = upstreams(3);
+        let chosen = |turn| all.choose(turn, &[]).unwrap().origin.to_string();
+        assert_eq!([0, 1, 2, 3].map(chosen), [1, 2, 3, 1].map(|n| format!("http://192.0.2.{n}")));
+        let busy = all.choose(0, &[]).unwrap().begin();
+        assert_eq!(chosen(0), "http://192.0.2.2");
+        drop(busy);
+        assert_eq!(chosen(0), "http://192.0.2.1");
+    }
+
+    #[test]
+    fn one_that_cannot_be_reached_rests() {
+        let health = Health { failures: 2, rest: Duration::from_secs(60) };
+        let all = upstreams(2);
+        let first = Arc::clone(all.choose(0, &[]).unwrap());
+        first.unreachable(&health);
+        assert!(Arc::ptr_eq(all.choose(0, &[]).unwrap(), &first));
+        first.unreachable(&health);
+        let second = Arc::clone(all.choose(0, &[]).unwrap());
+        assert!(!Arc::ptr_eq(&second, &first));
+        assert!(first.counts().is_resting);
+        assert!(all.choose(0, &[second]).is_none());
+        first.reached();
+        assert!(Arc::ptr_eq(all.choose(0, &[]).unwrap(), &first));
+    }
+
+    #[test]
+    fn a_lone_one_never_rests() {
+        let all = upstreams(1);
+        all.choose(0, &[]).unwrap().unreachable(&Health { failures: 1, rest: Duration::from_secs(60) });
+        assert!(all.choose(0, &[]).is_some());
+    }
+}

@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
+use crate::admin::Choice;
 use crate::gateway::upstream::Origin;
 use crate::replay::exempt::Exemption;
 use crate::replay::key::KeySpec;
@@ -107,6 +108,10 @@ pub(crate) struct GatewayArgs {
     /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
     #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
     pub(crate) limit: Limits,
+
+    /// Where the admin page, /metrics, /healthz and /limits are, or `off` [default: 127.0.0.1:9900, if it is free]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<Choice>,
 }
 
 #[derive(Debug, Args)]

@@ -28,11 +28,13 @@ mod proxy_header;
 mod server;
 pub(crate) mod settings;
 mod shutdown;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod upgrade;
 pub(crate) mod upstream;
+pub(crate) mod view;
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
@@ -55,7 +57,10 @@ use self::live::Live;
 use self::proxy::Proxy;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
+use self::tally::Tallies;
 use self::tls::TlsError;
+use self::view::Viewer;
+use crate::admin::Door;
 use crate::cli::GatewayArgs;
 use crate::config::{self, Config};
 use crate::failure::Failure;
@@ -64,7 +69,7 @@ use crate::output;
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     descriptors::raise();
-    let Config { limits, gateway: mut settings, .. } = match &args.config {
+    let Config { limits, gateway: mut settings, admin, .. } = match &args.config {
         Some(path) => config::load(path)?,
         None => Config::of_flags(args)?,
     };
@@ -72,9 +77,13 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     if let Some(echo) = &echo {
         settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
     }
+    let admin = Door::open(admin)?;
     let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
-    gateway.announce(echo.is_some())?;
+    gateway.announce(echo.is_some(), admin.as_ref())?;
+    if let Some(door) = admin {
+        door.serve(limiter, gateway.viewer())?;
+    }
     gateway.run_until_told()
 }
 
@@ -104,6 +113,7 @@ pub(crate) struct Gateway {
     pub(crate) live: Live,
     pub(crate) crowd: Crowd,
     signal: Signal,
+    tallies: Tallies,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -112,7 +122,10 @@ impl Gateway {
     pub(crate) fn start(settings: Settings, limiter: &RateLimiter) -> Result<Self, Failure> {
         let live = Live::new(settings)?;
         let (proxied, layer) = (live.clone(), limiter.layer());
-        Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, draining)))
+        let tallies = Tallies::default();
+        let joined = tallies.clone();
+        let gateway = Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, joined.join(), draining)))?;
+        Ok(Self { tallies, ..gateway })
     }
 
     /// The built-in upstream, on a free port of this machine.
@@ -146,11 +159,11 @@ impl Gateway {
         let (crowd, signal) = (Crowd::default(), Signal::new());
         let threads = server::start(&live, shares, &crowd, &signal, make)
             .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
-        Ok(Self { addrs, live, crowd, signal, threads })
+        Ok(Self { addrs, live, crowd, signal, tallies: Tallies::default(), threads })
     }
 
-    /// Says where it listens, in one line.
-    fn announce(&self, is_echo: bool) -> Result<(), Failure> {
+    /// Says where it listens, in one line, and in another where the admin page is.
+    fn announce(&self, is_echo: bool, admin: Option<&Door>) -> Result<(), Failure> {
         let state = self.live.now();
         let listeners = state.settings.listeners.iter().zip(&self.addrs);
         let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
@@ -158,7 +171,14 @@ impl Gateway {
         let upstreams: Vec<String> = state.upstreams.iter().map(|upstream| upstream.origin.to_string()).collect();
         let echo = if is_echo { " (built-in echo)" } else { "" };
         let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
-        output::print(&format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n"))
+        let admin = admin.map_or_else(String::new, |door| format!("tollgate: admin page at http://{}/\n", door.addr));
+        output::print(&format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n{admin}"))
+    }
+
+    /// A look at it from outside.
+    fn viewer(&self) -> Viewer {
+        let Self { live, crowd, signal, tallies, .. } = self;
+        Viewer { live: live.clone(), crowd: crowd.clone(), signal: signal.clone(), tallies: tallies.clone() }
     }
 
     /// Goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.

@@ -1,6 +1,5 @@
 //! Another configuration while the gateway runs: all of it or nothing.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::live::{Live, State};
 use super::settings::{Listen, Settings};
 use super::upstream::Origin;
 use super::{Gateway, tls};
+use crate::admin::Choice;
 use crate::config;
 use crate::config::watch::{Look, Watch};
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ pub(crate) struct Reload {
     limiter: RateLimiter,
     doors: Vec<Arc<Door>>,
     /// As it was at the start.
-    admin: Option<SocketAddr>,
+    admin: Choice,
     /// The built-in upstreams, if it was started without others.
     echoes: Vec<Origin>,
     /// What was said about the file last, if it is bad. Said once, however long it stays so.
@@ -54,7 +54,7 @@ impl Reload {
         mut watch: Watch,
         gateway: &Gateway,
         limiter: &RateLimiter,
-        admin: Option<SocketAddr>,
+        admin: Choice,
         echoes: Vec<Origin>,
     ) -> Self {
         metrics::describe_counter!(

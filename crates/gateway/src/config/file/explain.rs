@@ -11,6 +11,7 @@ use super::Config;
 use super::limiter::Keeping;
 use super::policy::{Plan, TierPlan};
 use super::units::shown;
+use crate::admin::Choice;
 use crate::gateway::settings::{Listen, Settings, Timeouts, XForwarded};
 use crate::output::grouped;
 
@@ -82,8 +83,13 @@ impl Config {
             page.line(format_args!("{text}."));
         }
         match self.admin {
-            Some(addr) => page.line(format_args!("Admin page and metrics: http://{addr}, {}.", reach(addr))),
-            None => page.line("No admin page, no metrics."),
+            Choice::At(addr) => page.line(format_args!("Admin page and metrics: http://{addr}, {}.", reach(addr))),
+            Choice::Usual => page.line(format_args!(
+                "Admin page and metrics: http://{}, {}; none if that is taken.",
+                Choice::USUAL,
+                reach(Choice::USUAL)
+            )),
+            Choice::Off => page.line("No admin page, no metrics."),
         }
         page.line(format_args!("Threads: {}.", self.gateway.threads));
     }

@@ -94,6 +94,28 @@ fn a_body_of_megabytes_arrives_as_it_was() {
 }
 
 #[test]
+fn an_upload_that_goes_on_after_its_answer_holds_up_nobody() {
+    let front = front_with(
+        upstream(|conn| {
+            while conn.head().is_some_and(|head| head.starts_with("GET")) {
+                conn.answer("ok");
+            }
+            conn.answer("enough");
+            conn.is_closed();
+        }),
+        |settings| settings.threads = std::num::NonZeroUsize::MIN,
+    );
+    let mut uploading = front.client();
+    uploading.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    assert_eq!(uploading.response().body, "enough");
+    let mut client = front.client();
+    for _ in 0..3 {
+        client.get("/");
+        assert_eq!(client.response().body, "ok");
+    }
+}
+
+#[test]
 fn trailers_pass() {
     let front = front(upstream(|conn| {
         let head = conn.head().unwrap().to_lowercase();

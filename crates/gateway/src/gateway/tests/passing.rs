@@ -95,13 +95,15 @@ fn a_body_of_megabytes_arrives_as_it_was() {
 
 #[test]
 fn an_upload_that_goes_on_after_its_answer_holds_up_nobody() {
+    let (tell, told) = mpsc::channel();
     let front = front_with(
-        upstream(|conn| {
+        upstream(move |conn| {
             while conn.head().is_some_and(|head| head.starts_with("GET")) {
                 conn.answer("ok");
             }
+            conn.chunk();
             conn.answer("enough");
-            conn.is_closed();
+            tell.send(conn.chunk()).unwrap();
         }),
         |settings| settings.threads = std::num::NonZeroUsize::MIN,
     );
@@ -113,6 +115,9 @@ fn an_upload_that_goes_on_after_its_answer_holds_up_nobody() {
         client.get("/");
         assert_eq!(client.response().body, "ok");
     }
+    // And is not cut short by them.
+    uploading.send("4\r\nrest\r\n0\r\n\r\n");
+    assert_eq!(told.recv().unwrap(), "rest");
 }
 
 #[test]

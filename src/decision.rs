@@ -155,9 +155,8 @@ impl fmt::Debug for Decision<'_> {
     }
 }
 
-/// The figures of a [`Decision`].
+/// The figures of a [`Decision`]; to be made by whoever limits by other means and answers in the same words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Report {
     /// See [`Decision::verdict`].
     pub verdict: Verdict,

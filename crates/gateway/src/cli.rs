@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
+use crate::admin::Choice;
 use crate::gateway::upstream::Origin;
 use crate::replay::exempt::Exemption;
 use crate::replay::key::KeySpec;
@@ -20,7 +21,8 @@ Exit codes:
   65  the input is no access log, or is damaged
   66  an input file is missing or may not be read
   73  the picture cannot be written
-  74  reading or writing broke down on the way";
+  74  reading or writing broke down on the way
+  78  the configuration file is wrong";
 
 const REPLAY_NOTES: &str = "\
 What is read:
@@ -96,6 +98,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
+    /// A file that says everything, instead of the options below; read anew when it changes and on SIGHUP
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit", "admin"])]
+    pub(crate) config: Option<PathBuf>,
+
     /// The address to listen on; port 0 is any that is free
     #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
@@ -103,6 +109,14 @@ pub(crate) struct GatewayArgs {
     /// The server behind the gateway, such as http://127.0.0.1:3000; repeatable [default: a built-in echo]
     #[arg(short, long = "upstream", value_name = "URL")]
     pub(crate) upstreams: Vec<Origin>,
+
+    /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
+    #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
+    pub(crate) limit: Limits,
+
+    /// Where the admin page, /metrics, /healthz and /limits are, or `off` [default: 127.0.0.1:9900, if it is free]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<Choice>,
 }
 
 #[derive(Debug, Args)]

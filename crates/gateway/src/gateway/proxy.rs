@@ -29,6 +29,7 @@ use super::live::{Live, State, View};
 use super::moment;
 use super::pool::{Connection, Pool};
 use super::shutdown::Draining;
+use super::tally::Tally;
 use super::upgrade;
 use super::upstream::Upstream;
 
@@ -46,6 +47,7 @@ struct Inner {
     /// Counts requests, so that equal upstreams take turns.
     turn: Cell<usize>,
     draining: Draining,
+    tally: Arc<Tally>,
 }
 
 /// What the client changes to, and how it is reached then.
@@ -56,7 +58,7 @@ struct Upgrade {
 
 impl Proxy {
     /// Must be called on a local runtime: connections to upstreams stay on their thread.
-    pub(crate) fn new(live: &Live, draining: Draining) -> Self {
+    pub(crate) fn new(live: &Live, tally: Arc<Tally>, draining: Draining) -> Self {
         let pool = Pool::new(live);
         let swept = Rc::downgrade(&pool);
         spawn_local(async move {
@@ -66,7 +68,7 @@ impl Proxy {
                 sleep(SWEEP).await;
             }
         });
-        Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining }))
+        Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining, tally }))
     }
 }
 
@@ -83,13 +85,19 @@ impl Service<Request<Incoming>> for Proxy {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let inner = Rc::clone(&self.0);
         let state = inner.live.now();
+        inner.tally.passed();
         let onward = onward(request, &state);
         Box::pin(async move {
             let answer = match onward {
                 Ok((request, upgrade)) => inner.relay(&state, &mut Some(request), upgrade).await,
                 Err(error) => Err(error),
             };
-            Ok(answer.unwrap_or_else(|error| error.answer().map(|problem| ResponseBody::Own(Some(problem)))))
+            let response = answer.unwrap_or_else(|error| {
+                inner.tally.failed(error);
+                error.answer().map(|problem| ResponseBody::Own(Some(problem)))
+            });
+            inner.tally.answered(response.status());
+            Ok(response)
         })
     }
 }

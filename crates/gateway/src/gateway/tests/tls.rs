@@ -102,7 +102,7 @@ fn files_that_do_not_serve_are_named() {
     for (tls, named) in [(swapped, "key.pem"), (missing, "none.pem")] {
         let mut settings = settings(&[]);
         settings.listeners[0].tls = Some(tls);
-        let error = crate::gateway::Gateway::start(settings).unwrap_err().to_string();
+        let error = crate::gateway::Gateway::start(settings, &super::tool::unlimited()).unwrap_err().to_string();
         assert!(error.contains(named), "{error}");
     }
 }

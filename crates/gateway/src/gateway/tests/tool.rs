@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tollgate_http::RateLimiter;
 
 use crate::gateway::Gateway;
 use crate::gateway::settings::Settings;
@@ -19,12 +20,17 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Short enough to wait for.
 pub(super) const SHORT: Duration = Duration::from_millis(300);
 
+/// A limiter without a policy.
+pub(super) fn unlimited() -> RateLimiter {
+    RateLimiter::new(tollgate_http::Settings::new()).unwrap()
+}
+
 /// A gateway that is stopped when the test ends.
 pub(super) struct Front(Option<Gateway>);
 
 impl Front {
     pub(super) fn start(settings: Settings) -> Self {
-        Self(Some(Gateway::start(settings).unwrap()))
+        Self(Some(Gateway::start(settings, &unlimited()).unwrap()))
     }
 
     pub(super) fn addr(&self) -> SocketAddr {

@@ -1,0 +1,165 @@
+//! What a client is told: the response to a refused request, and the fields on the others.
+
+mod body;
+mod error;
+mod retry_after;
+mod template;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::dialect::Dialect;
+use crate::line::Line;
+use crate::standing::Standing;
+
+pub use body::Body;
+pub use error::AnswerError;
+pub use retry_after::{RetryAfter, RetryForm};
+pub use template::Template;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// RESOURCE_EXHAUSTED, which gRPC has for quotas.
+const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
+
+/// Room for every header a refusal has, so that the map is allocated once.
+const REFUSAL_HEADERS: usize = 8;
+
+/// What a client is told, and how.
+///
+/// ```
+/// use tollgate_http::{Answer, Body, Dialect};
+///
+/// let answer = Answer::new().with_status(503)?.with_body(Body::Json).with_dialect("x-ratelimit".parse()?);
+/// assert_eq!(answer.dialect().to_string(), "x-ratelimit");
+/// assert_eq!(
+///     Answer::new().with_status(200).unwrap_err().to_string(),
+///     "a refusal has a status of 400 to 599, and 200 was given"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Answer {
+    status: StatusCode,
+    body: Body,
+    dialect: Dialect,
+    retry_after: RetryAfter,
+    on_success: bool,
+}
+
+impl Answer {
+    /// Status 429, a problem+json body, `Retry-After` in seconds, and the fields of the current draft on every response.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            body: Body::default(),
+            dialect: Dialect::default(),
+            retry_after: RetryAfter::default(),
+            on_success: true,
+        }
+    }
+
+    /// Refuses with this status.
+    ///
+    /// # Errors
+    ///
+    /// If it is not one of an error, 400 to 599.
+    pub fn with_status(mut self, status: u16) -> Result<Self, AnswerError> {
+        self.status = StatusCode::from_u16(status)
+            .ok()
+            .filter(|status| status.is_client_error() || status.is_server_error())
+            .ok_or(AnswerError::Status { given: status })?;
+        Ok(self)
+    }
+
+    /// Refuses with this body.
+    #[must_use]
+    pub fn with_body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Tells where a client stands in this dialect.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// Says in this way when to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: RetryAfter) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Whether responses to admitted requests tell too where the client stands; they do unless told otherwise.
+    #[must_use]
+    pub fn with_headers_on_success(mut self, on_success: bool) -> Self {
+        self.on_success = on_success;
+        self
+    }
+
+    /// The status of a refusal.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The dialect, which also makes the `policies` that the other functions want.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The response to a request that `standing` refuses; `policies` as [`Dialect::policies`] makes them.
+    ///
+    /// A request that can never fit is told so, and has no `Retry-After`. Every refusal says `no-store`: the next client
+    /// behind a shared cache has a quota of its own. If `is_grpc`, a response of trailers only: gRPC keeps its own status,
+    /// and clients do not look at that of HTTP.
+    #[must_use]
+    pub fn refuse(&self, standing: &Standing<'_>, policies: &HeaderValue, is_grpc: bool) -> Response<Bytes> {
+        let retry = self.retry_after.answer(standing);
+        let seconds = retry.as_ref().map(|retry| retry.seconds);
+        let mut headers = HeaderMap::with_capacity(REFUSAL_HEADERS);
+        if let Some(retry) = retry {
+            headers.insert(RETRY_AFTER, retry.value);
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.dialect.write(&mut headers, standing, policies);
+
+        let (status, body) = if is_grpc {
+            let mut message = Line::new();
+            body::push_sentence(&mut message, standing, seconds);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, RESOURCE_EXHAUSTED);
+            headers.insert(GRPC_MESSAGE, message.to_header());
+            (StatusCode::OK, Bytes::new())
+        } else {
+            if let Some(content_type) = self.body.content_type() {
+                headers.insert(CONTENT_TYPE, content_type);
+            }
+            (self.status, self.body.render(self.status, standing, seconds))
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Tells an admitted client where it stands, unless that is switched off.
+    pub fn inform(&self, headers: &mut HeaderMap, standing: &Standing<'_>, policies: &HeaderValue) {
+        if self.on_success {
+            self.dialect.write(headers, standing, policies);
+        }
+    }
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::new()
+    }
+}

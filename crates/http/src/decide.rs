@@ -1,0 +1,305 @@
+//! One request, all its policies: the path of a decision from top to bottom.
+//!
+//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then takes from all rate
+//! limits at once or from none, and at last asks the queues for a turn; what was entered is left again when a later step
+//! refuses. Shadow policies come last, each by itself, for requests that are admitted.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tollgate::{Algorithm, Clock, Instant, KeyHash, Limit, Report, Reservation, Share, Verdict, View};
+
+use crate::charge::Charge;
+use crate::in_flight::Permit;
+use crate::request::RequestInfo;
+use crate::rules::{AskedKeys, Engine, Meeting, NamedLimit, Rules};
+use crate::standing::{Standing, Unit};
+
+/// What came of a request.
+pub(crate) enum Decided {
+    Admitted(Admitted),
+    Refused(Stood),
+}
+
+/// What an admitted request takes with it.
+#[derive(Default)]
+pub(crate) struct Admitted {
+    /// Where the client stands with the limit that is nearest to refusing it, if there is one.
+    pub(crate) tightest: Option<Stood>,
+    /// The policies that it met, and the tier in each, for `RateLimit-Policy`.
+    pub(crate) met: SmallVec<[(usize, usize); 4]>,
+    /// How long it has to wait in a queue.
+    pub(crate) wait: Duration,
+    /// Its places under bounds on concurrency.
+    pub(crate) permits: Permits,
+    /// What its response decides.
+    pub(crate) pending: SmallVec<[Pending; 1]>,
+}
+
+pub(crate) type Permits = SmallVec<[Permit; 1]>;
+
+/// A charge, or a refund, that the response decides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) policy: usize,
+    pub(crate) tier: usize,
+    pub(crate) key: KeyHash,
+    pub(crate) cost: u64,
+}
+
+/// Where a client stood with a limit: a [`Standing`] that borrows nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stood {
+    policy: usize,
+    tier: usize,
+    /// The index of the limit; the bound on concurrency has none.
+    limit: Option<usize>,
+    at: Instant,
+    report: Report,
+}
+
+impl Rules {
+    /// Decides about `request`, whose client has been [found](Rules::locate).
+    pub(crate) fn decide<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        request: &RequestInfo<'_>,
+        asked: &AskedKeys,
+        now: Instant,
+    ) -> Decided {
+        let met = match self.meet(engine, request, asked) {
+            Ok(met) => met,
+            Err(keyless) => return self.refuse(engine, request, &keyless, Stood::never(&keyless, now)),
+        };
+        let case = Case { engine, now };
+        let enforced: SmallVec<[&Meeting<'_>; 4]> =
+            met.iter().filter(|meeting| !meeting.rule.policy.is_shadow).collect();
+        let mut admitted = match case.admit(&enforced) {
+            Ok(admitted) => admitted,
+            Err((meeting, stood)) => return self.refuse(engine, request, meeting, stood),
+        };
+        for meeting in &met {
+            let counts = &meeting.rule.shared.counts;
+            if meeting.rule.policy.is_shadow {
+                match case.admit(&[meeting]) {
+                    Ok(shadow) => {
+                        admitted.permits.extend(shadow.permits);
+                        admitted.pending.extend(shadow.pending);
+                    }
+                    Err(_) => {
+                        counts.shadow_refused.add();
+                        meeting.note_refusal(engine, request, self.settings.shows_keys, now);
+                        continue;
+                    }
+                }
+            }
+            counts.allowed.add();
+        }
+        Decided::Admitted(admitted)
+    }
+
+    fn refuse<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        request: &RequestInfo<'_>,
+        meeting: &Meeting<'_>,
+        stood: Stood,
+    ) -> Decided {
+        meeting.rule.shared.counts.refused.add();
+        meeting.note_refusal(engine, request, self.settings.shows_keys, stood.at);
+        Decided::Refused(stood)
+    }
+
+    /// `stood` in the words of answers; nothing if the rules are others by now.
+    pub(crate) fn standing(&self, stood: &Stood) -> Option<Standing<'_>> {
+        let rule = self.rules.get(stood.policy)?;
+        let tier = rule.tiers.get(stood.tier)?;
+        let policy = rule.policy.name.as_str();
+        let (name, quota, unit) = match stood.limit {
+            Some(limit) => {
+                let limit = tier.limits.get(limit)?;
+                (limit.name.as_str(), limit.limit.quota(), Unit::Requests)
+            }
+            None => (policy, tier.in_flight.as_ref()?, Unit::ConcurrentRequests),
+        };
+        Some(Standing { name, policy, quota, unit, at: stood.at, report: stood.report })
+    }
+}
+
+/// The policy that refuses, and where the client stands with it.
+type Refuses<'m> = (&'m Meeting<'m>, Stood);
+
+/// Limits that have been charged.
+type Taken<'m> = SmallVec<[(&'m Meeting<'m>, &'m NamedLimit); 4]>;
+
+/// What stands still while one request is decided.
+struct Case<'r, C> {
+    engine: &'r Engine<C>,
+    now: Instant,
+}
+
+impl<'r, C: Clock> Case<'r, C> {
+    /// Passes all of `meetings`, or none: then nothing is taken, and the one that refuses is the answer.
+    fn admit<'m>(&self, meetings: &[&'m Meeting<'m>]) -> Result<Admitted, Refuses<'m>> {
+        let mut admitted = Admitted::default();
+        for meeting in meetings {
+            admitted.met.push((meeting.index, meeting.tier));
+            self.look(meeting, &mut admitted)?;
+        }
+        for meeting in meetings {
+            self.enter(meeting, &mut admitted)?;
+        }
+        let taken = self.take(meetings, &mut admitted)?;
+        self.queue(meetings, &mut admitted).inspect_err(|_| {
+            for (meeting, limit) in taken {
+                self.under(&limit.limit).refund(&meeting.hash, meeting.cost);
+            }
+        })?;
+        Ok(admitted)
+    }
+
+    fn under<'l>(&'l self, limit: &'l Limit) -> View<'l, C> {
+        self.engine.limiter.at(self.now).with(limit)
+    }
+
+    /// Looks at the limits that are charged after the response, and notes what the response decides.
+    fn look<'m>(&self, meeting: &'m Meeting<'m>, admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
+        if meeting.rule.policy.charge == Charge::OnRequest {
+            return Ok(());
+        }
+        let Meeting { index: policy, tier, hash: key, cost, .. } = *meeting;
+        admitted.pending.push(Pending { policy, tier, key, cost });
+        if meeting.is_charged_first() {
+            return Ok(());
+        }
+        for (index, limit) in meeting.limits().iter().enumerate() {
+            let decision = self.under(&limit.limit).peek_n(&key, cost);
+            let stood = Stood::of(meeting, Some(index), self.now, decision.report());
+            if !decision.is_allowed() {
+                return Err((meeting, stood));
+            }
+            admitted.nearest(stood);
+        }
+        Ok(())
+    }
+
+    /// Enters the bound on concurrency.
+    fn enter<'m>(&self, meeting: &'m Meeting<'m>, admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
+        let Some(most) = meeting.rule.policy.concurrency else { return Ok(()) };
+        let permit = self.engine.in_flight.enter(meeting.id(self.engine), most);
+        let in_flight = permit.as_ref().map_or(most, Permit::number);
+        let report = Report {
+            verdict: if permit.is_some() { Verdict::Allowed } else { Verdict::Refused },
+            limit: most,
+            remaining: most.saturating_sub(in_flight),
+            // Nobody knows when one of them ends.
+            retry_after: permit.is_none().then_some(Duration::from_secs(1)),
+            reset_after: Duration::from_secs(1),
+        };
+        let stood = Stood::of(meeting, None, self.now, report);
+        admitted.permits.push(permit.ok_or((meeting, stood))?);
+        if meeting.limits().is_empty() {
+            admitted.nearest(stood);
+        }
+        Ok(())
+    }
+
+    /// Takes from all rate limits that are charged first, or from none; says what from.
+    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
+        let mut shares = SmallVec::<[Share<'_>; 4]>::new();
+        let mut taken = SmallVec::new();
+        let mut indices = SmallVec::<[usize; 4]>::new();
+        for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| !is_queue(limit)) {
+            shares.push(Share { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
+            taken.push((meeting, limit));
+            indices.push(index);
+        }
+        // Without any there is nothing to decide, and settings with too many for one request are refused.
+        let Ok(decided) = self.engine.limiter.at(self.now).check_all(&shares) else { return Ok(taken) };
+        if let (Some((meeting, _)), Some(index)) = (taken.get(decided.index()), indices.get(decided.index())) {
+            let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
+            if !decided.is_allowed() {
+                return Err((meeting, stood));
+            }
+            admitted.nearest(stood);
+        }
+        Ok(taken)
+    }
+
+    /// Takes a turn in every queue, or in none.
+    fn queue<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
+        let mut turns = SmallVec::<[Reservation<'_>; 2]>::new();
+        for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
+            let view = self.engine.limiter.at(self.now).with(&limit.limit);
+            match view.reserve(&meeting.hash, meeting.cost, Duration::MAX) {
+                Ok(turn) => {
+                    admitted.wait = admitted.wait.max(turn.wait());
+                    turns.push(turn);
+                    let report = self.under(&limit.limit).peek(&meeting.hash).report();
+                    admitted.nearest(Stood::of(meeting, Some(index), self.now, report));
+                }
+                Err(decision) => {
+                    let stood = Stood::of(meeting, Some(index), self.now, decision.report());
+                    turns.iter_mut().rev().for_each(|turn| {
+                        turn.cancel_at(self.now);
+                    });
+                    return Err((meeting, stood));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The limits that are charged when the request comes.
+fn charged_first<'m>(meetings: &[&'m Meeting<'m>]) -> impl Iterator<Item = (&'m Meeting<'m>, usize, &'m NamedLimit)> {
+    let charged = meetings.iter().copied().filter(|meeting| meeting.is_charged_first());
+    charged.flat_map(|meeting| meeting.limits().iter().enumerate().map(move |(index, limit)| (meeting, index, limit)))
+}
+
+fn is_queue(limit: &NamedLimit) -> bool {
+    limit.limit.quota().algorithm() == Algorithm::LeakyQueue
+}
+
+impl Meeting<'_> {
+    fn is_charged_first(&self) -> bool {
+        !matches!(self.rule.policy.charge, Charge::OnlyOn(_))
+    }
+}
+
+impl Admitted {
+    /// Keeps the limit with the fewest remaining.
+    fn nearest(&mut self, stood: Stood) {
+        if self.tightest.is_none_or(|tightest| stood.report.remaining < tightest.report.remaining) {
+            self.tightest = Some(stood);
+        }
+    }
+}
+
+impl Stood {
+    fn of(meeting: &Meeting<'_>, limit: Option<usize>, at: Instant, report: Report) -> Self {
+        Self { policy: meeting.index, tier: meeting.tier, limit, at, report }
+    }
+
+    /// With a policy that this request can never pass.
+    fn never(meeting: &Meeting<'_>, at: Instant) -> Self {
+        let limit = (!meeting.limits().is_empty()).then_some(0);
+        let limits = meeting.limits().first().map_or(0, |limit| limit.limit.quota().burst());
+        let report = Report {
+            verdict: Verdict::NeverFits,
+            limit: limits,
+            remaining: 0,
+            retry_after: None,
+            reset_after: Duration::ZERO,
+        };
+        Self::of(meeting, limit, at, report)
+    }
+
+    pub(crate) const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    pub(crate) const fn policy(&self) -> (usize, usize) {
+        (self.policy, self.tier)
+    }
+}

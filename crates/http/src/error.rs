@@ -1,0 +1,142 @@
+//! What can be wrong with settings. Requests never fail: they are admitted or refused.
+
+use std::fmt;
+
+use tollgate::{BuildError, LimitSet, ParseQuotaError, QuotaError};
+
+/// A policy, or a part of one, that cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A rate string is none.
+    Rate(ParseQuotaError),
+    /// A quota that the limiter cannot hold.
+    Quota {
+        /// The policy.
+        policy: String,
+        /// What is wrong.
+        error: QuotaError,
+    },
+    /// A path pattern is none.
+    Path {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A key is made of parts that do not exist.
+    Key {
+        /// As given.
+        key: String,
+        /// The part, and what was expected.
+        why: String,
+    },
+    /// An exemption that exempts nothing.
+    Exemption {
+        /// As given.
+        exemption: String,
+    },
+    /// A list of statuses that is none.
+    Statuses {
+        /// As given.
+        statuses: String,
+    },
+    /// A policy without a name, or with one that cannot stand in a header field.
+    Name {
+        /// As given.
+        name: String,
+    },
+    /// Two policies have the same name.
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A policy limits nothing.
+    Empty {
+        /// The policy.
+        policy: String,
+    },
+    /// A tier is named that does not exist.
+    Tier {
+        /// The policy.
+        policy: String,
+        /// The tier.
+        tier: String,
+    },
+    /// A bound of zero requests in flight would refuse everything.
+    ZeroConcurrency {
+        /// The policy.
+        policy: String,
+    },
+    /// One request could meet more limits than can be decided together.
+    TooManyLimits {
+        /// The policy whose requests may meet so many.
+        policy: String,
+        /// How many.
+        count: usize,
+    },
+    /// The limiter cannot be built.
+    Build(BuildError),
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(error) => write!(f, "{error}"),
+            Self::Quota { policy, error } => write!(f, "policy `{policy}`: {error}"),
+            Self::Path { pattern, why } => write!(f, "`{pattern}` is no path pattern: {why}"),
+            Self::Key { key, why } => write!(f, "`{key}` is no key: {why}"),
+            Self::Exemption { exemption } => write!(
+                f,
+                "`{exemption}` exempts nothing; expected an address, a network such as 10.0.0.0/8, path:/static/*, \
+                 method:NAME or header:NAME:VALUE"
+            ),
+            Self::Statuses { statuses } => {
+                write!(f, "`{statuses}` are no statuses; expected such as 401, 5xx, or a list of them")
+            }
+            Self::Name { name } => write!(
+                f,
+                "`{name}` cannot name a policy; expected 1 to {} visible ASCII characters without `\"` and `\\`",
+                crate::policy::MAX_NAME
+            ),
+            Self::SameName { name } => write!(f, "two policies are named `{name}`"),
+            Self::Empty { policy } => write!(f, "policy `{policy}` limits nothing: it has no rate and no concurrency"),
+            Self::Tier { policy, tier } => write!(f, "policy `{policy}` has no tier `{tier}`"),
+            Self::ZeroConcurrency { policy } => {
+                write!(
+                    f,
+                    "policy `{policy}` allows 0 requests in flight, which would refuse every one; expected 1 or more"
+                )
+            }
+            Self::TooManyLimits { policy, count } => write!(
+                f,
+                "a request of policy `{policy}` could meet {count} limits; at most {} can be decided together",
+                LimitSet::MAX
+            ),
+            Self::Build(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for PolicyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rate(error) => Some(error),
+            Self::Quota { error, .. } => Some(error),
+            Self::Build(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<ParseQuotaError> for PolicyError {
+    fn from(error: ParseQuotaError) -> Self {
+        Self::Rate(error)
+    }
+}
+
+impl From<BuildError> for PolicyError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error)
+    }
+}

@@ -1,0 +1,313 @@
+//! Who shares a bucket: the parts of a request that make its key.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::header::COOKIE;
+
+use crate::address::Grouping;
+use crate::error::PolicyError;
+use crate::peer::User;
+use crate::request::RequestInfo;
+
+/// One part of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Part {
+    /// `ip`: the client's address, IPv6 by prefix.
+    Client,
+    /// `path`: without the query, in its one spelling.
+    Path,
+    /// `method`.
+    Method,
+    /// `host`: without the port, in small letters.
+    Host,
+    /// `header:NAME`: all values of a header field.
+    Header(HeaderName),
+    /// `cookie:NAME`: its first value.
+    Cookie(String),
+    /// `user`: whom the application has authenticated, see [`User`].
+    User,
+    /// `all`: the same for every request.
+    All,
+}
+
+impl Part {
+    /// Feeds this part of `request` to `hasher`; says whether it is there.
+    fn hash_of<H: Hasher>(&self, request: &RequestInfo<'_>, grouping: Grouping, hasher: &mut H) -> bool {
+        match self {
+            Self::Client => return request.client().map(|client| grouping.group(client).hash(hasher)).is_some(),
+            Self::Path => request.path().hash(hasher),
+            Self::Method => request.method().as_str().hash(hasher),
+            Self::Host => {
+                let Some(host) = request.host() else { return false };
+                host.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+                hasher.write_u8(0);
+            }
+            Self::Header(name) => {
+                let mut count = 0_u32;
+                for value in request.headers().get_all(name) {
+                    value.as_bytes().hash(hasher);
+                    count += 1;
+                }
+                count.hash(hasher);
+                return count > 0;
+            }
+            Self::Cookie(name) => return cookie(request, name).map(|value| value.hash(hasher)).is_some(),
+            Self::User => return request.extensions().get::<User>().map(|user| user.hash(hasher)).is_some(),
+            Self::All => {}
+        }
+        true
+    }
+
+    /// The first value of a part that may be a secret.
+    pub(crate) fn secret<'r>(&self, request: &RequestInfo<'r>) -> Option<&'r [u8]> {
+        match self {
+            Self::Header(name) => request.headers().get(name).map(|value| value.as_bytes()),
+            Self::Cookie(name) => cookie(request, name),
+            Self::User => request.extensions().get::<User>().map(|user| user.0.as_bytes()),
+            Self::Client | Self::Path | Self::Method | Self::Host | Self::All => None,
+        }
+    }
+
+    fn is_in(&self, request: &RequestInfo<'_>) -> bool {
+        match self {
+            Self::Client => request.client().is_some(),
+            Self::Host => request.host().is_some(),
+            Self::Header(name) => request.headers().contains_key(name),
+            Self::Cookie(name) => cookie(request, name).is_some(),
+            Self::User => request.extensions().get::<User>().is_some(),
+            Self::Path | Self::Method | Self::All => true,
+        }
+    }
+}
+
+fn cookie<'r>(request: &RequestInfo<'r>, name: &str) -> Option<&'r [u8]> {
+    let lines = request.headers().get_all(COOKIE).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
+        let pair = pair.trim_ascii();
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        let (found, value) = pair.split_at(at);
+        (found == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+    })
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("ip"),
+            Self::Path => f.write_str("path"),
+            Self::Method => f.write_str("method"),
+            Self::Host => f.write_str("host"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::User => f.write_str("user"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let named = text.split_once(':').map(|(kind, name)| (kind.trim_end(), name.trim()));
+        match (text, named) {
+            ("ip", _) => Ok(Self::Client),
+            ("path", _) => Ok(Self::Path),
+            ("method", _) => Ok(Self::Method),
+            ("host", _) => Ok(Self::Host),
+            ("user", _) => Ok(Self::User),
+            ("all", _) => Ok(Self::All),
+            (_, Some(("header", name))) => {
+                name.parse().map(Self::Header).map_err(|_| format!("`{name}` is no name of a header field"))
+            }
+            (_, Some(("cookie", name))) if !name.is_empty() && !name.contains([';', '=', ' ']) => {
+                Ok(Self::Cookie(name.to_owned()))
+            }
+            _ => Err(format!(
+                "`{text}` is no part of a request; expected ip, user, path, method, host, header:NAME, cookie:NAME or all"
+            )),
+        }
+    }
+}
+
+/// The parts that make a key: `ip`, `ip+path`, or the first that is there of several: `header:x-api-key | user | ip`.
+///
+/// Two keys are never mistaken for each other: neither a header that reads like an address for that address, nor the
+/// parts `a`, `bc` for `ab`, `c`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpec {
+    alternatives: Vec<Vec<Part>>,
+}
+
+impl KeySpec {
+    /// The client's address.
+    #[must_use]
+    pub fn client() -> Self {
+        Self { alternatives: vec![vec![Part::Client]] }
+    }
+
+    /// The first alternative of which `request` has every part.
+    pub(crate) fn find<'k>(&'k self, request: &'k RequestInfo<'k>, grouping: Grouping) -> Option<FoundKey<'k>> {
+        let is_whole = |parts: &&Vec<Part>| parts.iter().all(|part| part.is_in(request));
+        let index = self.alternatives.iter().position(|parts| is_whole(&parts))?;
+        Some(FoundKey { index, parts: self.alternatives.get(index)?, request, grouping })
+    }
+}
+
+impl Default for KeySpec {
+    fn default() -> Self {
+        Self::client()
+    }
+}
+
+impl fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, parts) in self.alternatives.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { " | " })?;
+            for (i, part) in parts.iter().enumerate() {
+                write!(f, "{}{part}", if i == 0 { "" } else { "+" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for KeySpec {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        let parts = |alternative: &str| alternative.split('+').map(Part::from_str).collect::<Result<_, _>>();
+        let alternatives = text.split('|').map(parts).collect::<Result<_, _>>();
+        Ok(Self { alternatives: alternatives.map_err(|why| PolicyError::Key { key: text.to_owned(), why })? })
+    }
+}
+
+/// The key of one request, to be hashed where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundKey<'k> {
+    index: usize,
+    pub(crate) parts: &'k [Part],
+    pub(crate) request: &'k RequestInfo<'k>,
+    grouping: Grouping,
+}
+
+impl Hash for FoundKey<'_> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.index.hash(hasher);
+        for part in self.parts {
+            part.hash_of(self.request, self.grouping, hasher);
+        }
+    }
+}
+
+/// A future that is sent between threads.
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+type KeyFunction = dyn Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync;
+type AsyncKeyFunction = dyn Fn(&RequestInfo<'_>) -> BoxFuture<Option<String>> + Send + Sync;
+
+/// How the key of a request is found. `None` from a function: it has none.
+#[derive(Clone)]
+pub(crate) enum KeyBy {
+    Spec(KeySpec),
+    Function(Arc<KeyFunction>),
+    /// Asked before anything is decided, with what it needs of the request cloned into the future.
+    Async(Arc<AsyncKeyFunction>),
+}
+
+impl fmt::Debug for KeyBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for KeyBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec(spec) => spec.fmt(f),
+            Self::Function(_) => f.write_str("a function"),
+            Self::Async(_) => f.write_str("an async function"),
+        }
+    }
+}
+
+/// What happens to a request that has no key: no such header, no user, no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnMissingKey {
+    /// All such requests share one bucket: leaving out a header is no way round the limit.
+    #[default]
+    Share,
+    /// The policy does not apply to it.
+    Skip,
+    /// It is refused.
+    Refuse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use std::hash::DefaultHasher;
+
+    fn hash(spec: &str, request: &Request<()>) -> Option<u64> {
+        let spec: KeySpec = spec.parse().unwrap();
+        let info = RequestInfo::new(request);
+        let mut hasher = DefaultHasher::new();
+        spec.find(&info, Grouping::default())?.hash(&mut hasher);
+        Some(hasher.finish())
+    }
+
+    fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.extension(crate::PeerAddr("192.0.2.7:1".parse().unwrap())).body(()).unwrap()
+    }
+
+    #[test]
+    fn different_keys_never_look_the_same() {
+        let of = |spec: &str, headers: &[(&str, &str)]| hash(spec, &request("/a", headers)).unwrap();
+        let ip = of("header:x-api-key | ip", &[]);
+        assert_ne!(of("header:x-api-key | ip", &[("x-api-key", "192.0.2.7")]), ip);
+        let both = "header:x+header:y";
+        assert_ne!(of(both, &[("x", "ab"), ("y", "c")]), of(both, &[("x", "a"), ("y", "bc")]));
+        assert_ne!(of("header:x", &[("x", "a"), ("x", "b")]), of("header:x", &[("x", "ab")]));
+        assert_eq!(of("host", &[("host", "A.example:80")]), of("host", &[("host", "a.EXAMPLE")]));
+        assert_eq!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=7")]));
+        assert_ne!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=8")]));
+    }
+
+    #[test]
+    fn the_first_that_is_there() {
+        assert_eq!(hash("user", &request("/", &[])), None);
+        assert_eq!(hash("ip+header:x", &request("/", &[])), None);
+        assert_eq!(hash("user | ip", &request("/", &[])), hash("user | ip", &request("/b", &[])));
+        assert_ne!(hash("ip+path", &request("/", &[])), hash("ip+path", &request("/b", &[])));
+        assert_eq!(hash("ip+path", &request("/b", &[])), hash("ip+path", &request("//%62/", &[])));
+    }
+
+    #[test]
+    fn specs_print_and_complain() {
+        for (given, printed) in [
+            ("ip", "ip"),
+            ("header:X-Api-Key|user|ip", "header:x-api-key | user | ip"),
+            ("ip + path+method", "ip+path+method"),
+            ("all", "all"),
+        ] {
+            assert_eq!(given.parse::<KeySpec>().unwrap().to_string(), printed);
+        }
+        for bad in ["", "ip|", "+ip", "header:", "header:a b", "cookie:", "address", "ip,path"] {
+            assert!(bad.parse::<KeySpec>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The tower layer.
+
+use tollgate::{Clock, ExactClock};
+use tower_layer::Layer;
+
+use crate::error::PolicyError;
+use crate::limiter::RateLimiter;
+use crate::policy::{IntoQuotas, Policy};
+use crate::service::RateLimit;
+use crate::settings::Settings;
+
+/// Limits the requests of a service; for axum, tonic, hyper, and whatever else takes a [`Layer`].
+///
+/// Clones, and the services that they make, share one limiter.
+///
+/// ```
+/// use tollgate_http::RateLimitLayer;
+///
+/// let layer = RateLimitLayer::new("100/minute")?; // for each client address
+/// # Ok::<(), tollgate_http::PolicyError>(())
+/// ```
+#[derive(Debug)]
+pub struct RateLimitLayer<C = ExactClock> {
+    limiter: RateLimiter<C>,
+}
+
+impl RateLimitLayer {
+    /// One policy, `default`, for every request, by client address: `"100/minute"`, `"200 per day, 50 per hour"`.
+    ///
+    /// # Errors
+    ///
+    /// If `limits` is no rate string.
+    pub fn new(limits: impl IntoQuotas) -> Result<Self, PolicyError> {
+        Self::with(Settings::new().policy(Policy::new("default", limits)?))
+    }
+
+    /// Everything as `settings` say.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be used.
+    pub fn with(settings: Settings) -> Result<Self, PolicyError> {
+        RateLimiter::new(settings).map(Self::from)
+    }
+}
+
+impl<C> RateLimitLayer<C> {
+    /// The limiter, for its counts, or to change its rules.
+    #[must_use]
+    pub const fn limiter(&self) -> &RateLimiter<C> {
+        &self.limiter
+    }
+}
+
+impl<C> From<RateLimiter<C>> for RateLimitLayer<C> {
+    fn from(limiter: RateLimiter<C>) -> Self {
+        Self { limiter }
+    }
+}
+
+impl<C> Clone for RateLimitLayer<C> {
+    fn clone(&self) -> Self {
+        Self { limiter: self.limiter.clone() }
+    }
+}
+
+impl<S, C: Clock> Layer<S> for RateLimitLayer<C> {
+    type Service = RateLimit<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit::new(inner, self.limiter.clone())
+    }
+}

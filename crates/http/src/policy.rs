@@ -1,0 +1,402 @@
+//! A policy: which requests, who shares a bucket, how much, and when it is charged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderName;
+use tollgate::{Algorithm, ParseQuotaError, Quota};
+
+use crate::charge::Charge;
+use crate::error::PolicyError;
+use crate::exempt::Exemption;
+use crate::key::{KeyBy, KeySpec, OnMissingKey};
+use crate::request::RequestInfo;
+use crate::route::Route;
+
+/// The longest name of a policy or a tier: it stands in header fields and metrics.
+pub(crate) const MAX_NAME: usize = 64;
+
+/// What can be given as limits: a rate string such as `"200 per day, 50 per hour"`, a [`Quota`], or several.
+pub trait IntoQuotas {
+    /// The quotas.
+    ///
+    /// # Errors
+    ///
+    /// If a text is no rate string.
+    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError>;
+}
+
+impl IntoQuotas for &str {
+    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
+        tollgate::parse_quotas(self)
+    }
+}
+
+impl IntoQuotas for &String {
+    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
+        tollgate::parse_quotas(self)
+    }
+}
+
+impl IntoQuotas for Quota {
+    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
+        Ok(vec![self])
+    }
+}
+
+impl IntoQuotas for Vec<Quota> {
+    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
+        Ok(self)
+    }
+}
+
+impl<const N: usize> IntoQuotas for [Quota; N] {
+    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
+        Ok(self.into())
+    }
+}
+
+/// The whole: which requests it is for, who shares a bucket, and how much of what.
+///
+/// ```
+/// use tollgate_http::{Charge, Policy, Route};
+///
+/// let everybody = Policy::new("everybody", "200 per day, 50 per hour")?;
+/// let login = Policy::new("login", "5/minute")?
+///     .on(Route::any().path("/login")?)
+///     .charge(Charge::OnlyOn("401".parse()?));
+/// let api = Policy::new("api", "100/minute burst 20")?
+///     .on(Route::any().path("/api/*")?)
+///     .key("header:x-api-key | ip".parse()?)
+///     .concurrency(10);
+/// # Ok::<(), tollgate_http::PolicyError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub(crate) name: String,
+    pub(crate) route: Route,
+    pub(crate) reach: Reach,
+    pub(crate) key: KeyBy,
+    pub(crate) on_missing_key: OnMissingKey,
+    pub(crate) limits: Vec<Quota>,
+    pub(crate) tiers: Option<Tiers>,
+    pub(crate) concurrency: Option<u64>,
+    pub(crate) cost: Cost,
+    pub(crate) charge: Charge,
+    pub(crate) exemptions: Vec<Exemption>,
+    pub(crate) exempt_when: Option<Predicate>,
+    pub(crate) is_shadow: bool,
+}
+
+/// How a policy stands to others that are for the same request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Reach {
+    /// A policy with a route takes the place of those without one, as a decorated limit does in Flask-Limiter.
+    #[default]
+    Override,
+    /// It holds beside all others, and nothing takes its place.
+    Always,
+}
+
+/// What one request costs.
+#[derive(Clone)]
+pub(crate) enum Cost {
+    Constant(u64),
+    Function(Arc<dyn Fn(&RequestInfo<'_>) -> u64 + Send + Sync>),
+}
+
+impl Cost {
+    pub(crate) fn of(&self, request: &RequestInfo<'_>) -> u64 {
+        match self {
+            Self::Constant(cost) => *cost,
+            Self::Function(cost) => cost(request),
+        }
+    }
+}
+
+impl fmt::Debug for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(cost) => cost.fmt(f),
+            Self::Function(_) => f.write_str("a function"),
+        }
+    }
+}
+
+/// A question about a request.
+#[derive(Clone)]
+pub(crate) struct Predicate(pub(crate) Arc<dyn Fn(&RequestInfo<'_>) -> bool + Send + Sync>);
+
+impl fmt::Debug for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function")
+    }
+}
+
+/// Limits that are chosen at request time: free and premium, say. Each tier has buckets of its own.
+#[derive(Debug, Clone)]
+pub struct Tiers {
+    pub(crate) by: TierBy,
+    pub(crate) tiers: Vec<(String, Vec<Quota>)>,
+}
+
+/// What chooses the tier.
+#[derive(Clone)]
+pub(crate) enum TierBy {
+    Header(HeaderName),
+    Function(Arc<TierFunction>),
+}
+
+type TierFunction = dyn Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync;
+
+impl TierBy {
+    /// Hands the name of the tier of `request` to `then`.
+    pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
+        match self {
+            Self::Header(name) => then(request.headers().get(name).and_then(|value| value.to_str().ok())),
+            Self::Function(tier) => then(tier(request).as_deref()),
+        }
+    }
+}
+
+impl fmt::Debug for TierBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Function(_) => f.write_str("a function"),
+        }
+    }
+}
+
+impl Tiers {
+    /// The tier is the value of a header field. Only for a field that the client cannot set: one that an authenticating
+    /// proxy in front writes.
+    #[must_use]
+    pub const fn by_header(name: HeaderName) -> Self {
+        Self { by: TierBy::Header(name), tiers: Vec::new() }
+    }
+
+    /// The tier is what a function says: from a verified claim, an extension, a table of users.
+    #[must_use]
+    pub fn by(tier: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { by: TierBy::Function(Arc::new(tier)), tiers: Vec::new() }
+    }
+
+    /// One more tier. A request of no tier, or of one that is not known, has the policy's own limits.
+    ///
+    /// # Errors
+    ///
+    /// If `limits` is no rate string.
+    pub fn tier(mut self, name: &str, limits: impl IntoQuotas) -> Result<Self, PolicyError> {
+        self.tiers.push((name.to_owned(), limits.into_quotas()?));
+        Ok(self)
+    }
+
+    /// The same with every quota changed by `change`.
+    fn map(mut self, change: impl Fn(Quota) -> Quota) -> Self {
+        for quota in self.tiers.iter_mut().flat_map(|(_, quotas)| quotas) {
+            *quota = change(*quota);
+        }
+        self
+    }
+}
+
+impl Policy {
+    /// A policy for every request, by client address, with one or more limits that all hold at once.
+    ///
+    /// # Errors
+    ///
+    /// If `limits` is no rate string.
+    pub fn new(name: &str, limits: impl IntoQuotas) -> Result<Self, PolicyError> {
+        Ok(Self { limits: limits.into_quotas()?, ..Self::without_rate(name) })
+    }
+
+    /// A policy that has no rate, to be given a [`concurrency`](Self::concurrency) or [`tiers`](Self::tiers).
+    #[must_use]
+    pub fn without_rate(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            route: Route::any(),
+            reach: Reach::default(),
+            key: KeyBy::Spec(KeySpec::client()),
+            on_missing_key: OnMissingKey::default(),
+            limits: Vec::new(),
+            tiers: None,
+            concurrency: None,
+            cost: Cost::Constant(1),
+            charge: Charge::default(),
+            exemptions: Vec::new(),
+            exempt_when: None,
+            is_shadow: false,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which requests it is for. All that match it share a bucket for each key, whatever their routes.
+    #[must_use]
+    pub fn on(mut self, route: Route) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// How it stands to others that are for the same request.
+    #[must_use]
+    pub const fn reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
+    }
+
+    /// Who shares a bucket; the client's address unless said otherwise.
+    #[must_use]
+    pub fn key(mut self, key: KeySpec) -> Self {
+        self.key = KeyBy::Spec(key);
+        self
+    }
+
+    /// Who shares a bucket, by a function of yours. `None` is a missing key.
+    #[must_use]
+    pub fn key_by(mut self, key: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.key = KeyBy::Function(Arc::new(key));
+        self
+    }
+
+    /// Who shares a bucket, by an async function of yours, such as one that looks a session up. It clones what it needs
+    /// of the request into its future.
+    #[must_use]
+    pub fn key_by_async<F>(mut self, key: impl Fn(&RequestInfo<'_>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<String>> + Send + 'static,
+    {
+        self.key = KeyBy::Async(Arc::new(move |request| Box::pin(key(request))));
+        self
+    }
+
+    /// What happens to a request without a key.
+    #[must_use]
+    pub const fn on_missing_key(mut self, what: OnMissingKey) -> Self {
+        self.on_missing_key = what;
+        self
+    }
+
+    /// Counts by another algorithm, in every limit and tier that there is so far. With
+    /// [`LeakyQueue`](Algorithm::LeakyQueue) requests are delayed, as many as the burst.
+    #[must_use]
+    pub fn algorithm(self, algorithm: Algorithm) -> Self {
+        self.map(|quota| quota.with_algorithm(algorithm))
+    }
+
+    /// Lets `burst` requests come at once, in every limit and tier so far that has no burst of its own.
+    #[must_use]
+    pub fn burst(self, burst: u64) -> Self {
+        self.map(|quota| if quota.burst() == quota.count() { quota.with_burst(burst) } else { quota })
+    }
+
+    fn map(mut self, change: impl Fn(Quota) -> Quota) -> Self {
+        self.limits.iter_mut().for_each(|quota| *quota = change(*quota));
+        self.tiers = self.tiers.map(|tiers| tiers.map(change));
+        self
+    }
+
+    /// Limits that are chosen at request time.
+    #[must_use]
+    pub fn tiers(mut self, tiers: Tiers) -> Self {
+        self.tiers = Some(tiers);
+        self
+    }
+
+    /// How many requests of a key may be in flight at once: from when they are admitted until the response has been
+    /// sent.
+    #[must_use]
+    pub const fn concurrency(mut self, most: u64) -> Self {
+        self.concurrency = Some(most);
+        self
+    }
+
+    /// What a request costs; 1 unless said otherwise. A cost of 0 is free.
+    #[must_use]
+    pub fn cost(mut self, cost: u64) -> Self {
+        self.cost = Cost::Constant(cost);
+        self
+    }
+
+    /// What a request costs, by a function of yours.
+    #[must_use]
+    pub fn cost_by(mut self, cost: impl Fn(&RequestInfo<'_>) -> u64 + Send + Sync + 'static) -> Self {
+        self.cost = Cost::Function(Arc::new(cost));
+        self
+    }
+
+    /// When it is charged.
+    #[must_use]
+    pub fn charge(mut self, charge: Charge) -> Self {
+        self.charge = charge;
+        self
+    }
+
+    /// Requests that it never limits.
+    #[must_use]
+    pub fn exempt(mut self, exemption: Exemption) -> Self {
+        self.exemptions.push(exemption);
+        self
+    }
+
+    /// Requests that it never limits, by a function of yours.
+    #[must_use]
+    pub fn exempt_when(mut self, when: impl Fn(&RequestInfo<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.exempt_when = Some(Predicate(Arc::new(when)));
+        self
+    }
+
+    /// Refuses nobody, and counts and lists who would have been refused.
+    #[must_use]
+    pub const fn shadow(mut self, is_shadow: bool) -> Self {
+        self.is_shadow = is_shadow;
+        self
+    }
+
+    /// Whether it never limits `request`.
+    pub(crate) fn exempts(&self, request: &RequestInfo<'_>) -> bool {
+        self.exemptions.iter().any(|exemption| exemption.covers(request))
+            || self.exempt_when.as_ref().is_some_and(|when| (when.0)(request))
+    }
+
+    /// Whether it takes the place of those that have no route.
+    pub(crate) fn overrides(&self) -> bool {
+        !self.route.is_any() && self.reach == Reach::Override
+    }
+
+    /// Whether it makes way for a policy that has a route.
+    pub(crate) fn is_default(&self) -> bool {
+        self.route.is_any() && self.reach == Reach::Override
+    }
+
+    /// The most limits that one request can meet in it: the largest tier, and the bound on concurrency.
+    pub(crate) fn most_limits(&self) -> usize {
+        let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers).map(|(_, quotas)| quotas.len());
+        tiers.chain([self.limits.len()]).max().unwrap_or(0)
+    }
+
+    /// What can be wrong with it by itself.
+    pub(crate) fn validate(&self) -> Result<(), PolicyError> {
+        let is_name = |name: &str| {
+            let is_visible = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+            (1..=MAX_NAME).contains(&name.len())
+                && name.bytes().all(|byte| is_visible(byte) && !b"\"\\".contains(&byte))
+        };
+        let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
+        if let Some(name) = tiers.map(|(name, _)| name).chain([&self.name]).find(|name| !is_name(name)) {
+            return Err(PolicyError::Name { name: name.clone() });
+        }
+        match self.concurrency {
+            Some(0) => Err(PolicyError::ZeroConcurrency { policy: self.name.clone() }),
+            None if self.most_limits() == 0 => Err(PolicyError::Empty { policy: self.name.clone() }),
+            _ => Ok(()),
+        }
+    }
+}

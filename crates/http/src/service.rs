@@ -1,0 +1,166 @@
+//! A service behind the limiter.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tollgate::{Clock, ExactClock};
+use tower_service::Service;
+
+use crate::body::LimitedBody;
+use crate::key::BoxFuture;
+use crate::limiter::{Admission, Keys, Outcome, RateLimiter, Refusal};
+use crate::request::RequestInfo;
+
+/// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
+#[derive(Debug)]
+pub struct RateLimit<S, C = ExactClock> {
+    inner: S,
+    limiter: RateLimiter<C>,
+}
+
+impl<S, C> RateLimit<S, C> {
+    /// `inner` behind `limiter`.
+    pub const fn new(inner: S, limiter: RateLimiter<C>) -> Self {
+        Self { inner, limiter }
+    }
+}
+
+impl<S: Clone, C> Clone for RateLimit<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), limiter: self.limiter.clone() }
+    }
+}
+
+impl<S, C, B, R> Service<Request<B>> for RateLimit<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    C: Clock,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<LimitedBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let info = RequestInfo::new(&request);
+        let stage = match self.limiter.keys(&info) {
+            // The service that was asked whether it is ready waits with the request; a clone of it takes its place.
+            Some(keys) => {
+                let clone = self.inner.clone();
+                let inner = std::mem::replace(&mut self.inner, clone);
+                Stage::Asking { keys, held: Some((inner, request)) }
+            }
+            None => match self.limiter.check(&info) {
+                Outcome::Refused(refusal) => Stage::Refused { refusal },
+                Outcome::Admitted(admission) if admission.wait().is_zero() => {
+                    Stage::Going { response: self.inner.call(request), admission: Some(admission) }
+                }
+                Outcome::Admitted(admission) => {
+                    let clone = self.inner.clone();
+                    let inner = std::mem::replace(&mut self.inner, clone);
+                    Stage::queueing(admission, inner, request)
+                }
+            },
+        };
+        ResponseFuture { stage, limiter: self.limiter.clone() }
+    }
+}
+
+pin_project! {
+    /// The response to come of a [`RateLimit`].
+    pub struct ResponseFuture<S, B, C = ExactClock>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        stage: Stage<S, B, S::Future, C>,
+        limiter: RateLimiter<C>,
+    }
+}
+
+pin_project! {
+    /// How far a request has come. A request that meets no async key and no queue begins as going or refused.
+    #[project = StageProjection]
+    enum Stage<S, B, F, C> {
+        Asking { keys: BoxFuture<Keys>, held: Option<(S, Request<B>)> },
+        Queueing { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Admission<C>)> },
+        Going { #[pin] response: F, admission: Option<Admission<C>> },
+        Refused { refusal: Refusal },
+    }
+}
+
+impl<S, B, F, C: Clock> Stage<S, B, F, C> {
+    fn queueing(admission: Admission<C>, inner: S, request: Request<B>) -> Self {
+        let turn = Box::pin(tokio::time::sleep(admission.wait()));
+        Self::Queueing { turn, held: Some((inner, request, admission)) }
+    }
+}
+
+impl<S, C, B, R> Future for ResponseFuture<S, B, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    C: Clock,
+    R: Body<Data = Bytes>,
+{
+    type Output = Result<Response<LimitedBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.stage.as_mut().project() {
+                StageProjection::Asking { keys, held } => {
+                    let keys = ready!(keys.as_mut().poll(cx));
+                    let Some((mut inner, request)) = held.take() else { return Poll::Pending };
+                    match this.limiter.check_with(&RequestInfo::new(&request), &keys) {
+                        Outcome::Refused(refusal) => Stage::Refused { refusal },
+                        Outcome::Admitted(admission) if admission.wait().is_zero() => {
+                            Stage::Going { response: inner.call(request), admission: Some(admission) }
+                        }
+                        Outcome::Admitted(admission) => Stage::queueing(admission, inner, request),
+                    }
+                }
+                StageProjection::Queueing { turn, held } => {
+                    ready!(turn.as_mut().poll(cx));
+                    let Some((mut inner, request, admission)) = held.take() else { return Poll::Pending };
+                    Stage::Going { response: inner.call(request), admission: Some(admission) }
+                }
+                StageProjection::Going { response, admission } => {
+                    let response = ready!(response.poll(cx))?;
+                    // Polled again after the end: there is no more to say.
+                    let Some(admission) = admission.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(finished(response, admission)));
+                }
+                StageProjection::Refused { refusal } => {
+                    return Poll::Ready(Ok(refusal.response().map(LimitedBody::refusal)));
+                }
+            };
+            this.stage.set(next);
+        }
+    }
+}
+
+fn finished<R, C: Clock>(response: Response<R>, mut admission: Admission<C>) -> Response<LimitedBody<R>> {
+    let (mut head, body) = response.into_parts();
+    admission.respond(head.status, &mut head.headers);
+    Response::from_parts(head, LimitedBody::new(body, admission.into_permits()))
+}
+
+impl<S, B, C> fmt::Debug for ResponseFuture<S, B, C>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! Everything a limiter is told: policies, who the client is, what it is answered, how much it keeps.
+
+use tollgate::OnFull;
+
+use crate::address::Grouping;
+use crate::answer::Answer;
+use crate::client::ClientAddress;
+use crate::error::PolicyError;
+use crate::policy::Policy;
+use crate::rules::check_counts;
+
+/// What a [`RateLimiter`](crate::RateLimiter) is made of.
+///
+/// ```
+/// use tollgate_http::{Policy, RateLimiter, Settings};
+///
+/// let settings = Settings::new()
+///     .policy(Policy::new("everybody", "200 per day, 50 per hour")?)
+///     .capacity(1_000_000);
+/// let limiter = RateLimiter::new(settings)?;
+/// # Ok::<(), tollgate_http::PolicyError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) client: ClientAddress,
+    pub(crate) grouping: Grouping,
+    pub(crate) answer: Answer,
+    pub(crate) capacity: usize,
+    pub(crate) on_full: OnFull,
+    pub(crate) shows_keys: bool,
+}
+
+impl Settings {
+    /// How many keys may be busy at once, unless told otherwise: 65,536, which take 1.6 MB.
+    pub const DEFAULT_CAPACITY: usize = tollgate::Builder::DEFAULT_CAPACITY;
+
+    /// No policy, no trusted proxy, and the defaults of everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more policy.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// How the client's address is found; the peer's unless told otherwise.
+    #[must_use]
+    pub fn client(mut self, client: ClientAddress) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Which addresses count as one client.
+    #[must_use]
+    pub fn grouping(mut self, grouping: Grouping) -> Self {
+        self.grouping = grouping;
+        self
+    }
+
+    /// What a refusal says, and which header fields tell clients how they stand.
+    #[must_use]
+    pub fn answer(mut self, answer: Answer) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    /// For how many keys and limits there is room: a key takes 24 bytes for each limit. Fixed when the limiter is made.
+    #[must_use]
+    pub const fn capacity(mut self, keys: usize) -> Self {
+        self.capacity = keys;
+        self
+    }
+
+    /// What happens to a new key when there is no room. Fixed when the limiter is made.
+    #[must_use]
+    pub const fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// Whether the lists of who was refused show keys in full, instead of networks and fingerprints.
+    #[must_use]
+    pub const fn show_keys(mut self, shows_keys: bool) -> Self {
+        self.shows_keys = shows_keys;
+        self
+    }
+
+    /// The policies.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), PolicyError> {
+        for (index, policy) in self.policies.iter().enumerate() {
+            policy.validate()?;
+            if self.policies.iter().take(index).any(|other| other.name == policy.name) {
+                return Err(PolicyError::SameName { name: policy.name.clone() });
+            }
+        }
+        check_counts(&self.policies)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policies: Vec::new(),
+            client: ClientAddress::default(),
+            grouping: Grouping::default(),
+            answer: Answer::default(),
+            capacity: Self::DEFAULT_CAPACITY,
+            on_full: OnFull::default(),
+            shows_keys: false,
+        }
+    }
+}

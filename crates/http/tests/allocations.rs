@@ -1,0 +1,152 @@
+//! What an answer allocates: its values, its map and its body, and nothing on the way.
+
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::Client;
+use http::HeaderMap;
+use tollgate::{Clock as _, ExactClock, Instant, Quota};
+use tollgate_http::{Answer, Body, Dialect, Labeller, Reset, Template, TopRefused};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending counts no more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: hands everything to the system's allocator; the count is the thread's own and allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How often `work` allocates, once everything shared has been set up.
+fn allocations<T>(mut work: impl FnMut() -> T) -> u64 {
+    drop(work());
+    let before = ALLOCATIONS.get();
+    let done = work();
+    let after = ALLOCATIONS.get();
+    drop(done);
+    after - before
+}
+
+const EPOCH: Dialect = Dialect::XRateLimit { reset: Reset::Epoch };
+
+#[test]
+fn fields_allocate_their_values() {
+    let client = Client::new("per minute", Quota::per_minute(10));
+    let standing = client.asks(1);
+    for (dialect, values) in
+        [(Dialect::Ietf, 1), (EPOCH, 3), (Dialect::Draft03, 3), (Dialect::Draft06, 3), (Dialect::Draft07, 1)]
+    {
+        let policies = dialect.policies([("per minute", &client.quota, client.unit)]);
+        let mut headers = HeaderMap::with_capacity(16);
+        let counted = allocations(|| {
+            headers.clear();
+            dialect.write(&mut headers, &standing, &policies);
+        });
+        assert_eq!(counted, values, "{dialect}");
+    }
+}
+
+#[test]
+fn refusals_allocate_a_map_of_two_the_values_and_the_body() {
+    let client = Client::new("per minute", Quota::per_minute(10));
+    let standing = client.is_refused();
+    let custom = Body::Custom(Template::new("text/plain", "{name}: {quota}, {retry_after}").unwrap());
+    // Beside two for the map and one for `RateLimit`: `Retry-After`, and the body where it is not static.
+    for (body, counted) in [(Body::ProblemJson, 5), (Body::Json, 5), (Body::Detail, 4), (custom, 5), (Body::Empty, 4)] {
+        let answer = Answer::new().with_body(body.clone());
+        let policies = answer.dialect().policies([("per minute", &client.quota, client.unit)]);
+        assert_eq!(allocations(|| answer.refuse(&standing, &policies, false)), counted, "{body}");
+    }
+}
+
+#[test]
+fn the_top_allocates_nothing() {
+    let (top, labeller) = (TopRefused::new(), Labeller::new());
+    let part = "header:x-api-key".into();
+    let mut key = 0_u64;
+    let counted = allocations(|| {
+        for _ in 0..1_000 {
+            key += 1;
+            top.record(key, || labeller.key(&part, &key.to_le_bytes()), Instant::default());
+            top.record(7, || labeller.key(&part, b"7"), Instant::default());
+        }
+    });
+    assert_eq!(counted, 0);
+}
+
+/// Nanoseconds a call, the best of ten rounds.
+fn nanos(mut work: impl FnMut()) -> u64 {
+    const CALLS: u64 = 20_000;
+    let clock = ExactClock::new();
+    let round = |work: &mut dyn FnMut()| {
+        let start = clock.now();
+        (0..CALLS).for_each(|_| work());
+        clock.now().as_nanos() - start.as_nanos()
+    };
+    (0..10).map(|_| round(&mut work)).min().unwrap_or(0) / CALLS
+}
+
+#[test]
+#[ignore = "prints times: cargo test --release -p tollgate-http --test allocations times -- --ignored --nocapture"]
+fn times() {
+    let client = Client::new("per minute", Quota::per_minute(10));
+    let standing = client.is_refused();
+    for body in [Body::ProblemJson, Body::Json, Body::Detail, Body::Text, Body::Empty] {
+        let answer = Answer::new().with_body(body.clone());
+        let policies = answer.dialect().policies([("per minute", &client.quota, client.unit)]);
+        println!(
+            "refuse, {body}: {} ns",
+            nanos(|| drop(std::hint::black_box(answer.refuse(&standing, &policies, false))))
+        );
+    }
+    for dialect in Dialect::ALL {
+        let policies = dialect.policies([("per minute", &client.quota, client.unit)]);
+        let mut headers = HeaderMap::with_capacity(16);
+        let nanos = nanos(|| {
+            headers.clear();
+            dialect.write(&mut headers, &standing, &policies);
+        });
+        println!("write, {dialect}: {nanos} ns");
+    }
+    let (top, labeller) = (TopRefused::new(), Labeller::new());
+    let part = "header:x-api-key".into();
+    let mut key = 0_u64;
+    let mut record = |keys: u64| {
+        nanos(|| {
+            key += 1;
+            top.record(key % keys, || labeller.key(&part, &key.to_le_bytes()), Instant::default());
+        })
+    };
+    println!("top, one key: {} ns", record(1));
+    println!("top, 128 keys: {} ns", record(128));
+    println!("top, every key new: {} ns", record(u64::MAX));
+}

@@ -1,0 +1,50 @@
+//! A client before a limit, at a time of the test's choosing.
+
+#![allow(dead_code, reason = "no test uses all of it")]
+
+use std::time::Duration;
+
+use tollgate::{Bucket, Instant, ManualClock, Quota};
+use tollgate_http::{Standing, Unit};
+
+/// Half a second past a whole one, so that rounding shows.
+pub(crate) const NOON: Instant = Instant::from_nanos(1_700_000_000_500_000_000);
+
+pub(crate) struct Client {
+    pub(crate) quota: Quota,
+    pub(crate) name: String,
+    pub(crate) unit: Unit,
+    bucket: Bucket<ManualClock>,
+    clock: ManualClock,
+}
+
+impl Client {
+    pub(crate) fn new(name: &str, quota: Quota) -> Self {
+        let clock = ManualClock::new(NOON);
+        let bucket = Bucket::with_clock(quota, clock.clone()).unwrap();
+        Self { quota, name: name.to_owned(), unit: Unit::Requests, bucket, clock }
+    }
+
+    pub(crate) fn wait(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// Where the client stands after a request that costs this much.
+    pub(crate) fn asks(&self, cost: u64) -> Standing<'_> {
+        let decision = self.bucket.check_n(cost);
+        Standing {
+            name: &self.name,
+            policy: "api",
+            quota: &self.quota,
+            unit: self.unit,
+            at: decision.at(),
+            report: decision.report(),
+        }
+    }
+
+    /// Where it stands once everything is gone.
+    pub(crate) fn is_refused(&self) -> Standing<'_> {
+        while self.bucket.check_n(1).is_allowed() {}
+        self.asks(1)
+    }
+}

@@ -1,0 +1,29 @@
+//! Charges that the response decides.
+
+use tollgate_http::Charge;
+
+use crate::app::{App, With, get, policy};
+
+#[tokio::test]
+async fn only_failures_are_charged() {
+    let app = App::of([policy("login", "2/hour").charge(Charge::OnlyOn("401, 403".parse().unwrap()))]);
+    let fail = || get("/").header("want", "401");
+    assert_eq!(
+        app.statuses([get("/"), get("/"), fail(), get("/"), fail(), get("/"), fail()]).await,
+        [200, 200, 401, 200, 401, 429, 429]
+    );
+    app.wait(1_800);
+    assert_eq!(app.statuses([get("/"), fail(), get("/")]).await, [200, 401, 429]);
+}
+
+#[tokio::test]
+async fn successes_are_refunded() {
+    let app = App::of([policy("login", "2/hour, 3/day").charge(Charge::RefundOn("2xx".parse().unwrap()))]);
+    let fail = || get("/").header("want", "500");
+    assert_eq!(
+        app.statuses([get("/"), get("/"), get("/"), fail(), fail(), get("/")]).await,
+        [200, 200, 200, 500, 500, 429]
+    );
+    app.wait(3_600);
+    assert_eq!(app.statuses([fail(), fail()]).await, [500, 429], "the day has one left");
+}

@@ -1,0 +1,76 @@
+//! Who shares a bucket.
+
+use tollgate_http::{ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
+
+use crate::app::{App, With, from, get, policy};
+
+#[tokio::test]
+async fn the_first_part_that_is_there() {
+    let app = App::of([policy("default", "1/hour").key("header:x-api-key | user | ip".parse().unwrap())]);
+    let mut known = get("/");
+    known.extensions_mut().insert(User("ada".into()));
+    assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429]);
+    assert_eq!(app.statuses([known.clone(), known]).await, [200, 429]);
+    assert_eq!(
+        app.statuses([get("/").header("x-api-key", "k1"), get("/").header("x-api-key", "k2")]).await,
+        [200, 200]
+    );
+    assert_eq!(app.statuses([from("192.0.2.2", "/").header("x-api-key", "k1")]).await, [429], "wherever it comes from");
+    let shown = app.limiter.policies(9)[0].refused.iter().map(|key| key.key.to_string()).collect::<String>();
+    assert!(!shown.contains("k1") && !shown.contains("ada") && shown.contains("header:x-api-key#"), "{shown}");
+}
+
+#[tokio::test]
+async fn keys_of_a_function() {
+    let app = App::of([policy("default", "1/hour").key_by(|request| Some(request.path().len().to_string()))]);
+    assert_eq!(app.statuses([get("/a"), get("/b"), get("/aa")]).await, [200, 429, 200]);
+    let slow = policy("default", "1/hour").key_by_async(|request| {
+        let token = request.headers().get("token").map(|token| token.to_str().unwrap().to_owned());
+        async move {
+            tokio::task::yield_now().await;
+            token
+        }
+    });
+    let app = App::of([slow]);
+    let with = |token| get("/").header("token", token);
+    assert_eq!(app.statuses([with("a"), with("a"), with("b"), get("/"), get("/")]).await, [200, 429, 200, 200, 429]);
+}
+
+#[tokio::test]
+async fn a_request_without_a_key() {
+    let by_header = |what| policy("default", "1/hour").key("header:x-api-key".parse().unwrap()).on_missing_key(what);
+    let app = App::of([by_header(OnMissingKey::Share)]);
+    assert_eq!(app.statuses([get("/"), from("192.0.2.2", "/")]).await, [200, 429]);
+    let app = App::of([by_header(OnMissingKey::Skip)]);
+    assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 200]);
+    let app = App::of([by_header(OnMissingKey::Refuse)]);
+    assert_eq!(app.statuses([get("/"), get("/").header("x-api-key", "k")]).await, [429, 200]);
+    // Without a peer there is no address.
+    let app = App::of([policy("default", "1/hour")]);
+    let nowhere = || http::Request::new(());
+    assert_eq!(app.statuses([nowhere(), nowhere(), get("/")]).await, [200, 429, 200]);
+}
+
+#[tokio::test]
+async fn what_proxies_say_is_believed_only_of_trusted_ones() {
+    let forged = |client: &str, said: &str| from(client, "/").header("x-forwarded-for", said);
+    let app = App::of([policy("default", "1/hour")]);
+    assert_eq!(app.statuses([forged("192.0.2.1", "1.1.1.1"), forged("192.0.2.1", "2.2.2.2")]).await, [200, 429]);
+    let trusted = TrustedProxies::networks(["10.0.0.0/8".parse().unwrap()]).unwrap();
+    let client = ClientAddress::new(Source::XForwardedFor, trusted).unwrap();
+    let app = App::new(Settings::new().policy(policy("default", "1/hour")).client(client));
+    let proxied = |said| forged("10.0.0.1", said);
+    assert_eq!(
+        app.statuses([proxied("1.1.1.1"), proxied("2.2.2.2"), proxied("9.9.9.9, 1.1.1.1")]).await,
+        [200, 200, 429]
+    );
+    assert_eq!(app.statuses([forged("192.0.2.1", "3.3.3.3"), forged("192.0.2.1", "4.4.4.4")]).await, [200, 429]);
+}
+
+#[tokio::test]
+async fn addresses_of_one_network_are_one_client() {
+    let app = App::of([policy("default", "1/hour")]);
+    assert_eq!(app.statuses([from("2001:db8::1", "/"), from("2001:db8::2:3:4:5", "/")]).await, [200, 429], "one /64");
+    assert_eq!(app.statuses([from("2001:db8:0:1::1", "/"), from("::ffff:192.0.2.1", "/")]).await, [200, 200]);
+    assert_eq!(app.statuses([from("192.0.2.1", "/"), from("::ffff:192.0.2.2", "/")]).await, [429, 200]);
+}

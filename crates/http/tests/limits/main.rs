@@ -1,0 +1,10 @@
+//! Policies as a service behind the layer meets them, on a clock that the test moves.
+
+mod app;
+mod charge;
+mod concurrency;
+mod keys;
+mod policies;
+mod queue;
+mod reload;
+mod tiers;

@@ -1,0 +1,31 @@
+//! Rules that change while requests come.
+
+use tollgate::{Algorithm, OnFull};
+use tollgate_http::Settings;
+
+use crate::app::{App, get, policy};
+
+#[tokio::test]
+async fn state_is_kept_and_a_bad_change_changes_nothing() {
+    let app = App::of([policy("default", "4/hour"), policy("other", "9/hour")]);
+    assert_eq!(app.statuses([get("/"), get("/"), get("/")]).await, [200; 3]);
+    let bad = Settings::new().policy(policy("default", "9/hour")).policy(policy("default", "9/hour"));
+    assert!(app.limiter.reload(bad).is_err());
+    assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429], "the old rules hold");
+    assert_eq!(app.limiter.reload(Settings::new().policy(policy("default", "8/hour"))).unwrap(), [""; 0]);
+    let allowed = app.statuses((0..9).map(|_| get("/"))).await.iter().filter(|status| **status == 200).count();
+    assert_eq!(allowed, 0, "an hour that was owed under the old rules is owed under the new ones");
+    assert_eq!(app.limiter.policies(0).len(), 1);
+    assert_eq!(app.limiter.policies(0)[0].counts.allowed, 4, "counts go on");
+    let fresh = policy("default", "1/hour").algorithm(Algorithm::FixedWindow);
+    app.limiter.reload(Settings::new().policy(fresh)).unwrap();
+    assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429], "another algorithm begins anew");
+}
+
+#[test]
+fn what_cannot_change_is_said() {
+    let app = App::of([policy("default", "4/hour")]);
+    let settings = Settings::new().policy(policy("default", "4/hour")).capacity(9).on_full(OnFull::RefuseNew);
+    assert_eq!(app.limiter.reload(settings).unwrap(), ["capacity", "on_full"]);
+    assert_eq!(app.limiter.stats().capacity, Settings::DEFAULT_CAPACITY);
+}

@@ -40,9 +40,18 @@ impl Live {
 
     /// Puts `settings` in force for all connections and requests that begin from now on.
     pub(crate) fn replace(&self, settings: Settings) -> Result<(), TlsError> {
-        let state = State::new(settings, &self.0.load().upstreams)?;
-        self.0.store(Arc::new(state));
+        self.put(self.prepare(settings)?);
         Ok(())
+    }
+
+    /// The part of [`replace`](Self::replace) that can fail.
+    pub(crate) fn prepare(&self, settings: Settings) -> Result<State, TlsError> {
+        State::new(settings, &self.0.load().upstreams)
+    }
+
+    /// The part of [`replace`](Self::replace) that cannot.
+    pub(crate) fn put(&self, state: State) {
+        self.0.store(Arc::new(state));
     }
 
     pub(crate) fn now(&self) -> Arc<State> {

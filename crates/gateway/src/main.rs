@@ -4,6 +4,7 @@
 
 mod admin;
 mod cli;
+mod config;
 mod failure;
 mod gateway;
 mod output;

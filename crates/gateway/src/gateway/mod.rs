@@ -8,9 +8,12 @@
 //!
 //! Nothing here limits rates: that is done by the layer round the service that the threads are given.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "the configuration file, its reload and the admin page use the rest"))]
+
 mod activity;
 mod body;
 mod connection;
+mod descriptors;
 mod echo;
 mod error;
 mod forward;
@@ -26,6 +29,8 @@ mod server;
 pub(crate) mod settings;
 mod shutdown;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upgrade;
 pub(crate) mod upstream;
@@ -42,40 +47,62 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate_http::{Policy, RateLimiter};
+use tollgate_http::RateLimiter;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use self::echo::Echo;
-use self::listener::{Bound, Crowd};
+use self::listener::{Bound, Crowd, ListenError};
 use self::live::Live;
 use self::proxy::Proxy;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
 use self::tally::Tallies;
+use self::tls::TlsError;
 use self::view::Viewer;
 use crate::admin::Door;
 use crate::cli::GatewayArgs;
+use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::output;
 
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
-    let mut settings = Settings::new(args.listen, args.upstreams.clone());
+    descriptors::raise();
+    let Config { limits, gateway: mut settings, admin, .. } = match &args.config {
+        Some(path) => config::load(path)?,
+        None => Config::of_flags(args)?,
+    };
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
     if let Some(echo) = &echo {
         settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
     }
-    let admin = Door::open(args.admin.unwrap_or_default())?;
-    let limits =
-        Policy::new("default", args.limit.0.clone()).map(|policy| tollgate_http::Settings::new().policy(policy));
-    let limiter = limits.and_then(RateLimiter::new).map_err(|error| Failure::Usage(error.to_string()))?;
+    let admin = Door::open(admin)?;
+    let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some(), admin.as_ref())?;
     if let Some(door) = admin {
         door.serve(limiter, gateway.viewer())?;
     }
     gateway.run_until_told()
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Socket(..) => Self::Io(error.to_string()),
+            ListenError::Tls(error) => error.into(),
+        }
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::File(..) => Self::NoInput(error.to_string()),
+            TlsError::Empty(_) | TlsError::Unfit(..) => Self::Usage(error.to_string()),
+        }
+    }
 }
 
 /// A gateway that serves.
@@ -93,7 +120,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Listens on all addresses of `settings` and serves what `limiter` admits.
     pub(crate) fn start(settings: Settings, limiter: &RateLimiter) -> Result<Self, Failure> {
-        let live = Live::new(settings).map_err(|error| Failure::Usage(error.to_string()))?;
+        let live = Live::new(settings)?;
         let (proxied, layer) = (live.clone(), limiter.layer());
         let tallies = Tallies::default();
         let joined = tallies.clone();
@@ -105,7 +132,7 @@ impl Gateway {
     fn echo() -> Result<Self, Failure> {
         let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         settings.threads = NonZeroUsize::MIN;
-        let live = Live::new(settings).map_err(|error| Failure::Other(error.to_string()))?;
+        let live = Live::new(settings)?;
         Self::serve(live, |_| Echo)
     }
 
@@ -123,7 +150,7 @@ impl Gateway {
         let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
         let mut addrs = Vec::new();
         for listen in listeners {
-            let bound = listener::bind(listen, threads.get()).map_err(|error| Failure::Usage(error.to_string()))?;
+            let bound = listener::bind(listen, threads.get())?;
             addrs.extend(bound.first().map(|bound| bound.door.addr));
             for (share, bound) in shares.iter_mut().zip(bound) {
                 share.push(bound);
@@ -169,7 +196,7 @@ impl Gateway {
                 }
                 self.signal.enter(stage);
             }
-            Ok(())
+            Ok::<(), Failure>(())
         })?;
         self.join()
     }

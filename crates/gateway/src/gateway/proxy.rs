@@ -178,7 +178,6 @@ impl Inner {
 }
 
 /// What became of a request on one connection.
-#[expect(clippy::large_enum_variant, reason = "lives for a moment, once per request")]
 enum Sent {
     Answered(Connection, Response<Incoming>),
     Nothing(Request<RequestBody>),

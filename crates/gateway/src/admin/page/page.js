@@ -90,10 +90,12 @@ function roundStep(peak, most) {
 // Stacked bars over time. The bars are made once and then moved.
 class Plot {
   #host; #svg; #back = drawn("g"); #bars = drawn("g"); #front = drawn("g"); #known = "";
-  #left = 44; #top = 22; #bottom = 22;
+  #left = 44; #top; #bottom = 22; #hasLegend;
 
-  constructor(host) {
+  constructor(host, hasLegend) {
     this.#host = host;
+    this.#hasLegend = hasLegend;
+    this.#top = hasLegend ? 22 : 8;
     this.#svg = drawn("svg", { role: "img" }, this.#back, this.#bars, this.#front);
     host.append(this.#svg);
   }
@@ -138,9 +140,9 @@ class Plot {
       this.#back.append(drawn("text", { x, y: bottom + 18, "text-anchor": anchor }, text));
     }
     let right = this.width;
-    for (const i of [...shown].reverse()) {
+    for (const i of this.#hasLegend ? [...shown].reverse() : []) {
       const [name, words] = SERIES[i];
-      this.#front.append(drawn("text", { class: "legend", x: right, y: 10, "text-anchor": "end" }, words));
+      this.#front.append(drawn("text", { x: right, y: 10, "text-anchor": "end" }, words));
       right -= words.length * 6.6 + 16;
       this.#front.append(drawn("rect", { class: name, x: right, y: 0.5, width: 10, height: 10, rx: 2 }));
       right -= 16;
@@ -203,11 +205,11 @@ function drawMinutes(plot, past, second) {
   const shown = [0, 1];
   const last = Math.floor(second / 60);
   const known = last - Math.min(last, ...past.minutes.keys()) + 1;
-  const span = firstAtLeast([60, 180, 360, 720, MINUTES], known);
+  const span = firstAtLeast([30, 60, 180, 360, 720, MINUTES], known);
   const width = firstAtLeast([1, 2, 5, 10, 15, 20, 30], (span * 5) / plot.room);
   const busier = (a, b) => (a[0] + a[1] >= b[0] + b[1] ? a : b);
   const data = bins(past.minutes, last, width, Math.ceil(span / width), busier);
-  const apart = firstAtLeast([10, 15, 30, 60, 120, 180, 240, 360], (span * 70) / plot.room);
+  const apart = firstAtLeast([5, 10, 15, 30, 60, 120, 180, 240, 360], (span * 70) / plot.room);
   const ticks = data.flatMap(({ from }, i) => (from % apart === 0 ? [[i, clock(from * 60)]] : []));
   const busiest = data.reduce((a, b) => (busier(a.point, b.point) === a.point ? a : b));
   const words = sum(busiest.point.slice(0, 2)) ? `The busiest: ${spelled(busiest.point, shown)}.` : "None yet.";
@@ -246,7 +248,8 @@ function showTiles(live, past) {
   tile("Refused, last second", grouped(refused), `${grouped(refusals)} since the start`, refused ? "refused" : "");
   tile("Connections", grouped(live.connections), `${grouped(live.turned_away)} turned away`);
   tile("Busy keys, about", grouped(table.busy), `room for ${grouped(table.capacity)}, ${grouped(table.evictions)} forgotten`);
-  tile("Failed here", grouped(own), failures.map(([status, count]) => `${grouped(count)} × ${status}`).join(", ") || "none of them 502 or 504");
+  const statuses = failures.map(([status, count]) => `${grouped(count)} × ${status}`).join(", ");
+  tile("Not answered upstream", grouped(own), statuses || "none so far", own ? "refused" : "");
 }
 
 const policies = new Map();
@@ -267,7 +270,7 @@ function policyCard(name) {
   parts.card = element("article", { class: "card", "data-policy": name },
     element("div", { class: "head" }, element("h3", {}, name), parts.badge, parts.limits),
     parts.about, element("dl", { class: "counts" }, ...counts), parts.plot);
-  parts.drawing = new Plot(parts.plot);
+  parts.drawing = new Plot(parts.plot, false);
   return parts;
 }
 
@@ -285,7 +288,7 @@ function showPolicies(live) {
     if (host.children[place] !== parts.card) host.insertBefore(parts.card, host.children[place] ?? null);
     if (policy.past) parts.past.learn(policy.past, live.second);
     parts.badge.hidden = !policy.shadow;
-    const bounds = [...policy.limits];
+    const bounds = policy.limits.map((limit) => limit.replace(" per 1 ", " per "));
     if (policy.concurrency !== null) bounds.push(`${grouped(policy.concurrency)} in flight`);
     say(parts.limits, bounds.join(", "));
     say(parts.about, `for ${policy.route}, by ${policy.key}`);
@@ -347,8 +350,8 @@ function showUpstreams(live) {
 // ---- once a second -----------------------------------------------------------------------------------------------
 
 let past = new Past();
-let requests = new Plot(byId("requests"));
-let minutes = new Plot(byId("minutes"));
+let requests = new Plot(byId("requests"), true);
+let minutes = new Plot(byId("minutes"), true);
 let seen = 0;
 let latest = null;
 let lostAt = null;

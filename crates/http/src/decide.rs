@@ -34,6 +34,8 @@ pub(crate) struct Admitted {
     pub(crate) permits: Permits,
     /// What its response decides.
     pub(crate) pending: SmallVec<[Pending; 1]>,
+    /// The shadow policies that would have refused it.
+    pub(crate) shadow_refused: SmallVec<[usize; 1]>,
 }
 
 pub(crate) type Permits = SmallVec<[Permit; 1]>;
@@ -88,6 +90,7 @@ impl Rules {
                     }
                     Err(_) => {
                         counts.shadow_refused.add();
+                        admitted.shadow_refused.push(meeting.index);
                         meeting.note_refusal(engine, request, self.settings.shows_keys, now);
                         continue;
                     }

@@ -118,7 +118,7 @@ pub(crate) struct ReplayArgs {
     /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
     ///
     /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
-    #[arg(short, long = "limit", value_name = "RATE", required = true)]
+    #[arg(short, long = "limit", value_name = "RATE", required_unless_present = "config")]
     pub(crate) limits: Vec<Limits>,
 
     /// How requests are counted
@@ -138,6 +138,20 @@ pub(crate) struct ReplayArgs {
     /// Requests that are never limited: an address, a network, or `path:/static/*`; repeatable
     #[arg(short, long = "exempt", value_name = "WHAT")]
     pub(crate) exempt: Vec<Exemption>,
+
+    /// Try the policies of a config file of `tollgate gateway` instead of `--limit`
+    ///
+    /// Every request goes through the limiter that the gateway would use.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["limits", "algorithm", "burst", "key", "exempt"])]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Show what a second config file, such as the one in force, would have done otherwise
+    #[arg(long, value_name = "FILE", requires = "config")]
+    pub(crate) against: Option<PathBuf>,
+
+    /// Keep as many keys as the config file says, instead of every key of the log
+    #[arg(long, requires = "config")]
+    pub(crate) capacity_from_config: bool,
 
     /// How many keys and minutes to list
     #[arg(short, long, value_name = "N", default_value_t = 10)]

@@ -5,7 +5,10 @@ use tollgate_http::{KeySpec, Keys, OnMissingKey, Policy, RequestInfo, Tiers};
 
 use crate::app::{App, With, at, from, get, policy};
 
-fn told(app: &App, request: &Request<()>) -> Vec<(usize, bool, Option<String>, Option<Vec<String>>, u64)> {
+/// A policy, whether it exempts, the tier, the parts of the key, and the cost.
+type Told = (usize, bool, Option<String>, Option<Vec<String>>, u64);
+
+fn told(app: &App, request: &Request<()>) -> Vec<Told> {
     let met = app.limiter.met(&RequestInfo::new(request), &Keys::default());
     met.into_iter().map(|met| (met.policy, met.is_exempt, met.tier, met.key, met.cost)).collect()
 }

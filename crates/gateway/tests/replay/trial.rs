@@ -315,11 +315,15 @@ fn files_that_cannot_be_used_are_named() {
     trial("", Path::new("no-such-file.yaml"), &log).fails(66, "no-such-file.yaml");
     let bad = config("  - {name: default, limits: often}\n");
     let answer = trial("", &bad, &log);
-    assert!(answer.code != 0 && answer.stdout.is_empty());
+    assert_eq!((answer.code, answer.stdout.as_str()), (78, ""));
     assert!(answer.stderr.contains("tollgate.yaml:2:") && answer.stderr.contains("often"), "{}", answer.stderr);
     let good = config("  - {name: default, limits: 1/s}\n");
     let answer = trial(&format!("--against {}", bad.display()), &good, &log);
-    assert!(answer.code != 0 && answer.stderr.contains("often"), "{}", answer.stderr);
+    assert!(answer.code == 78 && answer.stderr.contains("often"), "{}", answer.stderr);
+    // Right by itself, and too much for one limiter.
+    let crowd: String = (0..40).map(|i| format!("  - {{name: p{i}, limits: 1/s, always: true}}\n")).collect();
+    let answer = trial("", &config(&crowd), &log);
+    assert!(answer.code != 0 && answer.stderr.contains("at most 32"), "{}", answer.stderr);
 }
 
 #[test]

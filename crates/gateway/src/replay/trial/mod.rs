@@ -40,9 +40,10 @@ struct Against {
 
 /// Replays what `args` name under the policies of `config`.
 pub(super) fn run(args: &ReplayArgs, config: &Path) -> Result<(), Failure> {
-    let settings = config::load(config)?.limits;
-    let other = args.against.as_deref().map(|path| Ok((path, config::load(path)?.limits))).transpose()?;
-    let asked = Asked::by([Some(&settings), other.as_ref().map(|(_, settings)| settings)].into_iter().flatten());
+    let load = |path| config::load(path).map(|config| config.limits);
+    let settings = load(config)?;
+    let other = args.against.as_deref().map(|path| load(path).map(|settings| (path, settings))).transpose()?;
+    let asked = Asked::by([&settings].into_iter().chain(other.iter().map(|(_, settings)| settings)));
     let input = super::read(args, &asked)?;
     let trial = |path: &Path, settings| trial(path, settings, &asked, &input, args.capacity_from_config);
     let tried = trial(config, settings)?;

@@ -32,6 +32,11 @@ fn write_all(text: &mut String, input: &Input, tried: &Trial, against: Option<&A
     what_was_read(text, input)?;
     totals(text, tally.totals, &played.run, tally.totals.exempt > 0)?;
     remarks(text, input, played)?;
+    if played.limits.len() > 1 {
+        for (limit, &refused) in played.limits.iter().zip(&tally.by_limit) {
+            writeln!(text, "  {:>21}  refused by {}: {}", grouped(refused), limit.name, limit.rate)?;
+        }
+    }
     policies(text, played, layout)?;
     over_time(text, &played.records, layout)?;
     limited_keys(text, played, layout)?;

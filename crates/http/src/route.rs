@@ -143,6 +143,11 @@ impl Route {
         *self == Self::default()
     }
 
+    /// Whether it looks at the host.
+    pub(crate) const fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// Whether `request` is one of them.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {

@@ -4,6 +4,7 @@ mod app;
 mod charge;
 mod concurrency;
 mod keys;
+mod met;
 mod policies;
 mod queue;
 mod reload;

@@ -20,7 +20,8 @@ Exit codes:
   65  the input is no access log, or is damaged
   66  an input file is missing or may not be read
   73  the picture cannot be written
-  74  reading or writing broke down on the way";
+  74  reading or writing broke down on the way
+  78  the configuration file is wrong";
 
 const REPLAY_NOTES: &str = "\
 What is read:
@@ -96,6 +97,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
+    /// A file that says everything, instead of the options below; read anew when it changes and on SIGHUP
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit"])]
+    pub(crate) config: Option<PathBuf>,
+
     /// The address to listen on; port 0 is any that is free
     #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     CannotCreate(String),
     /// Reading or writing broke down on the way.
     Io(String),
+    /// A configuration file is wrong; a line for each mistake.
+    Config(String),
     /// Anything else.
     Other(String),
     /// Whoever read our output has gone, as `head` does: no fault of anybody's, so nothing is said.
@@ -36,6 +38,7 @@ impl Failure {
             Self::NoInput(_) => 66,
             Self::CannotCreate(_) => 73,
             Self::Io(_) => 74,
+            Self::Config(_) => 78,
         }
     }
 
@@ -52,6 +55,7 @@ impl fmt::Display for Failure {
             | Self::NoInput(text)
             | Self::CannotCreate(text)
             | Self::Io(text)
+            | Self::Config(text)
             | Self::Other(text) => f.write_str(text),
             Self::ClosedPipe => f.write_str("the reader of the output has gone"),
         }

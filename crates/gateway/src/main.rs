@@ -3,6 +3,7 @@
 //! The subcommands share this file, [`cli`] and [`failure`]; everything else belongs to one of them.
 
 mod cli;
+mod config;
 mod failure;
 mod gateway;
 mod output;

@@ -13,9 +13,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     })
 }
 
-/// One line on standard error. When even that cannot be written there is nobody left to tell.
+/// Each line of `what` on standard error. When even that cannot be written there is nobody left to tell.
 pub(crate) fn complain(what: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "tollgate: {what}");
+    let mut err = io::stderr().lock();
+    for line in what.to_string().lines() {
+        let _ = writeln!(err, "tollgate: {line}");
+    }
 }
 
 /// `text` with control characters spelled out, so that nothing in a log can move the cursor or colour the screen.

@@ -40,7 +40,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate_http::{Policy, RateLimiter};
+use tollgate_http::RateLimiter;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -51,19 +51,21 @@ use self::proxy::Proxy;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
 use crate::cli::GatewayArgs;
+use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::output;
 
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
-    let mut settings = Settings::new(args.listen, args.upstreams.clone());
+    let Config { limits, gateway: mut settings, .. } = match &args.config {
+        Some(path) => config::load(path)?,
+        None => Config::of_flags(args)?,
+    };
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
     if let Some(echo) = &echo {
         settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
     }
-    let limits =
-        Policy::new("default", args.limit.0.clone()).map(|policy| tollgate_http::Settings::new().policy(policy));
-    let limiter = limits.and_then(RateLimiter::new).map_err(|error| Failure::Usage(error.to_string()))?;
+    let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some())?;
     gateway.run_until_told()

@@ -1,0 +1,154 @@
+//! The keys of the proxy: where it listens, whom it asks, and within which bounds.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use super::item::{Item, Table};
+use crate::gateway::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
+
+/// The most threads and the most bytes that make sense to ask for.
+const MAX_THREADS: usize = 1_024;
+const MAX_HEAD: u32 = 16 << 20;
+const MAX_BODY: u64 = 1 << 50;
+
+/// Reads all of it but `client`, whose `trusted` networks are believed about `X-Forwarded-*` unless others are named.
+/// Files are looked for in `folder`.
+pub(crate) fn read(table: &mut Table<'_, '_>, folder: &Path, trusted: Vec<IpNet>) -> Settings {
+    let mut settings = Settings::new(super::DEFAULT_LISTEN, Vec::new());
+    settings.forwarding.trusted = trusted;
+    table.set("listen", &mut settings.listeners, |item| listeners(&item, folder));
+    table.set("upstreams", &mut settings.upstreams, |item| item.items().iter().map(Item::parse).collect());
+    table.set("upstream_ca", &mut settings.upstream_ca, |item| Some(Some(folder.join(item.text()?))));
+    table.set("threads", &mut settings.threads, |item| NonZeroUsize::new(item.number(1..=MAX_THREADS)?));
+    table.get("forwarding").map(|item| item.table(|table| forwarding(table, &mut settings.forwarding)));
+    table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
+    table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
+    table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
+    settings
+}
+
+fn listeners(item: &Item<'_>, folder: &Path) -> Option<Vec<Listen>> {
+    let mut listeners: Vec<Listen> = Vec::new();
+    for item in item.items() {
+        let Some(listen) = listen(&item, folder) else { continue };
+        let is_taken = listen.addr.port() != 0 && listeners.iter().any(|other| other.addr == listen.addr);
+        if is_taken {
+            item.refuse(format_args!("{} is listened on already", listen.addr));
+        }
+        listeners.push(listen);
+    }
+    if item.items().is_empty() {
+        item.refuse("expected at least one address such as 0.0.0.0:8080");
+    }
+    Some(listeners)
+}
+
+fn listen(item: &Item<'_>, folder: &Path) -> Option<Listen> {
+    if !item.is_table() {
+        return Some(Listen { addr: address(item)?, tls: None, proxy_protocol: None });
+    }
+    item.table(|table| {
+        let addr = table.require("address", "where to listen, such as 0.0.0.0:8443");
+        let (mut tls, mut proxy_protocol) = (None, None);
+        table.set("tls", &mut tls, |item| Some(item.table(|table| files(table, folder))?));
+        table.set("proxy_protocol", &mut proxy_protocol, |item| {
+            let trusted = |table: &mut Table<'_, '_>| {
+                table
+                    .require("trusted", "the networks of the proxies that send such a header")
+                    .map(|item| networks(&item))
+            };
+            item.table(trusted)
+        });
+        Some(Listen { addr: address(&addr?)?, tls, proxy_protocol })
+    })?
+}
+
+fn files(table: &mut Table<'_, '_>, folder: &Path) -> Option<TlsFiles> {
+    let mut file = |name| Some(folder.join(table.require(name, "a PEM file")?.text()?));
+    let (cert, key) = (file("certificate"), file("key"));
+    Some(TlsFiles { cert: cert?, key: key? })
+}
+
+/// An address to listen on.
+pub(crate) fn address(item: &Item<'_>) -> Option<SocketAddr> {
+    let text = item.text()?;
+    item.accept(
+        text.parse()
+            .map_err(|_| format!("`{text}` is no address to listen on; expected such as 0.0.0.0:8080 or [::]:8080")),
+    )
+}
+
+/// Networks, or single addresses.
+pub(crate) fn networks(item: &Item<'_>) -> Vec<IpNet> {
+    let network = |item: Item<'_>| {
+        let text = item.text()?;
+        let network = text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| IpNet::from(address)));
+        item.accept(network.map_err(|_| format!("`{text}` is no network; expected such as 10.0.0.0/8 or 192.0.2.7")))
+    };
+    item.items().into_iter().filter_map(network).collect()
+}
+
+fn forwarding(table: &mut Table<'_, '_>, forwarding: &mut Forwarding) {
+    let choices = [
+        ("trusted", XForwarded::Trusted),
+        ("append", XForwarded::Append),
+        ("replace", XForwarded::Replace),
+        ("off", XForwarded::Untouched),
+    ];
+    table.set("x_forwarded", &mut forwarding.x_forwarded, |item| item.choice(&choices));
+    table.set("trusted", &mut forwarding.trusted, |item| Some(networks(&item)));
+    table.set("keep_host", &mut forwarding.keep_host, |item| item.flag());
+    table.set("via", &mut forwarding.via, |item| item.flag());
+}
+
+fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
+    let Timeouts {
+        handshake,
+        head,
+        idle,
+        request_body,
+        send,
+        connect,
+        response_head,
+        response_body,
+        upgraded,
+        pooled,
+        shutdown,
+    } = timeouts;
+    for (name, timeout) in [
+        ("handshake", handshake),
+        ("head", head),
+        ("idle", idle),
+        ("request_body", request_body),
+        ("send", send),
+        ("connect", connect),
+        ("response_head", response_head),
+        ("response_body", response_body),
+        ("upgraded", upgraded),
+        ("pooled", pooled),
+        ("shutdown", shutdown),
+    ] {
+        table.set(name, timeout, |item| item.duration());
+    }
+}
+
+fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
+    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled } = limits;
+    table.set("head", head_bytes, |item| item.bytes(8 << 10..=MAX_HEAD));
+    table.set("head_fields", head_fields, |item| item.number(1..=10_000));
+    table.set("body", body_bytes, |item| match item.text()? {
+        "unlimited" => Some(None),
+        _ => item.bytes(0..=MAX_BODY).map(Some),
+    });
+    table.set("connections", connections, |item| item.number(1..=10_000_000));
+    table.set("streams", streams, |item| item.number(1..=100_000));
+    table.set("pooled", pooled, |item| item.number(0..=100_000));
+}
+
+fn health(table: &mut Table<'_, '_>, health: &mut Health) {
+    table.set("failures", &mut health.failures, |item| item.number(1..=1_000_000));
+    table.set("rest", &mut health.rest, |item| item.duration());
+}

@@ -1,0 +1,222 @@
+//! The keys of a policy.
+
+use http::{HeaderName, Method};
+use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
+use tollgate_http::{Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, Reach, Route, Statuses, Tiers};
+
+use super::item::{Item, Table};
+
+/// A policy as the file has it: what the limiter is given, and what can be told of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) limits: Vec<Quota>,
+    pub(crate) tiers: Option<TierPlan>,
+    pub(crate) key: KeySpec,
+    pub(crate) missing_key: OnMissingKey,
+    pub(crate) route: Route,
+    pub(crate) reach: Reach,
+    pub(crate) exemptions: Vec<Exemption>,
+    pub(crate) concurrency: Option<u64>,
+    pub(crate) cost: u64,
+    pub(crate) charge: Charge,
+    pub(crate) is_shadow: bool,
+}
+
+/// Limits by the value of a header field.
+#[derive(Debug, Clone)]
+pub(crate) struct TierPlan {
+    pub(crate) by: HeaderName,
+    pub(crate) tiers: Vec<(String, Vec<Quota>)>,
+}
+
+impl Plan {
+    pub(crate) fn policy(&self) -> Result<Policy, PolicyError> {
+        let mut policy = Policy::new(&self.name, self.limits.clone())?
+            .on(self.route.clone())
+            .reach(self.reach)
+            .key(self.key.clone())
+            .on_missing_key(self.missing_key)
+            .cost(self.cost)
+            .charge(self.charge.clone())
+            .shadow(self.is_shadow);
+        if let Some(TierPlan { by, tiers }) = &self.tiers {
+            let mut chosen = Tiers::by_header(by.clone());
+            for (name, limits) in tiers {
+                chosen = chosen.tier(name, limits.clone())?;
+            }
+            policy = policy.tiers(chosen);
+        }
+        if let Some(most) = self.concurrency {
+            policy = policy.concurrency(most);
+        }
+        Ok(self.exemptions.iter().cloned().fold(policy, Policy::exempt))
+    }
+}
+
+/// Reads all policies of a list.
+pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
+    let mut plans: Vec<Plan> = Vec::new();
+    for item in item.items() {
+        let Some(plan) = item.table(read).flatten() else { continue };
+        if plans.iter().any(|other| other.name == plan.name) {
+            item.refuse(format_args!("another policy is named `{}`, too", plan.name));
+        }
+        plans.push(plan);
+    }
+    plans
+}
+
+fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
+    let name = table.require("name", "it stands in header fields and metrics");
+    let counting = Counting { algorithm: table.get("algorithm").and_then(|item| item.parse()), burst: burst(table) };
+    let mut plan = Plan {
+        name: String::new(),
+        limits: Vec::new(),
+        tiers: None,
+        key: KeySpec::client(),
+        missing_key: OnMissingKey::default(),
+        route: Route::any(),
+        reach: Reach::default(),
+        exemptions: Vec::new(),
+        concurrency: None,
+        cost: 1,
+        charge: Charge::default(),
+        is_shadow: false,
+    };
+    let limits = table.get("limits");
+    let has_limits = limits.is_some();
+    plan.limits = limits.map(|item| counting.quotas(&item)).unwrap_or_default();
+    table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting)));
+    table.set("key", &mut plan.key, |item| key(&item));
+    let choices = [("share", OnMissingKey::Share), ("skip", OnMissingKey::Skip), ("refuse", OnMissingKey::Refuse)];
+    table.set("missing_key", &mut plan.missing_key, |item| item.choice(&choices));
+    table.set("match", &mut plan.route, |item| item.table(route));
+    table.set("always", &mut plan.reach, |item| Some(if item.flag()? { Reach::Always } else { Reach::Override }));
+    table.set("exempt", &mut plan.exemptions, |item| Some(item.items().iter().filter_map(Item::parse).collect()));
+    table.set("concurrency", &mut plan.concurrency, |item| item.number(1..=u64::MAX).map(Some));
+    table.set("cost", &mut plan.cost, |item| item.number(0..=u64::MAX));
+    table.set("charge", &mut plan.charge, |item| item.table(charge)?);
+    table.set("shadow", &mut plan.is_shadow, |item| item.flag());
+    let limits_something = has_limits || plan.tiers.is_some() || plan.concurrency.is_some();
+    if !limits_something {
+        table.item().refuse("limits nothing; expected `limits`, `tiers` or `concurrency`");
+    }
+    name?.text()?.clone_into(&mut plan.name);
+    Some(plan)
+}
+
+fn burst(table: &mut Table<'_, '_>) -> Option<u64> {
+    table.get("burst").and_then(|item| item.number(1..=u64::MAX))
+}
+
+/// How all limits of a policy are counted.
+struct Counting {
+    algorithm: Option<Algorithm>,
+    burst: Option<u64>,
+}
+
+impl Counting {
+    /// The limits of one item: a rate string, or a list of them.
+    fn quotas(&self, item: &Item<'_>) -> Vec<Quota> {
+        let mut quotas = Vec::new();
+        for item in item.items() {
+            let Some(text) = item.text() else { continue };
+            for quota in item.accept(parse_quotas(text)).unwrap_or_default() {
+                let quota = self.applied(quota);
+                // What it will be held by has the time unit of a limiter made as the library makes its own.
+                let limiter = Limiter::builder(Quota::per_second(1)).capacity(1).build();
+                if let Some(limiter) = item.accept(limiter) {
+                    item.accept(limiter.limit("", quota));
+                }
+                quotas.push(quota);
+            }
+        }
+        quotas
+    }
+
+    fn applied(&self, quota: Quota) -> Quota {
+        let quota = quota.with_algorithm(self.algorithm.unwrap_or_default());
+        match self.burst {
+            Some(burst) if quota.burst() == quota.count() => quota.with_burst(burst),
+            _ => quota,
+        }
+    }
+}
+
+fn tiers(table: &mut Table<'_, '_>, counting: &Counting) -> Option<TierPlan> {
+    let by = table.require("by", "the header field that names the tier, as header:NAME");
+    let limits = table.require("limits", "each tier with its limits");
+    let by = by.and_then(|item| {
+        let text = item.text()?;
+        let name = text.strip_prefix("header:").and_then(|name| name.trim().parse().ok());
+        item.accept(name.ok_or_else(|| format!("`{text}` chooses no tier; expected header:NAME")))
+    });
+    let tier = |(name, item): (&str, Item<'_>)| (name.to_owned(), counting.quotas(&item));
+    let tiers = limits?.entries().into_iter().map(tier).collect();
+    Some(TierPlan { by: by?, tiers })
+}
+
+fn key(item: &Item<'_>) -> Option<KeySpec> {
+    let key: KeySpec = item.parse()?;
+    if key.to_string().split([' ', '+']).any(|part| part == "user") {
+        item.refuse("the gateway knows no users; name the header or the cookie that tells them apart");
+        return None;
+    }
+    Some(key)
+}
+
+fn route(table: &mut Table<'_, '_>) -> Route {
+    let mut route = Route::any();
+    for item in table.get("path").iter().flat_map(Item::items) {
+        if let Some(path) = item.text() {
+            route = item.accept(route.clone().path(path)).unwrap_or(route);
+        }
+    }
+    for item in table.get("method").iter().flat_map(Item::items) {
+        if let Some(method) = method(&item) {
+            route = route.method(method);
+        }
+    }
+    for item in table.get("host").iter().flat_map(Item::items) {
+        if let Some(host) = host(&item) {
+            route = route.host(host);
+        }
+    }
+    route
+}
+
+fn method(item: &Item<'_>) -> Option<Method> {
+    let text = item.text()?;
+    let is_usual = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| is_usual);
+    item.accept(method.ok_or_else(|| format!("`{text}` is no method; expected one in capitals, such as POST")))
+}
+
+fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
+    let text = item.text()?;
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte));
+    let has_port = !name.starts_with('[') && name.contains(':');
+    if !is_name || has_port {
+        item.refuse(format_args!(
+            "`{text}` is no host; expected a name without a port, such as api.example.com or \"*.example.com\""
+        ));
+        return None;
+    }
+    Some(text)
+}
+
+fn charge(table: &mut Table<'_, '_>) -> Option<Charge> {
+    let (only_on, refund_on) = (table.get("only_on"), table.get("refund_on"));
+    let statuses = |item: &Item<'_>| item.parse::<Statuses>();
+    match (&only_on, &refund_on) {
+        (Some(item), None) => statuses(item).map(Charge::OnlyOn),
+        (None, Some(item)) => statuses(item).map(Charge::RefundOn),
+        _ => {
+            table.item().refuse("expected either `only_on` or `refund_on`");
+            None
+        }
+    }
+}

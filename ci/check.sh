@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { echo "ci/check.sh: $1" >&2; exit 1; }
 
-for manifest in Cargo.toml loom-tests/Cargo.toml fuzz/Cargo.toml; do
+for manifest in Cargo.toml loom-tests/Cargo.toml fuzz/Cargo.toml examples/pingora/Cargo.toml; do
     cargo fmt --manifest-path "$manifest" --all --check
 done
 cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings

@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
+use crate::admin::Choice;
 use crate::gateway::upstream::Origin;
 use crate::replay::exempt::Exemption;
 use crate::replay::key::KeySpec;
@@ -98,7 +99,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
     /// A file that says everything, instead of the options below; read anew when it changes and on SIGHUP
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit", "admin"])]
     pub(crate) config: Option<PathBuf>,
 
     /// The address to listen on; port 0 is any that is free
@@ -112,6 +113,10 @@ pub(crate) struct GatewayArgs {
     /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
     #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
     pub(crate) limit: Limits,
+
+    /// Where the admin page, /metrics, /healthz and /limits are, or `off` [default: 127.0.0.1:9900, if it is free]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<Choice>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 //!
 //! The subcommands share this file, [`cli`] and [`failure`]; everything else belongs to one of them.
 
+mod admin;
 mod cli;
 mod config;
 mod failure;

@@ -25,13 +25,13 @@ use self::client::Client;
 use self::item::{Item, Problems, Table};
 use self::policy::Plan;
 use self::problem::Problem;
+use crate::admin::Choice;
 use crate::cli::GatewayArgs;
 use crate::failure::Failure;
 use crate::gateway::settings::Settings as GatewaySettings;
 
 /// Where the gateway listens unless told otherwise: to this machine alone.
 pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9900));
 
 /// A settings file is short; whatever is longer is something else.
 const MAX_FILE: u64 = 1 << 20;
@@ -42,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) limits: Settings,
     pub(crate) gateway: GatewaySettings,
     /// Where the admin page is, if anywhere.
-    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin: Choice,
     pub(crate) client: Client,
     /// The policies of `limits`, as they can be told of.
     pub(crate) plans: Vec<Plan>,
@@ -55,7 +55,7 @@ impl Config {
         Ok(Self {
             limits: Settings::new().policy(policy),
             gateway: GatewaySettings::new(args.listen, args.upstreams.clone()),
-            admin: Some(DEFAULT_ADMIN),
+            admin: args.admin.unwrap_or_default(),
             client: Client::default(),
             plans: Vec::new(),
         })
@@ -94,10 +94,10 @@ pub(crate) fn parse(text: &str, folder: &Path) -> Result<Config, Vec<Problem>> {
 fn read(table: &mut Table<'_, '_>, folder: &Path) -> Config {
     let client = table.get("client").and_then(|item| item.table(client::read)).unwrap_or_default();
     let gateway = gateway::read(table, folder, client.trusted.clone());
-    let mut admin = Some(DEFAULT_ADMIN);
+    let mut admin = Choice::default();
     table.set("admin", &mut admin, |item| match item.text()? {
-        "off" => Some(None),
-        _ => gateway::address(&item).map(Some),
+        "off" => Some(Choice::Off),
+        _ => gateway::address(&item).map(Choice::At),
     });
     let mut limits = Settings::new().client(client.address.clone()).grouping(client.grouping);
     if let Some(limited) = table.get("limiter").and_then(|item| item.table(|table| limiter(table, limits.clone()))) {

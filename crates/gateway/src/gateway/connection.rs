@@ -97,7 +97,7 @@ async fn open(socket: &TcpStream, peer: SocketAddr, door: &Door, timeouts: &Time
     }
     if early.is_empty() {
         // Connections opened in advance wait here, before anything is allocated for them.
-        timeout(timeouts.idle, socket.readable()).await.ok()?.ok()?;
+        timeout(timeouts.idle, read_more(socket, &mut early)).await.ok()?.ok()?;
     }
     let is_http2 = timeout(timeouts.head, speaks_http2(socket, &mut early)).await.ok()?.ok()?;
     Some(Opening { early: early.freeze(), peer, is_http2 })
@@ -116,14 +116,18 @@ async fn speaks_http2(socket: &TcpStream, early: &mut BytesMut) -> io::Result<bo
     }
 }
 
-/// Waits for bytes and appends them to `early`.
+/// Waits for bytes and appends them to `early`; nothing is allocated before they come.
 pub(crate) async fn read_more(socket: &TcpStream, early: &mut BytesMut) -> io::Result<()> {
     loop {
+        // May be true too early, and is for most new sockets.
         socket.readable().await?;
-        early.reserve(4 << 10);
-        match socket.try_read_buf(early) {
+        let mut bytes = [0; 4 << 10];
+        match socket.try_read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => return Ok(()),
+            Ok(length) => {
+                early.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                return Ok(());
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

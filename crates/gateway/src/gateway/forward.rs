@@ -232,6 +232,22 @@ mod tests {
     }
 
     #[test]
+    fn whom_to_believe_is_a_setting() {
+        for (x_forwarded, seen, proto) in [
+            (XForwarded::Append, "192.0.2.1, 203.0.113.9", "https"),
+            (XForwarded::Replace, "203.0.113.9", "http"),
+            (XForwarded::Untouched, "192.0.2.1", "https"),
+        ] {
+            let fields = [("host", "a"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https")];
+            let mut parts = parts("/", &fields);
+            let settings = Forwarding { x_forwarded, ..trusting("0.0.0.0/0") };
+            rewrite(&mut parts, from("203.0.113.9"), &settings).unwrap();
+            assert_eq!(parts.headers["x-forwarded-for"], seen);
+            assert_eq!(parts.headers["x-forwarded-proto"], proto);
+        }
+    }
+
+    #[test]
     fn what_this_hop_says_is_named_in_connection() {
         let fields = [("host", "a"), ("connection", "Upgrade, x"), ("upgrade", "websocket"), ("te", "trailers, gzip")];
         let mut parts = parts("/", &fields);

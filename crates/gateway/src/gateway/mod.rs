@@ -8,9 +8,12 @@
 //!
 //! Nothing here limits rates: that is done by the layer round the service that the threads are given.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "the configuration file, its reload and the admin page use the rest"))]
+
 mod activity;
 mod body;
 mod connection;
+mod descriptors;
 mod echo;
 mod error;
 mod forward;
@@ -25,9 +28,13 @@ mod proxy_header;
 mod server;
 pub(crate) mod settings;
 mod shutdown;
+mod tally;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upgrade;
 pub(crate) mod upstream;
+pub(crate) mod view;
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
@@ -45,11 +52,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::echo::Echo;
-use self::listener::{Bound, Crowd};
+use self::listener::{Bound, Crowd, ListenError};
 use self::live::Live;
 use self::proxy::Proxy;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
+use self::tally::Tallies;
+use self::tls::TlsError;
+use self::view::Viewer;
+use crate::admin::Door;
 use crate::cli::GatewayArgs;
 use crate::config::{self, Config};
 use crate::failure::Failure;
@@ -57,7 +68,8 @@ use crate::output;
 
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
-    let Config { limits, gateway: mut settings, .. } = match &args.config {
+    descriptors::raise();
+    let Config { limits, gateway: mut settings, admin, .. } = match &args.config {
         Some(path) => config::load(path)?,
         None => Config::of_flags(args)?,
     };
@@ -65,10 +77,32 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     if let Some(echo) = &echo {
         settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
     }
+    let admin = Door::open(admin)?;
     let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
-    gateway.announce(echo.is_some())?;
+    gateway.announce(echo.is_some(), admin.as_ref())?;
+    if let Some(door) = admin {
+        door.serve(limiter, gateway.viewer())?;
+    }
     gateway.run_until_told()
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Socket(..) => Self::Io(error.to_string()),
+            ListenError::Tls(error) => error.into(),
+        }
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::File(..) => Self::NoInput(error.to_string()),
+            TlsError::Empty(_) | TlsError::Unfit(..) => Self::Usage(error.to_string()),
+        }
+    }
 }
 
 /// A gateway that serves.
@@ -79,22 +113,26 @@ pub(crate) struct Gateway {
     pub(crate) live: Live,
     pub(crate) crowd: Crowd,
     signal: Signal,
+    tallies: Tallies,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Gateway {
     /// Listens on all addresses of `settings` and serves what `limiter` admits.
     pub(crate) fn start(settings: Settings, limiter: &RateLimiter) -> Result<Self, Failure> {
-        let live = Live::new(settings).map_err(|error| Failure::Usage(error.to_string()))?;
+        let live = Live::new(settings)?;
         let (proxied, layer) = (live.clone(), limiter.layer());
-        Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, draining)))
+        let tallies = Tallies::default();
+        let joined = tallies.clone();
+        let gateway = Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, joined.join(), draining)))?;
+        Ok(Self { tallies, ..gateway })
     }
 
     /// The built-in upstream, on a free port of this machine.
     fn echo() -> Result<Self, Failure> {
         let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         settings.threads = NonZeroUsize::MIN;
-        let live = Live::new(settings).map_err(|error| Failure::Other(error.to_string()))?;
+        let live = Live::new(settings)?;
         Self::serve(live, |_| Echo)
     }
 
@@ -112,7 +150,7 @@ impl Gateway {
         let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
         let mut addrs = Vec::new();
         for listen in listeners {
-            let bound = listener::bind(listen, threads.get()).map_err(|error| Failure::Usage(error.to_string()))?;
+            let bound = listener::bind(listen, threads.get())?;
             addrs.extend(bound.first().map(|bound| bound.door.addr));
             for (share, bound) in shares.iter_mut().zip(bound) {
                 share.push(bound);
@@ -121,11 +159,11 @@ impl Gateway {
         let (crowd, signal) = (Crowd::default(), Signal::new());
         let threads = server::start(&live, shares, &crowd, &signal, make)
             .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
-        Ok(Self { addrs, live, crowd, signal, threads })
+        Ok(Self { addrs, live, crowd, signal, tallies: Tallies::default(), threads })
     }
 
-    /// Says where it listens, in one line.
-    fn announce(&self, is_echo: bool) -> Result<(), Failure> {
+    /// Says where it listens, in one line, and in another where the admin page is.
+    fn announce(&self, is_echo: bool, admin: Option<&Door>) -> Result<(), Failure> {
         let state = self.live.now();
         let listeners = state.settings.listeners.iter().zip(&self.addrs);
         let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
@@ -133,7 +171,14 @@ impl Gateway {
         let upstreams: Vec<String> = state.upstreams.iter().map(|upstream| upstream.origin.to_string()).collect();
         let echo = if is_echo { " (built-in echo)" } else { "" };
         let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
-        output::print(&format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n"))
+        let admin = admin.map_or_else(String::new, |door| format!("tollgate: admin page at http://{}/\n", door.addr));
+        output::print(&format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n{admin}"))
+    }
+
+    /// A look at it from outside.
+    fn viewer(&self) -> Viewer {
+        let Self { live, crowd, signal, tallies, .. } = self;
+        Viewer { live: live.clone(), crowd: crowd.clone(), signal: signal.clone(), tallies: tallies.clone() }
     }
 
     /// Goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.
@@ -151,7 +196,7 @@ impl Gateway {
                 }
                 self.signal.enter(stage);
             }
-            Ok(())
+            Ok::<(), Failure>(())
         })?;
         self.join()
     }

@@ -29,6 +29,7 @@ use super::live::{Live, State, View};
 use super::moment;
 use super::pool::{Connection, Pool};
 use super::shutdown::Draining;
+use super::tally::Tally;
 use super::upgrade;
 
 /// How often unused connections to upstreams are looked through.
@@ -45,6 +46,7 @@ struct Inner {
     /// Counts requests, so that equal upstreams take turns.
     turn: Cell<usize>,
     draining: Draining,
+    tally: Arc<Tally>,
 }
 
 /// What the client changes to, and how it is reached then.
@@ -55,7 +57,7 @@ struct Upgrade {
 
 impl Proxy {
     /// Must be called on a local runtime: connections to upstreams stay on their thread.
-    pub(crate) fn new(live: &Live, draining: Draining) -> Self {
+    pub(crate) fn new(live: &Live, tally: Arc<Tally>, draining: Draining) -> Self {
         let pool = Pool::new(live);
         let swept = Rc::downgrade(&pool);
         spawn_local(async move {
@@ -65,7 +67,7 @@ impl Proxy {
                 sleep(SWEEP).await;
             }
         });
-        Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining }))
+        Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining, tally }))
     }
 }
 
@@ -88,10 +90,13 @@ impl Service<Request<Incoming>> for Proxy {
 impl Inner {
     async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         let state = self.live.now();
-        match self.relay(&state, request).await {
-            Ok(response) => response,
-            Err(error) => error.answer().map(|problem| ResponseBody::Own(Some(problem))),
-        }
+        self.tally.passed();
+        let response = self.relay(&state, request).await.unwrap_or_else(|error| {
+            self.tally.failed(error);
+            error.answer().map(|problem| ResponseBody::Own(Some(problem)))
+        });
+        self.tally.answered(response.status());
+        response
     }
 
     async fn relay(&self, state: &State, request: Request<Incoming>) -> Result<Response<ResponseBody>, Error> {
@@ -173,7 +178,6 @@ impl Inner {
 }
 
 /// What became of a request on one connection.
-#[expect(clippy::large_enum_variant, reason = "lives for a moment, once per request")]
 enum Sent {
     Answered(Connection, Response<Incoming>),
     Nothing(Request<RequestBody>),

@@ -1,0 +1,14 @@
+//! The gateway in this process, with settings that a test chooses, between real clients and upstreams that misbehave.
+
+mod clients;
+mod failing;
+mod framing;
+mod heads;
+mod limits;
+mod passing;
+mod reload;
+mod stopping;
+mod tls;
+mod tool;
+mod upgrades;
+mod upstreams;

@@ -1,0 +1,141 @@
+//! The real program, started as a user starts it. What the gateway does with requests is tested beside its code.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A gateway that is ended with the test.
+struct Program {
+    child: Child,
+    line: String,
+    addr: SocketAddr,
+}
+
+impl Program {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let mut child = command
+            .args(["gateway", "--admin", "off", "--listen", "127.0.0.1:0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.split("http://").nth(1).unwrap().split([',', ' ']).next().unwrap().parse().unwrap();
+        Self { child, line, addr }
+    }
+
+    fn connect(&self) -> BufReader<TcpStream> {
+        let socket = TcpStream::connect(self.addr).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        BufReader::new(socket)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// The exit code, once the program has ended by itself.
+    fn code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_until(conn: &mut BufReader<TcpStream>, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        conn.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn without_arguments_it_stands_before_an_echo() {
+    let gateway = Program::start(&[]);
+    assert!(gateway.line.ends_with(" (built-in echo)\n"), "{}", gateway.line);
+    let mut conn = gateway.connect();
+    conn.get_mut().write_all(b"GET /hello HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    conn.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\n\r\nGET /hello HTTP/1.1\nhost: api.example\n"), "{answer}");
+}
+
+#[test]
+fn it_stands_before_the_upstream_that_is_named() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let gateway = Program::start(&["--upstream", &url]);
+    assert!(gateway.line.ends_with(&format!(", upstream {url}\n")), "{}", gateway.line);
+    let mut conn = gateway.connect();
+    conn.get_mut().write_all(b"GET /path HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut asked = BufReader::new(upstream.accept().unwrap().0);
+    assert!(read_until(&mut asked, "\r\n\r\n").starts_with("GET /path HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_signal_lets_it_finish_what_is_in_flight() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let gateway = Program::start(&[]);
+        let mut conn = gateway.connect();
+        conn.get_mut()
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+            .unwrap();
+        read_until(&mut conn, "a\r\n");
+        gateway.signal(signal);
+        while TcpStream::connect(gateway.addr).is_ok() {
+            std::thread::yield_now();
+        }
+        conn.get_mut().write_all(b"1\r\nb\r\n0\r\n\r\n").unwrap();
+        assert_eq!(read_until(&mut conn, "0\r\n\r\n"), "1\r\nb\r\n0\r\n\r\n");
+        assert_eq!(gateway.code(), Some(0));
+    }
+}
+
+#[test]
+fn the_second_signal_does_not_wait() {
+    let gateway = Program::start(&[]);
+    let mut conn = gateway.connect();
+    conn.get_mut().write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
+    read_until(&mut conn, "a\r\n");
+    gateway.signal(Signal::TERM);
+    while TcpStream::connect(gateway.addr).is_ok() {
+        std::thread::yield_now();
+    }
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_used_is_said_in_one_line() {
+    let program = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(["gateway", "--admin", "off"])
+            .args(args)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let gateway = Program::start(&[]);
+    let (code, error) = program(&["--listen", &gateway.addr.to_string()]);
+    assert_eq!(code, 74, "{error}");
+    assert!(error.starts_with(&format!("tollgate: cannot listen on {}: ", gateway.addr)), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let (code, error) = program(&["--upstream", "ftp://127.0.0.1"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("begins neither with http:// nor with https://"), "{error}");
+}

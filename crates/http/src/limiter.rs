@@ -330,8 +330,12 @@ impl Refusal {
         let policies = self.rules.policies(&[self.stood.policy()]);
         match self.standing() {
             Some(standing) => self.rules.settings.answer.refuse(&standing, &policies, self.is_grpc),
-            // A policy with no limits cannot refuse.
-            None => Response::new(bytes::Bytes::new()),
+            // For want of a key, in a tier without limits: there are no figures to show.
+            None => {
+                let mut response = Response::new(bytes::Bytes::new());
+                *response.status_mut() = self.rules.settings.answer.status();
+                response
+            }
         }
     }
 }

@@ -123,7 +123,7 @@ impl Route {
         Ok(self)
     }
 
-    /// One more method.
+    /// One more method; with GET, HEAD is meant as well.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.methods.push(method);
@@ -133,7 +133,7 @@ impl Route {
     /// One more host, without a port; `*.example.com` is every host below `example.com`.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
-        self.hosts.push(host.to_ascii_lowercase());
+        self.hosts.push(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
         self
     }
 
@@ -143,12 +143,30 @@ impl Route {
         *self == Self::default()
     }
 
-    /// Whether `request` is one of them.
+    /// Whether `request` is one of them, for some server: these do not all read a path alike.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(request.method()))
-            && (self.paths.is_empty() || self.paths.iter().any(|path| path.covers(request.path())))
-            && (self.hosts.is_empty() || request.host().is_some_and(|host| self.covers_host(host)))
+        self.covers_method(request.method())
+            && (self.paths.is_empty() || request.paths().any(|path| self.covers_path(path)))
+            && (self.hosts.is_empty() || request.hosts().any(|host| self.covers_host(host)))
+    }
+
+    /// Whether `request` is one of them however a server reads it: one that some server takes for another is not.
+    pub(crate) fn covers_surely(&self, request: &RequestInfo<'_>) -> bool {
+        self.covers(request)
+            && (self.paths.is_empty() || request.paths().all(|path| self.covers_path(path)))
+            && (self.hosts.is_empty() || request.hosts().all(|host| self.covers_host(host)))
+    }
+
+    /// Servers answer HEAD as they do GET.
+    fn covers_method(&self, method: &Method) -> bool {
+        let is_head = *method == Method::HEAD;
+        self.methods.is_empty()
+            || self.methods.iter().any(|wanted| wanted == method || is_head && *wanted == Method::GET)
+    }
+
+    fn covers_path(&self, path: &str) -> bool {
+        self.paths.iter().any(|pattern| pattern.covers(path))
     }
 
     fn covers_host(&self, host: &str) -> bool {
@@ -165,7 +183,8 @@ impl Route {
     pub(crate) fn meets(&self, other: &Self) -> bool {
         let methods = self.methods.is_empty()
             || other.methods.is_empty()
-            || self.methods.iter().any(|method| other.methods.contains(method));
+            || self.methods.iter().any(|method| other.covers_method(method))
+            || other.methods.iter().any(|method| self.covers_method(method));
         let paths = self.paths.is_empty()
             || other.paths.is_empty()
             || self.paths.iter().any(|path| other.paths.iter().any(|other| path.meets(other)));

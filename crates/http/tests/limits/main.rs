@@ -3,8 +3,10 @@
 mod app;
 mod charge;
 mod concurrency;
+mod evasion;
 mod keys;
 mod policies;
 mod queue;
 mod reload;
+mod strict;
 mod tiers;

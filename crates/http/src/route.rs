@@ -261,4 +261,22 @@ mod tests {
             assert_eq!((a.meets(&b), b.meets(&a)), (meet, meet), "{a} {b}");
         }
     }
+    #[test]
+    fn routes_cover_hosts() {
+        let route = Route::any().host("a.example.").host("*.b.example").host("[2001:db8::1]");
+        for (host, is_covered) in [
+            ("a.example", true),
+            ("A.Example.:8080", true),
+            ("b.example", false),
+            (".b.example", false),
+            ("x.y.b.EXAMPLE", true),
+            ("xb.example", false),
+            ("[2001:db8::1]", true),
+            ("[2001:db8::1]:80", true),
+            ("1]", false),
+        ] {
+            let request = http::Request::builder().header("host", host).body(()).unwrap();
+            assert_eq!(route.covers(&RequestInfo::new(&request)), is_covered, "{host}");
+        }
+    }
 }

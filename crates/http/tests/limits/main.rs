@@ -7,6 +7,8 @@ mod evasion;
 mod keys;
 mod policies;
 mod queue;
+mod race;
 mod reload;
 mod strict;
 mod tiers;
+mod tower_contract;

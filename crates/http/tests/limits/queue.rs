@@ -39,3 +39,13 @@ async fn of_two_queues_the_longer_counts_and_a_full_one_takes_no_turn_in_the_oth
     assert_eq!(app.statuses([get("/")]).await, [200]);
     assert_eq!(again.elapsed().as_secs(), 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_been_asked_for_a_key_waits_too() {
+    let slow = policy("slow", "1/second").algorithm(Algorithm::LeakyQueue).burst(2);
+    let app = App::of([slow.key_by_async(|_| async { Some("key".to_owned()) })]);
+    let began = tokio::time::Instant::now();
+    let (a, b) = tokio::join!(app.send(get("/")), app.send(get("/")));
+    assert_eq!([a, b].map(|answer| answer.status().as_u16()), [200, 200]);
+    assert_eq!(began.elapsed().as_secs(), 1);
+}

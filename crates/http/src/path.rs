@@ -6,7 +6,6 @@
 //! that is not plain, and a limit holds if it is for any of them. What is passed on to the application stays as it came.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 /// A path, in all ways in which servers read it.
 #[derive(Debug, Clone)]
@@ -61,9 +60,12 @@ fn is_plain(path: &str) -> bool {
 
 /// Without parameters, decoded, and with a slash for everything that is one to some server.
 fn separated(path: &str) -> String {
-    let named = |segment: &str| decoded(segment.split(';').next().unwrap_or_default());
-    let segments: Vec<String> = path.split('/').map(named).collect();
-    segments.join("/").replace("%2F", "/").replace("%5C", "/")
+    let mut separated = String::with_capacity(path.len());
+    for segment in path.split('/') {
+        separated.push('/');
+        decode(segment.split(';').next().unwrap_or_default(), &mut separated, |byte| b"/\\".contains(&byte));
+    }
+    separated
 }
 
 /// The segments as they came, but for bytes that are to be encoded.
@@ -106,28 +108,35 @@ fn joined<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> String {
     path
 }
 
-/// Printable ASCII plainly, but for what would then mean something else; the rest encoded, in capitals.
+/// Decoded, with what stands for a slash as it is.
 fn decoded(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
+    decode(path, &mut decoded, |_| false);
+    decoded
+}
+
+/// Printable ASCII plainly, but for what would then mean something else; the rest encoded, in capitals.
+fn decode(path: &str, decoded: &mut String, is_slash: impl Fn(u8) -> bool) {
     let mut rest = path.as_bytes();
     while let [byte, after @ ..] = rest {
-        rest = after;
         let hex = after.get(..2).filter(|_| *byte == b'%').and_then(hex);
-        if let Some(byte) = hex {
-            push(&mut decoded, byte, byte.is_ascii_graphic() && !b"%/\\;?#".contains(&byte));
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            push(&mut decoded, *byte, byte.is_ascii_graphic() && *byte != b'\\');
+        let (byte, was_plain) = (hex.unwrap_or(*byte), hex.is_none());
+        rest = if was_plain { after } else { after.get(2..).unwrap_or_default() };
+        let keeps = |byte| if was_plain { byte != b'\\' } else { !b"%/\\;?#".contains(&byte) };
+        match byte {
+            b'/' if was_plain => decoded.push('/'),
+            _ if is_slash(byte) => decoded.push('/'),
+            _ => push(decoded, byte, byte.is_ascii_graphic() && keeps(byte)),
         }
     }
-    decoded
 }
 
 fn push(path: &mut String, byte: u8, is_plain: bool) {
     if is_plain {
         path.push(byte.into());
     } else {
-        let _ = write!(path, "%{byte:02X}"); // a string takes all
+        path.push('%');
+        path.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)]))); // below 16
     }
 }
 

@@ -11,6 +11,8 @@ use crate::request::RequestInfo;
 /// A path, or many: `/login`, `/static/*` (that path and all below it), `/users/{id}/posts` (one segment, any).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
+    /// The segments before the first that may be any: most paths are told apart by them.
+    prefix: String,
     segments: Vec<Segment>,
     /// Whether anything may follow.
     is_open: bool,
@@ -26,6 +28,10 @@ impl PathPattern {
     /// Whether `path`, in its one spelling, is of this pattern.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
+        let has_prefix = path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !has_prefix {
+            return false;
+        }
         let mut given = path.split('/').skip(1).filter(|segment| !segment.is_empty());
         for segment in &self.segments {
             let Some(given) = given.next() else { return false };
@@ -78,7 +84,12 @@ impl FromStr for PathPattern {
                 _ => Segment::Text(segment.to_owned()),
             });
         }
-        Ok(Self { segments, is_open })
+        let fixed = segments.iter().map_while(|segment| match segment {
+            Segment::Text(text) => Some(text.as_str()),
+            Segment::Any(_) => None,
+        });
+        let prefix = fixed.flat_map(|text| ["/", text]).collect();
+        Ok(Self { prefix, segments, is_open })
     }
 }
 

@@ -164,7 +164,7 @@ fn a_new_certificate_is_shown() {
     folder.write("key.pem", &old.signing_key.serialize_pem());
     let text = "{listen: {address: 127.0.0.1:0, tls: {certificate: cert.pem, key: key.pem}}, admin: off, threads: 1}";
     let gateway = Gateway::start(&folder.write("tollgate.yaml", text));
-    let shows = |cert: &rcgen::Cert| tls::trusts(gateway.addr, cert.der().clone());
+    let shows = |cert: &rcgen::Certificate| tls::trusts(gateway.addr, cert.der().clone());
     assert!(shows(&old.cert) && !shows(&new.cert));
     // The configuration itself has not changed. Between the two, certificate and key do not fit.
     folder.write("cert.pem", &new.cert.pem());

@@ -104,6 +104,9 @@ pub(crate) enum Command {
     /// Stand in front of an API as a reverse proxy
     #[command(after_help = EXIT_CODES)]
     Gateway(GatewayArgs),
+    /// Check a configuration file of the gateway, and explain what it means
+    #[command(after_help = EXIT_CODES)]
+    CheckConfig(CheckConfigArgs),
     /// Print the sample log that a run without arguments replays
     #[command(after_help = EXIT_CODES)]
     Sample,
@@ -130,6 +133,13 @@ pub(crate) struct GatewayArgs {
     /// Where the admin page, /metrics, /healthz and /limits are, or `off` [default: 127.0.0.1:9900, if it is free]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<Choice>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckConfigArgs {
+    /// The file that `tollgate gateway --config` would be given
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

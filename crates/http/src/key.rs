@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::HeaderName;
-use http::header::{COOKIE, HOST};
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderName, Method};
 
 use crate::address::Grouping;
 use crate::error::PolicyError;
+use crate::path::hex;
 use crate::peer::User;
 use crate::request::RequestInfo;
 
@@ -23,13 +24,13 @@ pub enum Part {
     Client,
     /// `path`: without the query, in its one spelling.
     Path,
-    /// `method`.
+    /// `method`; HEAD counts as GET.
     Method,
-    /// `host`: without the port, in small letters.
+    /// `host`: without the port, in small letters. All who name several share a key.
     Host,
-    /// `header:NAME`: all values of a header field.
+    /// `header:NAME`: the value of a header field. All who send several share a key.
     Header(HeaderName),
-    /// `cookie:NAME`: its first value.
+    /// `cookie:NAME`: its value. All who send several share a key.
     Cookie(String),
     /// `user`: whom the application has authenticated, see [`User`].
     User,
@@ -43,22 +44,25 @@ impl Part {
         match self {
             Self::Client => return request.client().map(|client| grouping.group(client).hash(hasher)).is_some(),
             Self::Path => request.path().hash(hasher),
+            Self::Method if *request.method() == Method::HEAD => Method::GET.as_str().hash(hasher),
             Self::Method => request.method().as_str().hash(hasher),
-            Self::Host => {
-                let Some(host) = request.host() else { return false };
-                host.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
-                hasher.write_u8(0);
-            }
-            Self::Header(name) => {
-                let mut count = 0_u32;
-                for value in request.headers().get_all(name) {
-                    value.as_bytes().hash(hasher);
-                    count += 1;
-                }
-                count.hash(hasher);
-                return count > 0;
-            }
-            Self::Cookie(name) => return cookie(request, name).map(|value| value.hash(hasher)).is_some(),
+            Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
+                Said::Nothing => return false,
+                Said::One(host) => hash_bytes(host.bytes().map(|byte| byte.to_ascii_lowercase()), hasher),
+                Said::Several => Said::hash_several(hasher),
+            },
+            Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
+                Said::Nothing => return false,
+                Said::One(value) => hash_field(name, value.as_bytes(), hasher),
+                Said::Several => Said::hash_several(hasher),
+            },
+            Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
+                Said::Nothing => return false,
+                // An escape that only some servers know.
+                Said::One(value) if value.contains(&b'\\') => Said::hash_several(hasher),
+                Said::One(value) => hash_bytes(percent_decoded(value), hasher),
+                Said::Several => Said::hash_several(hasher),
+            },
             Self::User => return request.extensions().get::<User>().map(|user| user.hash(hasher)).is_some(),
             Self::All => {}
         }
@@ -86,7 +90,7 @@ impl Part {
     pub(crate) fn secret<'r>(&self, request: &RequestInfo<'r>) -> Option<&'r [u8]> {
         match self {
             Self::Header(name) => request.headers().get(name).map(|value| value.as_bytes()),
-            Self::Cookie(name) => cookie(request, name),
+            Self::Cookie(name) => cookies(request, name).next(),
             Self::User => request.extensions().get::<User>().map(|user| user.0.as_bytes()),
             Self::Client | Self::Path | Self::Method | Self::Host | Self::All => None,
         }
@@ -97,20 +101,78 @@ impl Part {
             Self::Client => request.client().is_some(),
             Self::Host => request.host().is_some(),
             Self::Header(name) => request.headers().contains_key(name),
-            Self::Cookie(name) => cookie(request, name).is_some(),
+            Self::Cookie(name) => cookies(request, name).next().is_some(),
             Self::User => request.extensions().get::<User>().is_some(),
             Self::Path | Self::Method | Self::All => true,
         }
     }
 }
 
-fn cookie<'r>(request: &RequestInfo<'r>, name: &str) -> Option<&'r [u8]> {
+/// What a request says in a place where one thing should be said.
+///
+/// Servers do not agree on which of several things they believe. If each mixture were a key of its own, then a client
+/// could say its own key, beside something new each time; so all who say several things share one bucket.
+enum Said<T> {
+    Nothing,
+    One(T),
+    Several,
+}
+
+fn only<T>(mut said: impl Iterator<Item = T>, is_same: impl Fn(&T, &T) -> bool) -> Said<T> {
+    match said.next() {
+        None => Said::Nothing,
+        Some(first) if said.all(|other| is_same(&first, &other)) => Said::One(first),
+        Some(_) => Said::Several,
+    }
+}
+
+impl Said<()> {
+    fn hash_several<H: Hasher>(hasher: &mut H) {
+        hasher.write_u8(2);
+    }
+}
+
+/// Other than [`Said::hash_several`], and so that two in a row are never mistaken for others.
+fn hash_bytes<H: Hasher>(bytes: impl Iterator<Item = u8>, hasher: &mut H) {
+    for byte in bytes {
+        hasher.write_u8(1);
+        hasher.write_u8(byte);
+    }
+    hasher.write_u8(0);
+}
+
+/// A field's value; of credentials, in one spelling of the scheme and of the blanks after it.
+fn hash_field<H: Hasher>(name: &HeaderName, value: &[u8], hasher: &mut H) {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    match value.iter().position(is_blank).and_then(|at| value.split_at_checked(at)) {
+        Some((scheme, rest)) if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION => {
+            let scheme = scheme.iter().map(u8::to_ascii_lowercase);
+            hash_bytes(scheme.chain([b' ']).chain(rest.trim_ascii().iter().copied()), hasher);
+        }
+        _ => hash_bytes(value.iter().copied(), hasher),
+    }
+}
+
+/// The values of a cookie, without blanks and quotes around them.
+fn cookies<'r>(request: &RequestInfo<'r>, name: &str) -> impl Iterator<Item = &'r [u8]> {
     let lines = request.headers().get_all(COOKIE).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
-        let pair = pair.trim_ascii();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (found, value) = pair.split_at(at);
-        (found == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+        let value = value.get(1..)?.trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        (found.trim_ascii() == name.as_bytes()).then_some(value)
+    })
+}
+
+/// As servers that encode cookies read them.
+fn percent_decoded(value: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        let (byte, after) = rest.split_first()?;
+        let decoded = after.get(..2).filter(|_| *byte == b'%').and_then(hex);
+        rest = if decoded.is_some() { after.get(2..)? } else { after };
+        Some(decoded.unwrap_or(*byte))
     })
 }
 

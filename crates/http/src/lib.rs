@@ -60,3 +60,8 @@ pub use standing::{Standing, Unit};
 pub use top::{TopRefused, TopRow};
 pub use unknown::UnknownName;
 pub use view::{PolicyView, RefusedKey};
+
+/// The Rust of the guide, for `cargo test --doc` alone.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/http.md")]
+struct Guide;

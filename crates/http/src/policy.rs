@@ -155,7 +155,12 @@ impl TierBy {
     /// Hands the name of the tier of `request` to `then`.
     pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
         match self {
-            Self::Header(name) => then(request.headers().get(name).and_then(|value| value.to_str().ok())),
+            Self::Header(name) => {
+                let mut lines = request.headers().get_all(name).iter();
+                // Of two, the client may have written one.
+                let only = lines.next().filter(|_| lines.next().is_none());
+                then(only.and_then(|value| value.to_str().ok()))
+            }
             Self::Function(tier) => then(tier(request).as_deref()),
         }
     }
@@ -401,7 +406,7 @@ impl Policy {
         self.route.is_any() && self.reach == Reach::Override
     }
 
-    /// The most limits that one request can meet in it: the largest tier, and the bound on concurrency.
+    /// The most limits that one request can meet in it: those of the largest tier.
     pub(crate) fn most_limits(&self) -> usize {
         let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers).map(|(_, quotas)| quotas.len());
         tiers.chain([self.limits.len()]).max().unwrap_or(0)

@@ -93,6 +93,11 @@ impl Meeting<'_> {
         self.rule.tiers.get(self.tier).map_or(&[], |tier| &tier.limits)
     }
 
+    /// Whether it is one that the policy would refuse for want of a key, were it not a shadow.
+    pub(crate) fn lacks_key(&self) -> bool {
+        matches!(self.key, FoundBy::Missing) && self.rule.policy.on_missing_key == OnMissingKey::Refuse
+    }
+
     /// The key's identity outside the limiter.
     pub(crate) fn id<C>(&self, engine: &Engine<C>) -> u64 {
         let name = &self.rule.policy.name;
@@ -160,7 +165,7 @@ impl Rules {
         for (index, rule) in self.rules.iter().enumerate() {
             if rule.policy.route.covers(request) {
                 found.push(index);
-                is_overridden |= rule.policy.overrides();
+                is_overridden |= rule.policy.overrides() && rule.policy.route.covers_surely(request);
             }
         }
         if is_overridden {
@@ -195,7 +200,7 @@ impl Rules {
             let meeting = Meeting { index, rule, tier, key: key.unwrap_or(FoundBy::Missing), hash, cost };
             match policy.on_missing_key {
                 OnMissingKey::Skip if is_missing => {}
-                OnMissingKey::Refuse if is_missing => return Err(meeting),
+                OnMissingKey::Refuse if is_missing && !policy.is_shadow => return Err(meeting),
                 _ => met.push(meeting),
             }
         }
@@ -246,9 +251,16 @@ impl Tier {
         let mut items = Vec::new();
         for quota in quotas {
             let name = limit_name(policy, tier, quotas, quota, &limits);
-            // Buckets belong to the name and to how they count: a count that changes keeps them, a window of another
-            // length does not.
-            let identity = format!("{}\u{1f}{}\u{1f}{}", name, quota.period().as_nanos(), quota.algorithm());
+            // Buckets belong to the policy, to the tier, and to how they count: a count that changes keeps them, as does a
+            // limit that gets company; a window of another length does not. No name holds a separator.
+            let (period, algorithm) = (quota.period(), quota.algorithm());
+            let alike = limits.iter().filter(|limit: &&NamedLimit| limit.limit.quota().period() == period).count();
+            let identity = format!(
+                "{}\u{1f}{}\u{1f}{}\u{1f}{algorithm}\u{1f}{alike}",
+                policy.name,
+                tier.unwrap_or_default(),
+                period.as_nanos()
+            );
             let limit = engine
                 .limiter
                 .limit(&identity, *quota)

@@ -34,6 +34,8 @@ pub(crate) struct Admitted {
     pub(crate) permits: Permits,
     /// What its response decides.
     pub(crate) pending: SmallVec<[Pending; 1]>,
+    /// The shadow policies that would have refused it.
+    pub(crate) shadow_refused: Box<[usize]>,
 }
 
 pub(crate) type Permits = SmallVec<[Permit; 1]>;
@@ -78,6 +80,7 @@ impl Rules {
             Ok(admitted) => admitted,
             Err((meeting, stood)) => return self.refuse(engine, request, meeting, stood),
         };
+        let mut shadow_refused = Vec::new();
         for meeting in &met {
             let counts = &meeting.rule.shared.counts;
             if meeting.rule.policy.is_shadow {
@@ -88,6 +91,7 @@ impl Rules {
                     }
                     _ => {
                         counts.shadow_refused.add();
+                        shadow_refused.push(meeting.index);
                         meeting.note_refusal(engine, request, self.settings.shows_keys, now);
                         continue;
                     }
@@ -95,6 +99,7 @@ impl Rules {
             }
             counts.allowed.add();
         }
+        admitted.shadow_refused = shadow_refused.into();
         Decided::Admitted(admitted)
     }
 

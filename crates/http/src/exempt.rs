@@ -31,6 +31,14 @@ enum What {
 }
 
 impl Exemption {
+    /// The header field that it looks at, if it does.
+    pub(crate) const fn header_field(&self) -> Option<&HeaderName> {
+        match &self.0 {
+            What::Header { name, .. } => Some(name),
+            What::Net(_) | What::Path(_) | What::Method(_) => None,
+        }
+    }
+
     /// Whether `request` is one of them.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {

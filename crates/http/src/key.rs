@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderName, Method};
 use smallvec::SmallVec;
 
@@ -70,6 +70,23 @@ impl Part {
             Self::All => {}
         }
         true
+    }
+
+    /// This part of `request` in full, those that may be mistaken for another with their name in front.
+    fn text(&self, request: &RequestInfo<'_>, grouping: Grouping) -> Option<String> {
+        let named = |value: &[u8]| format!("{self}:{}", String::from_utf8_lossy(value));
+        match self {
+            Self::Client => request.client().map(|client| grouping.group(client).to_string()),
+            Self::Path => Some(request.path().to_owned()),
+            Self::Method => Some(request.method().to_string()),
+            Self::Host => request.host().map(str::to_ascii_lowercase),
+            Self::Header(name) => {
+                let values: Vec<&[u8]> = request.headers().get_all(name).iter().map(|value| value.as_bytes()).collect();
+                (!values.is_empty()).then(|| named(&values.join(&b", "[..])))
+            }
+            Self::Cookie(_) | Self::User => self.secret(request).map(named),
+            Self::All => Some(self.to_string()),
+        }
     }
 
     /// The first value of a part that may be a secret.
@@ -220,6 +237,16 @@ impl KeySpec {
         Self { alternatives: vec![vec![Part::Client]] }
     }
 
+    /// The header fields that it looks at.
+    pub(crate) fn header_fields(&self) -> impl Iterator<Item = HeaderName> {
+        self.alternatives.iter().flatten().filter_map(|part| match part {
+            Part::Header(name) => Some(name.clone()),
+            Part::Cookie(_) => Some(COOKIE),
+            Part::Host => Some(HOST),
+            Part::Client | Part::Path | Part::Method | Part::User | Part::All => None,
+        })
+    }
+
     /// The first alternative of which `request` has every part.
     pub(crate) fn find<'k>(&'k self, request: &'k RequestInfo<'k>, grouping: Grouping) -> Option<FoundKey<'k>> {
         let is_whole = |parts: &&Vec<Part>| parts.iter().all(|part| part.is_in(request));
@@ -263,6 +290,13 @@ pub(crate) struct FoundKey<'k> {
     pub(crate) parts: &'k [Part],
     pub(crate) request: &'k RequestInfo<'k>,
     grouping: Grouping,
+}
+
+impl FoundKey<'_> {
+    /// Its parts in full.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.parts.iter().filter_map(|part| part.text(self.request, self.grouping)).collect()
+    }
 }
 
 impl Hash for FoundKey<'_> {

@@ -19,6 +19,7 @@ mod label;
 mod layer;
 mod limiter;
 mod line;
+mod met;
 mod name;
 mod path;
 mod peer;
@@ -48,6 +49,7 @@ pub use key::{KeySpec, OnMissingKey, Part};
 pub use label::{Label, Labeller};
 pub use layer::RateLimitLayer;
 pub use limiter::{Admission, Keys, Outcome, RateLimiter, Refusal};
+pub use met::Met;
 pub use peer::{PeerAddr, User};
 pub use policy::{IntoQuotas, Policy, Reach, Tiers};
 pub use request::RequestInfo;
@@ -58,3 +60,8 @@ pub use standing::{Standing, Unit};
 pub use top::{TopRefused, TopRow};
 pub use unknown::UnknownName;
 pub use view::{PolicyView, RefusedKey};
+
+/// The Rust of the guide, for `cargo test --doc` alone.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/http.md")]
+struct Guide;

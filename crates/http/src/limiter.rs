@@ -15,6 +15,7 @@ use crate::error::PolicyError;
 use crate::key::{BoxFuture, KeyBy};
 use crate::label::Labeller;
 use crate::layer::RateLimitLayer;
+use crate::met::Met;
 use crate::policy::Policy;
 use crate::request::RequestInfo;
 use crate::rules::{AskedKeys, Engine, Rules};
@@ -162,6 +163,15 @@ impl<C: Clock> RateLimiter<C> {
         }))
     }
 
+    /// The policies that are for `request`, and who it is to each. Nothing is decided, taken or counted: this is for
+    /// explaining rules, and for trying them on a log.
+    #[must_use]
+    pub fn met(&self, request: &RequestInfo<'_>, keys: &Keys) -> Vec<Met> {
+        let rules = self.inner.rules.load();
+        let request = rules.locate(request.clone());
+        rules.met(&request, &keys.0)
+    }
+
     /// A layer of this limiter.
     #[must_use]
     pub fn layer(&self) -> RateLimitLayer<C> {
@@ -258,6 +268,12 @@ impl<C: Clock> Admission<C> {
     #[must_use]
     pub const fn wait(&self) -> std::time::Duration {
         self.admitted.wait
+    }
+
+    /// The policies that would have refused it, were they not in shadow mode.
+    pub fn shadow_refusals(&self) -> impl Iterator<Item = &str> {
+        let policies = self.admitted.shadow_refused.iter().filter_map(|index| self.rules.rules.get(*index));
+        policies.map(|rule| rule.policy.name.as_str())
     }
 
     /// Where the client stands with the limit that is nearest to refusing it, if it met any.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderName;
+use http::header::HOST;
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
 use crate::charge::Charge;
@@ -243,6 +244,14 @@ impl Policy {
         &self.name
     }
 
+    /// Its limits in one of its tiers; those of its own if there is no such tier, or none is named.
+    #[must_use]
+    pub fn limits(&self, tier: Option<&str>) -> &[Quota] {
+        let mut tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
+        let named = tiers.find(|(name, _)| Some(name.as_str()) == tier);
+        named.map_or(&self.limits, |(_, quotas)| quotas)
+    }
+
     /// Which requests it is for. All that match it share a bucket for each key, whatever their routes.
     #[must_use]
     pub fn on(mut self, route: Route) -> Self {
@@ -369,6 +378,22 @@ impl Policy {
     pub(crate) fn exempts(&self, request: &RequestInfo<'_>) -> bool {
         self.exemptions.iter().any(|exemption| exemption.covers(request))
             || self.exempt_when.as_ref().is_some_and(|when| (when.0)(request))
+    }
+
+    /// The header fields that it looks at.
+    pub(crate) fn header_fields(&self) -> Vec<HeaderName> {
+        let mut fields: Vec<HeaderName> = match &self.key {
+            KeyBy::Spec(spec) => spec.header_fields().collect(),
+            KeyBy::Function(_) | KeyBy::Async(_) => Vec::new(),
+        };
+        if let Some(Tiers { by: TierBy::Header(name), .. }) = &self.tiers {
+            fields.push(name.clone());
+        }
+        fields.extend(self.exemptions.iter().filter_map(Exemption::header_field).cloned());
+        if self.route.has_hosts() {
+            fields.push(HOST);
+        }
+        fields
     }
 
     /// Whether it takes the place of those that have no route.

@@ -154,6 +154,11 @@ impl Route {
         *self == Self::default()
     }
 
+    /// Whether it looks at the host.
+    pub(crate) const fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// Whether `request` is one of them, for some server: these do not all read a path alike.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use tollgate::{Clock, KeyHash, Limit, LimitSet, Limiter, Quota};
 
+use crate::address::Grouping;
 use crate::counts::Counts;
 use crate::dialect::Dialect;
 use crate::error::PolicyError;
@@ -188,14 +189,7 @@ impl Rules {
                 rule.shared.counts.exempt.add();
                 continue;
             }
-            let key = match &policy.key {
-                KeyBy::Spec(spec) => spec.find(request, self.settings.grouping).map(FoundBy::Spec),
-                KeyBy::Function(key) => key(request).map(FoundBy::Function),
-                KeyBy::Async(_) => {
-                    let answer = asked.iter().find(|(of, _)| *of == policy.name).and_then(|(_, key)| key.clone());
-                    answer.map(FoundBy::Function)
-                }
-            };
+            let key = rule.key(request, self.settings.grouping, asked);
             let hash = match &key {
                 Some(FoundBy::Spec(key)) => engine.limiter.hash(&(0_u8, key)),
                 Some(FoundBy::Function(key)) => engine.limiter.hash(&(1_u8, key)),
@@ -215,8 +209,25 @@ impl Rules {
 }
 
 impl Rule {
+    /// The key of `request`, if it has one.
+    pub(crate) fn key<'r>(
+        &'r self,
+        request: &'r RequestInfo<'r>,
+        grouping: Grouping,
+        asked: &AskedKeys,
+    ) -> Option<FoundBy<'r>> {
+        match &self.policy.key {
+            KeyBy::Spec(spec) => spec.find(request, grouping).map(FoundBy::Spec),
+            KeyBy::Function(key) => key(request).map(FoundBy::Function),
+            KeyBy::Async(_) => {
+                let answer = asked.iter().find(|(of, _)| *of == self.policy.name).and_then(|(_, key)| key.clone());
+                answer.map(FoundBy::Function)
+            }
+        }
+    }
+
     /// Which tier `request` is of; 0 stands for the policy's own limits.
-    fn tier(&self, request: &RequestInfo<'_>) -> usize {
+    pub(crate) fn tier(&self, request: &RequestInfo<'_>) -> usize {
         let Some(tiers) = &self.policy.tiers else { return 0 };
         tiers
             .by

@@ -27,7 +27,7 @@ use tower_service::Service;
 
 use super::activity::{Activity, InFlight, Overdue};
 use super::io::{Rewound, Watched};
-use super::listener::Door;
+use super::listener::{Door, Place};
 use super::moment;
 use super::proxy_header;
 use super::settings::{Limits, Timeouts};
@@ -61,6 +61,7 @@ pub(crate) async fn serve<S, B>(
     door: Arc<Door>,
     terms: Terms<S>,
     mut draining: Draining,
+    _place: Place,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
     S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
@@ -76,13 +77,14 @@ pub(crate) async fn serve<S, B>(
     };
     let Some(Opening { early, peer, is_http2 }) = opened else { return };
     let socket = Rewound::new(early, socket);
+    // Boxed, here and below, so that a connection is charged for the protocol that it speaks and for no other.
     let Some(tls) = door.tls() else {
-        return talk(socket, peer, is_http2, false, terms, draining).await;
+        return Box::pin(talk(socket, peer, is_http2, false, terms, draining)).await;
     };
-    let handshake = TlsAcceptor::from(tls).accept(socket);
+    let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
     let Ok(Ok(stream)) = timeout(terms.timeouts.handshake, handshake).await else { return };
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    talk(stream, peer, is_http2, true, terms, draining).await;
+    Box::pin(talk(stream, peer, is_http2, true, terms, draining)).await;
 }
 
 /// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
@@ -162,10 +164,12 @@ where
     });
     if is_http2 {
         let connection = http2(&limits).serve_connection(stream, service);
-        drive(connection, http2::Connection::graceful_shutdown, &activity, &timeouts, draining).await;
+        let wind_down = http2::Connection::graceful_shutdown;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await;
     } else {
         let connection = http1(&limits).serve_connection(stream, service).with_upgrades();
-        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &activity, &timeouts, draining).await;
+        let wind_down = http1::UpgradeableConnection::graceful_shutdown;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The request head as the upstream gets it: its target, its `Host`, and who asked for it by which way.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
@@ -37,7 +37,9 @@ pub(crate) fn rewrite(
     hop::strip(&mut parts.headers);
     // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
     parts.headers.remove(EXPECT);
-    if let Some(host) = &host {
+    if parts.uri.authority().is_some()
+        && let Some(host) = &host
+    {
         parts.headers.insert(HOST, host.clone());
     }
     if let Some(from) = from {
@@ -131,10 +133,13 @@ fn appended(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
 }
 
 fn address(address: IpAddr) -> HeaderValue {
-    // The longest address is 45 characters long; writing to memory cannot fail.
-    let mut text = BytesMut::with_capacity(48);
-    let _ = write!(text, "{address}");
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    // The longest address has 45 characters, so there is room, and all of them are fit for a field.
+    let mut text = [0; 48];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "{address}");
+    let left = rest.len();
+    let text = text.get(..text.len() - left).unwrap_or_default();
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Adds this gateway to `Via`, with the version in which the request came.

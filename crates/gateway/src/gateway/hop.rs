@@ -1,17 +1,26 @@
 //! Fields that concern one connection and end at it (RFC 9110, 7.6.1).
 
 use http::HeaderMap;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const FIELDS: [&str; 9] = [
+    "connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "http2-settings",
+];
 
 /// Removes what must not be passed on, in either direction.
 pub(crate) fn strip(headers: &mut HeaderMap) {
+    // Most messages have none of them, and one look at each name costs less than nine searches.
+    if !headers.keys().any(|name| FIELDS.contains(&name.as_str())) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         strip_named(headers);
     }
@@ -19,10 +28,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     if headers.remove(TRANSFER_ENCODING).is_some() {
         headers.remove(CONTENT_LENGTH);
     }
-    for name in [&UPGRADE, &TE, &KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION] {
+    for name in FIELDS {
         headers.remove(name);
     }
-    headers.remove(&HTTP2_SETTINGS);
 }
 
 /// Removes `Connection` and the fields it names.

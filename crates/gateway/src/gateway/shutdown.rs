@@ -13,7 +13,7 @@ pub(crate) enum Stage {
 }
 
 /// Tells all threads which stage has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Signal(watch::Sender<Stage>);
 
 impl Signal {
@@ -23,6 +23,10 @@ impl Signal {
 
     pub(crate) fn enter(&self, stage: Stage) {
         self.0.send_replace(stage);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        *self.0.borrow()
     }
 
     /// Returns once all threads have ended.

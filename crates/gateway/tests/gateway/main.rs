@@ -17,8 +17,12 @@ struct Program {
 impl Program {
     fn start(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        let mut child =
-            command.args(["gateway", "--listen", "127.0.0.1:0"]).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(["gateway", "--listen", "127.0.0.1:0", "--admin", "off"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let addr = line.split("http://").nth(1).unwrap().split([',', ' ']).next().unwrap().parse().unwrap();
@@ -119,7 +123,11 @@ fn the_second_signal_does_not_wait() {
 #[test]
 fn what_cannot_be_used_is_said_in_one_line() {
     let program = |args: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("gateway").args(args).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(["gateway", "--admin", "off"])
+            .args(args)
+            .output()
+            .unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let gateway = Program::start(&[]);

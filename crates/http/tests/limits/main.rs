@@ -5,6 +5,7 @@ mod charge;
 mod concurrency;
 mod evasion;
 mod keys;
+mod met;
 mod policies;
 mod queue;
 mod race;

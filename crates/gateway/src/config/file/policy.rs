@@ -1,8 +1,11 @@
 //! The keys of a policy.
 
 use http::{HeaderName, Method};
+use metrics::NoopRecorder;
 use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
-use tollgate_http::{Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, Reach, Route, Statuses, Tiers};
+use tollgate_http::{
+    Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses, Tiers,
+};
 
 use super::item::{Item, Table};
 
@@ -54,6 +57,12 @@ impl Plan {
     }
 }
 
+/// Whether a limiter can hold `limits`. Its capacity is another question.
+pub(crate) fn check(limits: Settings) -> Result<(), PolicyError> {
+    // What is only tried must not show in the metrics.
+    metrics::with_local_recorder(&NoopRecorder, || RateLimiter::new(limits.capacity(1)).map(drop))
+}
+
 /// Reads all policies of a list.
 pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
@@ -61,6 +70,9 @@ pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
         let Some(plan) = item.table(read).flatten() else { continue };
         if plans.iter().any(|other| other.name == plan.name) {
             item.refuse(format_args!("another policy is named `{}`, too", plan.name));
+        }
+        if item.is_fine() {
+            item.accept(plan.policy().and_then(|policy| check(Settings::new().policy(policy))));
         }
         plans.push(plan);
     }
@@ -120,6 +132,9 @@ impl Counting {
     /// The limits of one item: a rate string, or a list of them.
     fn quotas(&self, item: &Item<'_>) -> Vec<Quota> {
         let mut quotas = Vec::new();
+        if item.items().is_empty() {
+            item.refuse("expected a rate such as 100/minute");
+        }
         for item in item.items() {
             let Some(text) = item.text() else { continue };
             for quota in item.accept(parse_quotas(text)).unwrap_or_default() {

@@ -1,0 +1,109 @@
+//! `/limits`: every policy, what it has done, and who is limited.
+
+use http::StatusCode;
+use serde::Serialize;
+use tollgate::{Clock, Instant};
+use tollgate_http::{PolicyView, RefusedKey};
+
+use super::reply::{Reply, json};
+use super::subject::Subject;
+
+/// As many as the limiter remembers for each policy.
+const ALL: usize = 128;
+
+#[derive(Serialize)]
+struct Limits {
+    now: String,
+    policies: Vec<PolicyJson>,
+}
+
+/// One policy.
+#[derive(Debug, Serialize)]
+pub(crate) struct PolicyJson {
+    pub(crate) name: String,
+    route: String,
+    key: String,
+    limits: Vec<String>,
+    concurrency: Option<u64>,
+    shadow: bool,
+    allowed: u64,
+    refused: u64,
+    shadow_refused: u64,
+    exempt: u64,
+    /// Refusals that are in none of the keys below.
+    missed: u64,
+    keys: Vec<KeyJson>,
+}
+
+/// A key that was refused.
+#[derive(Debug, Serialize)]
+struct KeyJson {
+    key: String,
+    refused: u64,
+    /// By how much `refused` may be too high.
+    error: u64,
+    first: String,
+    last: String,
+    remaining: Option<u64>,
+    /// Seconds.
+    retry_after: f64,
+}
+
+impl From<PolicyView> for PolicyJson {
+    fn from(view: PolicyView) -> Self {
+        Self {
+            name: view.name,
+            route: view.route,
+            key: view.key,
+            limits: view.limits,
+            concurrency: view.concurrency,
+            shadow: view.is_shadow,
+            allowed: view.counts.allowed,
+            refused: view.counts.refused,
+            shadow_refused: view.counts.shadow_refused,
+            exempt: view.counts.exempt,
+            missed: view.missed,
+            keys: view.refused.iter().map(KeyJson::from).collect(),
+        }
+    }
+}
+
+impl From<&RefusedKey> for KeyJson {
+    fn from(row: &RefusedKey) -> Self {
+        Self {
+            key: row.key.to_string(),
+            refused: row.refused,
+            error: row.error,
+            first: time(row.first),
+            last: time(row.last),
+            remaining: row.remaining,
+            retry_after: row.retry_after.as_secs_f64(),
+        }
+    }
+}
+
+/// RFC 3339, to the millisecond.
+pub(crate) fn time(at: Instant) -> String {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default();
+    format!("{at:.3}")
+}
+
+pub(crate) fn policies(subject: &Subject, top: usize) -> impl Iterator<Item = PolicyJson> {
+    subject.limiter.policies(top).into_iter().map(PolicyJson::from)
+}
+
+pub(crate) fn reply(subject: &Subject) -> Reply {
+    let now = time(subject.limiter.clock().now());
+    json(StatusCode::OK, &Limits { now, policies: policies(subject, ALL).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        assert_eq!(time(Instant::from_nanos(1_500_000_000)), "1970-01-01T00:00:01.500Z");
+        assert_eq!(time(Instant::from_nanos(u64::MAX)), "2554-07-21T23:34:33.709Z");
+    }
+}

@@ -1,0 +1,96 @@
+//! `/live`: what the page shows, once a second. `?since=SECOND` leaves out the past that the page has already.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use serde::Serialize;
+use tollgate::Stats;
+
+use super::health::{self, UpstreamHealth};
+use super::history::Past;
+use super::limits::{self, PolicyJson};
+use super::reply::{Reply, json};
+use super::server::Desk;
+use crate::gateway::view::View;
+
+/// Keys that the page shows for each policy.
+const TOP: usize = 20;
+
+#[derive(Serialize)]
+struct Live {
+    version: &'static str,
+    status: &'static str,
+    /// The last second that has ended, counted from 1970.
+    second: u64,
+    connections: usize,
+    turned_away: usize,
+    passed: u64,
+    /// By class, such as `2xx`: what the requests that passed were answered.
+    answers: BTreeMap<String, u64>,
+    /// By status: those of them that the gateway gave itself, because no upstream did.
+    own: BTreeMap<String, u64>,
+    upstreams: Vec<UpstreamHealth>,
+    table: Table,
+    past: Past,
+    policies: Vec<Policy>,
+}
+
+/// The limiter's table of keys.
+#[derive(Serialize)]
+struct Table {
+    capacity: usize,
+    bytes: usize,
+    busy: u64,
+    evictions: u64,
+    refused_full: u64,
+    untracked: u64,
+}
+
+impl From<Stats> for Table {
+    fn from(stats: Stats) -> Self {
+        Self {
+            capacity: stats.capacity,
+            bytes: stats.bytes,
+            busy: stats.busy,
+            evictions: stats.evictions,
+            refused_full: stats.refused_full,
+            untracked: stats.untracked,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Policy {
+    #[serde(flatten)]
+    policy: PolicyJson,
+    /// Nothing in the first second of a policy.
+    past: Option<Past>,
+}
+
+pub(crate) fn reply(desk: &Desk, query: &str) -> Reply {
+    let since = query.split('&').find_map(|part| part.strip_prefix("since="));
+    let Ok(since) = since.unwrap_or("0").parse() else {
+        return super::reply::line(StatusCode::BAD_REQUEST, "`since` is a number of seconds since 1970");
+    };
+    let (subject, history) = (&desk.subject, desk.history.borrow());
+    let View { stage, connections, turned_away, passed, answers, own, upstreams } = subject.gateway.now();
+    let policy = |policy: PolicyJson| {
+        let past = history.policy(&policy.name).map(|track| track.after(since));
+        Policy { policy, past }
+    };
+    let live = Live {
+        version: env!("CARGO_PKG_VERSION"),
+        status: health::status(stage),
+        second: history.second,
+        connections,
+        turned_away,
+        passed,
+        answers: answers.into_iter().map(|(class, count)| (format!("{class}xx"), count)).collect(),
+        own: own.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),
+        upstreams: upstreams.into_iter().map(UpstreamHealth::from).collect(),
+        table: subject.limiter.stats().into(),
+        past: history.total.after(since),
+        policies: limits::policies(subject, TOP).map(policy).collect(),
+    };
+    json(StatusCode::OK, &live)
+}

@@ -1,0 +1,81 @@
+//! `/metrics`: what Prometheus collects.
+
+use http::StatusCode;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::reply::Reply;
+use super::subject::Subject;
+use crate::failure::Failure;
+use crate::gateway::view::View;
+
+/// The text format of Prometheus.
+const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Seconds of a decision: half a microsecond is usual, a millisecond is a thread that was put to sleep.
+const DECISION: [f64; 10] = [1e-7, 2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2];
+
+/// Takes down what is counted anywhere in the process from now on.
+pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Other(format!("cannot record metrics: {error}"));
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full("tollgate_decision_seconds".to_owned()), &DECISION)
+        .map_err(|error| failed(&error))?;
+    let recorder = builder.install_recorder().map_err(|error| failed(&error))?;
+    describe_gauge!("tollgate_build_info", "Always 1; the version is the label");
+    describe_gauge!("tollgate_gateway_connections", Unit::Count, "Connections of clients");
+    describe_counter!("tollgate_gateway_turned_away_total", "Connections closed at once because there were too many");
+    describe_counter!("tollgate_gateway_passed_total", "Requests that no policy refused");
+    describe_counter!("tollgate_gateway_answers_total", "Answers to requests that passed, by class of status");
+    describe_counter!("tollgate_gateway_own_answers_total", "Those that the gateway gave itself, by status");
+    describe_counter!("tollgate_upstream_requests_total", "Requests meant for an upstream");
+    describe_counter!("tollgate_upstream_failures_total", "Requests that an upstream did not answer");
+    describe_gauge!("tollgate_upstream_in_flight", Unit::Count, "Requests that an upstream has not finished");
+    describe_gauge!("tollgate_upstream_resting", "1 while an upstream is left alone after failures to connect");
+    describe_gauge!("tollgate_table_capacity_keys", "Keys that can be busy at once");
+    describe_gauge!("tollgate_table_bytes", Unit::Bytes, "Memory reserved for keys");
+    describe_gauge!("tollgate_table_busy_keys", "Keys that have used up something, estimated");
+    describe_counter!("tollgate_evictions_total", "Busy keys forgotten to make room");
+    describe_counter!("tollgate_refused_full_total", "Requests of new keys refused because there was no room");
+    describe_counter!("tollgate_untracked_total", "Requests of new keys admitted unrecorded because there was no room");
+    gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(recorder)
+}
+
+pub(crate) fn reply(subject: &Subject) -> Reply {
+    subject.limiter.publish();
+    publish(subject.gateway.now());
+    super::reply::reply(StatusCode::OK, KIND, subject.recorder.render())
+}
+
+/// Puts the times of decisions into their buckets: until then each is kept, and nobody may be scraping.
+pub(crate) fn keep_up(subject: &Subject) {
+    subject.recorder.run_upkeep();
+}
+
+/// The gateway keeps its counts itself and is asked for them only now.
+fn publish(view: View) {
+    gauge!("tollgate_gateway_connections").set(as_f64(view.connections));
+    counter!("tollgate_gateway_turned_away_total").absolute(u64::try_from(view.turned_away).unwrap_or(u64::MAX));
+    counter!("tollgate_gateway_passed_total").absolute(view.passed);
+    for (class, count) in view.answers {
+        counter!("tollgate_gateway_answers_total", "class" => format!("{class}xx")).absolute(count);
+    }
+    for (status, count) in view.own {
+        counter!("tollgate_gateway_own_answers_total", "status" => status.to_string()).absolute(count);
+    }
+    for upstream in view.upstreams {
+        let (url, counts) = (upstream.url, upstream.counts);
+        counter!("tollgate_upstream_requests_total", "upstream" => url.clone()).absolute(counts.requests);
+        counter!("tollgate_upstream_failures_total", "upstream" => url.clone()).absolute(counts.failures);
+        let in_flight = usize::try_from(counts.in_flight).unwrap_or(usize::MAX);
+        gauge!("tollgate_upstream_in_flight", "upstream" => url.clone()).set(as_f64(in_flight));
+        gauge!("tollgate_upstream_resting", "upstream" => url).set(if counts.is_resting { 1.0 } else { 0.0 });
+    }
+}
+
+/// Gauges are floating-point: exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a number for people")]
+fn as_f64(number: usize) -> f64 {
+    number as f64
+}

@@ -1,0 +1,113 @@
+//! The thread of the admin listener: its connections, their bounds, and the sample of every second.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use tollgate::Clock;
+
+use super::history::{History, Sample};
+use super::subject::Subject;
+use super::{metrics, routes};
+
+/// Connections at once; one more waits until another has ended.
+const CONNECTIONS: usize = 64;
+
+/// From one request on a connection to the end of the next one's head.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// Until a connection is asked to end, and how long it may take over that.
+const LIFE: Duration = Duration::from_secs(60);
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+
+/// Bytes of a request head.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// How long accepting pauses when the process is out of sockets.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is answered from: all of it on one thread.
+pub(crate) struct Desk {
+    pub(crate) subject: Subject,
+    pub(crate) history: RefCell<History>,
+}
+
+/// Starts the thread; it ends with the process, so that it answers while the gateway drains.
+pub(crate) fn start(socket: StdListener, subject: Subject) -> io::Result<()> {
+    thread::Builder::new().name("admin".to_owned()).spawn(move || -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(async move {
+            let socket = TcpListener::from_std(socket)?;
+            let desk = Rc::new(Desk { history: RefCell::new(History::new(&sample(&subject))), subject });
+            spawn_local(watch(Rc::clone(&desk)));
+            accept(&socket, &desk).await;
+            Ok(())
+        })
+    })?;
+    Ok(())
+}
+
+async fn accept(socket: &TcpListener, desk: &Rc<Desk>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // An error means that the semaphore was closed, which nobody does.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match socket.accept().await {
+            Ok((client, _)) => {
+                let desk = Rc::clone(desk);
+                spawn_local(async move {
+                    talk(client, &desk).await;
+                    drop(place);
+                });
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Errors are those of one client, and nobody is told.
+async fn talk(client: TcpStream, desk: &Desk) {
+    let service =
+        service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(routes::answer(desk, &request)) });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(HEAD_BYTES).max_buf_size(HEAD_BYTES);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(client), service));
+    if timeout(LIFE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(LAST_ANSWER, connection).await;
+    }
+}
+
+/// Takes a sample at every full second.
+async fn watch(desk: Rc<Desk>) {
+    const SECOND: u64 = 1_000_000_000;
+    loop {
+        let now = desk.subject.limiter.clock().now().as_nanos();
+        sleep(Duration::from_nanos(SECOND - now % SECOND)).await;
+        desk.history.borrow_mut().record(&sample(&desk.subject));
+        metrics::keep_up(&desk.subject);
+    }
+}
+
+fn sample(subject: &Subject) -> Sample {
+    Sample {
+        at: subject.limiter.clock().now(),
+        passed: subject.gateway.now().passed,
+        policies: subject.limiter.policies(0).into_iter().map(|policy| (policy.name, policy.counts)).collect(),
+    }
+}

@@ -1,0 +1,50 @@
+//! Every configuration that docs/http.md shows is one that the program takes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The text of the blocks of `language`, each with the line on which it begins.
+fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+    let mut blocks: Vec<(usize, String)> = Vec::new();
+    let (mut is_inside, mut is_wanted) = (false, false);
+    for (number, line) in text.lines().enumerate() {
+        if let Some(tag) = line.strip_prefix("```") {
+            is_inside = !is_inside;
+            is_wanted = is_inside && tag == language;
+            if is_wanted {
+                blocks.push((number + 2, String::new()));
+            }
+        } else if is_wanted {
+            let (_, block) = blocks.last_mut().unwrap();
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    blocks
+}
+
+/// A folder with the certificate that one of the blocks names.
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docs");
+    fs::create_dir_all(&folder).unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.join("cert.pem"), own.cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    folder
+}
+
+#[test]
+fn every_configuration_is_taken() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md");
+    let blocks = blocks(&fs::read_to_string(guide).unwrap(), "yaml");
+    assert!(blocks.len() > 15, "only {} blocks were found", blocks.len());
+    let folder = folder();
+    for (line, block) in blocks {
+        let file = folder.join(format!("line-{line}.yaml"));
+        fs::write(&file, &block).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("check-config").arg(&file).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.is_empty(), "docs/http.md:{line}: {error}\n{block}");
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderName, Method};
+use smallvec::SmallVec;
 
 use crate::address::Grouping;
 use crate::error::PolicyError;
@@ -48,19 +49,21 @@ impl Part {
             Self::Method => request.method().as_str().hash(hasher),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
                 Said::Nothing => return false,
-                Said::One(host) => hash_bytes(host.bytes().map(|byte| byte.to_ascii_lowercase()), hasher),
+                Said::One(host) => {
+                    hash_bytes(&host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Short>(), hasher)
+                }
                 Said::Several => Said::hash_several(hasher),
             },
             Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
                 Said::Nothing => return false,
-                Said::One(value) => hash_bytes(spelled(name, value.as_bytes()), hasher),
+                Said::One(value) => hash_field(name, value.as_bytes(), hasher),
                 Said::Several => Said::hash_several(hasher),
             },
             Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
                 Said::Nothing => return false,
                 // An escape that only some servers know.
                 Said::One(value) if value.contains(&b'\\') => Said::hash_several(hasher),
-                Said::One(value) => hash_bytes(percent_decoded(value), hasher),
+                Said::One(value) => hash_bytes(&percent_decoded(value).collect::<Short>(), hasher),
                 Said::Several => Said::hash_several(hasher),
             },
             Self::User => return request.extensions().get::<User>().map(|user| user.hash(hasher)).is_some(),
@@ -86,7 +89,10 @@ impl Part {
             },
             Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
                 Said::Nothing => None,
-                Said::One(value) => Some(named(spelled(name, value.as_bytes()).collect())),
+                Said::One(value) => Some(named(match credentials(name, value.as_bytes()) {
+                    Some((scheme, secret)) => [&scheme, &b" "[..], secret].concat(),
+                    None => value.as_bytes().to_vec(),
+                })),
                 Said::Several => Some(several()),
             },
             Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
@@ -146,27 +152,36 @@ impl Said<()> {
     }
 }
 
-/// Other than [`Said::hash_several`], and so that two in a row are never mistaken for others.
-fn hash_bytes<H: Hasher>(bytes: impl Iterator<Item = u8>, hasher: &mut H) {
-    for byte in bytes {
-        hasher.write_u8(1);
-        hasher.write_u8(byte);
-    }
-    hasher.write_u8(0);
+/// Other than [`Said::hash_several`].
+fn hash_bytes<H: Hasher>(bytes: &[u8], hasher: &mut H) {
+    hasher.write_u8(1);
+    bytes.hash(hasher);
 }
 
 /// A field's value; of credentials, in one spelling of the scheme and of the blanks after it.
-fn spelled<'v>(name: &HeaderName, value: &'v [u8]) -> impl Iterator<Item = u8> + use<'v> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let (scheme, blank, rest): (&[u8], &[u8], &[u8]) =
-        match value.iter().position(is_blank).and_then(|at| value.split_at_checked(at)) {
-            Some((scheme, rest)) if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION => {
-                (scheme, b" ", rest.trim_ascii())
-            }
-            _ => (b"", b"", value),
-        };
-    scheme.iter().map(u8::to_ascii_lowercase).chain(blank.iter().chain(rest).copied())
+fn hash_field<H: Hasher>(name: &HeaderName, value: &[u8], hasher: &mut H) {
+    match credentials(name, value) {
+        Some((scheme, secret)) => {
+            hasher.write_u8(3);
+            scheme.hash(hasher);
+            secret.hash(hasher);
+        }
+        None => hash_bytes(value, hasher),
+    }
 }
+
+/// The scheme, in small letters, and what stands behind it.
+fn credentials<'v>(name: &HeaderName, value: &'v [u8]) -> Option<(Short, &'v [u8])> {
+    if *name != AUTHORIZATION && *name != PROXY_AUTHORIZATION {
+        return None;
+    }
+    let blank = value.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
+    let (scheme, rest) = value.split_at_checked(blank)?;
+    Some((scheme.iter().map(u8::to_ascii_lowercase).collect(), rest.trim_ascii()))
+}
+
+/// Bytes that have been respelled.
+type Short = SmallVec<[u8; 64]>;
 
 /// The values of a cookie, without blanks and quotes around them.
 fn cookies<'r>(request: &RequestInfo<'r>, name: &str) -> impl Iterator<Item = &'r [u8]> {
@@ -392,6 +407,8 @@ mod tests {
         assert_ne!(of("header:x-api-key | ip", &[("x-api-key", "192.0.2.7")]), ip);
         let both = "header:x+header:y";
         assert_ne!(of(both, &[("x", "ab"), ("y", "c")]), of(both, &[("x", "a"), ("y", "bc")]));
+        let cookies = |line| of("cookie:a+cookie:b", &[("cookie", line)]);
+        assert_ne!(cookies("a=x%00y; b=z"), cookies("a=x; b=y%00z"));
         assert_ne!(of("header:x", &[("x", "a"), ("x", "b")]), of("header:x", &[("x", "ab")]));
         assert_eq!(of("host", &[("host", "A.example:80")]), of("host", &[("host", "a.EXAMPLE")]));
         assert_eq!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=7")]));

@@ -1,5 +1,6 @@
 //! Who is let in, what may be asked and how it is answered.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -65,14 +66,25 @@ fn a_page_from_elsewhere_that_has_our_address_is_turned_away() {
     }
 }
 
+/// Starts a gateway, ends it once it has said where it listens or given up: its line, its code, its complaints.
+fn started_and_ended(args: &[&str]) -> (String, Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["gateway", "--listen", "127.0.0.1:0"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // One that has given up is past caring.
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (line, output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 #[test]
 fn an_address_of_choice_must_be_free() {
     let program = Program::start(&[]);
     let taken = program.admin.to_string();
-    let command = ["gateway", "--listen", "127.0.0.1:0", "--admin", &taken];
-    let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(command).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(74), "{error}");
+    let (line, code, error) = started_and_ended(&["--admin", &taken]);
+    assert_eq!((line.as_str(), code), ("", Some(74)), "{error}");
     assert!(error.starts_with(&format!("tollgate: cannot listen on {taken} for the admin page: ")), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
 }
@@ -81,14 +93,14 @@ fn an_address_of_choice_must_be_free() {
 fn without_the_usual_address_the_gateway_goes_without() {
     // If it is not free now, somebody else has it, which is as good.
     let _taken = TcpListener::bind("127.0.0.1:9900");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(["gateway", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-    child.kill().unwrap();
-    let error = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    let (line, _, error) = started_and_ended(&[]);
     assert!(line.starts_with("tollgate: listening on http://127.0.0.1:"), "{line}");
     assert!(error.starts_with("tollgate: no admin page: cannot listen on 127.0.0.1:9900: "), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn it_can_be_off() {
+    let (line, _, error) = started_and_ended(&["--admin", "off"]);
+    assert!(line.starts_with("tollgate: listening on ") && error.is_empty(), "{line}{error}");
 }

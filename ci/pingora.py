@@ -33,6 +33,11 @@ class Upstream(BaseHTTPRequestHandler):
         pass
 
 
+class UpstreamServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 2 * CLIENTS  # of five, the default, a crowd's connections are dropped and time out
+
+
 def check(condition, what):
     if not condition:
         sys.exit(f"ci/pingora.py: {what}")
@@ -138,8 +143,7 @@ def try_it(port):
 def main():
     signal.signal(signal.SIGALRM, lambda *_: sys.exit("ci/pingora.py: not done after a minute"))
     signal.alarm(60)
-    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    upstream.daemon_threads = True
+    upstream = UpstreamServer(("127.0.0.1", 0), Upstream)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     port = free_port()
     proxy = subprocess.Popen([sys.argv[1], f"127.0.0.1:{port}", f"127.0.0.1:{upstream.server_port}", f"{QUOTA}/day"])

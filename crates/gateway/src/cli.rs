@@ -61,16 +61,29 @@ Exemptions:
   A `*` at the end matches any rest. Exempt requests take nothing from any
   bucket and are counted apart.
 
+Config files:
+  With --config every request goes through the very limiter of the gateway:
+  routes, keys, tiers, costs, exemptions, charges by the status, shadows.
+  The client is the address that was logged; `client.from` and `trusted` look
+  at headers, so they change nothing unless the log has them. A policy reads
+  the header fields that the log has: Combined has referer and user-agent,
+  JSON may have all. Bounds on concurrency are not tried, because a log does
+  not tell how long requests took. A response counts as sent when its request
+  came; without a status nothing is charged that depends on it.
+
 What --json writes:
   One object: `schema` (1), `policy`, `input` (by file), `totals`, `limits`,
   `keys` (every limited key, most refused first), `minutes` (every minute with
   a request), `unreadable` and `odd` (the first few lines that were not read,
   or were kept although their end is odd), `engine`. Times are RFC 3339, UTC.
+  With --config: `config` and `policies` in the place of `policy`, and
+  `shadow_keys`; with --against also `against`.
 
 Examples:
   tollgate replay --limit 10/minute access.log
   tollgate replay --limit '200 per day, 50 per hour' --key ip+path access.log*
   tollgate replay --limit 60/minute --exempt 'path:/static/*' --json access.log
+  tollgate replay --config new.yaml --against tollgate.yaml access.log
   zstdcat access.log.zst | tollgate replay --limit '5/s burst 20' --svg a.svg -";
 
 /// A rate limiter that can be tried on yesterday's log before anybody is limited.
@@ -91,6 +104,9 @@ pub(crate) enum Command {
     /// Stand in front of an API as a reverse proxy
     #[command(after_help = EXIT_CODES)]
     Gateway(GatewayArgs),
+    /// Check a configuration file of the gateway, and explain what it means
+    #[command(after_help = EXIT_CODES)]
+    CheckConfig(CheckConfigArgs),
     /// Print the sample log that a run without arguments replays
     #[command(after_help = EXIT_CODES)]
     Sample,
@@ -120,6 +136,13 @@ pub(crate) struct GatewayArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CheckConfigArgs {
+    /// The file that `tollgate gateway --config` would be given
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// Access logs, plain or gzip; `-` or none at all is standard input
     #[arg(value_name = "FILE")]
@@ -128,7 +151,7 @@ pub(crate) struct ReplayArgs {
     /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
     ///
     /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
-    #[arg(short, long = "limit", value_name = "RATE", required = true)]
+    #[arg(short, long = "limit", value_name = "RATE", required_unless_present = "config")]
     pub(crate) limits: Vec<Limits>,
 
     /// How requests are counted
@@ -148,6 +171,20 @@ pub(crate) struct ReplayArgs {
     /// Requests that are never limited: an address, a network, or `path:/static/*`; repeatable
     #[arg(short, long = "exempt", value_name = "WHAT")]
     pub(crate) exempt: Vec<Exemption>,
+
+    /// Try the policies of a config file of `tollgate gateway` instead of `--limit`
+    ///
+    /// Every request goes through the limiter that the gateway would use.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["limits", "algorithm", "burst", "key", "exempt"])]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Show what a second config file, such as the one in force, would have done otherwise
+    #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "limits")]
+    pub(crate) against: Option<PathBuf>,
+
+    /// Keep as many keys as the config file says, instead of every key of the log
+    #[arg(long, requires = "config", conflicts_with = "limits")]
+    pub(crate) capacity_from_config: bool,
 
     /// How many keys and minutes to list
     #[arg(short, long, value_name = "N", default_value_t = 10)]

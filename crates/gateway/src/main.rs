@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         None => replay::demonstrate(),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Gateway(args)) => gateway::run(&args),
+        Some(Command::CheckConfig(args)) => config::check::run(&args),
         Some(Command::Sample) => output::print(&replay::sample::log()),
     };
     match outcome {

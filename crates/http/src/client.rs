@@ -239,7 +239,7 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// IPv4 inside IPv6 as IPv4, and no bits beyond the prefix.
-fn canonical(network: IpNet) -> IpNet {
+pub(crate) fn canonical(network: IpNet) -> IpNet {
     let v4 = |v6: ipnet::Ipv6Net| {
         let prefix = v6.prefix_len().checked_sub(96)?;
         ipnet::Ipv4Net::new(v6.addr().to_ipv4_mapped()?, prefix).ok()

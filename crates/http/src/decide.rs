@@ -34,6 +34,8 @@ pub(crate) struct Admitted {
     pub(crate) permits: Permits,
     /// What its response decides.
     pub(crate) pending: SmallVec<[Pending; 1]>,
+    /// The shadow policies that would have refused it.
+    pub(crate) shadow_refused: Box<[usize]>,
 }
 
 pub(crate) type Permits = SmallVec<[Permit; 1]>;
@@ -78,16 +80,18 @@ impl Rules {
             Ok(admitted) => admitted,
             Err((meeting, stood)) => return self.refuse(engine, request, meeting, stood),
         };
+        let mut shadow_refused = Vec::new();
         for meeting in &met {
             let counts = &meeting.rule.shared.counts;
             if meeting.rule.policy.is_shadow {
                 match case.admit(&[meeting]) {
-                    Ok(shadow) => {
+                    Ok(shadow) if !meeting.lacks_key() => {
                         admitted.permits.extend(shadow.permits);
                         admitted.pending.extend(shadow.pending);
                     }
-                    Err(_) => {
+                    _ => {
                         counts.shadow_refused.add();
+                        shadow_refused.push(meeting.index);
                         meeting.note_refusal(engine, request, self.settings.shows_keys, now);
                         continue;
                     }
@@ -95,6 +99,7 @@ impl Rules {
             }
             counts.allowed.add();
         }
+        admitted.shadow_refused = shadow_refused.into();
         Decided::Admitted(admitted)
     }
 
@@ -207,15 +212,18 @@ impl<'r, C: Clock> Case<'r, C> {
     /// Takes from all rate limits that are charged first, or from none; says what from.
     fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
         let mut shares = SmallVec::<[Share<'_>; 4]>::new();
-        let mut taken = SmallVec::new();
+        let mut taken = Taken::new();
         let mut indices = SmallVec::<[usize; 4]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| !is_queue(limit)) {
             shares.push(Share { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
             taken.push((meeting, limit));
             indices.push(index);
         }
-        // Without any there is nothing to decide, and settings with too many for one request are refused.
-        let Ok(decided) = self.engine.limiter.at(self.now).check_all(&shares) else { return Ok(taken) };
+        let Some((first, _)) = taken.first() else { return Ok(taken) };
+        // Settings with too many for one request are refused; but a path that servers read in several ways may be one of
+        // several requests.
+        let decided = self.engine.limiter.at(self.now).check_all(&shares);
+        let decided = decided.map_err(|_| (*first, Stood::never(first, self.now)))?;
         if let (Some((meeting, _)), Some(index)) = (taken.get(decided.index()), indices.get(decided.index())) {
             let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
             if !decided.is_allowed() {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use crate::client::canonical;
 use crate::error::PolicyError;
 use crate::request::RequestInfo;
 use crate::route::PathPattern;
@@ -30,12 +31,21 @@ enum What {
 }
 
 impl Exemption {
+    /// The header field that it looks at, if it does.
+    pub(crate) const fn header_field(&self) -> Option<&HeaderName> {
+        match &self.0 {
+            What::Header { name, .. } => Some(name),
+            What::Net(_) | What::Path(_) | What::Method(_) => None,
+        }
+    }
+
     /// Whether `request` is one of them.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {
         match &self.0 {
             What::Net(net) => request.client().is_some_and(|client| net.contains(&client.to_canonical())),
-            What::Path(pattern) => pattern.covers(request.path()),
+            // However the server reads it: else the path of another resource could be written so that it is exempt.
+            What::Path(pattern) => request.paths().all(|path| pattern.covers(path)),
             What::Method(method) => request.method().as_str() == method,
             What::Header { name, value, is_prefix } => request.headers().get_all(name).iter().any(|given| {
                 let (given, value) = (given.as_bytes(), value.as_bytes());
@@ -56,7 +66,7 @@ impl FromStr for Exemption {
             return Ok(Self(What::Net(address.to_canonical().into())));
         }
         if let Ok(net) = address.parse::<IpNet>() {
-            return Ok(Self(What::Net(net.trunc())));
+            return Ok(Self(What::Net(canonical(net))));
         }
         let (kind, rest) = trimmed.split_once(':').ok_or_else(error)?;
         Ok(Self(match kind {

@@ -7,11 +7,13 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::HeaderName;
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderName, Method};
+use smallvec::SmallVec;
 
 use crate::address::Grouping;
 use crate::error::PolicyError;
+use crate::path::hex;
 use crate::peer::User;
 use crate::request::RequestInfo;
 
@@ -23,13 +25,13 @@ pub enum Part {
     Client,
     /// `path`: without the query, in its one spelling.
     Path,
-    /// `method`.
+    /// `method`; HEAD counts as GET.
     Method,
-    /// `host`: without the port, in small letters.
+    /// `host`: without the port, in small letters. All who name several share a key.
     Host,
-    /// `header:NAME`: all values of a header field.
+    /// `header:NAME`: the value of a header field. All who send several share a key.
     Header(HeaderName),
-    /// `cookie:NAME`: its first value.
+    /// `cookie:NAME`: its value. All who send several share a key.
     Cookie(String),
     /// `user`: whom the application has authenticated, see [`User`].
     User,
@@ -43,33 +45,55 @@ impl Part {
         match self {
             Self::Client => return request.client().map(|client| grouping.group(client).hash(hasher)).is_some(),
             Self::Path => request.path().hash(hasher),
+            Self::Method if *request.method() == Method::HEAD => Method::GET.as_str().hash(hasher),
             Self::Method => request.method().as_str().hash(hasher),
-            Self::Host => {
-                let Some(host) = request.host() else { return false };
-                host.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
-                hasher.write_u8(0);
-            }
-            Self::Header(name) => {
-                let mut count = 0_u32;
-                for value in request.headers().get_all(name) {
-                    value.as_bytes().hash(hasher);
-                    count += 1;
+            Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
+                Said::Nothing => return false,
+                Said::One(host) => {
+                    hash_bytes(&host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Short>(), hasher)
                 }
-                count.hash(hasher);
-                return count > 0;
-            }
-            Self::Cookie(name) => return cookie(request, name).map(|value| value.hash(hasher)).is_some(),
+                Said::Several => Said::hash_several(hasher),
+            },
+            Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
+                Said::Nothing => return false,
+                Said::One(value) => hash_field(name, value.as_bytes(), hasher),
+                Said::Several => Said::hash_several(hasher),
+            },
+            Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
+                Said::Nothing => return false,
+                // An escape that only some servers know.
+                Said::One(value) if value.contains(&b'\\') => Said::hash_several(hasher),
+                Said::One(value) => hash_bytes(&percent_decoded(value).collect::<Short>(), hasher),
+                Said::Several => Said::hash_several(hasher),
+            },
             Self::User => return request.extensions().get::<User>().map(|user| user.hash(hasher)).is_some(),
             Self::All => {}
         }
         true
     }
 
+    /// This part of `request` in full, those that may be mistaken for another with their name in front.
+    fn text(&self, request: &RequestInfo<'_>, grouping: Grouping) -> Option<String> {
+        let named = |value: &[u8]| format!("{self}:{}", String::from_utf8_lossy(value));
+        match self {
+            Self::Client => request.client().map(|client| grouping.group(client).to_string()),
+            Self::Path => Some(request.path().to_owned()),
+            Self::Method => Some(request.method().to_string()),
+            Self::Host => request.host().map(str::to_ascii_lowercase),
+            Self::Header(name) => {
+                let values: Vec<&[u8]> = request.headers().get_all(name).iter().map(|value| value.as_bytes()).collect();
+                (!values.is_empty()).then(|| named(&values.join(&b", "[..])))
+            }
+            Self::Cookie(_) | Self::User => self.secret(request).map(named),
+            Self::All => Some(self.to_string()),
+        }
+    }
+
     /// The first value of a part that may be a secret.
     pub(crate) fn secret<'r>(&self, request: &RequestInfo<'r>) -> Option<&'r [u8]> {
         match self {
             Self::Header(name) => request.headers().get(name).map(|value| value.as_bytes()),
-            Self::Cookie(name) => cookie(request, name),
+            Self::Cookie(name) => cookies(request, name).next(),
             Self::User => request.extensions().get::<User>().map(|user| user.0.as_bytes()),
             Self::Client | Self::Path | Self::Method | Self::Host | Self::All => None,
         }
@@ -80,20 +104,79 @@ impl Part {
             Self::Client => request.client().is_some(),
             Self::Host => request.host().is_some(),
             Self::Header(name) => request.headers().contains_key(name),
-            Self::Cookie(name) => cookie(request, name).is_some(),
+            Self::Cookie(name) => cookies(request, name).next().is_some(),
             Self::User => request.extensions().get::<User>().is_some(),
             Self::Path | Self::Method | Self::All => true,
         }
     }
 }
 
-fn cookie<'r>(request: &RequestInfo<'r>, name: &str) -> Option<&'r [u8]> {
+/// What a request says in a place where one thing should be said.
+///
+/// Servers do not agree on which of several things they believe. If each mixture were a key of its own, then a client
+/// could say its own key, beside something new each time; so all who say several things share one bucket.
+enum Said<T> {
+    Nothing,
+    One(T),
+    Several,
+}
+
+fn only<T>(mut said: impl Iterator<Item = T>, is_same: impl Fn(&T, &T) -> bool) -> Said<T> {
+    match said.next() {
+        None => Said::Nothing,
+        Some(first) if said.all(|other| is_same(&first, &other)) => Said::One(first),
+        Some(_) => Said::Several,
+    }
+}
+
+impl Said<()> {
+    fn hash_several<H: Hasher>(hasher: &mut H) {
+        hasher.write_u8(2);
+    }
+}
+
+/// Other than [`Said::hash_several`].
+fn hash_bytes<H: Hasher>(bytes: &[u8], hasher: &mut H) {
+    hasher.write_u8(1);
+    bytes.hash(hasher);
+}
+
+/// A field's value; of credentials, in one spelling of the scheme and of the blanks after it.
+fn hash_field<H: Hasher>(name: &HeaderName, value: &[u8], hasher: &mut H) {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    match value.iter().position(is_blank).and_then(|at| value.split_at_checked(at)) {
+        Some((scheme, rest)) if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION => {
+            hasher.write_u8(3);
+            scheme.iter().map(u8::to_ascii_lowercase).collect::<Short>().hash(hasher);
+            rest.trim_ascii().hash(hasher);
+        }
+        _ => hash_bytes(value, hasher),
+    }
+}
+
+/// Bytes that have been respelled.
+type Short = SmallVec<[u8; 64]>;
+
+/// The values of a cookie, without blanks and quotes around them.
+fn cookies<'r>(request: &RequestInfo<'r>, name: &str) -> impl Iterator<Item = &'r [u8]> {
     let lines = request.headers().get_all(COOKIE).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
-        let pair = pair.trim_ascii();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (found, value) = pair.split_at(at);
-        (found == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+        let value = value.get(1..)?.trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        (found.trim_ascii() == name.as_bytes()).then_some(value)
+    })
+}
+
+/// As servers that encode cookies read them.
+fn percent_decoded(value: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        let (byte, after) = rest.split_first()?;
+        let decoded = after.get(..2).filter(|_| *byte == b'%').and_then(hex);
+        rest = if decoded.is_some() { after.get(2..)? } else { after };
+        Some(decoded.unwrap_or(*byte))
     })
 }
 
@@ -154,6 +237,16 @@ impl KeySpec {
         Self { alternatives: vec![vec![Part::Client]] }
     }
 
+    /// The header fields that it looks at.
+    pub(crate) fn header_fields(&self) -> impl Iterator<Item = HeaderName> {
+        self.alternatives.iter().flatten().filter_map(|part| match part {
+            Part::Header(name) => Some(name.clone()),
+            Part::Cookie(_) => Some(COOKIE),
+            Part::Host => Some(HOST),
+            Part::Client | Part::Path | Part::Method | Part::User | Part::All => None,
+        })
+    }
+
     /// The first alternative of which `request` has every part.
     pub(crate) fn find<'k>(&'k self, request: &'k RequestInfo<'k>, grouping: Grouping) -> Option<FoundKey<'k>> {
         let is_whole = |parts: &&Vec<Part>| parts.iter().all(|part| part.is_in(request));
@@ -197,6 +290,13 @@ pub(crate) struct FoundKey<'k> {
     pub(crate) parts: &'k [Part],
     pub(crate) request: &'k RequestInfo<'k>,
     grouping: Grouping,
+}
+
+impl FoundKey<'_> {
+    /// Its parts in full.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.parts.iter().filter_map(|part| part.text(self.request, self.grouping)).collect()
+    }
 }
 
 impl Hash for FoundKey<'_> {
@@ -281,6 +381,8 @@ mod tests {
         assert_ne!(of("header:x-api-key | ip", &[("x-api-key", "192.0.2.7")]), ip);
         let both = "header:x+header:y";
         assert_ne!(of(both, &[("x", "ab"), ("y", "c")]), of(both, &[("x", "a"), ("y", "bc")]));
+        let cookies = |line| of("cookie:a+cookie:b", &[("cookie", line)]);
+        assert_ne!(cookies("a=x%00y; b=z"), cookies("a=x; b=y%00z"));
         assert_ne!(of("header:x", &[("x", "a"), ("x", "b")]), of("header:x", &[("x", "ab")]));
         assert_eq!(of("host", &[("host", "A.example:80")]), of("host", &[("host", "a.EXAMPLE")]));
         assert_eq!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=7")]));

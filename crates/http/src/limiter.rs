@@ -15,6 +15,7 @@ use crate::error::PolicyError;
 use crate::key::{BoxFuture, KeyBy};
 use crate::label::Labeller;
 use crate::layer::RateLimitLayer;
+use crate::met::Met;
 use crate::policy::Policy;
 use crate::request::RequestInfo;
 use crate::rules::{AskedKeys, Engine, Rules};
@@ -129,7 +130,8 @@ impl<C: Clock> RateLimiter<C> {
         let request = rules.locate(request.clone());
         match rules.decide(&self.inner.engine, &request, &keys.0, now) {
             Decided::Admitted(admitted) => {
-                Outcome::Admitted(Admission { inner: Arc::clone(&self.inner), rules, admitted })
+                let settles = (!admitted.pending.is_empty()).then(|| Arc::clone(&self.inner));
+                Outcome::Admitted(Admission { settles, rules, admitted })
             }
             Decided::Refused(stood) => Outcome::Refused(Refusal { rules, stood, is_grpc: request.is_grpc() }),
         }
@@ -159,6 +161,15 @@ impl<C: Clock> RateLimiter<C> {
             }
             Keys(keys)
         }))
+    }
+
+    /// The policies that are for `request`, and who it is to each. Nothing is decided, taken or counted: this is for
+    /// explaining rules, and for trying them on a log.
+    #[must_use]
+    pub fn met(&self, request: &RequestInfo<'_>, keys: &Keys) -> Vec<Met> {
+        let rules = self.inner.rules.load();
+        let request = rules.locate(request.clone());
+        rules.met(&request, &keys.0)
     }
 
     /// A layer of this limiter.
@@ -246,7 +257,8 @@ impl<C> Outcome<C> {
 /// A request that may go. Keep it until the response has been sent: it holds the request's places under bounds on
 /// concurrency.
 pub struct Admission<C = ExactClock> {
-    inner: Arc<Inner<C>>,
+    /// For what the response decides, if it does.
+    settles: Option<Arc<Inner<C>>>,
     rules: Arc<Rules>,
     admitted: Admitted,
 }
@@ -256,6 +268,12 @@ impl<C: Clock> Admission<C> {
     #[must_use]
     pub const fn wait(&self) -> std::time::Duration {
         self.admitted.wait
+    }
+
+    /// The policies that would have refused it, were they not in shadow mode.
+    pub fn shadow_refusals(&self) -> impl Iterator<Item = &str> {
+        let policies = self.admitted.shadow_refused.iter().filter_map(|index| self.rules.rules.get(*index));
+        policies.map(|rule| rule.policy.name.as_str())
     }
 
     /// Where the client stands with the limit that is nearest to refusing it, if it met any.
@@ -276,7 +294,8 @@ impl<C: Clock> Admission<C> {
 
     /// The part of [`respond`](Self::respond) that charges and refunds.
     pub fn settle(&mut self, status: StatusCode) {
-        let limiter = &self.inner.engine.limiter;
+        let Some(inner) = &self.settles else { return };
+        let limiter = &inner.engine.limiter;
         for pending in self.admitted.pending.drain(..) {
             let Some(rule) = self.rules.rules.get(pending.policy) else { continue };
             for limit in rule.tiers.get(pending.tier).iter().flat_map(|tier| &tier.limits) {
@@ -330,8 +349,12 @@ impl Refusal {
         let policies = self.rules.policies(&[self.stood.policy()]);
         match self.standing() {
             Some(standing) => self.rules.settings.answer.refuse(&standing, &policies, self.is_grpc),
-            // A policy with no limits cannot refuse.
-            None => Response::new(bytes::Bytes::new()),
+            // For want of a key, in a tier without limits: there are no figures to show.
+            None => {
+                let mut response = Response::new(bytes::Bytes::new());
+                *response.status_mut() = self.rules.settings.answer.status();
+                response
+            }
         }
     }
 }

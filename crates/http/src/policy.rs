@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderName;
+use http::header::HOST;
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
 use crate::charge::Charge;
@@ -154,7 +155,12 @@ impl TierBy {
     /// Hands the name of the tier of `request` to `then`.
     pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
         match self {
-            Self::Header(name) => then(request.headers().get(name).and_then(|value| value.to_str().ok())),
+            Self::Header(name) => {
+                let mut lines = request.headers().get_all(name).iter();
+                // Of two, the client may have written one.
+                let only = lines.next().filter(|_| lines.next().is_none());
+                then(only.and_then(|value| value.to_str().ok()))
+            }
             Self::Function(tier) => then(tier(request).as_deref()),
         }
     }
@@ -238,6 +244,14 @@ impl Policy {
         &self.name
     }
 
+    /// Its limits in one of its tiers; those of its own if there is no such tier, or none is named.
+    #[must_use]
+    pub fn limits(&self, tier: Option<&str>) -> &[Quota] {
+        let mut tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
+        let named = tiers.find(|(name, _)| Some(name.as_str()) == tier);
+        named.map_or(&self.limits, |(_, quotas)| quotas)
+    }
+
     /// Which requests it is for. All that match it share a bucket for each key, whatever their routes.
     #[must_use]
     pub fn on(mut self, route: Route) -> Self {
@@ -311,7 +325,7 @@ impl Policy {
     }
 
     /// How many requests of a key may be in flight at once: from when they are admitted until the response has been
-    /// sent.
+    /// sent. What follows an upgrade (101), such as a WebSocket, is no response and is not counted.
     #[must_use]
     pub const fn concurrency(mut self, most: u64) -> Self {
         self.concurrency = Some(most);
@@ -366,6 +380,22 @@ impl Policy {
             || self.exempt_when.as_ref().is_some_and(|when| (when.0)(request))
     }
 
+    /// The header fields that it looks at.
+    pub(crate) fn header_fields(&self) -> Vec<HeaderName> {
+        let mut fields: Vec<HeaderName> = match &self.key {
+            KeyBy::Spec(spec) => spec.header_fields().collect(),
+            KeyBy::Function(_) | KeyBy::Async(_) => Vec::new(),
+        };
+        if let Some(Tiers { by: TierBy::Header(name), .. }) = &self.tiers {
+            fields.push(name.clone());
+        }
+        fields.extend(self.exemptions.iter().filter_map(Exemption::header_field).cloned());
+        if self.route.has_hosts() {
+            fields.push(HOST);
+        }
+        fields
+    }
+
     /// Whether it takes the place of those that have no route.
     pub(crate) fn overrides(&self) -> bool {
         !self.route.is_any() && self.reach == Reach::Override
@@ -376,7 +406,7 @@ impl Policy {
         self.route.is_any() && self.reach == Reach::Override
     }
 
-    /// The most limits that one request can meet in it: the largest tier, and the bound on concurrency.
+    /// The most limits that one request can meet in it: those of the largest tier.
     pub(crate) fn most_limits(&self) -> usize {
         let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers).map(|(_, quotas)| quotas.len());
         tiers.chain([self.limits.len()]).max().unwrap_or(0)

@@ -1,11 +1,10 @@
 //! What of a request decides about it.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
-use crate::path::normalized;
+use crate::path::Readings;
 use crate::peer::peer;
 
 /// A request as the rules see it: all but its body.
@@ -13,7 +12,7 @@ use crate::peer::peer;
 pub struct RequestInfo<'a> {
     method: &'a Method,
     uri: &'a Uri,
-    path: Cow<'a, str>,
+    path: Readings<'a>,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
     peer: Option<IpAddr>,
@@ -35,7 +34,7 @@ impl<'a> RequestInfo<'a> {
         extensions: &'a Extensions,
         peer: Option<IpAddr>,
     ) -> Self {
-        Self { method, uri, path: normalized(uri.path()), headers, extensions, peer, client: peer }
+        Self { method, uri, path: Readings::new(uri.path()), headers, extensions, peer, client: peer }
     }
 
     /// The same, come from `client`.
@@ -56,22 +55,32 @@ impl<'a> RequestInfo<'a> {
         self.uri
     }
 
-    /// The path without the query, in its one spelling: without dot segments, doubled slashes, a slash at the end, and
-    /// letters that are percent-encoded although they need not be.
+    /// The path without the query, in its one spelling: decoded, slashes too, and without dot segments, doubled slashes,
+    /// a slash at the end, and what follows a `;`.
     #[must_use]
     pub fn path(&self) -> &str {
+        self.path.one()
+    }
+
+    /// The path in every way in which servers read it.
+    pub(crate) fn paths(&self) -> &Readings<'a> {
         &self.path
     }
 
-    /// The host that was asked for, without the port.
+    /// The host that was asked for, without the port and without a dot at the end.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
-        // HTTP/2 has it in the target.
-        self.uri.host().or_else(|| {
-            let host = self.headers.get(http::header::HOST)?.to_str().ok()?;
-            let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-            Some(host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name))
-        })
+        self.hosts().next()
+    }
+
+    /// Every host that it names: in the target, where HTTP/2 has it, and in `Host`. Servers differ in what they believe
+    /// of those who name several.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let lines = self.headers.get_all(http::header::HOST).iter().filter_map(|line| line.to_str().ok());
+        let names = lines
+            .map(move |host| host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name));
+        self.uri.host().into_iter().chain(names).map(|name| name.strip_suffix('.').unwrap_or(name))
     }
 
     /// The header fields.

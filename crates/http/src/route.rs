@@ -11,6 +11,8 @@ use crate::request::RequestInfo;
 /// A path, or many: `/login`, `/static/*` (that path and all below it), `/users/{id}/posts` (one segment, any).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
+    /// The segments before the first that may be any: most paths are told apart by them.
+    prefix: String,
     segments: Vec<Segment>,
     /// Whether anything may follow.
     is_open: bool,
@@ -26,6 +28,10 @@ impl PathPattern {
     /// Whether `path`, in its one spelling, is of this pattern.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
+        let has_prefix = path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !has_prefix {
+            return false;
+        }
         let mut given = path.split('/').skip(1).filter(|segment| !segment.is_empty());
         for segment in &self.segments {
             let Some(given) = given.next() else { return false };
@@ -78,7 +84,12 @@ impl FromStr for PathPattern {
                 _ => Segment::Text(segment.to_owned()),
             });
         }
-        Ok(Self { segments, is_open })
+        let fixed = segments.iter().map_while(|segment| match segment {
+            Segment::Text(text) => Some(text.as_str()),
+            Segment::Any(_) => None,
+        });
+        let prefix = fixed.flat_map(|text| ["/", text]).collect();
+        Ok(Self { prefix, segments, is_open })
     }
 }
 
@@ -123,7 +134,7 @@ impl Route {
         Ok(self)
     }
 
-    /// One more method.
+    /// One more method; with GET, HEAD is meant as well.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.methods.push(method);
@@ -133,7 +144,7 @@ impl Route {
     /// One more host, without a port; `*.example.com` is every host below `example.com`.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
-        self.hosts.push(host.to_ascii_lowercase());
+        self.hosts.push(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
         self
     }
 
@@ -143,12 +154,35 @@ impl Route {
         *self == Self::default()
     }
 
-    /// Whether `request` is one of them.
+    /// Whether it looks at the host.
+    pub(crate) const fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// Whether `request` is one of them, for some server: these do not all read a path alike.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(request.method()))
-            && (self.paths.is_empty() || self.paths.iter().any(|path| path.covers(request.path())))
-            && (self.hosts.is_empty() || request.host().is_some_and(|host| self.covers_host(host)))
+        self.covers_method(request.method())
+            && (self.paths.is_empty() || request.paths().any(|path| self.covers_path(path)))
+            && (self.hosts.is_empty() || request.hosts().any(|host| self.covers_host(host)))
+    }
+
+    /// Whether `request` is one of them however a server reads it: one that some server takes for another is not.
+    pub(crate) fn covers_surely(&self, request: &RequestInfo<'_>) -> bool {
+        self.covers(request)
+            && (self.paths.is_empty() || request.paths().all(|path| self.covers_path(path)))
+            && (self.hosts.is_empty() || request.hosts().all(|host| self.covers_host(host)))
+    }
+
+    /// Servers answer HEAD as they do GET.
+    fn covers_method(&self, method: &Method) -> bool {
+        let is_head = *method == Method::HEAD;
+        self.methods.is_empty()
+            || self.methods.iter().any(|wanted| wanted == method || is_head && *wanted == Method::GET)
+    }
+
+    fn covers_path(&self, path: &str) -> bool {
+        self.paths.iter().any(|pattern| pattern.covers(path))
     }
 
     fn covers_host(&self, host: &str) -> bool {
@@ -165,7 +199,8 @@ impl Route {
     pub(crate) fn meets(&self, other: &Self) -> bool {
         let methods = self.methods.is_empty()
             || other.methods.is_empty()
-            || self.methods.iter().any(|method| other.methods.contains(method));
+            || self.methods.iter().any(|method| other.covers_method(method))
+            || other.methods.iter().any(|method| self.covers_method(method));
         let paths = self.paths.is_empty()
             || other.paths.is_empty()
             || self.paths.iter().any(|path| other.paths.iter().any(|other| path.meets(other)));
@@ -240,6 +275,24 @@ mod tests {
         ] {
             let (a, b): (PathPattern, PathPattern) = (a.parse().unwrap(), b.parse().unwrap());
             assert_eq!((a.meets(&b), b.meets(&a)), (meet, meet), "{a} {b}");
+        }
+    }
+    #[test]
+    fn routes_cover_hosts() {
+        let route = Route::any().host("a.example.").host("*.b.example").host("[2001:db8::1]");
+        for (host, is_covered) in [
+            ("a.example", true),
+            ("A.Example.:8080", true),
+            ("b.example", false),
+            (".b.example", false),
+            ("x.y.b.EXAMPLE", true),
+            ("xb.example", false),
+            ("[2001:db8::1]", true),
+            ("[2001:db8::1]:80", true),
+            ("1]", false),
+        ] {
+            let request = http::Request::builder().header("host", host).body(()).unwrap();
+            assert_eq!(route.covers(&RequestInfo::new(&request)), is_covered, "{host}");
         }
     }
 }

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use tollgate::{Clock, KeyHash, Limit, LimitSet, Limiter, Quota};
 
+use crate::address::Grouping;
 use crate::counts::Counts;
 use crate::dialect::Dialect;
 use crate::error::PolicyError;
@@ -92,6 +93,11 @@ impl Meeting<'_> {
         self.rule.tiers.get(self.tier).map_or(&[], |tier| &tier.limits)
     }
 
+    /// Whether it is one that the policy would refuse for want of a key, were it not a shadow.
+    pub(crate) fn lacks_key(&self) -> bool {
+        matches!(self.key, FoundBy::Missing) && self.rule.policy.on_missing_key == OnMissingKey::Refuse
+    }
+
     /// The key's identity outside the limiter.
     pub(crate) fn id<C>(&self, engine: &Engine<C>) -> u64 {
         let name = &self.rule.policy.name;
@@ -159,7 +165,7 @@ impl Rules {
         for (index, rule) in self.rules.iter().enumerate() {
             if rule.policy.route.covers(request) {
                 found.push(index);
-                is_overridden |= rule.policy.overrides();
+                is_overridden |= rule.policy.overrides() && rule.policy.route.covers_surely(request);
             }
         }
         if is_overridden {
@@ -183,14 +189,7 @@ impl Rules {
                 rule.shared.counts.exempt.add();
                 continue;
             }
-            let key = match &policy.key {
-                KeyBy::Spec(spec) => spec.find(request, self.settings.grouping).map(FoundBy::Spec),
-                KeyBy::Function(key) => key(request).map(FoundBy::Function),
-                KeyBy::Async(_) => {
-                    let answer = asked.iter().find(|(of, _)| *of == policy.name).and_then(|(_, key)| key.clone());
-                    answer.map(FoundBy::Function)
-                }
-            };
+            let key = rule.key(request, self.settings.grouping, asked);
             let hash = match &key {
                 Some(FoundBy::Spec(key)) => engine.limiter.hash(&(0_u8, key)),
                 Some(FoundBy::Function(key)) => engine.limiter.hash(&(1_u8, key)),
@@ -201,7 +200,7 @@ impl Rules {
             let meeting = Meeting { index, rule, tier, key: key.unwrap_or(FoundBy::Missing), hash, cost };
             match policy.on_missing_key {
                 OnMissingKey::Skip if is_missing => {}
-                OnMissingKey::Refuse if is_missing => return Err(meeting),
+                OnMissingKey::Refuse if is_missing && !policy.is_shadow => return Err(meeting),
                 _ => met.push(meeting),
             }
         }
@@ -210,8 +209,25 @@ impl Rules {
 }
 
 impl Rule {
+    /// The key of `request`, if it has one.
+    pub(crate) fn key<'r>(
+        &'r self,
+        request: &'r RequestInfo<'r>,
+        grouping: Grouping,
+        asked: &AskedKeys,
+    ) -> Option<FoundBy<'r>> {
+        match &self.policy.key {
+            KeyBy::Spec(spec) => spec.find(request, grouping).map(FoundBy::Spec),
+            KeyBy::Function(key) => key(request).map(FoundBy::Function),
+            KeyBy::Async(_) => {
+                let answer = asked.iter().find(|(of, _)| *of == self.policy.name).and_then(|(_, key)| key.clone());
+                answer.map(FoundBy::Function)
+            }
+        }
+    }
+
     /// Which tier `request` is of; 0 stands for the policy's own limits.
-    fn tier(&self, request: &RequestInfo<'_>) -> usize {
+    pub(crate) fn tier(&self, request: &RequestInfo<'_>) -> usize {
         let Some(tiers) = &self.policy.tiers else { return 0 };
         tiers
             .by
@@ -235,9 +251,16 @@ impl Tier {
         let mut items = Vec::new();
         for quota in quotas {
             let name = limit_name(policy, tier, quotas, quota, &limits);
-            // Buckets belong to the name and to how they count: a count that changes keeps them, a window of another
-            // length does not.
-            let identity = format!("{}\u{1f}{}\u{1f}{}", name, quota.period().as_nanos(), quota.algorithm());
+            // Buckets belong to the policy, to the tier, and to how they count: a count that changes keeps them, as does a
+            // limit that gets company; a window of another length does not. No name holds a separator.
+            let (period, algorithm) = (quota.period(), quota.algorithm());
+            let alike = limits.iter().filter(|limit: &&NamedLimit| limit.limit.quota().period() == period).count();
+            let identity = format!(
+                "{}\u{1f}{}\u{1f}{}\u{1f}{algorithm}\u{1f}{alike}",
+                policy.name,
+                tier.unwrap_or_default(),
+                period.as_nanos()
+            );
             let limit = engine
                 .limiter
                 .limit(&identity, *quota)

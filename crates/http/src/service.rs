@@ -59,7 +59,7 @@ where
             Some(keys) => {
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
-                Stage::Asking { keys, held: Some((inner, request)) }
+                Stage::Asking { keys, limiter: self.limiter.clone(), held: Some((inner, request)) }
             }
             None => match self.limiter.check(&info) {
                 Outcome::Refused(refusal) => Stage::Refused { refusal },
@@ -73,7 +73,7 @@ where
                 }
             },
         };
-        ResponseFuture { stage, limiter: self.limiter.clone() }
+        ResponseFuture { stage }
     }
 }
 
@@ -85,7 +85,6 @@ pin_project! {
     {
         #[pin]
         stage: Stage<S, B, S::Future, C>,
-        limiter: RateLimiter<C>,
     }
 }
 
@@ -93,7 +92,7 @@ pin_project! {
     /// How far a request has come. A request that meets no async key and no queue begins as going or refused.
     #[project = StageProjection]
     enum Stage<S, B, F, C> {
-        Asking { keys: BoxFuture<Keys>, held: Option<(S, Request<B>)> },
+        Asking { keys: BoxFuture<Keys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
         Queueing { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Admission<C>)> },
         Going { #[pin] response: F, admission: Option<Admission<C>> },
         Refused { refusal: Refusal },
@@ -119,10 +118,10 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProjection::Asking { keys, held } => {
+                StageProjection::Asking { keys, limiter, held } => {
                     let keys = ready!(keys.as_mut().poll(cx));
                     let Some((mut inner, request)) = held.take() else { return Poll::Pending };
-                    match this.limiter.check_with(&RequestInfo::new(&request), &keys) {
+                    match limiter.check_with(&RequestInfo::new(&request), &keys) {
                         Outcome::Refused(refusal) => Stage::Refused { refusal },
                         Outcome::Admitted(admission) if admission.wait().is_zero() => {
                             Stage::Going { response: inner.call(request), admission: Some(admission) }

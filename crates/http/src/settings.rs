@@ -1,10 +1,12 @@
 //! Everything a limiter is told: policies, who the client is, what it is answered, how much it keeps.
 
+use http::HeaderName;
+use http::header::FORWARDED;
 use tollgate::OnFull;
 
 use crate::address::Grouping;
 use crate::answer::Answer;
-use crate::client::ClientAddress;
+use crate::client::{ClientAddress, Source};
 use crate::error::PolicyError;
 use crate::policy::Policy;
 use crate::rules::check_counts;
@@ -94,6 +96,23 @@ impl Settings {
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
         &self.policies
+    }
+
+    /// The header fields that the rules look at, each once: all that has to be known of a request's to decide about it,
+    /// unless functions look at others.
+    #[must_use]
+    pub fn header_fields(&self) -> Vec<HeaderName> {
+        let source = match self.client.source() {
+            Source::Peer => None,
+            Source::XForwardedFor => Some(HeaderName::from_static("x-forwarded-for")),
+            Source::Forwarded => Some(FORWARDED),
+            Source::Header(name) => Some(name.clone()),
+        };
+        let mut fields: Vec<HeaderName> =
+            source.into_iter().chain(self.policies.iter().flat_map(Policy::header_fields)).collect();
+        fields.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        fields.dedup();
+        fields
     }
 
     pub(crate) fn validate(&self) -> Result<(), PolicyError> {

@@ -7,6 +7,7 @@
 //!
 //! Nothing here changes anything: every path is read only.
 
+mod choice;
 mod door;
 mod guard;
 mod health;
@@ -20,4 +21,5 @@ mod routes;
 mod server;
 mod subject;
 
-pub(crate) use self::door::{Choice, Door};
+pub(crate) use self::choice::Choice;
+pub(crate) use self::door::Door;

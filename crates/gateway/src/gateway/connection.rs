@@ -26,16 +26,13 @@ use tollgate_http::PeerAddr;
 use tower_service::Service;
 
 use super::activity::{Activity, InFlight, Overdue};
+use super::forward::Origination;
 use super::io::{Rewound, Watched};
-use super::listener::Door;
+use super::listener::{Door, Place};
 use super::moment;
 use super::proxy_header;
 use super::settings::{Limits, Timeouts};
 use super::shutdown::Draining;
-
-/// Found in the extensions of a request that came over TLS.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OverTls;
 
 /// With these bytes an HTTP/2 connection begins (RFC 9113, 3.4); no HTTP/1 request does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -61,6 +58,7 @@ pub(crate) async fn serve<S, B>(
     door: Arc<Door>,
     terms: Terms<S>,
     mut draining: Draining,
+    _place: Place,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
     S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
@@ -76,13 +74,14 @@ pub(crate) async fn serve<S, B>(
     };
     let Some(Opening { early, peer, is_http2 }) = opened else { return };
     let socket = Rewound::new(early, socket);
+    // Boxed, here and below, so that a connection is charged for the protocol that it speaks and for no other.
     let Some(tls) = door.tls() else {
-        return talk(socket, peer, is_http2, false, terms, draining).await;
+        return Box::pin(talk(socket, peer, is_http2, false, terms, draining)).await;
     };
-    let handshake = TlsAcceptor::from(tls).accept(socket);
+    let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
     let Ok(Ok(stream)) = timeout(terms.timeouts.handshake, handshake).await else { return };
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    talk(stream, peer, is_http2, true, terms, draining).await;
+    Box::pin(talk(stream, peer, is_http2, true, terms, draining)).await;
 }
 
 /// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
@@ -147,12 +146,11 @@ where
     let activity = Activity::new(is_http2);
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
+    let from = Origination::new(peer, is_tls);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let in_flight = requests.begin();
         request.extensions_mut().insert(PeerAddr(peer));
-        if is_tls {
-            request.extensions_mut().insert(OverTls);
-        }
+        request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -162,10 +160,12 @@ where
     });
     if is_http2 {
         let connection = http2(&limits).serve_connection(stream, service);
-        drive(connection, http2::Connection::graceful_shutdown, &activity, &timeouts, draining).await;
+        let wind_down = http2::Connection::graceful_shutdown;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await;
     } else {
         let connection = http1(&limits).serve_connection(stream, service).with_upgrades();
-        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &activity, &timeouts, draining).await;
+        let wind_down = http1::UpgradeableConnection::graceful_shutdown;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The request head as the upstream gets it: its target, its `Host`, and who asked for it by which way.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
@@ -18,11 +18,20 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// From whom and how a request came.
-#[derive(Debug, Clone, Copy)]
+/// From whom and how a connection's requests come. Found in the extensions of each of them.
+#[derive(Debug, Clone)]
 pub(crate) struct Origination {
-    pub(crate) peer: SocketAddr,
-    pub(crate) is_https: bool,
+    peer: IpAddr,
+    /// The peer as text, written once: that takes longer than all else that is said of it.
+    text: HeaderValue,
+    is_https: bool,
+}
+
+impl Origination {
+    pub(crate) fn new(peer: SocketAddr, is_https: bool) -> Self {
+        let peer = peer.ip().to_canonical();
+        Self { peer, text: address(peer), is_https }
+    }
 }
 
 /// Rewrites `parts` for the upstream. Returns the protocol that the client wants to change to.
@@ -37,11 +46,13 @@ pub(crate) fn rewrite(
     hop::strip(&mut parts.headers);
     // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
     parts.headers.remove(EXPECT);
-    if let Some(host) = &host {
+    if parts.uri.authority().is_some()
+        && let Some(host) = &host
+    {
         parts.headers.insert(HOST, host.clone());
     }
     if let Some(from) = from {
-        x_forwarded(&mut parts.headers, from, host, settings);
+        x_forwarded(&mut parts.headers, &from, host, settings);
     }
     if settings.via {
         via(&mut parts.headers, parts.version);
@@ -84,20 +95,19 @@ fn origin_form(uri: Uri) -> Result<Uri, Error> {
     Ok(Uri::from(path))
 }
 
-fn x_forwarded(headers: &mut HeaderMap, from: Origination, host: Option<HeaderValue>, settings: &Forwarding) {
-    let peer = from.peer.ip().to_canonical();
+fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderValue>, settings: &Forwarding) {
     let is_believed = match settings.x_forwarded {
         XForwarded::Untouched => return,
         XForwarded::Append => true,
         XForwarded::Replace => false,
-        XForwarded::Trusted => contains(&settings.trusted, peer),
+        XForwarded::Trusted => contains(&settings.trusted, from.peer),
     };
     if !is_believed {
         // Other spellings of the same claim.
         headers.remove(FORWARDED);
         headers.remove(&X_REAL_IP);
     }
-    let peer = if is_believed { appended(headers, peer) } else { address(peer) };
+    let peer = if is_believed { appended(headers, &from.text) } else { from.text.clone() };
     headers.insert(&X_FORWARDED_FOR, peer);
     if !is_believed || !headers.contains_key(&X_FORWARDED_PROTO) {
         let scheme = if from.is_https { "https" } else { "http" };
@@ -117,7 +127,7 @@ pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// All lines of `X-Forwarded-For` as one, and `peer` at its end.
-fn appended(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
+fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     let mut list = BytesMut::new();
     for line in headers.get_all(&X_FORWARDED_FOR) {
         if !line.is_empty() {
@@ -125,16 +135,19 @@ fn appended(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
             list.extend_from_slice(b", ");
         }
     }
-    list.extend_from_slice(address(peer).as_bytes());
+    list.extend_from_slice(peer.as_bytes());
     // Always valid, as its parts are; the peer alone is the safe side.
-    HeaderValue::from_maybe_shared(list.freeze()).unwrap_or_else(|_| address(peer))
+    HeaderValue::from_maybe_shared(list.freeze()).unwrap_or_else(|_| peer.clone())
 }
 
 fn address(address: IpAddr) -> HeaderValue {
-    // The longest address is 45 characters long; writing to memory cannot fail.
-    let mut text = BytesMut::with_capacity(48);
-    let _ = write!(text, "{address}");
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    // The longest address has 45 characters, so there is room, and all of them are fit for a field.
+    let mut text = [0; 48];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "{address}");
+    let left = rest.len();
+    let text = text.get(..text.len() - left).unwrap_or_default();
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Adds this gateway to `Via`, with the version in which the request came.
@@ -181,7 +194,7 @@ mod tests {
     }
 
     fn from(peer: &str) -> Option<Origination> {
-        Some(Origination { peer: SocketAddr::new(peer.parse().unwrap(), 5_000), is_https: false })
+        Some(Origination::new(SocketAddr::new(peer.parse().unwrap(), 5_000), false))
     }
 
     fn trusting(network: &str) -> Forwarding {

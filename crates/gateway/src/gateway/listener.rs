@@ -37,6 +37,13 @@ impl Door {
     pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.as_ref().map(ArcSwap::load_full)
     }
+
+    /// Shows another certificate to the clients that come from now on; for a door with TLS.
+    pub(crate) fn renew(&self, config: Arc<ServerConfig>) {
+        if let Some(tls) = &self.tls {
+            tls.store(config);
+        }
+    }
 }
 
 /// One thread's share of an address.

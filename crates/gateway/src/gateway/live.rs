@@ -1,6 +1,8 @@
 //! What is in force now: settings and upstreams, replaced together and in one step.
 
 use std::cell::RefCell;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
@@ -38,9 +40,18 @@ impl Live {
 
     /// Puts `settings` in force for all connections and requests that begin from now on.
     pub(crate) fn replace(&self, settings: Settings) -> Result<(), TlsError> {
-        let state = State::new(settings, &self.0.load().upstreams)?;
-        self.0.store(Arc::new(state));
+        self.put(self.prepare(settings)?);
         Ok(())
+    }
+
+    /// The part of [`replace`](Self::replace) that can fail.
+    pub(crate) fn prepare(&self, settings: Settings) -> Result<State, TlsError> {
+        State::new(settings, &self.0.load().upstreams)
+    }
+
+    /// The part of [`replace`](Self::replace) that cannot.
+    pub(crate) fn put(&self, state: State) {
+        self.0.store(Arc::new(state));
     }
 
     pub(crate) fn now(&self) -> Arc<State> {
@@ -49,15 +60,40 @@ impl Live {
 
     /// A view for one thread, which looks whether the state was replaced at the cost of one load.
     pub(crate) fn view(&self) -> View {
-        View(RefCell::new(Cache::new(Arc::clone(&self.0))))
+        let cache = Cache::new(Arc::clone(&self.0));
+        let seen = RefCell::new(Rc::new(Seen(self.now())));
+        View { cache: RefCell::new(cache), seen }
     }
 }
 
+/// One thread's view of the state. What it hands out is counted on this thread alone, so that threads do not fight for
+/// the count of the state with every request.
 #[derive(Debug)]
-pub(crate) struct View(RefCell<Cache<Arc<ArcSwap<State>>, Arc<State>>>);
+pub(crate) struct View {
+    cache: RefCell<Cache<Arc<ArcSwap<State>>, Arc<State>>>,
+    seen: RefCell<Rc<Seen>>,
+}
 
 impl View {
-    pub(crate) fn now(&self) -> Arc<State> {
-        Arc::clone(self.0.borrow_mut().load())
+    pub(crate) fn now(&self) -> Rc<Seen> {
+        let mut cache = self.cache.borrow_mut();
+        let newest = cache.load();
+        let mut seen = self.seen.borrow_mut();
+        if !Arc::ptr_eq(newest, &seen.0) {
+            *seen = Rc::new(Seen(Arc::clone(newest)));
+        }
+        Rc::clone(&seen)
+    }
+}
+
+/// A state as one thread holds it.
+#[derive(Debug)]
+pub(crate) struct Seen(Arc<State>);
+
+impl Deref for Seen {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
     }
 }

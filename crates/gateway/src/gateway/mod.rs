@@ -25,20 +25,24 @@ mod moment;
 mod pool;
 mod proxy;
 mod proxy_header;
+mod reload;
 mod server;
 pub(crate) mod settings;
 mod shutdown;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod upgrade;
 pub(crate) mod upstream;
 pub(crate) mod view;
 
 use std::error::Error as StdError;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -47,21 +51,24 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate_http::RateLimiter;
+use tollgate_http::{Policy, RateLimiter};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use self::echo::Echo;
-use self::listener::{Bound, Crowd, ListenError};
+use self::listener::{Bound, Crowd, Door, ListenError};
 use self::live::Live;
 use self::proxy::Proxy;
+use self::reload::Reload;
 use self::settings::{Listen, Settings};
 use self::shutdown::{Draining, Signal, Stage};
 use self::tally::Tallies;
 use self::tls::TlsError;
+use self::upstream::Origin;
 use self::view::Viewer;
-use crate::admin::Door;
+use crate::admin;
 use crate::cli::GatewayArgs;
+use crate::config::watch::Watch;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::output;
@@ -69,22 +76,35 @@ use crate::output;
 /// Runs the gateway that `args` describe until it is told to stop.
 pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     descriptors::raise();
-    let Config { limits, gateway: mut settings, admin, .. } = match &args.config {
-        Some(path) => config::load(path)?,
-        None => Config::of_flags(args)?,
+    // Before the file is read, so that no change of it is missed.
+    let watched = args.config.as_deref().map(|path| (path, Watch::new(path)));
+    let (limits, mut settings, admin) = match &args.config {
+        Some(path) => {
+            let Config { limits, gateway, admin, .. } = config::load(path)?;
+            (limits, gateway, admin)
+        }
+        None => of_flags(args)?,
     };
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
-    if let Some(echo) = &echo {
-        settings.upstreams.extend(echo.addrs.iter().filter_map(|addr| format!("http://{addr}").parse().ok()));
-    }
-    let admin = Door::open(admin)?;
+    let echoes: Vec<Origin> =
+        echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
+    settings.upstreams.extend(echoes.iter().cloned());
+    let door = admin::Door::open(admin)?;
     let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let gateway = Gateway::start(settings, &limiter)?;
-    gateway.announce(echo.is_some(), admin.as_ref())?;
-    if let Some(door) = admin {
+    gateway.announce(echo.is_some(), door.as_ref())?;
+    let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
+    if let Some(door) = door {
         door.serve(limiter, gateway.viewer())?;
     }
-    gateway.run_until_told()
+    gateway.run_until_told(reload)
+}
+
+/// What the command line says instead of a file.
+fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::Settings, Settings, admin::Choice), Failure> {
+    let policy = Policy::new("default", args.limit.0.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
+    let settings = Settings::new(args.listen, args.upstreams.clone());
+    Ok((tollgate_http::Settings::new().policy(policy), settings, args.admin.unwrap_or_default()))
 }
 
 impl From<ListenError> for Failure {
@@ -110,6 +130,7 @@ impl From<TlsError> for Failure {
 pub(crate) struct Gateway {
     /// Where it listens, in the order of the settings.
     pub(crate) addrs: Vec<SocketAddr>,
+    doors: Vec<Arc<Door>>,
     pub(crate) live: Live,
     pub(crate) crowd: Crowd,
     signal: Signal,
@@ -148,22 +169,23 @@ impl Gateway {
         let state = live.now();
         let Settings { listeners, threads, .. } = &state.settings;
         let mut shares: Vec<Vec<Bound>> = (0..threads.get()).map(|_| Vec::new()).collect();
-        let mut addrs = Vec::new();
+        let mut doors: Vec<Arc<Door>> = Vec::new();
         for listen in listeners {
             let bound = listener::bind(listen, threads.get())?;
-            addrs.extend(bound.first().map(|bound| bound.door.addr));
+            doors.extend(bound.first().map(|bound| Arc::clone(&bound.door)));
             for (share, bound) in shares.iter_mut().zip(bound) {
                 share.push(bound);
             }
         }
+        let addrs = doors.iter().map(|door| door.addr).collect();
         let (crowd, signal) = (Crowd::default(), Signal::new());
         let threads = server::start(&live, shares, &crowd, &signal, make)
             .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
-        Ok(Self { addrs, live, crowd, signal, tallies: Tallies::default(), threads })
+        Ok(Self { addrs, doors, live, crowd, signal, tallies: Tallies::default(), threads })
     }
 
     /// Says where it listens, in one line, and in another where the admin page is.
-    fn announce(&self, is_echo: bool, admin: Option<&Door>) -> Result<(), Failure> {
+    fn announce(&self, is_echo: bool, admin: Option<&admin::Door>) -> Result<(), Failure> {
         let state = self.live.now();
         let listeners = state.settings.listeners.iter().zip(&self.addrs);
         let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
@@ -182,16 +204,25 @@ impl Gateway {
     }
 
     /// Goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.
-    fn run_until_told(self) -> Result<(), Failure> {
+    fn run_until_told(self, reload: Option<Reload>) -> Result<(), Failure> {
         let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
         runtime.block_on(async {
             let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
             let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+            // Without a file to read anew, a hangup ends the program as it ends others.
+            let hangup = reload.is_some().then(|| signal(SignalKind::hangup())).transpose().map_err(broken)?;
+            let mut reloading = pin!(async {
+                if let (Some(reload), Some(hangup)) = (reload, hangup) {
+                    reload.run(hangup).await;
+                }
+                pending::<()>().await;
+            });
             for stage in [Stage::Draining, Stage::Closing] {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    () = &mut reloading => {}
                     () = self.signal.unheard() => break,
                 }
                 self.signal.enter(stage);

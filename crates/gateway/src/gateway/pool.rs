@@ -48,12 +48,10 @@ impl Pool {
     fn take(&self, upstream: &Arc<Upstream>) -> Option<SendRequest<RequestBody>> {
         let mut idle = self.idle.borrow_mut();
         let (_, stack) = idle.iter_mut().find(|(known, _)| Arc::ptr_eq(known, upstream))?;
-        while let Some(Idle { sender, .. }) = stack.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
-            }
-        }
-        None
+        while stack.pop_if(|idle| idle.sender.is_closed()).is_some() {}
+        // One that is not ready still sends a body whose answer came early, as slowly as that client likes.
+        let place = stack.iter().rposition(|idle| idle.sender.is_ready())?;
+        Some(stack.remove(place).sender)
     }
 
     /// A new connection.
@@ -120,13 +118,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Sends `request`, which comes back if not a byte of it has been written.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        // An error shows in the next line, which returns the request.
-        let _ = self.sender.ready().await;
-        self.sender.try_send_request(request).await
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        self.sender.try_send_request(request)
     }
 
     pub(crate) fn upstream(&self) -> &Arc<Upstream> {

@@ -17,11 +17,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tollgate_http::PeerAddr;
 use tower_service::Service;
 
 use super::body::{Progress, RequestBody, ResponseBody};
-use super::connection::OverTls;
 use super::error::Error;
 use super::forward::{self, Origination};
 use super::hop;
@@ -31,6 +29,7 @@ use super::pool::{Connection, Pool};
 use super::shutdown::Draining;
 use super::tally::Tally;
 use super::upgrade;
+use super::upstream::Upstream;
 
 /// How often unused connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -83,67 +82,68 @@ impl Service<Request<Incoming>> for Proxy {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let inner = Rc::clone(&self.0);
-        Box::pin(async move { Ok(inner.answer(request).await) })
+        let state = inner.live.now();
+        inner.tally.passed();
+        let onward = onward(request, &state);
+        Box::pin(async move {
+            let answer = match onward {
+                Ok((request, upgrade)) => inner.relay(&state, &mut Some(request), upgrade).await,
+                Err(error) => Err(error),
+            };
+            let response = answer.unwrap_or_else(|error| {
+                inner.tally.failed(error);
+                error.answer().map(|problem| ResponseBody::Own(Some(problem)))
+            });
+            inner.tally.answered(response.status());
+            Ok(response)
+        })
     }
 }
 
-impl Inner {
-    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        let state = self.live.now();
-        self.tally.passed();
-        let response = self.relay(&state, request).await.unwrap_or_else(|error| {
-            self.tally.failed(error);
-            error.answer().map(|problem| ResponseBody::Own(Some(problem)))
-        });
-        self.tally.answered(response.status());
-        response
-    }
+/// A request that has not been sent yet. It is lent from hand to hand, because a future that owns it would hold it
+/// twice at every step: in its arguments and where it is used.
+type Unsent = Option<Request<RequestBody>>;
 
-    async fn relay(&self, state: &State, request: Request<Incoming>) -> Result<Response<ResponseBody>, Error> {
-        let settings = &state.settings;
-        if let Err(error) = check(&request, settings.limits.body_bytes) {
-            linger(request.into_body());
-            return Err(error);
-        }
-        let (request, upgrade) = onward(request, state)?;
+impl Inner {
+    async fn relay(
+        &self,
+        state: &State,
+        request: &mut Unsent,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Response<ResponseBody>, Error> {
         let (connection, mut response) = self.send(state, request).await?;
+        let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(connection, response, upgrade, settings.timeouts.upgraded);
+            return self.switch(connection, response, upgrade, timeouts.upgraded);
         }
         hop::strip(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(|body| ResponseBody::relay(body, connection, &settings.timeouts)))
+        Ok(response.map(|body| ResponseBody::relay(body, connection, timeouts)))
     }
 
     /// Sends `request` to one upstream after the other until one can be reached.
     ///
     /// Another one is tried only while nothing of the request has been sent, so no upstream sees half of it and none
     /// sees it twice.
-    async fn send(
-        &self,
-        state: &State,
-        mut request: Request<RequestBody>,
-    ) -> Result<(Connection, Response<Incoming>), Error> {
+    async fn send(&self, state: &State, request: &mut Unsent) -> Result<(Connection, Response<Incoming>), Error> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
         while let Some(upstream) = state.upstreams.choose(turn, &tried) {
-            if !state.settings.forwarding.keep_host || !request.headers().contains_key(HOST) {
-                request.headers_mut().insert(HOST, upstream.origin.host().clone());
-            }
+            name_host(request, upstream, state.settings.forwarding.keep_host);
             upstream.asked();
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
             while let Ok(connection) = self.pool.reuse(upstream.begin()) {
-                match exchange(connection, request, state).await? {
-                    Sent::Answered(connection, response) => return Ok((connection, response)),
-                    Sent::Nothing(unsent) => request = unsent,
+                if let Some(answered) = exchange(connection, request, state).await? {
+                    return Ok(answered);
                 }
             }
-            match self.pool.connect(upstream.begin()).await {
+            // Boxed, because it is rare and large, and every request would have to carry room for it.
+            match Box::pin(self.pool.connect(upstream.begin())).await {
                 Ok(connection) => match exchange(connection, request, state).await? {
-                    Sent::Answered(connection, response) => return Ok((connection, response)),
-                    Sent::Nothing(unsent) => (request, last) = (unsent, Error::Upstream),
+                    Some(answered) => return Ok(answered),
+                    None => last = Error::Upstream,
                 },
                 Err(error) => last = error,
             }
@@ -177,12 +177,6 @@ impl Inner {
     }
 }
 
-/// What became of a request on one connection.
-enum Sent {
-    Answered(Connection, Response<Incoming>),
-    Nothing(Request<RequestBody>),
-}
-
 /// What can be refused by the head alone.
 fn check(request: &Request<Incoming>, limit: Option<u64>) -> Result<(), Error> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
@@ -197,8 +191,11 @@ fn check(request: &Request<Incoming>, limit: Option<u64>) -> Result<(), Error> {
 /// The request as the upstream gets it.
 fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<Upgrade>), Error> {
     let settings = &state.settings;
-    let is_https = request.extensions().get::<OverTls>().is_some();
-    let from = request.extensions().get().map(|PeerAddr(peer)| Origination { peer: *peer, is_https });
+    if let Err(error) = check(&request, settings.limits.body_bytes) {
+        linger(request.into_body());
+        return Err(error);
+    }
+    let from = request.extensions_mut().remove::<Origination>();
     let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let protocol = match forward::rewrite(&mut parts, from, &settings.forwarding) {
@@ -214,14 +211,31 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
     Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), upgrade))
 }
 
-/// One request and one answer on `connection`.
-async fn exchange(mut connection: Connection, request: Request<RequestBody>, state: &State) -> Result<Sent, Error> {
-    let progress = request.body().progress();
-    let sending = connection.send(request);
-    match within(state.settings.timeouts.response_head, progress.as_deref(), sending).await {
-        Some(Ok(response)) => Ok(Sent::Answered(connection, response)),
+/// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.
+fn name_host(request: &mut Unsent, upstream: &Upstream, keep: bool) {
+    if let Some(request) = request
+        && !(keep && request.headers().contains_key(HOST))
+    {
+        request.headers_mut().insert(HOST, upstream.origin.host().clone());
+    }
+}
+
+/// One request and one answer on `connection`; no answer if nothing was sent, and then `request` is there again.
+async fn exchange(
+    mut connection: Connection,
+    request: &mut Unsent,
+    state: &State,
+) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
+    let progress = request.as_ref().and_then(|request| request.body().progress());
+    let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let answer = connection.send(sent);
+    match within(state.settings.timeouts.response_head, progress.as_deref(), answer).await {
+        Some(Ok(response)) => Ok(Some((connection, response))),
         Some(Err(mut refused)) => match refused.take_message() {
-            Some(unsent) => Ok(Sent::Nothing(unsent)),
+            Some(unsent) => {
+                *request = Some(unsent);
+                Ok(None)
+            }
             None => Err(blame(refused.error(), &connection)),
         },
         None => {

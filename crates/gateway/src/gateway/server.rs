@@ -78,11 +78,7 @@ async fn run<S, B>(
                 // One too many is closed at once: that tells it more than waiting in a queue would.
                 let Some(place) = crowd.enter(limits.connections) else { return };
                 let terms = Terms { service: service.clone(), timeouts, limits };
-                let serving = connection::serve(socket, peer, door, terms, drain.watch());
-                spawn_local(async move {
-                    serving.await;
-                    drop(place);
-                });
+                spawn_local(connection::serve(socket, peer, door, terms, drain.watch(), place));
             }))
         })
         .collect();

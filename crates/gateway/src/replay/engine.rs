@@ -15,7 +15,7 @@ use crate::failure::Failure;
 const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Requests between two looks at the stopwatch and the progress bar.
-const CHUNK: usize = 1 << 16;
+pub(super) const CHUNK: usize = 1 << 16;
 
 /// What the replay says besides the outcome that it wrote into each record.
 #[derive(Debug)]
@@ -144,11 +144,11 @@ impl Engine {
 }
 
 fn refused_by(limit: usize) -> Outcome {
-    Outcome::Refused(u8::try_from(limit).unwrap_or(u8::MAX))
+    Outcome::Refused(u16::try_from(limit).unwrap_or(u16::MAX))
 }
 
 /// The first time of sorted records, if one limiter can hold the last, too.
-fn start(records: &[Record]) -> Result<u64, Failure> {
+pub(super) fn start(records: &[Record]) -> Result<u64, Failure> {
     let (Some(first), Some(last)) = (records.first(), records.last()) else {
         return Err(Failure::Data("there is no request in the log".to_owned()));
     };

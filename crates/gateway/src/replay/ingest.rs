@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::exempt::{Exemption, is_exempt};
 use super::intern::Keys;
-use super::key::KeySpec;
 use super::log::lines::{self, Line, MAX_LINE};
 use super::log::source::{Source, read_failure};
-use super::log::{self, Reason};
+use super::log::{self, Reason, Request};
 use super::progress::Progress;
 use super::record::{Outcome, Record};
 use crate::failure::Failure;
@@ -19,17 +17,34 @@ const SHOWN: usize = 5;
 /// An input is given up as no log after so many bytes without a readable line, so that an endless one ends.
 const GIVE_UP: usize = 64 << 20;
 
+/// What of a request is kept, as a text: requests with the same text are the same to whoever replays them.
+pub(crate) trait Keep {
+    /// Writes what is kept of `request` into `text`, which is empty.
+    fn keep(&self, request: &Request<'_>, text: &mut String) -> Kept;
+}
+
+/// How much of a request was there to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Whole,
+    /// Something is missing, and a stand-in is in its place.
+    Partly,
+    /// Nothing is, because the request is never limited.
+    Exempt,
+}
+
 /// All that the logs hold.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     pub(crate) records: Vec<Record>,
+    /// What was kept of the requests, each once.
     pub(crate) keys: Keys,
     pub(crate) files: Vec<FileCount>,
     /// The first few lines that could not be read.
     pub(crate) unreadable: Vec<Flaw>,
     /// The first few lines that were kept although their end is odd.
     pub(crate) odd: Vec<Flaw>,
-    /// Requests that lack a part of the key.
+    /// Requests of which something is missing.
     pub(crate) without_key: u64,
     /// Requests earlier than one before them in the files.
     pub(crate) out_of_order: u64,
@@ -56,18 +71,17 @@ pub(crate) struct Flaw {
     pub(crate) text: String,
 }
 
-/// Reads lines into an [`Input`] under one policy.
+/// Reads lines into an [`Input`].
 pub(crate) struct Reader<'p> {
-    key_spec: &'p KeySpec,
-    exemptions: &'p [Exemption],
+    keep: &'p dyn Keep,
     input: Input,
     latest: u64,
-    key: String,
+    text: String,
 }
 
 impl<'p> Reader<'p> {
-    pub(crate) fn new(key_spec: &'p KeySpec, exemptions: &'p [Exemption]) -> Self {
-        Self { key_spec, exemptions, input: Input::default(), latest: 0, key: String::new() }
+    pub(crate) fn new(keep: &'p dyn Keep) -> Self {
+        Self { keep, input: Input::default(), latest: 0, text: String::new() }
     }
 
     /// Reads several files, one after the other.
@@ -170,13 +184,13 @@ impl<'p> Reader<'p> {
             self.input.out_of_order += 1;
         }
         self.latest = self.latest.max(request.time);
-        let record = if is_exempt(self.exemptions, &request) {
+        self.text.clear();
+        let kept = self.keep.keep(&request, &mut self.text);
+        let record = if kept == Kept::Exempt {
             Record { time: request.time, key: None, outcome: Outcome::Exempt }
         } else {
-            self.input.without_key += u64::from(!self.key_spec.write(&request, &mut self.key));
-            let key = self.input.keys.intern(&self.key);
-            let key =
-                key.ok_or_else(|| Failure::Other("the log has more than 4,294,967,295 distinct keys".to_owned()))?;
+            self.input.without_key += u64::from(kept == Kept::Partly);
+            let key = self.input.keys.intern(&self.text).ok_or_else(Keys::too_many)?;
             Record { time: request.time, key: Some(key), outcome: Outcome::Allowed }
         };
         self.input.records.push(record);
@@ -211,14 +225,22 @@ fn flaw(count: &FileCount, reason: Reason, bytes: &[u8]) -> Flaw {
 mod tests {
     use super::*;
 
+    struct ByClient;
+
+    impl Keep for ByClient {
+        fn keep(&self, request: &Request<'_>, text: &mut String) -> Kept {
+            text.push_str(request.client.as_deref().unwrap_or_default());
+            Kept::Whole
+        }
+    }
+
     /// Which of two requests at the same instant comes first shows in no count, so it is looked at here.
     #[test]
     fn equal_times_stay_in_the_order_of_the_files() {
         let line = |client: &str, second: u32| format!("{{\"ts\":{second},\"ip\":\"{client}\"}}\n");
         let files =
             [[line("a", 5), line("b", 3), line("c", 5)].concat(), [line("d", 3), line("a", 3), line("e", 4)].concat()];
-        let key_spec = "ip".parse().unwrap();
-        let mut reader = Reader::new(&key_spec, &[]);
+        let mut reader = Reader::new(&ByClient);
         for text in files {
             reader.source(Source::of_text("text", text).unwrap(), &mut Progress::none()).unwrap();
         }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
+use crate::failure::Failure;
+
 /// Stands for a key. Not zero, so that "no key" costs a record no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyId(NonZeroU32);
@@ -33,6 +35,11 @@ impl Keys {
         self.texts.push(Rc::clone(&text));
         self.ids.insert(text, id);
         Some(id)
+    }
+
+    /// There are no more numbers.
+    pub(crate) fn too_many() -> Failure {
+        Failure::Other("the log has more than 4,294,967,295 distinct keys".to_owned())
     }
 
     pub(crate) fn len(&self) -> usize {

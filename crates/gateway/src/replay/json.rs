@@ -34,7 +34,7 @@ struct PolicyPart {
 }
 
 #[derive(Serialize)]
-struct FilePart<'r> {
+pub(super) struct FilePart<'r> {
     file: &'r str,
     lines: u64,
     requests: u64,
@@ -44,7 +44,7 @@ struct FilePart<'r> {
 }
 
 #[derive(Serialize)]
-struct Totals {
+pub(super) struct Totals {
     lines: u64,
     requests: u64,
     blank: u64,
@@ -65,7 +65,7 @@ struct Totals {
 }
 
 #[derive(Serialize)]
-struct CountsPart {
+pub(super) struct CountsPart {
     allowed: u64,
     delayed: u64,
     refused: u64,
@@ -90,14 +90,14 @@ struct KeyPart<'r> {
 }
 
 #[derive(Serialize)]
-struct MinutePart {
+pub(super) struct MinutePart {
     minute: String,
     #[serde(flatten)]
     outcomes: CountsPart,
 }
 
 #[derive(Serialize)]
-struct FlawPart<'r> {
+pub(super) struct FlawPart<'r> {
     file: &'r str,
     line: u64,
     reason: &'r str,
@@ -105,7 +105,7 @@ struct FlawPart<'r> {
 }
 
 #[derive(Serialize)]
-struct EnginePart {
+pub(super) struct EnginePart {
     checks: u64,
     seconds: f64,
     checks_per_second: u64,
@@ -122,8 +122,8 @@ pub(crate) fn render(replay: &Replay) -> Result<String, Failure> {
     let document = Document {
         schema: 1,
         policy: policy_part(policy),
-        input: input.files.iter().map(file_part).collect(),
-        totals: totals(input, run, tally),
+        input: file_parts(input),
+        totals: totals(input, run, tally, input.keys.len(), input.without_key),
         limits: policy
             .quotas
             .iter()
@@ -131,15 +131,31 @@ pub(crate) fn render(replay: &Replay) -> Result<String, Failure> {
             .map(|(quota, &refused)| LimitPart { limit: quota.to_string(), refused })
             .collect(),
         keys: keys(policy, input, tally),
-        minutes: tally.minutes.iter().map(minute_part).collect(),
-        unreadable: input.unreadable.iter().map(flaw_part).collect(),
-        odd: input.odd.iter().map(flaw_part).collect(),
+        minutes: minute_parts(tally),
+        unreadable: flaw_parts(&input.unreadable),
+        odd: flaw_parts(&input.odd),
         engine: engine_part(run),
     };
-    let mut text = serde_json::to_string_pretty(&document)
+    written(&document)
+}
+
+pub(super) fn written(document: &impl Serialize) -> Result<String, Failure> {
+    let mut text = serde_json::to_string_pretty(document)
         .map_err(|error| Failure::Other(format!("cannot write the result as JSON: {error}")))?;
     text.push('\n');
     Ok(text)
+}
+
+pub(super) fn file_parts(input: &Input) -> Vec<FilePart<'_>> {
+    input.files.iter().map(file_part).collect()
+}
+
+pub(super) fn flaw_parts(flaws: &[Flaw]) -> Vec<FlawPart<'_>> {
+    flaws.iter().map(flaw_part).collect()
+}
+
+pub(super) fn minute_parts(tally: &Tally) -> Vec<MinutePart> {
+    tally.minutes.iter().map(minute_part).collect()
 }
 
 fn policy_part(policy: &Policy) -> PolicyPart {
@@ -156,7 +172,7 @@ fn file_part(count: &FileCount) -> FilePart<'_> {
     FilePart { file: name, lines: *lines, requests: *requests, blank: *blank, unreadable: *unreadable, odd: *odd }
 }
 
-fn totals(input: &Input, run: &Run, tally: &Tally) -> Totals {
+pub(super) fn totals(input: &Input, run: &Run, tally: &Tally, distinct_keys: usize, without_key: u64) -> Totals {
     let sum = |of: fn(&FileCount) -> u64| input.files.iter().map(of).sum();
     Totals {
         lines: sum(|file| file.lines),
@@ -165,9 +181,9 @@ fn totals(input: &Input, run: &Run, tally: &Tally) -> Totals {
         unreadable: sum(|file| file.unreadable),
         odd: sum(|file| file.odd),
         outcomes: counts_part(tally.totals),
-        distinct_keys: input.keys.len(),
+        distinct_keys,
         limited_keys: tally.limited.len(),
-        without_key: input.without_key,
+        without_key,
         out_of_order: input.out_of_order,
         first: moment(input.records.first().map_or(0, |record| record.time)),
         last: moment(input.records.last().map_or(0, |record| record.time)),
@@ -198,7 +214,7 @@ fn minute_part(minute: &Minute) -> MinutePart {
     MinutePart { minute: moment(minute.start), outcomes: counts_part(minute.counts) }
 }
 
-fn counts_part(Counts { allowed, delayed, refused, exempt }: Counts) -> CountsPart {
+pub(super) fn counts_part(Counts { allowed, delayed, refused, exempt }: Counts) -> CountsPart {
     CountsPart { allowed, delayed, refused, exempt }
 }
 
@@ -206,7 +222,7 @@ fn flaw_part(flaw: &Flaw) -> FlawPart<'_> {
     FlawPart { file: &flaw.file, line: flaw.line, reason: &flaw.reason, text: &flaw.text }
 }
 
-fn engine_part(run: &Run) -> EnginePart {
+pub(super) fn engine_part(run: &Run) -> EnginePart {
     EnginePart {
         checks: run.checks,
         seconds: run.elapsed.as_secs_f64(),
@@ -219,6 +235,6 @@ fn engine_part(run: &Run) -> EnginePart {
     }
 }
 
-fn moment(nanos: u64) -> String {
+pub(super) fn moment(nanos: u64) -> String {
     timestamp(nanos).to_string()
 }

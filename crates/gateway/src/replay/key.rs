@@ -13,7 +13,7 @@ use super::log::Request;
 pub(crate) const MISSING: &str = "(none)";
 
 /// Between the parts of a composite key. It is made for this, and no address, method or path has one in it.
-const SEPARATOR: char = '\u{1f}';
+pub(crate) const SEPARATOR: char = '\u{1f}';
 
 /// One part of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,6 @@ pub(crate) struct KeySpec(Vec<Part>);
 impl KeySpec {
     /// Writes the key of `request` into `key`; returns whether every part was there.
     pub(crate) fn write(&self, request: &Request<'_>, key: &mut String) -> bool {
-        key.clear();
         let mut is_complete = true;
         for (i, part) in self.0.iter().enumerate() {
             if i > 0 {

@@ -17,6 +17,7 @@ mod report;
 pub(crate) mod sample;
 mod tally;
 mod timeline;
+mod trial;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -25,10 +26,11 @@ use std::time::Duration;
 use clap::Parser;
 
 use self::engine::Run;
-use self::ingest::{Input, Reader};
+use self::ingest::{Input, Keep, Reader};
 use self::log::source::Source;
 use self::log::time::timestamp;
 use self::policy::Policy;
+use self::record::Record;
 use self::report::Layout;
 use self::tally::Tally;
 use self::timeline::{Timeline, svg};
@@ -72,37 +74,45 @@ pub(crate) fn demonstrate() -> Result<(), Failure> {
 
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    spare_the_inputs(args)?;
+    if let Some(config) = &args.config {
+        return trial::run(args, config);
+    }
     let policy = Policy::new(args)?;
-    spare_the_logs(args)?;
     let mut input = read(args, &policy)?;
     let run = engine::replay(&policy, &mut input)?;
-    let tally = Tally::new(&input, policy.quotas.len());
+    let tally = Tally::new(&input.records, &input.keys, policy.quotas.len());
     let replay = Replay { policy, input, run, tally };
     if args.json {
         output::print(&json::render(&replay)?)?;
     } else {
         output::print(&report::render(&replay, layout(args)))?;
     }
-    if let Some(path) = &args.svg {
-        std::fs::write(path, picture(&replay)).map_err(|error| Failure::cannot_write(path, &error))?;
-        if !args.json {
-            output::print(&format!("\nThe timeline is in {}\n", path.display()))?;
-        }
-    }
-    Ok(())
+    draw(args, &replay.policy.title(), &replay.input.records, &replay.tally)
 }
 
-/// A picture must not be written over a log that is read.
-fn spare_the_logs(args: &ReplayArgs) -> Result<(), Failure> {
+/// Draws the picture, if one is wanted.
+fn draw(args: &ReplayArgs, title: &str, records: &[Record], tally: &Tally) -> Result<(), Failure> {
+    let Some(path) = &args.svg else { return Ok(()) };
+    std::fs::write(path, picture(title, records, tally)).map_err(|error| Failure::cannot_write(path, &error))?;
+    if args.json { Ok(()) } else { output::print(&format!("\nThe timeline is in {}\n", path.display())) }
+}
+
+/// A picture must not be written over a file that is read.
+fn spare_the_inputs(args: &ReplayArgs) -> Result<(), Failure> {
     let Some(picture) = args.svg.as_deref().and_then(|path| path.canonicalize().ok()) else { return Ok(()) };
-    match args.files.iter().find(|file| file.canonicalize().is_ok_and(|file| file == picture)) {
-        Some(file) => Err(Failure::Usage(format!("--svg would overwrite the log {}", file.display()))),
+    let is_picture = |file: &&PathBuf| file.canonicalize().is_ok_and(|file| file == picture);
+    if let Some(file) = args.files.iter().find(is_picture) {
+        return Err(Failure::Usage(format!("--svg would overwrite the log {}", file.display())));
+    }
+    match args.config.iter().chain(&args.against).find(is_picture) {
+        Some(file) => Err(Failure::Usage(format!("--svg would overwrite the config file {}", file.display()))),
         None => Ok(()),
     }
 }
 
-fn read(args: &ReplayArgs, policy: &Policy) -> Result<Input, Failure> {
-    let reader = Reader::new(&policy.key, &policy.exemptions);
+fn read(args: &ReplayArgs, keep: &dyn Keep) -> Result<Input, Failure> {
+    let reader = Reader::new(keep);
     if args.sample {
         return reader.one(Source::of_text("the sample", sample::log())?);
     }
@@ -129,13 +139,10 @@ fn layout(args: &ReplayArgs) -> Layout {
     }
 }
 
-fn picture(replay: &Replay) -> String {
-    let Replay { policy, input, tally, .. } = replay;
-    let limits: Vec<String> = policy.quotas.iter().map(ToString::to_string).collect();
-    let title = format!("{} for each {}, {}", limits.join(" and "), policy.key, policy.algorithm);
+fn picture(title: &str, records: &[Record], tally: &Tally) -> String {
     let totals = tally.totals;
     let mut subtitle = report::counted(totals.total(), "request");
-    if let (Some(first), Some(last)) = (input.records.first(), input.records.last()) {
+    if let (Some(first), Some(last)) = (records.first(), records.last()) {
         let (first, last) = (timestamp(first.time), timestamp(last.time));
         let (first, last) = (report::moment(first), report::moment(last));
         subtitle.push_str(&if first == last { format!(" at {first}") } else { format!(" from {first} to {last}") });
@@ -143,5 +150,5 @@ fn picture(replay: &Replay) -> String {
     let refused = output::percent(totals.refused, totals.total());
     let keys = report::counted(u64::try_from(tally.limited.len()).unwrap_or(u64::MAX), "key");
     subtitle.push_str(&format!(": {} refused ({refused}), {keys} limited", output::grouped(totals.refused)));
-    svg::draw(&Timeline::new(&input.records, svg::ROOM), &title, &subtitle)
+    svg::draw(&Timeline::new(records, svg::ROOM), title, &subtitle)
 }

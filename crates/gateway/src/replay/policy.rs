@@ -2,12 +2,14 @@
 
 use tollgate::{Algorithm, Quota};
 
-use super::exempt::Exemption;
+use super::exempt::{Exemption, is_exempt};
+use super::ingest::{Keep, Kept};
 use super::key::KeySpec;
+use super::log::Request;
 use crate::cli::ReplayArgs;
 use crate::failure::Failure;
 
-/// A record keeps the number of the refusing limit in a byte.
+/// As many as one record, and one line of a report, can do with.
 const MAX_LIMITS: usize = 64;
 
 /// A policy, checked as far as it can be without an engine.
@@ -42,6 +44,27 @@ impl Policy {
             given => {
                 Err(Failure::Usage(format!("at most {MAX_LIMITS} limits can be tried at once; {given} were given")))
             }
+        }
+    }
+}
+
+impl Policy {
+    /// The policy in a line.
+    pub(crate) fn title(&self) -> String {
+        let limits: Vec<String> = self.quotas.iter().map(ToString::to_string).collect();
+        format!("{} for each {}, {}", limits.join(" and "), self.key, self.algorithm)
+    }
+}
+
+/// Of a request its key is kept.
+impl Keep for Policy {
+    fn keep(&self, request: &Request<'_>, text: &mut String) -> Kept {
+        if is_exempt(&self.exemptions, request) {
+            Kept::Exempt
+        } else if self.key.write(request, text) {
+            Kept::Whole
+        } else {
+            Kept::Partly
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
     /// Passed, but later than it came.
     Delayed,
     /// Refused by the limit with that number.
-    Refused(u8),
+    Refused(u16),
     /// Never limited.
     Exempt,
 }

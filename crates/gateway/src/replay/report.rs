@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use super::Replay;
 use super::engine::Run;
 use super::ingest::{Flaw, Input};
+use super::intern::Keys;
 use super::key::{MISSING, shown};
 use super::log::time::timestamp;
-use super::tally::{Minute, Tally};
+use super::record::Record;
+use super::tally::{Counts, Minute, Tally};
 use super::timeline::{Timeline, terminal};
 use crate::output::{grouped, percent, printable, shortened};
 
@@ -37,21 +39,28 @@ fn write_all(text: &mut String, replay: &Replay, layout: Layout) -> std::fmt::Re
     heading(text, replay, layout)?;
     what_was_read(text, input)?;
     outcomes(text, replay)?;
-    let timeline = Timeline::new(&input.records, terminal::room(layout.width));
+    over_time(text, &input.records, layout)?;
+    limited_keys(text, replay, layout)?;
+    worst_minutes(text, &input.records, &input.keys, tally, layout)?;
+    all_flaws(text, input, layout)?;
+    engine(text, run)
+}
+
+pub(super) fn over_time(text: &mut String, records: &[Record], layout: Layout) -> std::fmt::Result {
+    let timeline = Timeline::new(records, terminal::room(layout.width));
     writeln!(text, "\n{}", bold("Over time", layout))?;
     text.push_str(&terminal::draw(&timeline, layout.width, layout.is_colored));
-    limited_keys(text, replay, layout)?;
-    worst_minutes(text, input, tally, layout)?;
+    Ok(())
+}
+
+pub(super) fn all_flaws(text: &mut String, input: &Input, layout: Layout) -> std::fmt::Result {
     flaws(text, "Lines that could not be read", &input.unreadable, sum(input, |file| file.unreadable), layout)?;
-    flaws(text, "Lines kept although their end is odd", &input.odd, sum(input, |file| file.odd), layout)?;
-    engine(text, run)
+    flaws(text, "Lines kept although their end is odd", &input.odd, sum(input, |file| file.odd), layout)
 }
 
 fn heading(text: &mut String, replay: &Replay, layout: Layout) -> std::fmt::Result {
     let policy = &replay.policy;
-    let limits: Vec<String> = policy.quotas.iter().map(ToString::to_string).collect();
-    let title = format!("{} for each {}, {}", limits.join(" and "), policy.key, policy.algorithm);
-    writeln!(text, "{}", bold(&title, layout))?;
+    writeln!(text, "{}", bold(&policy.title(), layout))?;
     if !policy.exemptions.is_empty() {
         let exempt: Vec<String> = policy.exemptions.iter().map(|exemption| printable(&exemption.to_string())).collect();
         writeln!(text, "  exempt: {}", exempt.join(", "))?;
@@ -59,7 +68,7 @@ fn heading(text: &mut String, replay: &Replay, layout: Layout) -> std::fmt::Resu
     Ok(())
 }
 
-fn what_was_read(text: &mut String, input: &Input) -> std::fmt::Result {
+pub(super) fn what_was_read(text: &mut String, input: &Input) -> std::fmt::Result {
     let lines = sum(input, |file| file.lines);
     let from = match &*input.files {
         [file] => file.name.clone(),
@@ -93,7 +102,25 @@ fn what_was_read(text: &mut String, input: &Input) -> std::fmt::Result {
 
 fn outcomes(text: &mut String, replay: &Replay) -> std::fmt::Result {
     let Replay { policy, input, run, tally } = replay;
-    let (totals, all) = (tally.totals, tally.totals.total());
+    totals(text, tally.totals, run, !policy.exemptions.is_empty())?;
+    let limited = u64::try_from(tally.limited.len()).unwrap_or(u64::MAX);
+    let keys = u64::try_from(input.keys.len()).unwrap_or(u64::MAX);
+    writeln!(text, "  {} of {} would be limited", grouped(limited), counted(keys, "key"))?;
+    if input.without_key > 0 {
+        let requests = counted(input.without_key, "request");
+        writeln!(text, "  {requests} without a part of the key `{}`: counted under {MISSING}", policy.key)?;
+    }
+    if policy.quotas.len() > 1 {
+        for (quota, &refused) in policy.quotas.iter().zip(&tally.by_limit) {
+            writeln!(text, "  {:>21}  refused by {quota}", grouped(refused))?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of all requests.
+pub(super) fn totals(text: &mut String, totals: Counts, run: &Run, has_exempt: bool) -> std::fmt::Result {
+    let all = totals.total();
     writeln!(text)?;
     let mut row = |name: &str, count: u64, note: &str| {
         let line = format!("  {name:<8} {:>12}  {:>7}{note}", grouped(count), percent(count, all));
@@ -106,20 +133,8 @@ fn outcomes(text: &mut String, replay: &Replay) -> std::fmt::Result {
         row("delayed", totals.delayed, &note)?;
     }
     row("refused", totals.refused, "")?;
-    if !policy.exemptions.is_empty() {
+    if has_exempt {
         row("exempt", totals.exempt, "")?;
-    }
-    let limited = u64::try_from(tally.limited.len()).unwrap_or(u64::MAX);
-    let keys = u64::try_from(input.keys.len()).unwrap_or(u64::MAX);
-    writeln!(text, "  {} of {} would be limited", grouped(limited), counted(keys, "key"))?;
-    if input.without_key > 0 {
-        let requests = counted(input.without_key, "request");
-        writeln!(text, "  {requests} without a part of the key `{}`: counted under {MISSING}", policy.key)?;
-    }
-    if policy.quotas.len() > 1 {
-        for (quota, &refused) in policy.quotas.iter().zip(&tally.by_limit) {
-            writeln!(text, "  {:>21}  refused by {quota}", grouped(refused))?;
-        }
     }
     Ok(())
 }
@@ -154,7 +169,13 @@ fn limited_keys(text: &mut String, replay: &Replay, layout: Layout) -> std::fmt:
     more(text, tally.limited.len() - listed.len(), "more key")
 }
 
-fn worst_minutes(text: &mut String, input: &Input, tally: &Tally, layout: Layout) -> std::fmt::Result {
+pub(super) fn worst_minutes(
+    text: &mut String,
+    records: &[Record],
+    keys: &Keys,
+    tally: &Tally,
+    layout: Layout,
+) -> std::fmt::Result {
     let worst = tally.worst_minutes(layout.top);
     if worst.is_empty() {
         return Ok(());
@@ -163,14 +184,14 @@ fn worst_minutes(text: &mut String, input: &Input, tally: &Tally, layout: Layout
     writeln!(text, "  {:<17}  {:>9}  {:>9}  {:>5}  most refused", "minute", "refused", "requests", "keys")?;
     for minute in &worst {
         let Minute { start, counts, .. } = minute;
-        let keys = Tally::refused_in(minute, &input.records);
-        let most = keys.first().map_or_else(String::new, |&(id, count)| {
-            let key = printable(&shown(input.keys.text(id)));
+        let refused_keys = Tally::refused_in(minute, records);
+        let most = refused_keys.first().map_or_else(String::new, |&(id, count)| {
+            let key = printable(&shown(keys.text(id)));
             format!("{} ({})", shortened(&key, layout.width.saturating_sub(62).max(16)), grouped(count))
         });
         let time = timestamp(*start).strftime("%-d %b %Y %H:%M").to_string();
         let (refused, requests) = (grouped(counts.refused), grouped(counts.total()));
-        writeln!(text, "  {time:<17}  {refused:>9}  {requests:>9}  {:>5}  {most}", keys.len())?;
+        writeln!(text, "  {time:<17}  {refused:>9}  {requests:>9}  {:>5}  {most}", refused_keys.len())?;
     }
     let all = tally.minutes.iter().filter(|minute| minute.counts.refused > 0).count();
     more(text, all - worst.len(), "more minute")
@@ -191,7 +212,7 @@ fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: Layou
     more(text, usize::try_from(all - listed).unwrap_or(usize::MAX), "more line")
 }
 
-fn engine(text: &mut String, run: &Run) -> std::fmt::Result {
+pub(super) fn engine(text: &mut String, run: &Run) -> std::fmt::Result {
     let elapsed = if run.elapsed < Duration::from_millis(1) {
         format!("{} µs", run.elapsed.as_micros())
     } else {
@@ -212,7 +233,7 @@ fn engine(text: &mut String, run: &Run) -> std::fmt::Result {
     Ok(())
 }
 
-fn more(text: &mut String, count: usize, what: &str) -> std::fmt::Result {
+pub(super) fn more(text: &mut String, count: usize, what: &str) -> std::fmt::Result {
     match u64::try_from(count).unwrap_or(u64::MAX) {
         0 => Ok(()),
         count => writeln!(text, "  and {}", counted(count, what)),
@@ -234,7 +255,7 @@ pub(crate) fn moment(time: Timestamp) -> String {
 }
 
 /// A length of time in its two largest units.
-fn spell(length: Duration) -> String {
+pub(super) fn spell(length: Duration) -> String {
     let seconds = length.as_secs();
     match seconds {
         0 => format!("{} ms", length.as_millis()),
@@ -245,6 +266,6 @@ fn spell(length: Duration) -> String {
     }
 }
 
-fn bold(text: &str, layout: Layout) -> String {
+pub(super) fn bold(text: &str, layout: Layout) -> String {
     if layout.is_colored { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::ingest::Input;
-use super::intern::KeyId;
+use super::intern::{KeyId, Keys};
 use super::record::{Outcome, Record};
 
 /// Nanoseconds in a minute.
@@ -44,7 +43,7 @@ impl Counts {
 pub(crate) struct KeyTally {
     pub(crate) counts: Counts,
     /// When it was refused first, and by which limit.
-    pub(crate) first_refused: Option<(u64, u8)>,
+    pub(crate) first_refused: Option<(u64, u16)>,
 }
 
 /// What became of one minute.
@@ -72,21 +71,20 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(input: &Input, limits: usize) -> Self {
+    /// Counts `records`, whose keys are numbers of `keys`, under so many limits.
+    pub(crate) fn new(records: &[Record], keys: &Keys, limits: usize) -> Self {
         let mut tally = Self {
             totals: Counts::default(),
             by_limit: vec![0; limits],
-            by_key: vec![KeyTally::default(); input.keys.len()],
+            by_key: vec![KeyTally::default(); keys.len()],
             limited: Vec::new(),
             minutes: Vec::new(),
         };
-        for (i, record) in input.records.iter().enumerate() {
+        for (i, record) in records.iter().enumerate() {
             tally.record(i, record);
         }
         let refused = |key: &KeyId| tally.by_key[key.index()].counts.refused;
-        tally
-            .limited
-            .sort_by(|a, b| refused(b).cmp(&refused(a)).then_with(|| input.keys.text(*a).cmp(input.keys.text(*b))));
+        tally.limited.sort_by(|a, b| refused(b).cmp(&refused(a)).then_with(|| keys.text(*a).cmp(keys.text(*b))));
         tally
     }
 

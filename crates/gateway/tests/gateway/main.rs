@@ -18,7 +18,7 @@ impl Program {
     fn start(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         let mut child = command
-            .args(["gateway", "--admin", "off", "--listen", "127.0.0.1:0"])
+            .args(["gateway", "--listen", "127.0.0.1:0", "--admin", "off"])
             .args(args)
             .stdout(Stdio::piped())
             .spawn()

@@ -6,3 +6,5 @@ mod inputs;
 mod model;
 mod output;
 mod tool;
+mod trial;
+mod twin;

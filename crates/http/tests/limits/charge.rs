@@ -27,3 +27,18 @@ async fn successes_are_refunded() {
     app.wait(3_600);
     assert_eq!(app.statuses([fail(), fail()]).await, [500, 429], "the day has one left");
 }
+
+#[tokio::test]
+async fn each_policy_decides_by_itself_and_a_shadow_too() {
+    let refund = |name, statuses: &str| policy(name, "2/hour").charge(Charge::RefundOn(statuses.parse().unwrap()));
+    let shadow = policy("new", "1/hour").charge(Charge::OnlyOn("500".parse().unwrap())).shadow(true);
+    let app = App::of([refund("a", "2xx, 404"), refund("b", "404, 200"), shadow]);
+    let want = |status| get("/").header("want", status);
+    assert_eq!(
+        app.statuses([get("/"), get("/"), want("404"), want("201"), want("201"), get("/")]).await,
+        [200, 200, 404, 201, 201, 429]
+    );
+    app.wait(3_600);
+    assert_eq!(app.statuses([want("500"), want("500")]).await, [500, 500]);
+    assert_eq!(app.limiter.policies(0)[2].counts.shadow_refused, 1);
+}

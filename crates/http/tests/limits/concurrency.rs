@@ -37,3 +37,26 @@ async fn a_refusal_by_rate_leaves_no_place_taken() {
     drop(held);
     assert_eq!(app.send(get("/")).await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_body_that_has_ended_is_over_even_if_it_is_kept() {
+    let app = App::of([Policy::without_rate("few").concurrency(1)]);
+    let mut body = app.send(get("/")).await.into_body();
+    assert_eq!(app.statuses([get("/")]).await, [429]);
+    while body.frame().await.is_some() {}
+    assert_eq!(app.statuses([get("/")]).await, [200]);
+    drop(body);
+}
+
+#[tokio::test]
+async fn places_are_of_one_policy_and_those_of_a_shadow_too() {
+    let shadow = Policy::without_rate("new").concurrency(1).shadow(true);
+    let app = App::of([Policy::without_rate("one").concurrency(2), Policy::without_rate("two").concurrency(3), shadow]);
+    let held = (app.send(get("/")).await, app.send(get("/")).await);
+    assert_eq!(app.statuses([get("/")]).await, [429], "the first has two, whatever the others count");
+    let counts = app.limiter.policies(0)[2].counts;
+    assert_eq!((counts.allowed, counts.shadow_refused), (1, 1));
+    drop(held);
+    assert_eq!(app.statuses([get("/")]).await, [200]);
+    assert_eq!(app.limiter.policies(0)[2].counts.allowed, 2);
+}

@@ -1,8 +1,11 @@
 //! Who shares a bucket.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tollgate_http::{ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
 
-use crate::app::{App, With, from, get, policy};
+use crate::app::{App, With, at, from, get, policy};
 
 #[tokio::test]
 async fn the_first_part_that_is_there() {
@@ -73,4 +76,24 @@ async fn addresses_of_one_network_are_one_client() {
     assert_eq!(app.statuses([from("2001:db8::1", "/"), from("2001:db8::2:3:4:5", "/")]).await, [200, 429], "one /64");
     assert_eq!(app.statuses([from("2001:db8:0:1::1", "/"), from("::ffff:192.0.2.1", "/")]).await, [200, 200]);
     assert_eq!(app.statuses([from("192.0.2.1", "/"), from("::ffff:192.0.2.2", "/")]).await, [429, 200]);
+}
+
+#[tokio::test]
+async fn the_same_value_elsewhere_is_another_key() {
+    let app = App::of([policy("default", "1/hour").key("header:x-a | header:x-b".parse().unwrap())]);
+    let requests = ["x-a", "x-b", "x-a"].map(|name| get("/").header(name, "k"));
+    assert_eq!(app.statuses(requests).await, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn async_keys_are_asked_of_policies_that_hold_alone() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let slow = policy("slow", "1/hour").on(at("/slow")).key_by_async(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { None }
+    });
+    let app = App::of([slow, policy("default", "9/hour")]);
+    assert_eq!(app.statuses([get("/"), get("/slow"), get("/slow")]).await, [200, 200, 429]);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

@@ -3,8 +3,13 @@
 mod app;
 mod charge;
 mod concurrency;
+mod evasion;
 mod keys;
+mod met;
 mod policies;
 mod queue;
+mod race;
 mod reload;
+mod strict;
 mod tiers;
+mod tower_contract;

@@ -151,3 +151,26 @@ fn settings_that_cannot_be_used_are_named() {
     let everywhere = Settings::new().policy(policy("default", "1/s, 9/m")).policy(policy("open", "1/s").on(at("/*")));
     assert!(tollgate_http::RateLimiter::new((0..99).map(apart).fold(everywhere, Settings::policy)).is_ok());
 }
+
+#[tokio::test]
+async fn the_limit_with_least_left_is_told() {
+    let few = tollgate_http::Policy::without_rate("few").concurrency(3);
+    let failures = policy("failures", "2/hour").charge(tollgate_http::Charge::OnlyOn("500".parse().unwrap()));
+    let told = |answer: crate::app::Answer| header(&answer, "ratelimit").split(';').take(2).collect::<String>();
+    for policies in [[few.clone(), failures.clone()], [failures, few]] {
+        let app = App::of(policies);
+        assert_eq!(told(app.send(get("/")).await), "\"failures\"r=2", "one of the two is left in either case");
+        let held = app.send(get("/")).await;
+        assert_eq!(told(app.send(get("/")).await), "\"few\"r=1");
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn two_limits_over_one_period_have_names_of_their_own() {
+    let app = App::of([policy("default", "5 per hour, 9 per hour")]);
+    assert_eq!(
+        header(&app.send(get("/")).await, "ratelimit-policy"),
+        "\"default/hour\";q=5;w=3600, \"default/hour-2\";q=9;w=3600"
+    );
+}

@@ -1,7 +1,8 @@
 //! Rules that change while requests come.
 
+use http::StatusCode;
 use tollgate::{Algorithm, OnFull};
-use tollgate_http::Settings;
+use tollgate_http::{Charge, Outcome, RequestInfo, Settings};
 
 use crate::app::{App, get, policy};
 
@@ -28,4 +29,19 @@ fn what_cannot_change_is_said() {
     let settings = Settings::new().policy(policy("default", "4/hour")).capacity(9).on_full(OnFull::RefuseNew);
     assert_eq!(app.limiter.reload(settings).unwrap(), ["capacity", "on_full"]);
     assert_eq!(app.limiter.stats().capacity, Settings::DEFAULT_CAPACITY);
+}
+
+#[test]
+fn a_request_under_way_ends_under_the_rules_that_admitted_it() {
+    let refunded = || policy("refunded", "1/hour").charge(Charge::RefundOn("2xx".parse().unwrap()));
+    let app = App::of([refunded(), policy("default", "9/hour")]);
+    let request = get("/");
+    let info = RequestInfo::new(&request);
+    let Outcome::Admitted(mut admission) = app.limiter.check(&info) else { panic!("the first is admitted") };
+    assert!(!app.limiter.check(&info).is_admitted());
+    // What was the first is now the second, and the first has other limits.
+    app.limiter.reload(Settings::new().policy(policy("default", "8/hour")).policy(refunded())).unwrap();
+    assert_eq!(admission.standing().map(|standing| standing.policy), Some("refunded"));
+    admission.settle(StatusCode::OK);
+    assert!(app.limiter.check(&info).is_admitted());
 }

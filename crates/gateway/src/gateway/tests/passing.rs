@@ -94,6 +94,33 @@ fn a_body_of_megabytes_arrives_as_it_was() {
 }
 
 #[test]
+fn an_upload_that_goes_on_after_its_answer_holds_up_nobody() {
+    let (tell, told) = mpsc::channel();
+    let front = front_with(
+        upstream(move |conn| {
+            while conn.head().is_some_and(|head| head.starts_with("GET")) {
+                conn.answer("ok");
+            }
+            conn.chunk();
+            conn.answer("enough");
+            tell.send(conn.chunk()).unwrap();
+        }),
+        |settings| settings.threads = std::num::NonZeroUsize::MIN,
+    );
+    let mut uploading = front.client();
+    uploading.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    assert_eq!(uploading.response().body, "enough");
+    let mut client = front.client();
+    for _ in 0..3 {
+        client.get("/");
+        assert_eq!(client.response().body, "ok");
+    }
+    // And is not cut short by them.
+    uploading.send("4\r\nrest\r\n0\r\n\r\n");
+    assert_eq!(told.recv().unwrap(), "rest");
+}
+
+#[test]
 fn trailers_pass() {
     let front = front(upstream(|conn| {
         let head = conn.head().unwrap().to_lowercase();

@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::{Headers, Reason, Request, client_address, present, request_line, time};
+use super::{Reason, Request, Rest, client_address, present, request_line, time};
 
 /// Reads one line.
 pub(super) fn parse(line: &str) -> Result<Request<'_>, Reason> {
     let (who, rest) = line.split_once(" [").ok_or("no `[time]` in brackets")?;
     let (stamp, rest) = rest.split_once(']').ok_or("the `[time]` has no end")?;
-    let host = host(who)?;
+    let who = Who::parse(who)?;
     let time = time::common_log(stamp)?;
     let quoted = rest.strip_prefix(" \"").ok_or("no quoted request after the time")?;
     let (request, tail) = until_quote(quoted).ok_or("the quoted request has no end")?;
@@ -30,25 +30,49 @@ pub(super) fn parse(line: &str) -> Result<Request<'_>, Reason> {
     let tail = Tail::parse(tail);
     Ok(Request {
         time,
-        client: present(host).map(client_address),
+        client: present(who.client).map(client_address),
         method,
         target,
-        headers: Headers::Combined { referer: tail.referer, user_agent: tail.user_agent },
         odd_tail: tail.is_odd,
+        rest: Rest::Common(CommonRest {
+            virtual_host: who.virtual_host,
+            status: tail.status,
+            referer: tail.referer,
+            user_agent: tail.user_agent,
+        }),
     })
 }
 
-/// The client's field of `host ident user`; the user may have spaces in it.
-///
-/// Apache's `vhost_combined` has the virtual host in front: then the second word is the address.
-fn host(who: &str) -> Result<&str, Reason> {
-    let mut words = who.split(' ');
-    match (words.next(), words.next(), words.next()) {
-        (Some(first), Some(second), Some(_)) if !first.is_empty() => {
-            let has_virtual_host = second.parse::<IpAddr>().is_ok() && first.parse::<IpAddr>().is_err();
-            Ok(if has_virtual_host { second } else { first })
+/// What a line tells besides the client, the time and the request; headers as they stand between the quotes.
+#[derive(Debug)]
+pub(super) struct CommonRest<'a> {
+    pub(super) virtual_host: Option<&'a str>,
+    pub(super) status: Option<u16>,
+    pub(super) referer: Option<&'a str>,
+    pub(super) user_agent: Option<&'a str>,
+}
+
+/// `host ident user`; the user may have spaces in it.
+struct Who<'a> {
+    client: &'a str,
+    virtual_host: Option<&'a str>,
+}
+
+impl<'a> Who<'a> {
+    /// Apache's `vhost_combined` has the virtual host in front: then the second word is the address.
+    fn parse(who: &'a str) -> Result<Self, Reason> {
+        let mut words = who.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some(first), Some(second), Some(_)) if !first.is_empty() => {
+                let has_virtual_host = second.parse::<IpAddr>().is_ok() && first.parse::<IpAddr>().is_err();
+                Ok(if has_virtual_host {
+                    Self { client: second, virtual_host: Some(first) }
+                } else {
+                    Self { client: first, virtual_host: None }
+                })
+            }
+            _ => Err("no `host ident user` before the time".into()),
         }
-        _ => Err("no `host ident user` before the time".into()),
     }
 }
 
@@ -69,6 +93,7 @@ fn until_quote(text: &str) -> Option<(&str, &str)> {
 /// What follows the request.
 #[derive(Debug, Default)]
 struct Tail<'a> {
+    status: Option<u16>,
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
     is_odd: bool,
@@ -82,9 +107,10 @@ impl<'a> Tail<'a> {
             None => (text, None),
         };
         let mut words = bare.split(' ').skip(1);
-        let has_status = words.next().is_some_and(|word| word == "-" || (word.len() == 3 && is_number(word)));
+        let status = words.next().filter(|word| *word == "-" || (word.len() == 3 && is_number(word)));
         let has_bytes = words.next().is_some_and(|word| word == "-" || is_number(word));
-        let mut tail = Self { is_odd: !has_status || !has_bytes, ..Self::default() };
+        let is_odd = status.is_none() || !has_bytes;
+        let mut tail = Self { is_odd, status: status.and_then(|word| word.parse().ok()), ..Self::default() };
         let Some(quoted) = quoted else { return tail };
         let Some((referer, rest)) = until_quote(quoted) else {
             return Self { referer: present(quoted), is_odd: true, ..tail };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Headers, Reason, Request, client_address, names, present, request_line, time};
+use super::{Reason, Request, Rest, client_address, names, present, request_line, time};
 
 /// Reads one line.
 pub(super) fn parse(line: &str) -> Result<Request<'static>, Reason> {
@@ -36,17 +36,25 @@ pub(super) fn parse(line: &str) -> Result<Request<'static>, Reason> {
         }),
         method: method.map(Cow::Owned),
         target: target.map(Cow::Owned),
-        headers: Headers::Json(JsonHeaders(object)),
         odd_tail: false,
+        rest: Rest::Json(JsonRest(object)),
     })
 }
 
-/// The object itself: which headers matter depends on the policy.
+/// The object itself: what of it matters depends on the policy.
 #[derive(Debug)]
-pub(super) struct JsonHeaders(Map<String, Value>);
+pub(super) struct JsonRest(Map<String, Value>);
 
-impl JsonHeaders {
-    pub(super) fn get(&self, name: &str) -> Option<String> {
+impl JsonRest {
+    pub(super) fn host(&self) -> Option<String> {
+        names::find(&self.0, names::HOST, text)
+    }
+
+    pub(super) fn status(&self) -> Option<u16> {
+        names::find(&self.0, names::STATUS, |value| text(value)?.parse().ok())
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<String> {
         names::find(&self.0, names::HEADERS, |headers| value_of(headers.as_object()?, name))
             .or_else(|| self.at_top(name))
     }

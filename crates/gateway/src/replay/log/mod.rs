@@ -10,7 +10,8 @@ pub(crate) mod time;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use self::json::JsonHeaders;
+use self::clf::CommonRest;
+use self::json::JsonRest;
 
 /// A request as its log line tells it.
 #[derive(Debug)]
@@ -21,19 +22,16 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Option<Cow<'a, str>>,
     /// What was asked for, with its query.
     pub(crate) target: Option<Cow<'a, str>>,
-    headers: Headers<'a>,
+    rest: Rest<'a>,
     /// The line is readable up to its request and odd after it, as when a log was cut off in the middle of a line.
     pub(crate) odd_tail: bool,
 }
 
+/// What only some policies ask for.
 #[derive(Debug)]
-enum Headers<'a> {
-    /// The two that the Combined Log Format has, as they stand between the quotes.
-    Combined {
-        referer: Option<&'a str>,
-        user_agent: Option<&'a str>,
-    },
-    Json(JsonHeaders),
+enum Rest<'a> {
+    Common(CommonRest<'a>),
+    Json(JsonRest),
 }
 
 /// Why a line could not be read, in words for the report.
@@ -59,16 +57,32 @@ impl Request<'_> {
 
     /// The value of a header; `name` in any letter case.
     pub(crate) fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        match &self.headers {
-            Headers::Combined { referer, user_agent } => {
+        match &self.rest {
+            Rest::Common(rest) => {
                 let raw = match () {
-                    () if name.eq_ignore_ascii_case("referer") => *referer,
-                    () if name.eq_ignore_ascii_case("user-agent") => *user_agent,
+                    () if name.eq_ignore_ascii_case("referer") => rest.referer,
+                    () if name.eq_ignore_ascii_case("user-agent") => rest.user_agent,
                     () => None,
                 };
                 raw.map(clf::unescaped)
             }
-            Headers::Json(headers) => headers.get(name).map(Cow::Owned),
+            Rest::Json(rest) => rest.header(name).map(Cow::Owned),
+        }
+    }
+
+    /// The site that was asked, where the log tells several apart.
+    pub(crate) fn host(&self) -> Option<Cow<'_, str>> {
+        match &self.rest {
+            Rest::Common(rest) => rest.virtual_host.map(Cow::Borrowed),
+            Rest::Json(rest) => rest.host().filter(|host| self.client.as_deref() != Some(host)).map(Cow::Owned),
+        }
+    }
+
+    /// What the server answered.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match &self.rest {
+            Rest::Common(rest) => rest.status,
+            Rest::Json(rest) => rest.status(),
         }
     }
 }

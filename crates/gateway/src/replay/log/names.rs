@@ -81,6 +81,34 @@ pub(super) const TARGET: &[&str] = &[
 /// The whole request line.
 pub(super) const REQUEST: &[&str] = &["request", "request_line", "http_request", "message.request"];
 
+pub(super) const STATUS: &[&str] = &[
+    "status",
+    "status_code",
+    "response.status",
+    "response.status_code",
+    "http.response.status_code",
+    "http_request.status",
+    "downstream_status",
+    "origin_status",
+    "res.status_code",
+    "response_status",
+    "response_code",
+    "code",
+];
+
+/// The site. `host` is the client for Fluentd: whoever asks leaves out what is the client's address.
+pub(super) const HOST: &[&str] = &[
+    "request.host",
+    "request_host",
+    "http_host",
+    "server_name",
+    "vhost",
+    "virtual_host",
+    "req.host",
+    "url.domain",
+    "host",
+];
+
 /// Objects that hold headers by their names.
 pub(super) const HEADERS: &[&str] =
     &["headers", "request.headers", "request_headers", "req.headers", "http_headers", "http.request.headers"];

@@ -1,8 +1,11 @@
 //! The keys of a policy.
 
 use http::{HeaderName, Method};
+use metrics::NoopRecorder;
 use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
-use tollgate_http::{Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, Reach, Route, Statuses, Tiers};
+use tollgate_http::{
+    Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses, Tiers,
+};
 
 use super::item::{Item, Table};
 
@@ -54,6 +57,12 @@ impl Plan {
     }
 }
 
+/// Whether a limiter can hold `limits`. Its capacity is another question.
+pub(crate) fn check(limits: Settings) -> Result<(), PolicyError> {
+    // What is only tried must not show in the metrics.
+    metrics::with_local_recorder(&NoopRecorder, || RateLimiter::new(limits.capacity(1)).map(drop))
+}
+
 /// Reads all policies of a list.
 pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
@@ -61,6 +70,9 @@ pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
         let Some(plan) = item.table(read).flatten() else { continue };
         if plans.iter().any(|other| other.name == plan.name) {
             item.refuse(format_args!("another policy is named `{}`, too", plan.name));
+        }
+        if item.is_fine() {
+            item.accept(plan.policy().and_then(|policy| check(Settings::new().policy(policy))));
         }
         plans.push(plan);
     }
@@ -84,9 +96,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
         charge: Charge::default(),
         is_shadow: false,
     };
-    let limits = table.get("limits");
-    let has_limits = limits.is_some();
-    plan.limits = limits.map(|item| counting.quotas(&item)).unwrap_or_default();
+    plan.limits = table.get("limits").map(|item| counting.quotas(&item)).unwrap_or_default();
     table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting)));
     table.set("key", &mut plan.key, |item| key(&item));
     let choices = [("share", OnMissingKey::Share), ("skip", OnMissingKey::Skip), ("refuse", OnMissingKey::Refuse)];
@@ -98,8 +108,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
     table.set("cost", &mut plan.cost, |item| item.number(0..=u64::MAX));
     table.set("charge", &mut plan.charge, |item| item.table(charge)?);
     table.set("shadow", &mut plan.is_shadow, |item| item.flag());
-    let limits_something = has_limits || plan.tiers.is_some() || plan.concurrency.is_some();
-    if !limits_something {
+    if !["limits", "tiers", "concurrency"].into_iter().any(|name| table.has(name)) {
         table.item().refuse("limits nothing; expected `limits`, `tiers` or `concurrency`");
     }
     name?.text()?.clone_into(&mut plan.name);
@@ -120,6 +129,9 @@ impl Counting {
     /// The limits of one item: a rate string, or a list of them.
     fn quotas(&self, item: &Item<'_>) -> Vec<Quota> {
         let mut quotas = Vec::new();
+        if item.items().is_empty() {
+            item.refuse("expected a rate such as 100/minute");
+        }
         for item in item.items() {
             let Some(text) = item.text() else { continue };
             for quota in item.accept(parse_quotas(text)).unwrap_or_default() {

@@ -9,16 +9,21 @@ use super::problem::{Place, Problem};
 
 /// All mistakes found so far.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// Every key that was asked for, so that the documentation can be held against it.
+    #[cfg(test)]
+    pub(crate) asked: RefCell<std::collections::BTreeSet<String>>,
+}
 
 impl Problems {
     pub(crate) fn note(&self, place: Place, path: &str, what: impl fmt::Display) {
-        self.0.borrow_mut().push(Problem { place, path: path.to_owned(), what: what.to_string() });
+        self.found.borrow_mut().push(Problem { place, path: path.to_owned(), what: what.to_string() });
     }
 
     /// In the order of the file.
     pub(crate) fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.found.into_inner();
         problems.sort_by_key(|problem| problem.place);
         problems
     }
@@ -45,6 +50,11 @@ impl<'n> Item<'n> {
     /// The value of `result`; an error is noted.
     pub(crate) fn accept<T, E: fmt::Display>(&self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.refuse(error)).ok()
+    }
+
+    /// Whether nothing was noted so far, of any value.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.problems.found.borrow().is_empty()
     }
 
     pub(crate) fn is_table(&self) -> bool {
@@ -152,8 +162,15 @@ impl<'n> Table<'_, 'n> {
         self.item
     }
 
+    /// Whether `name` is there, usable or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| key.name == name)
+    }
+
     pub(crate) fn get(&mut self, name: &'static str) -> Option<Item<'n>> {
         self.known.push(name);
+        #[cfg(test)]
+        self.item.problems.asked.borrow_mut().insert(format!("{}.{name}", self.item.path));
         let (_, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
         Some(self.item.child(name, node))
     }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use ipnet::IpNet;
 
+use super::Files;
 use super::item::{Item, Table};
 use crate::gateway::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
 
@@ -15,13 +15,16 @@ const MAX_HEAD: u32 = 16 << 20;
 const MAX_BODY: u64 = 1 << 50;
 
 /// Reads all of it but `client`, whose `trusted` networks are believed about `X-Forwarded-*` unless others are named.
-/// Files are looked for in `folder`.
-pub(crate) fn read(table: &mut Table<'_, '_>, folder: &Path, trusted: Vec<IpNet>) -> Settings {
+pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<IpNet>) -> Settings {
     let mut settings = Settings::new(super::DEFAULT_LISTEN, Vec::new());
     settings.forwarding.trusted = trusted;
-    table.set("listen", &mut settings.listeners, |item| listeners(&item, folder));
+    table.set("listen", &mut settings.listeners, |item| listeners(&item, files));
     table.set("upstreams", &mut settings.upstreams, |item| item.items().iter().map(Item::parse).collect());
-    table.set("upstream_ca", &mut settings.upstream_ca, |item| Some(Some(folder.join(item.text()?))));
+    table.set("upstream_ca", &mut settings.upstream_ca, |item| {
+        let path = files.folder.join(item.text()?);
+        item.accept((files.authorities)(&path))?;
+        Some(Some(path))
+    });
     table.set("threads", &mut settings.threads, |item| NonZeroUsize::new(item.number(1..=MAX_THREADS)?));
     table.get("forwarding").map(|item| item.table(|table| forwarding(table, &mut settings.forwarding)));
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
@@ -30,10 +33,10 @@ pub(crate) fn read(table: &mut Table<'_, '_>, folder: &Path, trusted: Vec<IpNet>
     settings
 }
 
-fn listeners(item: &Item<'_>, folder: &Path) -> Option<Vec<Listen>> {
+fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {
     let mut listeners: Vec<Listen> = Vec::new();
     for item in item.items() {
-        let Some(listen) = listen(&item, folder) else { continue };
+        let Some(listen) = listen(&item, files) else { continue };
         let is_taken = listen.addr.port() != 0 && listeners.iter().any(|other| other.addr == listen.addr);
         if is_taken {
             item.refuse(format_args!("{} is listened on already", listen.addr));
@@ -46,19 +49,26 @@ fn listeners(item: &Item<'_>, folder: &Path) -> Option<Vec<Listen>> {
     Some(listeners)
 }
 
-fn listen(item: &Item<'_>, folder: &Path) -> Option<Listen> {
+fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
     if !item.is_table() {
         return Some(Listen { addr: address(item)?, tls: None, proxy_protocol: None });
     }
     item.table(|table| {
         let addr = table.require("address", "where to listen, such as 0.0.0.0:8443");
         let (mut tls, mut proxy_protocol) = (None, None);
-        table.set("tls", &mut tls, |item| Some(item.table(|table| files(table, folder))?));
+        table.set("tls", &mut tls, |item| {
+            let pair = item.table(|table| pair(table, files))??;
+            item.accept((files.certificate)(&pair))?;
+            Some(Some(pair))
+        });
         table.set("proxy_protocol", &mut proxy_protocol, |item| {
             let trusted = |table: &mut Table<'_, '_>| {
-                table
-                    .require("trusted", "the networks of the proxies that send such a header")
-                    .map(|item| networks(&item))
+                let item = table.require("trusted", "the networks of the proxies that send such a header")?;
+                let networks = networks(&item);
+                if item.items().is_empty() {
+                    item.refuse("nobody is named, so that nobody could connect");
+                }
+                Some(networks)
             };
             item.table(trusted)
         });
@@ -66,8 +76,8 @@ fn listen(item: &Item<'_>, folder: &Path) -> Option<Listen> {
     })?
 }
 
-fn files(table: &mut Table<'_, '_>, folder: &Path) -> Option<TlsFiles> {
-    let mut file = |name| Some(folder.join(table.require(name, "a PEM file")?.text()?));
+fn pair(table: &mut Table<'_, '_>, files: &Files<'_>) -> Option<TlsFiles> {
+    let mut file = |name| Some(files.folder.join(table.require(name, "a PEM file")?.text()?));
     let (cert, key) = (file("certificate"), file("key"));
     Some(TlsFiles { cert: cert?, key: key? })
 }

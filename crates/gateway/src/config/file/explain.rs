@@ -1,0 +1,363 @@
+//! What a configuration means, for people.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tollgate::{Algorithm, OnFull, Quota};
+use tollgate_http::{Charge, OnMissingKey, Reach, RetryForm, Source};
+
+use super::Config;
+use super::limiter::Keeping;
+use super::policy::{Plan, TierPlan};
+use super::units::shown;
+use crate::admin::Choice;
+use crate::gateway::settings::{Listen, Settings, Timeouts, XForwarded};
+use crate::output::grouped;
+
+/// A heading, and what belongs to it in lines of a moderate width.
+struct Page(String);
+
+/// The longest line, with its indent.
+const WIDTH: usize = 100;
+const INDENT: &str = "  ";
+
+impl Page {
+    fn heading(&mut self, text: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        let _ = writeln!(self.0, "{text}");
+    }
+
+    /// One paragraph, broken between words.
+    fn line(&mut self, text: impl fmt::Display) {
+        let mut width = 0;
+        for word in text.to_string().split(' ') {
+            let length = word.chars().count();
+            match width {
+                0 => self.0.push_str(INDENT),
+                _ if width + 1 + length > WIDTH => {
+                    self.0.push_str("\n    ");
+                    width = INDENT.len();
+                }
+                _ => self.0.push(' '),
+            }
+            self.0.push_str(word);
+            width += if width == 0 { INDENT.len() + length } else { 1 + length };
+        }
+        self.0.push('\n');
+    }
+}
+
+impl Config {
+    /// What all of it means, defaults included.
+    pub(crate) fn explain(&self) -> String {
+        let mut page = Page(String::new());
+        self.explain_listeners(&mut page);
+        self.explain_upstreams(&mut page);
+        self.explain_clients(&mut page);
+        self.explain_policies(&mut page);
+        self.explain_answer(&mut page);
+        self.explain_keeping(&mut page);
+        self.explain_bounds(&mut page);
+        // Names and texts are the file's.
+        page.0.lines().flat_map(|line| [crate::output::printable(line), "\n".to_owned()]).collect()
+    }
+
+    fn explain_listeners(&self, page: &mut Page) {
+        page.heading("Listens on");
+        for Listen { addr, tls, proxy_protocol } in &self.gateway.listeners {
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let mut text = format!("{scheme}://{addr}, {}", reach(*addr));
+            if let Some(tls) = tls {
+                let _ = write!(text, ", with the certificate {} and the key {}", tls.cert.display(), tls.key.display());
+            }
+            if let Some(networks) = proxy_protocol {
+                let _ = write!(
+                    text,
+                    "; connections must begin with a PROXY protocol header and come from {}",
+                    list(networks, "or")
+                );
+            }
+            page.line(format_args!("{text}."));
+        }
+        match self.admin {
+            Choice::At(addr) => page.line(format_args!("Admin page and metrics: http://{addr}, {}.", reach(addr))),
+            Choice::Usual => page.line(format_args!(
+                "Admin page and metrics: http://{}, {}; none if that is taken.",
+                Choice::USUAL,
+                reach(Choice::USUAL)
+            )),
+            Choice::Off => page.line("No admin page, no metrics."),
+        }
+        page.line(format_args!("Threads: {}.", self.gateway.threads));
+    }
+
+    fn explain_upstreams(&self, page: &mut Page) {
+        let gateway = &self.gateway;
+        page.heading("Passes requests to");
+        match gateway.upstreams.as_slice() {
+            [] => page.line("a built-in echo, because no upstream is named."),
+            [only] => page.line(format_args!("{only}.")),
+            several => {
+                page.line(format_args!("{}, whichever has the fewest requests in flight.", list(several, "and")));
+                let health = gateway.health;
+                page.line(format_args!(
+                    "One that cannot be reached {} times in a row is left alone for {}.",
+                    health.failures,
+                    time(health.rest)
+                ));
+            }
+        }
+        if let Some(path) = &gateway.upstream_ca {
+            page.line(format_args!("Of https upstreams, those are believed that {} vouches for.", path.display()));
+        }
+        let forwarding = &gateway.forwarding;
+        page.line(format_args!(
+            "Host is {}. X-Forwarded-For, -Proto and -Host {}. Via is {}.",
+            if forwarding.keep_host { "what the client named" } else { "that of the upstream" },
+            match forwarding.x_forwarded {
+                XForwarded::Trusted if forwarding.trusted.is_empty() =>
+                    "are replaced, because no proxy is trusted".to_owned(),
+                XForwarded::Trusted => format!(
+                    "are kept and appended to if they come from {}, and replaced otherwise",
+                    list(&forwarding.trusted, "or")
+                ),
+                XForwarded::Append => "are kept and appended to, whoever sent them".to_owned(),
+                XForwarded::Replace => "are always replaced".to_owned(),
+                XForwarded::Untouched => "are passed as they come".to_owned(),
+            },
+            if forwarding.via { "added" } else { "not added" },
+        ));
+    }
+
+    fn explain_clients(&self, page: &mut Page) {
+        page.heading("Who a client is");
+        let address = &self.client.address;
+        let trusted = address.trusted().to_string();
+        let whom = match trusted.strip_prefix("hops:") {
+            Some(hops) => format!("the last {hops} in front of this gateway, whatever their addresses"),
+            None => trusted.clone(),
+        };
+        match address.source() {
+            Source::Peer => page.line("The address at the other end of the connection. No header is believed."),
+            Source::XForwardedFor | Source::Forwarded => page.line(format_args!(
+                "The rightmost address of {} that is no proxy of yours; yours are {whom}. From anybody else the header is not read, \
+                 and the address at the other end of the connection counts.",
+                address.source()
+            )),
+            Source::Header(name) => page.line(format_args!(
+                "The address in `{name}`, if the connection comes from a proxy of yours ({whom}); otherwise the address \
+                 at the other end of the connection."
+            )),
+        }
+        let grouping = self.client.grouping;
+        page.line(format_args!(
+            "Addresses that share {} bits of IPv4 or {} bits of IPv6 are one client.",
+            grouping.v4_prefix(),
+            grouping.v6_prefix()
+        ));
+    }
+
+    fn explain_policies(&self, page: &mut Page) {
+        page.heading("Policies");
+        if self.plans.is_empty() {
+            page.line("None: nothing is limited.");
+        }
+        for plan in &self.plans {
+            page.line(plan.explain());
+        }
+        let overrides = |plan: &&Plan| !plan.route.is_any() && plan.reach == Reach::Override;
+        let is_default = |plan: &&Plan| plan.route.is_any() && plan.reach == Reach::Override;
+        let names =
+            |plans: Vec<&Plan>| list(&plans.iter().map(|plan| format!("`{}`", plan.name)).collect::<Vec<_>>(), "and");
+        let defaults: Vec<&Plan> = self.plans.iter().filter(is_default).collect();
+        let routed: Vec<&Plan> = self.plans.iter().filter(overrides).collect();
+        if !defaults.is_empty() && !routed.is_empty() {
+            page.line(format_args!(
+                "A request that {} is for is not limited by {}, unless `always` is said there.",
+                names(routed).replace(" and ", " or "),
+                names(defaults)
+            ));
+        }
+        if self.plans.len() > 1 {
+            page.line("Policies for the same request hold together: it passes all of them or takes from none.");
+        }
+    }
+
+    fn explain_answer(&self, page: &mut Page) {
+        page.heading("A refused client is told");
+        let reply = &self.reply;
+        let form = match reply.retry_after.form {
+            RetryForm::Seconds => "seconds from now",
+            RetryForm::HttpDate => "a date",
+        };
+        let jitter = match reply.retry_after.jitter {
+            Duration::ZERO => String::new(),
+            most => format!(", with up to {} added at random", time(most)),
+        };
+        page.line(format_args!(
+            "Status {}, a body of the kind `{}`, and when to try again as {form}{jitter}.",
+            reply.status, reply.body
+        ));
+        page.line(format_args!(
+            "Header fields that tell where a client stands: `{}`, {}.",
+            reply.dialect,
+            if reply.on_success { "on every response" } else { "on refusals alone" }
+        ));
+    }
+
+    fn explain_keeping(&self, page: &mut Page) {
+        let Keeping { capacity, on_full, shows_keys } = &self.keeping;
+        page.heading("Keeps");
+        page.line(format_args!(
+            "Room for {} busy keys. When it is used up, {}. Keys are shown {}.",
+            grouped(*capacity as u64),
+            match on_full {
+                OnFull::EvictNearestIdle => "the key nearest to idle makes way, and the new one inherits its debt",
+                OnFull::RefuseNew => "new keys are refused",
+                OnFull::AdmitUntracked => "new keys are admitted without a limit",
+                _ => "it does as the limiter says",
+            },
+            if *shows_keys { "in full" } else { "as networks and fingerprints" }
+        ));
+    }
+
+    fn explain_bounds(&self, page: &mut Page) {
+        let Settings { timeouts, limits, .. } = &self.gateway;
+        page.heading("Bounds");
+        let body =
+            limits.body_bytes.map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", shown(bytes)));
+        page.line(format_args!(
+            "Request heads up to {} and {} fields, bodies {body}; {} connections, {} requests at once on one of HTTP/2; \
+             {} unused connections from each thread to each upstream.",
+            shown(limits.head_bytes.into()),
+            limits.head_fields,
+            grouped(limits.connections as u64),
+            limits.streams,
+            limits.pooled
+        ));
+        let Timeouts { handshake, head, idle, request_body, send, connect, .. } = timeouts;
+        let Timeouts { response_head, response_body, upgraded, pooled, shutdown, .. } = timeouts;
+        let times = [
+            ("handshake", handshake),
+            ("request head", head),
+            ("no request", idle),
+            ("pause in a request body", request_body),
+            ("client that does not read", send),
+            ("connecting to an upstream", connect),
+            ("head of its answer", response_head),
+            ("pause in its body", response_body),
+            ("silent upgraded connection", upgraded),
+            ("unused connection to an upstream", pooled),
+            ("requests in flight at the end", shutdown),
+        ];
+        let times: Vec<String> = times.into_iter().map(|(what, most)| format!("{what} {}", time(*most))).collect();
+        page.line(format_args!("Times: {}.", times.join(", ")));
+    }
+}
+
+impl Plan {
+    /// The policy in a few sentences.
+    pub(crate) fn explain(&self) -> String {
+        let mut text = format!("`{}`: {}", self.name, self.route);
+        if self.reach == Reach::Always {
+            text.push_str(", beside whatever else holds");
+        }
+        let mut most: Vec<String> = self.limits.iter().map(quota).collect();
+        most.extend(self.concurrency.map(|most| format!("{} in flight at once", grouped(most))));
+        let most = if most.is_empty() { "unlimited".to_owned() } else { list(&most, "and") };
+        let _ = write!(text, ", for each {}: {most}.", self.key);
+        if let Some(TierPlan { by, tiers }) = &self.tiers {
+            let tier = |(name, quotas): &(String, Vec<Quota>)| {
+                format!("`{name}` {}", list(&quotas.iter().map(quota).collect::<Vec<_>>(), "and"))
+            };
+            let tiers: Vec<String> = tiers.iter().map(tier).collect();
+            let _ = write!(text, " The header `{by}` chooses other limits instead: {}.", tiers.join("; "));
+        }
+        // A header and a cookie may be left out; the rest is always there.
+        let can_miss = self.key.to_string().split('|').all(|parts| parts.contains(':'));
+        if can_miss {
+            text.push_str(match self.missing_key {
+                OnMissingKey::Skip => " A request without such a key is not limited by it.",
+                OnMissingKey::Refuse => " A request without such a key is refused.",
+                _ => " Requests without such a key share a bucket.",
+            });
+        }
+        match self.cost {
+            1 => {}
+            0 => text.push_str(" Requests cost nothing."),
+            cost => {
+                let _ = write!(text, " A request counts as {cost}.");
+            }
+        }
+        let _ = match &self.charge {
+            Charge::RefundOn(statuses) => {
+                write!(text, " What it cost is given back if the response is one of {statuses}.")
+            }
+            Charge::OnlyOn(statuses) => {
+                write!(text, " It is charged after the response, and only if that is one of {statuses}.")
+            }
+            _ => Ok(()),
+        };
+        if !self.exemptions.is_empty() {
+            let _ = write!(text, " Exempt: {}.", list(&self.exemptions, "and"));
+        }
+        if self.is_shadow {
+            text.push_str(" SHADOW: it refuses nobody, and counts who would have been refused.");
+        }
+        text
+    }
+}
+
+/// `100 per 1 minute, by token-bucket, 20 at once`.
+fn quota(quota: &Quota) -> String {
+    let period = time(quota.period());
+    let mut text = format!("{} per {}", grouped(quota.count()), period.strip_prefix("1 ").unwrap_or(&period));
+    if quota.burst() != quota.count() {
+        let verb = if quota.algorithm() == Algorithm::LeakyQueue { "waiting" } else { "at once" };
+        let _ = write!(text, " with up to {} {verb}", grouped(quota.burst()));
+    }
+    if quota.algorithm() != Algorithm::default() {
+        let _ = write!(text, " ({})", quota.algorithm());
+    }
+    text
+}
+
+/// Who can get there.
+fn reach(addr: SocketAddr) -> &'static str {
+    if addr.ip().is_loopback() {
+        "for this machine alone"
+    } else if addr.ip().is_unspecified() {
+        "on every network of this machine"
+    } else {
+        "on that network"
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(items: &[impl fmt::Display], last: &str) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    match items.split_last() {
+        None => "nobody".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((end, begin)) => format!("{} {last} {end}", begin.join(", ")),
+    }
+}
+
+/// A time in its largest whole unit.
+fn time(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let units = [
+        (86_400_000_000_000, "day"),
+        (3_600_000_000_000, "hour"),
+        (60_000_000_000, "minute"),
+        (1_000_000_000, "second"),
+    ];
+    match units.into_iter().find(|(unit, _)| nanos > 0 && nanos.is_multiple_of(*unit)) {
+        Some((unit, name)) if nanos == unit => format!("1 {name}"),
+        Some((unit, name)) => format!("{} {name}s", nanos / unit),
+        None => format!("{duration:?}"),
+    }
+}

@@ -1,0 +1,162 @@
+//! Text to [`Config`], or all that is wrong with the text.
+//!
+//! It goes from [`node`] (a tree that knows its places) through [`item`] (reading it without giving up at the first
+//! mistake) to the sections: [`client`], [`gateway`], [`limiter`], [`answer`], [`policy`]. [`explain`] goes the other
+//! way, for people.
+
+mod answer;
+mod client;
+mod explain;
+mod gateway;
+mod item;
+mod limiter;
+mod node;
+mod policy;
+mod problem;
+mod units;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+
+use tollgate_http::Settings;
+
+use self::answer::Reply;
+use self::client::Client;
+use self::item::{Item, Problems, Table};
+use self::limiter::Keeping;
+use self::policy::Plan;
+pub(crate) use self::problem::Problem;
+use crate::admin::Choice;
+use crate::gateway::settings::{Settings as GatewaySettings, TlsFiles};
+
+/// Where the gateway listens unless told otherwise: to this machine alone.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
+
+/// A file, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) limits: Settings,
+    pub(crate) gateway: GatewaySettings,
+    /// Where the admin page is, if anywhere.
+    pub(crate) admin: Choice,
+    pub(crate) client: Client,
+    pub(crate) keeping: Keeping,
+    pub(crate) reply: Reply,
+    /// The policies of `limits`, as they can be told of.
+    pub(crate) plans: Vec<Plan>,
+}
+
+/// The files that a configuration names: where they are, and whether they are what they should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Files<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) certificate: fn(&TlsFiles) -> Result<(), String>,
+    pub(crate) authorities: fn(&Path) -> Result<(), String>,
+}
+
+/// Understands `text`, or says all that is wrong with it.
+pub(crate) fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
+    let root = node::parse(text).map_err(|problem| vec![problem])?;
+    let problems = Problems::default();
+    let config = Item::root(&root, &problems).table(|table| read(table, files));
+    let problems = problems.into_sorted();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
+}
+
+fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
+    let client = table.get("client").and_then(|item| item.table(client::read)).unwrap_or_default();
+    let gateway = gateway::read(table, files, client.trusted.clone());
+    let mut admin = Choice::default();
+    table.set("admin", &mut admin, |item| {
+        let choice = item.parse()?;
+        if let Choice::At(addr) = choice
+            && addr.port() != 0
+            && gateway.listeners.iter().any(|listen| listen.addr == addr)
+        {
+            item.refuse(format_args!("{addr} is listened on already"));
+        }
+        Some(choice)
+    });
+    let keeping = table.get("limiter").and_then(|item| item.table(limiter::read)).unwrap_or_default();
+    let reply = table.get("answer").and_then(|item| item.table(answer::read)).unwrap_or_default();
+    let mut limits = Settings::new()
+        .client(client.address.clone())
+        .grouping(client.grouping)
+        .capacity(keeping.capacity)
+        .on_full(keeping.on_full)
+        .show_keys(keeping.shows_keys)
+        .answer(table.item().accept(reply.answer()).unwrap_or_default());
+    let policies = table.get("policies");
+    let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();
+    if let Some(item) = policies {
+        for policy in plans.iter().filter_map(|plan| item.accept(plan.policy())) {
+            limits = limits.policy(policy);
+        }
+        // What each of them says is right; whether they can hold together is for the limiter to say.
+        if table.item().is_fine() {
+            item.accept(policy::check(limits.clone()));
+        }
+    }
+    Config { limits, gateway, admin, client, keeping, reply, plans }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../tollgate.example.yaml");
+
+    /// As if every file were there and right.
+    fn files() -> Files<'static> {
+        Files { folder: Path::new(""), certificate: |_| Ok(()), authorities: |_| Ok(()) }
+    }
+
+    #[test]
+    fn the_example_can_be_used_and_shows_every_key() {
+        // What is commented out is an alternative to what is not.
+        for text in [EXAMPLE.to_owned(), uncommented(EXAMPLE)] {
+            let config = parse(&text, &files()).unwrap();
+            assert_eq!(config.plans.len(), 4);
+        }
+        let text = uncommented(EXAMPLE);
+        let (root, problems) = (node::parse(&text).unwrap(), Problems::default());
+        Item::root(&root, &problems).table(|table| read(table, &files()));
+        for key in problems.asked.borrow().iter() {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(EXAMPLE.contains(&format!("{name}:")), "the example does not show `{key}`");
+        }
+    }
+
+    /// With the alternatives that are commented out, in place of what they are alternatives to.
+    fn uncommented(text: &str) -> String {
+        let is_replaced = |line: &&str| {
+            !["    proxy_protocol:", "  trusted: [10.0.0.0/8, 192", "    charge: {only_on"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        };
+        let uncomment = |line: &str| {
+            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:"]
+                .iter()
+                .any(|key| line.trim_start().starts_with(key));
+            if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }
+        };
+        text.lines().filter(is_replaced).map(uncomment).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_defaults_in_the_example_are_those_of_the_program() {
+        let (shown, plain) = (parse(EXAMPLE, &files()).unwrap(), parse("", &files()).unwrap());
+        let bounds = |config: &Config| {
+            let settings = &config.gateway;
+            format!("{:?} {:?} {:?} {:?}", settings.timeouts, settings.limits, settings.health, config.keeping)
+        };
+        assert_eq!(bounds(&shown), bounds(&plain));
+        assert_eq!((shown.admin, plain.admin), (Choice::At(Choice::USUAL), Choice::Usual));
+        assert_eq!(shown.reply.dialect, plain.reply.dialect);
+        let (shown, plain) = (shown.gateway.forwarding, plain.gateway.forwarding);
+        assert_eq!((shown.x_forwarded, shown.keep_host, shown.via), (plain.x_forwarded, plain.keep_host, plain.via));
+    }
+}

@@ -1,0 +1,33 @@
+//! Reading the file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::file::{Config, Files, parse};
+use crate::failure::Failure;
+use crate::gateway::tls;
+
+/// A settings file is short; whatever is longer is something else.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads and checks the file at `path`. Names of other files in it are relative to its folder.
+pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+    let unreadable = |error| Failure::NoInput(format!("{}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(Failure::Config(format!("{}: longer than 1 MiB, so no configuration", path.display())));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::Config(format!("{}: not UTF-8, so no configuration", path.display())))?;
+    let files = Files {
+        folder: path.parent().unwrap_or(Path::new("")),
+        certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
+        authorities: |path| tls::connector(Some(path)).map(drop).map_err(|error| error.to_string()),
+    };
+    parse(&text, &files).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(path)).collect();
+        Failure::Config(lines.join("\n"))
+    })
+}

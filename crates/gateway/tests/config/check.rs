@@ -1,0 +1,81 @@
+//! `tollgate check-config`: what a good file means.
+
+use std::path::Path;
+
+use crate::tool::{Folder, check};
+
+fn explained(text: &str) -> String {
+    let folder = Folder::new();
+    let output = check(&folder.write("tollgate.yaml", text));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty());
+    // As one line, wherever it was broken.
+    String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_example_can_be_used() {
+    let output = check(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tollgate.example.yaml")));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    for text in ["", "---\n", "# nothing\n", "{}"] {
+        let text = explained(text);
+        for part in [
+            "http://127.0.0.1:8080, for this machine alone.",
+            "a built-in echo, because no upstream is named.",
+            "No header is believed.",
+            "None: nothing is limited.",
+            "bodies up to 10 MiB;",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_what_is_meant() {
+    let rows = [
+        ("listen: 0.0.0.0:80", "http://0.0.0.0:80, on every network of this machine."),
+        ("admin: off", "No admin page"),
+        ("bounds: {body: unlimited}", "bodies of any size"),
+        ("bounds: {connections: 1_000_000}", "1,000,000 connections"),
+        ("timeouts: {idle: 1m30s}", "no request 90 seconds,"),
+        ("timeouts: {idle: 250ms}", "no request 250ms,"),
+        ("client: {from: x-forwarded-for, hops: 2}", "yours are the last 2 in front of this gateway"),
+        ("client: {trusted: 10.0.0.0/8}", "appended to if they come from 10.0.0.0/8,"),
+        ("{client: {trusted: 10.0.0.0/8}, forwarding: {trusted: []}}", "are replaced, because no proxy is trusted."),
+        ("answer: {status: 503, body: text, headers: none}", "Status 503, a body of the kind `text`,"),
+        ("limiter: {on_full: refuse}", "new keys are refused."),
+        ("policies: [{name: a, limits: 5/minute}]", "`a`: every request, for each ip: 5 per minute."),
+        ("policies: {name: a, limits: 5/minute}", "`a`: every request, for each ip: 5 per minute."),
+        ("policies: [{name: a, limits: [5/minute, '9/day, 1/s']}]", "5 per minute, 9 per day and 1 per second."),
+        ("policies: [{name: a, limits: 5/m, algorithm: fixed-window}]", "5 per minute (fixed-window)."),
+        ("policies: [{name: a, limits: 5/m, shadow: yes}]", "SHADOW"),
+        ("policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]", "only if that is one of 401."),
+        ("policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx}}]", "given back if the response is one of 2xx."),
+        ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),
+        (
+            "policies: [{name: a, limits: 5/m}, {name: b, limits: 1/m, match: {path: /b}}]",
+            "A request that `b` is for is not limited by `a`, unless `always` is said there.",
+        ),
+    ];
+    for (text, part) in rows {
+        let told = explained(text);
+        assert!(told.contains(part), "{text}: `{part}` is not in {told}");
+    }
+}
+
+#[test]
+fn anchors_and_merges_are_followed() {
+    let text = "
+policies:
+  - &a {name: a, limits: 5/minute, key: header:x-api-key}
+  - {<<: *a, name: b}
+";
+    assert!(explained(text).contains("`b`: every request, for each header:x-api-key: 5 per minute."));
+}

@@ -1,0 +1,256 @@
+//! Files that cannot be used: every mistake is told with its place, its key and what was expected.
+
+use rcgen::generate_simple_self_signed;
+
+use crate::tool::{Folder, check};
+
+/// What is told of `text`, without the name of the file.
+fn told(folder: &Folder, text: &str) -> Vec<String> {
+    let file = folder.write("tollgate.yaml", text);
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(78), "{text}: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.stdout.is_empty());
+    let start = format!("tollgate: {}:", file.display());
+    let line = |line: &str| line.strip_prefix(&start).unwrap_or_else(|| panic!("{line}")).to_owned();
+    String::from_utf8(output.stderr).unwrap().lines().map(line).collect()
+}
+
+/// A file with one mistake, and the beginning of what is told of it.
+const ROWS: &[(&str, &str)] = &[
+    // YAML
+    ("listen: [", "1:9: "),
+    ("a: 1\na: 2", "2:1: duplicate mapping key `a`"),
+    ("- 1", "1:1: expected keys, and a list was given"),
+    ("listen", "1:1: expected keys, and `listen` was given"),
+    ("x: *nobody", "1:4: "),
+    ("--- {}\n--- {}", "2:"),
+    // Keys
+    ("lisen: 127.0.0.1:80", "1:1: lisen: unknown key, did you mean `listen`?"),
+    ("zzz: 1", "1:1: zzz: unknown key; expected one of client, listen, upstreams,"),
+    ("timeouts: {conect: 5s}", "1:12: timeouts.conect: unknown key, did you mean `connect`?"),
+    ("timeouts: 5s", "1:11: timeouts: expected keys, and `5s` was given"),
+    ("timeouts:", "1:9: timeouts: nothing stands here;"),
+    ("threads:", "1:8: threads: nothing stands here;"),
+    ("threads: [1, 2]", "1:10: threads: expected one value, and a list was given"),
+    ("threads: {a: 1}", "1:10: threads: expected one value, and keys were given"),
+    // Values
+    ("threads: 0", "1:10: threads: expected a whole number from 1 to 1024, and `0` was given"),
+    ("threads: four", "1:10: threads: expected a whole number from 1 to 1024, and `four` was given"),
+    ("threads: 1.5", "1:10: threads: expected a whole number from 1 to 1024, and `1.5` was given"),
+    ("threads: -1", "1:10: threads: expected a whole number from 1 to 1024, and `-1` was given"),
+    ("timeouts: {idle: 5}", "1:18: timeouts.idle: `5` is no duration; expected such as 5s, 250ms or 1m30s"),
+    ("timeouts: {idle: 0s}", "1:18: timeouts.idle: a duration here is from 1ms to 8760h, and `0s` was given"),
+    ("timeouts: {idle: 5 fortnights}", "1:18: timeouts.idle: `5 fortnights` is no duration"),
+    ("bounds: {body: 10 apples}", "1:16: bounds.body: `10 apples` is no number of bytes;"),
+    ("bounds: {head: 1KiB}", "1:16: bounds.head: expected 8 KiB to 16 MiB, and `1KiB` was given"),
+    ("forwarding: {via: maybe}", "1:19: forwarding.via: expected true or false, and `maybe` was given"),
+    ("forwarding: {x_forwarded: apend}", "1:27: forwarding.x_forwarded: `apend` is unknown, did you mean `append`?;"),
+    (
+        "limiter: {on_full: explode}",
+        "1:20: limiter.on_full: `explode` is unknown; expected one of evict, refuse, admit",
+    ),
+    ("limiter: {capacity: 0}", "1:21: limiter.capacity: expected a whole number from 1 to"),
+    ("limiter: {capacity: 99999999999999999}", " limiter: the capacity must be from 1 to"),
+    // Where
+    ("listen: 127.0.0.1", "1:9: listen: `127.0.0.1` is no address to listen on; expected such as 0.0.0.0:8080"),
+    ("listen: []", "1:9: listen: expected at least one address"),
+    ("listen: [127.0.0.1:80, 127.0.0.1:80]", "1:24: listen[1]: 127.0.0.1:80 is listened on already"),
+    ("{listen: 127.0.0.1:80, admin: 127.0.0.1:80}", "1:31: admin: 127.0.0.1:80 is listened on already"),
+    ("listen: {proxy_protocol: {trusted: 10.0.0.1}}", "1:9: listen: `address` is missing"),
+    ("listen: {address: 127.0.0.1:0, tls: {certificate: a}}", "1:37: listen.tls: `key` is missing: a PEM file"),
+    ("listen: {address: 127.0.0.1:0, proxy_protocol: {}}", "1:48: listen.proxy_protocol: `trusted` is missing"),
+    ("listen: {address: 127.0.0.1:0, proxy_protocol: {trusted: []}}", "1:58: listen.proxy_protocol.trusted: nobody"),
+    ("admin: on", "1:8: admin: `on` is neither an address such as 127.0.0.1:9900 nor `off`"),
+    ("upstreams: 127.0.0.1:3000", "1:12: upstreams: `127.0.0.1:3000` is no URL such as http://127.0.0.1:3000"),
+    ("upstreams: [http://a, ftp://b]", "1:23: upstreams[1]: `ftp://b` begins neither with http:// nor with https://"),
+    ("upstreams: http://a/api", "1:12: upstreams: `http://a/api` has a path;"),
+    // Who
+    ("client: {trusted: [10.0.0.0/8, 10.0.0.300]}", "1:32: client.trusted[1]: `10.0.0.300` is no network;"),
+    ("client: {trusted: 0.0.0.0/0}", "1:19: client.trusted: 0.0.0.0/0 trusts everybody"),
+    ("client: {from: x-forwarded-for}", "1:16: client.from: x-forwarded-for is never read without trusted proxies"),
+    ("client: {from: xff, hops: 1}", "1:16: client.from: `xff` says nothing of a client; expected peer,"),
+    ("client: {hops: 1}", "1:16: client.hops: a number of proxies says nothing without `from`"),
+    ("client: {from: forwarded, hops: 0}", "1:33: client.hops: expected a whole number from 1 to 255"),
+    ("client: {from: forwarded, hops: 1, trusted: 10.0.0.1}", "1:33: client.hops: `trusted` names the proxies already"),
+    ("client: {ipv6_prefix: 129}", "1:23: client.ipv6_prefix: expected a whole number from 1 to 128"),
+    // Answers
+    ("answer: {status: 200}", "1:18: answer.status: expected a whole number from 400 to 599"),
+    (
+        "answer: {headers: x-rate}",
+        "1:19: answer.headers: `x-rate` is no dialect of rate-limit headers; expected one of",
+    ),
+    ("answer: {body: xml}", "1:16: answer.body: `xml` is no body of a refusal; expected one of"),
+    ("answer: {body: {text: '{wait}'}}", "1:23: answer.body.text: unknown placeholder `{wait}`"),
+    ("answer: {body: {content_type: a}}", "1:16: answer.body: `text` is missing"),
+    ("answer: {retry_after: never}", "1:23: answer.retry_after: `never` is unknown; expected one of seconds, date"),
+    // Policies
+    ("policies: [{limits: 5/m}]", "1:12: policies[0]: `name` is missing"),
+    ("policies: [{name: a}]", "1:12: policies[0]: limits nothing;"),
+    ("policies: [{name: '\"', limits: 5/m}]", "1:12: policies[0]: `\"` cannot name a policy;"),
+    ("policies: [{name: a, limits: 5/m}, {name: a, limits: 5/m}]", "1:36: policies[1]: another policy is named `a`"),
+    (
+        "policies: [{name: a, limits: 5/fortnight}]",
+        "1:30: policies[0].limits: at column 3 of `5/fortnight`: expected a unit",
+    ),
+    ("policies: [{name: a, limits: [5/m, x]}]", "1:36: policies[0].limits[1]: at column 1 of `x`: expected"),
+    ("policies: [{name: a, limits: 100}]", "1:30: policies[0].limits: at column 4 of `100`: expected"),
+    ("policies: [{name: a, limits: []}]", "1:30: policies[0].limits: expected a rate"),
+    ("policies: [{name: a, limits: 5/m, algorithm: leaky}]", "1:46: policies[0].algorithm: "),
+    (
+        "policies: [{name: a, limits: 5/m, algorithm: fixed-window, burst: 9}]",
+        "1:30: policies[0].limits: `5 per 1 minute burst 9` sets a burst of 9, and a fixed-window admits exactly",
+    ),
+    ("policies: [{name: a, limits: 5/m, burst: 0}]", "1:42: policies[0].burst: expected a whole number from 1 to"),
+    ("policies: [{name: a, limits: 5/m, key: nose}]", "1:40: policies[0].key: `nose` is no key:"),
+    ("policies: [{name: a, limits: 5/m, key: user | ip}]", "1:40: policies[0].key: the gateway knows no users;"),
+    ("policies: [{name: a, limits: 5/m, missing_key: ignore}]", "1:48: policies[0].missing_key: `ignore` is unknown;"),
+    (
+        "policies: [{name: a, limits: 5/m, match: {path: login}}]",
+        "1:49: policies[0].match.path: `login` is no path pattern",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, match: {path: [/a, /b*]}}]",
+        "1:54: policies[0].match.path[1]: `/b*` is no path pattern",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, match: {method: post}}]",
+        "1:51: policies[0].match.method: `post` is no method;",
+    ),
+    ("policies: [{name: a, limits: 5/m, match: {host: 'a:80'}}]", "1:49: policies[0].match.host: `a:80` is no host;"),
+    (
+        "policies: [{name: a, limits: 5/m, match: {hots: a}}]",
+        "1:43: policies[0].match.hots: unknown key, did you mean `host`?",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, exempt: [10.0.0.0/8, nobody]}]",
+        "1:56: policies[0].exempt[1]: `nobody` exempts nothing;",
+    ),
+    ("policies: [{name: a, limits: 5/m, tiers: {by: header:x}}]", "1:42: policies[0].tiers: `limits` is missing"),
+    (
+        "policies: [{name: a, tiers: {by: plan, limits: {x: 1/m}}}]",
+        "1:34: policies[0].tiers.by: `plan` chooses no tier;",
+    ),
+    (
+        "policies: [{name: a, tiers: {by: header:x, limits: {x: 1/z}}}]",
+        "1:56: policies[0].tiers.limits.x: at column 3 of `1/z`",
+    ),
+    (
+        "policies: [{name: a, tiers: {by: header:x, limits: 5/m}}]",
+        "1:52: policies[0].tiers.limits: expected names with values",
+    ),
+    ("policies: [{name: a, concurrency: 0}]", "1:35: policies[0].concurrency: expected a whole number from 1 to"),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {only_on: 4x}}]",
+        "1:53: policies[0].charge.only_on: `4x` are no statuses;",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {}}]",
+        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {only_on: 401, refund_on: 2xx}}]",
+        "1:43: policies[0].charge: expected either",
+    ),
+];
+
+#[test]
+fn each_is_told_with_its_place_its_key_and_what_was_expected() {
+    let folder = Folder::new();
+    let mut others = Vec::new();
+    for (text, expected) in ROWS {
+        let lines = told(&folder, text);
+        let is_as_expected = lines.len() == 1 && lines.iter().all(|line| line.starts_with(expected));
+        if !is_as_expected {
+            others.push(format!("{text}\n  told:     {}\n  expected: {expected}\n", lines.join("\n            ")));
+        }
+    }
+    assert!(others.is_empty(), "{}", others.concat());
+}
+
+#[test]
+fn all_are_told_in_the_order_of_the_file() {
+    let text = "
+listn: 127.0.0.1:80
+timeouts:
+  idle: 5
+policies:
+  - name: a
+    limits: 5/fortnight
+    key: nose
+  - limits: 5/m
+upstreams: a
+";
+    let places: Vec<String> = told(&Folder::new(), text)
+        .iter()
+        .map(|line| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":"))
+        .collect();
+    let expected = [
+        "2:1: listn",
+        "4:9: timeouts.idle",
+        "7:13: policies[0].limits",
+        "8:10: policies[0].key",
+        "9:5: policies[1]",
+        "10:12: upstreams",
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn too_many_limits_for_one_request_are_told() {
+    let policies: String = (0..40).map(|n| format!("  - {{name: p{n}, limits: 5/m}}\n")).collect();
+    let lines = told(&Folder::new(), &format!("policies:\n{policies}"));
+    assert_eq!(
+        lines,
+        ["2:3: policies: a request of policy `p0` could meet 40 limits; at most 32 can be decided together"]
+    );
+}
+
+#[test]
+fn certificates_are_looked_at() {
+    let folder = Folder::new();
+    let listen = |certificate: &str, key: &str| {
+        format!("listen:\n  address: 127.0.0.1:0\n  tls: {{certificate: {certificate}, key: {key}}}")
+    };
+    let told = |certificate, key| {
+        let lines = told(&folder, &listen(certificate, key));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].clone()
+    };
+    let [one, other] = [(); 2].map(|()| generate_simple_self_signed(["localhost".to_owned()]).unwrap());
+    folder.write("cert.pem", &one.cert.pem());
+    folder.write("key.pem", &one.signing_key.serialize_pem());
+    folder.write("other.pem", &other.signing_key.serialize_pem());
+    folder.write("empty.pem", "");
+    let line = told("gone.pem", "key.pem");
+    assert!(
+        line.starts_with("3:8: listen.tls: ") && line.contains("gone.pem: ") && line.contains("No such file"),
+        "{line}"
+    );
+    let line = told("empty.pem", "key.pem");
+    assert!(line.contains("empty.pem: no certificate in it"), "{line}");
+    assert!(told("cert.pem", "empty.pem").contains("empty.pem: "));
+    assert!(told("cert.pem", "other.pem").contains("cert.pem: "), "a key of another certificate");
+    // Found beside the file, wherever the program runs.
+    assert!(check(&folder.write("tollgate.yaml", &listen("cert.pem", "key.pem"))).status.success());
+    assert!(check(&folder.write("tollgate.yaml", "upstream_ca: cert.pem")).status.success());
+}
+
+#[test]
+fn what_is_no_text_is_no_configuration() {
+    let folder = Folder::new();
+    let file = folder.0.join("tollgate.yaml");
+    std::fs::write(&file, b"listen: \xff").unwrap();
+    assert_eq!(check(&file).status.code(), Some(78));
+    std::fs::write(&file, "#".repeat(2 << 20)).unwrap();
+    assert_eq!(check(&file).status.code(), Some(78));
+    let output = check(&folder.0.join("gone.yaml"));
+    assert_eq!(output.status.code(), Some(66));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("gone.yaml: No such file"));
+}
+
+#[test]
+fn no_mistake_drives_the_terminal() {
+    let lines = told(&Folder::new(), "\"a\\u001b[31m\\nb\": 1");
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("\\u{1b}") && lines[0].contains("\\n"), "{lines:?}");
+}

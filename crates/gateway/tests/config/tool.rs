@@ -1,0 +1,122 @@
+//! Folders that go away, the program, and a client.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// As long as anything here may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder of this test alone.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tollgate-config-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tollgate"))
+}
+
+pub(crate) fn check(file: &Path) -> Output {
+    program().arg("check-config").arg(file).output().unwrap()
+}
+
+/// The gateway on the file at a path, until dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+    told: Receiver<String>,
+}
+
+impl Gateway {
+    pub(crate) fn start(file: &Path) -> Self {
+        let mut child = program()
+            .args(["gateway", "--config"])
+            .arg(file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (_, from) = line.split_once("://").unwrap_or_else(|| panic!("no address in `{line}`"));
+        let addr = from.split([',', ' ']).next().unwrap().parse().unwrap();
+        let (tell, told) = channel();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in err.lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+        });
+        Self { child, addr, told }
+    }
+
+    /// Waits until the gateway has told a line that ends in `end`; all it has told up to there.
+    pub(crate) fn hear(&self, end: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.told.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(_) => panic!("`{end}` was not told, but {lines:?}"),
+            }
+            if lines.last().is_some_and(|line| line.ends_with(end)) {
+                return lines;
+            }
+        }
+    }
+
+    /// Whether anything was told that was not heard yet.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.told.try_recv().is_err()
+    }
+
+    pub(crate) fn hang_up(&self) {
+        let killed = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// The head of the answer to a GET.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(self.addr).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase()
+    }
+
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        self.get(path).split(' ').nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -9,7 +9,7 @@
 # corpus the few new inputs that reach new code. An input that fails is printed and kept in fuzz/artifacts/TARGET.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
-all=(base rate ops log quota forwarded proxy_protocol)
+all=(base rate ops log quota forwarded proxy_protocol config)
 export RUST_BACKTRACE=0
 
 usage() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderName, Method};
+use smallvec::SmallVec;
 
 use crate::address::Grouping;
 use crate::error::PolicyError;
@@ -48,7 +49,9 @@ impl Part {
             Self::Method => request.method().as_str().hash(hasher),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
                 Said::Nothing => return false,
-                Said::One(host) => hash_bytes(host.bytes().map(|byte| byte.to_ascii_lowercase()), hasher),
+                Said::One(host) => {
+                    hash_bytes(&host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Short>(), hasher)
+                }
                 Said::Several => Said::hash_several(hasher),
             },
             Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
@@ -60,7 +63,7 @@ impl Part {
                 Said::Nothing => return false,
                 // An escape that only some servers know.
                 Said::One(value) if value.contains(&b'\\') => Said::hash_several(hasher),
-                Said::One(value) => hash_bytes(percent_decoded(value), hasher),
+                Said::One(value) => hash_bytes(&percent_decoded(value).collect::<Short>(), hasher),
                 Said::Several => Said::hash_several(hasher),
             },
             Self::User => return request.extensions().get::<User>().map(|user| user.hash(hasher)).is_some(),
@@ -132,13 +135,10 @@ impl Said<()> {
     }
 }
 
-/// Other than [`Said::hash_several`], and so that two in a row are never mistaken for others.
-fn hash_bytes<H: Hasher>(bytes: impl Iterator<Item = u8>, hasher: &mut H) {
-    for byte in bytes {
-        hasher.write_u8(1);
-        hasher.write_u8(byte);
-    }
-    hasher.write_u8(0);
+/// Other than [`Said::hash_several`].
+fn hash_bytes<H: Hasher>(bytes: &[u8], hasher: &mut H) {
+    hasher.write_u8(1);
+    bytes.hash(hasher);
 }
 
 /// A field's value; of credentials, in one spelling of the scheme and of the blanks after it.
@@ -146,12 +146,16 @@ fn hash_field<H: Hasher>(name: &HeaderName, value: &[u8], hasher: &mut H) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     match value.iter().position(is_blank).and_then(|at| value.split_at_checked(at)) {
         Some((scheme, rest)) if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION => {
-            let scheme = scheme.iter().map(u8::to_ascii_lowercase);
-            hash_bytes(scheme.chain([b' ']).chain(rest.trim_ascii().iter().copied()), hasher);
+            hasher.write_u8(3);
+            scheme.iter().map(u8::to_ascii_lowercase).collect::<Short>().hash(hasher);
+            rest.trim_ascii().hash(hasher);
         }
-        _ => hash_bytes(value.iter().copied(), hasher),
+        _ => hash_bytes(value, hasher),
     }
 }
+
+/// Bytes that have been respelled.
+type Short = SmallVec<[u8; 64]>;
 
 /// The values of a cookie, without blanks and quotes around them.
 fn cookies<'r>(request: &RequestInfo<'r>, name: &str) -> impl Iterator<Item = &'r [u8]> {
@@ -377,6 +381,8 @@ mod tests {
         assert_ne!(of("header:x-api-key | ip", &[("x-api-key", "192.0.2.7")]), ip);
         let both = "header:x+header:y";
         assert_ne!(of(both, &[("x", "ab"), ("y", "c")]), of(both, &[("x", "a"), ("y", "bc")]));
+        let cookies = |line| of("cookie:a+cookie:b", &[("cookie", line)]);
+        assert_ne!(cookies("a=x%00y; b=z"), cookies("a=x; b=y%00z"));
         assert_ne!(of("header:x", &[("x", "a"), ("x", "b")]), of("header:x", &[("x", "ab")]));
         assert_eq!(of("host", &[("host", "A.example:80")]), of("host", &[("host", "a.EXAMPLE")]));
         assert_eq!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=7")]));

@@ -325,7 +325,7 @@ impl Policy {
     }
 
     /// How many requests of a key may be in flight at once: from when they are admitted until the response has been
-    /// sent.
+    /// sent. What follows an upgrade (101), such as a WebSocket, is no response and is not counted.
     #[must_use]
     pub const fn concurrency(mut self, most: u64) -> Self {
         self.concurrency = Some(most);

@@ -26,16 +26,13 @@ use tollgate_http::PeerAddr;
 use tower_service::Service;
 
 use super::activity::{Activity, InFlight, Overdue};
+use super::forward::Origination;
 use super::io::{Rewound, Watched};
 use super::listener::{Door, Place};
 use super::moment;
 use super::proxy_header;
 use super::settings::{Limits, Timeouts};
 use super::shutdown::Draining;
-
-/// Found in the extensions of a request that came over TLS.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OverTls;
 
 /// With these bytes an HTTP/2 connection begins (RFC 9113, 3.4); no HTTP/1 request does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -149,12 +146,11 @@ where
     let activity = Activity::new(is_http2);
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
+    let from = Origination::new(peer, is_tls);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let in_flight = requests.begin();
         request.extensions_mut().insert(PeerAddr(peer));
-        if is_tls {
-            request.extensions_mut().insert(OverTls);
-        }
+        request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;

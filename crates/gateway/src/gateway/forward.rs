@@ -18,11 +18,20 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// From whom and how a request came.
-#[derive(Debug, Clone, Copy)]
+/// From whom and how a connection's requests come. Found in the extensions of each of them.
+#[derive(Debug, Clone)]
 pub(crate) struct Origination {
-    pub(crate) peer: SocketAddr,
-    pub(crate) is_https: bool,
+    peer: IpAddr,
+    /// The peer as text, written once: that takes longer than all else that is said of it.
+    text: HeaderValue,
+    is_https: bool,
+}
+
+impl Origination {
+    pub(crate) fn new(peer: SocketAddr, is_https: bool) -> Self {
+        let peer = peer.ip().to_canonical();
+        Self { peer, text: address(peer), is_https }
+    }
 }
 
 /// Rewrites `parts` for the upstream. Returns the protocol that the client wants to change to.
@@ -43,7 +52,7 @@ pub(crate) fn rewrite(
         parts.headers.insert(HOST, host.clone());
     }
     if let Some(from) = from {
-        x_forwarded(&mut parts.headers, from, host, settings);
+        x_forwarded(&mut parts.headers, &from, host, settings);
     }
     if settings.via {
         via(&mut parts.headers, parts.version);
@@ -86,20 +95,19 @@ fn origin_form(uri: Uri) -> Result<Uri, Error> {
     Ok(Uri::from(path))
 }
 
-fn x_forwarded(headers: &mut HeaderMap, from: Origination, host: Option<HeaderValue>, settings: &Forwarding) {
-    let peer = from.peer.ip().to_canonical();
+fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderValue>, settings: &Forwarding) {
     let is_believed = match settings.x_forwarded {
         XForwarded::Untouched => return,
         XForwarded::Append => true,
         XForwarded::Replace => false,
-        XForwarded::Trusted => contains(&settings.trusted, peer),
+        XForwarded::Trusted => contains(&settings.trusted, from.peer),
     };
     if !is_believed {
         // Other spellings of the same claim.
         headers.remove(FORWARDED);
         headers.remove(&X_REAL_IP);
     }
-    let peer = if is_believed { appended(headers, peer) } else { address(peer) };
+    let peer = if is_believed { appended(headers, &from.text) } else { from.text.clone() };
     headers.insert(&X_FORWARDED_FOR, peer);
     if !is_believed || !headers.contains_key(&X_FORWARDED_PROTO) {
         let scheme = if from.is_https { "https" } else { "http" };
@@ -119,7 +127,7 @@ pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// All lines of `X-Forwarded-For` as one, and `peer` at its end.
-fn appended(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
+fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     let mut list = BytesMut::new();
     for line in headers.get_all(&X_FORWARDED_FOR) {
         if !line.is_empty() {
@@ -127,9 +135,9 @@ fn appended(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
             list.extend_from_slice(b", ");
         }
     }
-    list.extend_from_slice(address(peer).as_bytes());
+    list.extend_from_slice(peer.as_bytes());
     // Always valid, as its parts are; the peer alone is the safe side.
-    HeaderValue::from_maybe_shared(list.freeze()).unwrap_or_else(|_| address(peer))
+    HeaderValue::from_maybe_shared(list.freeze()).unwrap_or_else(|_| peer.clone())
 }
 
 fn address(address: IpAddr) -> HeaderValue {
@@ -186,7 +194,7 @@ mod tests {
     }
 
     fn from(peer: &str) -> Option<Origination> {
-        Some(Origination { peer: SocketAddr::new(peer.parse().unwrap(), 5_000), is_https: false })
+        Some(Origination::new(SocketAddr::new(peer.parse().unwrap(), 5_000), false))
     }
 
     fn trusting(network: &str) -> Forwarding {

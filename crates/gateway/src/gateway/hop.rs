@@ -17,33 +17,31 @@ const FIELDS: [&str; 9] = [
 
 /// Removes what must not be passed on, in either direction.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    // Most messages have none of them, and one look at each name costs less than nine searches.
-    if !headers.keys().any(|name| FIELDS.contains(&name.as_str())) {
-        return;
-    }
-    if headers.contains_key(CONNECTION) {
-        strip_named(headers);
-    }
-    // hyper frames the message anew. A length beside a coding is not the length of the body (RFC 9112, 6.3).
-    if headers.remove(TRANSFER_ENCODING).is_some() {
-        headers.remove(CONTENT_LENGTH);
-    }
-    for name in FIELDS {
+    // Few messages have more than one of them, and one look at each name costs less than nine searches.
+    while let Some(name) = headers.keys().find(|name| FIELDS.contains(&name.as_str())).cloned() {
+        if name == CONNECTION {
+            strip_named(headers);
+        }
+        // hyper frames the message anew. A length beside a coding is not the length of the body (RFC 9112, 6.3).
+        if name == TRANSFER_ENCODING {
+            headers.remove(CONTENT_LENGTH);
+        }
         headers.remove(name);
     }
 }
 
-/// Removes `Connection` and the fields it names.
+/// Removes the fields that `Connection` names.
 fn strip_named(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        // What nearly every server says, and what names no field that would be left.
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
-        // Without these two the rest would mean something else (7.6.1 forbids to name them).
-        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        // Without these the rest would mean something else (7.6.1 forbids to name them).
+        .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name))
         .collect();
     for name in named {
         headers.remove(name);
     }
-    headers.remove(CONNECTION);
 }
 
 /// Whether the client can take trailers, which is the only thing that `TE` may say beyond one hop.
@@ -112,6 +110,11 @@ mod tests {
     fn a_length_beside_a_coding_goes() {
         leaves(&[("content-length", "3"), ("transfer-encoding", "chunked")], &[]);
         leaves(&[("content-length", "3")], &[("content-length", "3")]);
+    }
+
+    #[test]
+    fn a_coding_that_connection_names_still_takes_the_length_with_it() {
+        leaves(&[("connection", "transfer-encoding"), ("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
     }
 
     #[test]

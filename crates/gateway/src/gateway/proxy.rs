@@ -17,11 +17,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tollgate_http::PeerAddr;
 use tower_service::Service;
 
 use super::body::{Progress, RequestBody, ResponseBody};
-use super::connection::OverTls;
 use super::error::Error;
 use super::forward::{self, Origination};
 use super::hop;
@@ -197,8 +195,7 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
         linger(request.into_body());
         return Err(error);
     }
-    let is_https = request.extensions().get::<OverTls>().is_some();
-    let from = request.extensions().get().map(|PeerAddr(peer)| Origination { peer: *peer, is_https });
+    let from = request.extensions_mut().remove::<Origination>();
     let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let protocol = match forward::rewrite(&mut parts, from, &settings.forwarding) {

@@ -29,8 +29,8 @@ const ROWS: &[(&str, &str)] = &[
     ("zzz: 1", "1:1: zzz: unknown key; expected one of client, listen, upstreams,"),
     ("timeouts: {conect: 5s}", "1:12: timeouts.conect: unknown key, did you mean `connect`?"),
     ("timeouts: 5s", "1:11: timeouts: expected keys, and `5s` was given"),
-    ("timeouts:", "1:10: timeouts: nothing stands here;"),
-    ("threads:", "1:9: threads: nothing stands here;"),
+    ("timeouts:", "1:9: timeouts: nothing stands here;"),
+    ("threads:", "1:8: threads: nothing stands here;"),
     ("threads: [1, 2]", "1:10: threads: expected one value, and a list was given"),
     ("threads: {a: 1}", "1:10: threads: expected one value, and keys were given"),
     // Values
@@ -42,7 +42,7 @@ const ROWS: &[(&str, &str)] = &[
     ("timeouts: {idle: 0s}", "1:18: timeouts.idle: a duration here is from 1ms to 8760h, and `0s` was given"),
     ("timeouts: {idle: 5 fortnights}", "1:18: timeouts.idle: `5 fortnights` is no duration"),
     ("bounds: {body: 10 apples}", "1:16: bounds.body: `10 apples` is no number of bytes;"),
-    ("bounds: {head: 1KiB}", "1:16: bounds.head: expected 8 KiB to 16384 KiB, and `1KiB` was given"),
+    ("bounds: {head: 1KiB}", "1:16: bounds.head: expected 8 KiB to 16 MiB, and `1KiB` was given"),
     ("forwarding: {via: maybe}", "1:19: forwarding.via: expected true or false, and `maybe` was given"),
     ("forwarding: {x_forwarded: apend}", "1:27: forwarding.x_forwarded: `apend` is unknown, did you mean `append`?;"),
     (
@@ -56,11 +56,11 @@ const ROWS: &[(&str, &str)] = &[
     ("listen: []", "1:9: listen: expected at least one address"),
     ("listen: [127.0.0.1:80, 127.0.0.1:80]", "1:24: listen[1]: 127.0.0.1:80 is listened on already"),
     ("{listen: 127.0.0.1:80, admin: 127.0.0.1:80}", "1:31: admin: 127.0.0.1:80 is listened on already"),
-    ("listen: {tls: {certificate: a}}", "1:9: listen: `address` is missing"),
+    ("listen: {proxy_protocol: {trusted: 10.0.0.1}}", "1:9: listen: `address` is missing"),
     ("listen: {address: 127.0.0.1:0, tls: {certificate: a}}", "1:37: listen.tls: `key` is missing: a PEM file"),
     ("listen: {address: 127.0.0.1:0, proxy_protocol: {}}", "1:48: listen.proxy_protocol: `trusted` is missing"),
     ("listen: {address: 127.0.0.1:0, proxy_protocol: {trusted: []}}", "1:58: listen.proxy_protocol.trusted: nobody"),
-    ("admin: on", "1:8: admin: `on` is no address to listen on"),
+    ("admin: on", "1:8: admin: `on` is neither an address such as 127.0.0.1:9900 nor `off`"),
     ("upstreams: 127.0.0.1:3000", "1:12: upstreams: `127.0.0.1:3000` is no URL such as http://127.0.0.1:3000"),
     ("upstreams: [http://a, ftp://b]", "1:23: upstreams[1]: `ftp://b` begins neither with http:// nor with https://"),
     ("upstreams: http://a/api", "1:12: upstreams: `http://a/api` has a path;"),
@@ -156,11 +156,15 @@ const ROWS: &[(&str, &str)] = &[
 #[test]
 fn each_is_told_with_its_place_its_key_and_what_was_expected() {
     let folder = Folder::new();
+    let mut others = Vec::new();
     for (text, expected) in ROWS {
         let lines = told(&folder, text);
         let is_as_expected = lines.len() == 1 && lines.iter().all(|line| line.starts_with(expected));
-        assert!(is_as_expected, "{text}\n  told:     {lines:#?}\n  expected: {expected}");
+        if !is_as_expected {
+            others.push(format!("{text}\n  told:     {}\n  expected: {expected}\n", lines.join("\n            ")));
+        }
     }
+    assert!(others.is_empty(), "{}", others.concat());
 }
 
 #[test]

@@ -185,7 +185,7 @@ mod tls {
     use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
     /// Whether a client that trusts `cert` alone gets through at `addr`.
-    pub fn trusts(addr: SocketAddr, cert: CertificateDer<'static>) -> bool {
+    pub(crate) fn trusts(addr: SocketAddr, cert: CertificateDer<'static>) -> bool {
         let mut roots = RootCertStore::empty();
         roots.add(cert).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// As long as anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of this test alone.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tollgate-config-{}-{number}", std::process::id()));
@@ -24,7 +24,7 @@ impl Folder {
         Self(path)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
@@ -41,19 +41,19 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
 }
 
-pub fn check(file: &Path) -> Output {
+pub(crate) fn check(file: &Path) -> Output {
     program().arg("check-config").arg(file).output().unwrap()
 }
 
 /// The gateway on the file at a path, until dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     told: Receiver<String>,
 }
 
 impl Gateway {
-    pub fn start(file: &Path) -> Self {
+    pub(crate) fn start(file: &Path) -> Self {
         let mut child = program()
             .args(["gateway", "--config"])
             .arg(file)
@@ -76,11 +76,10 @@ impl Gateway {
     }
 
     /// Waits until the gateway has told a line that ends in `end`; all it has told up to there.
-    pub fn hear(&self, end: &str) -> Vec<String> {
-        let (begin, mut lines) = (Instant::now(), Vec::new());
+    pub(crate) fn hear(&self, end: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
-            let left = PATIENCE.saturating_sub(begin.elapsed());
-            match self.told.recv_timeout(left) {
+            match self.told.recv_timeout(PATIENCE) {
                 Ok(line) => lines.push(line),
                 Err(_) => panic!("`{end}` was not told, but {lines:?}"),
             }
@@ -91,17 +90,17 @@ impl Gateway {
     }
 
     /// Whether anything was told that was not heard yet.
-    pub fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.told.try_recv().is_err()
     }
 
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         let killed = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
     }
 
     /// The head of the answer to a GET.
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let mut socket = TcpStream::connect(self.addr).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(socket, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
@@ -110,7 +109,7 @@ impl Gateway {
         answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase()
     }
 
-    pub fn status(&self, path: &str) -> u16 {
+    pub(crate) fn status(&self, path: &str) -> u16 {
         self.get(path).split(' ').nth(1).unwrap().parse().unwrap()
     }
 }

@@ -35,6 +35,12 @@ async fn limits_of_different_policies_share_nothing_whatever_their_names() {
 }
 
 #[tokio::test]
+async fn two_limits_over_one_period_count_each_by_itself() {
+    let app = App::of([policy("default", "4 per hour, 5 per hour")]);
+    assert_eq!(app.statuses((0..5).map(|_| get("/"))).await, [200, 200, 200, 200, 429]);
+}
+
+#[tokio::test]
 async fn a_limit_that_gets_company_keeps_what_is_used_up() {
     let app = App::of([policy("default", "1/hour")]);
     assert_eq!(app.statuses([get("/")]).await, [200]);

@@ -81,8 +81,11 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
 
 /// Polls once, and drops.
 async fn give_up<F: Future>(future: F) {
-    let mut future = Box::pin(future);
-    std::future::poll_fn(|cx| Poll::Ready(drop(future.as_mut().poll(cx)))).await;
+    let _ = poll_once(&mut Box::pin(future)).await;
+}
+
+async fn poll_once<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,8 +99,7 @@ async fn who_goes_away_leaves_no_place_taken() {
         for _ in 0..4 {
             let mut waiting = Box::pin(service.clone().oneshot(get("/")));
             for _ in 0..4 {
-                std::future::poll_fn(|cx| Poll::Ready(assert!(waiting.as_mut().poll(cx).is_pending(), "no refusal")))
-                    .await;
+                assert!(poll_once(&mut waiting).await.is_pending(), "no refusal");
                 tokio::time::sleep(std::time::Duration::from_millis(15)).await;
             }
         }

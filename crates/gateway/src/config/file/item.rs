@@ -162,6 +162,11 @@ impl<'n> Table<'_, 'n> {
         self.item
     }
 
+    /// Whether `name` is there, usable or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| key.name == name)
+    }
+
     pub(crate) fn get(&mut self, name: &'static str) -> Option<Item<'n>> {
         self.known.push(name);
         #[cfg(test)]

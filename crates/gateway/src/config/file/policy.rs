@@ -96,9 +96,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
         charge: Charge::default(),
         is_shadow: false,
     };
-    let limits = table.get("limits");
-    let has_limits = limits.is_some();
-    plan.limits = limits.map(|item| counting.quotas(&item)).unwrap_or_default();
+    plan.limits = table.get("limits").map(|item| counting.quotas(&item)).unwrap_or_default();
     table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting)));
     table.set("key", &mut plan.key, |item| key(&item));
     let choices = [("share", OnMissingKey::Share), ("skip", OnMissingKey::Skip), ("refuse", OnMissingKey::Refuse)];
@@ -110,8 +108,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
     table.set("cost", &mut plan.cost, |item| item.number(0..=u64::MAX));
     table.set("charge", &mut plan.charge, |item| item.table(charge)?);
     table.set("shadow", &mut plan.is_shadow, |item| item.flag());
-    let limits_something = has_limits || plan.tiers.is_some() || plan.concurrency.is_some();
-    if !limits_something {
+    if !["limits", "tiers", "concurrency"].into_iter().any(|name| table.has(name)) {
         table.item().refuse("limits nothing; expected `limits`, `tiers` or `concurrency`");
     }
     name?.text()?.clone_into(&mut plan.name);

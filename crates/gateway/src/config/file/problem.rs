@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::output::printable;
+
 /// A place in a file, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -32,11 +34,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.place.line, self.place.column)?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
         // One line for each mistake, whatever the file holds.
-        f.write_str(&crate::output::printable(&self.what))
+        let (path, what) = (printable(&self.path), printable(&self.what));
+        let separator = if path.is_empty() { "" } else { ": " };
+        write!(f, "{}:{}: {path}{separator}{what}", self.place.line, self.place.column)
     }
 }

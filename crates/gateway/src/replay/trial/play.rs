@@ -59,39 +59,20 @@ pub(super) fn play(
         let clock = ManualClock::new(Instant::from_nanos(first));
         RateLimiter::with_clock(settings, clock).map_err(|error| unusable(&error))
     };
-    let meetings = Meetings::new(&build(settings.clone())?, asked, &input.keys)?;
+    // One that is only asked takes no room.
+    let meetings = Meetings::new(&build(settings.clone().capacity(1))?, asked, &input.keys)?;
     let capacity = meetings.buckets(&settings, &input.records);
-    let names = settings.policies().iter().map(|policy| policy.name().to_owned()).collect();
     let settings = if has_own_capacity { settings } else { settings.capacity(capacity) };
     let mut player = Player {
+        names: settings.policies().iter().map(|policy| policy.name().to_owned()).collect(),
         limiter: build(settings)?,
-        names,
         meetings: &meetings,
         limits: Vec::new(),
         shadow_refusals: Vec::new(),
         delays: Delays::default(),
     };
-    let texts: Vec<&str> = input.keys.iter().collect();
     let mut records = input.records.clone();
-    let (mut checks, mut elapsed, mut done) = (0, Duration::ZERO, 0);
-    let progress = Progress::replaying(u64::try_from(records.len()).unwrap_or(u64::MAX));
-    let stopwatch = ExactClock::from_os();
-    for chunk in records.chunks_mut(CHUNK) {
-        let asking: Vec<Option<Asking>> = chunk
-            .iter()
-            .map(|record| record.key.and_then(|key| texts.get(key.index())).map(|text| asked.request(text)))
-            .collect();
-        let start = stopwatch.now();
-        for (record, asking) in chunk.iter_mut().zip(&asking) {
-            if let Some(asking) = asking {
-                player.pass(record, asking);
-                checks += 1;
-            }
-        }
-        elapsed += stopwatch.now().saturating_duration_since(start);
-        done += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        progress.at(done);
-    }
+    let (checks, elapsed) = player.pass_all(&mut records, asked, input);
     let Player { limiter, limits, shadow_refusals, delays, .. } = player;
     let run = Run { checks, elapsed, delays, stats: limiter.stats() };
     let views = limiter.policies(0);
@@ -114,6 +95,27 @@ struct Player<'m> {
 }
 
 impl Player<'_> {
+    /// Puts all requests to the limiter; returns how many there were, and how long the limiter took.
+    fn pass_all(&mut self, records: &mut [Record], asked: &Asked, input: &Input) -> (u64, Duration) {
+        let texts: Vec<&str> = input.keys.iter().collect();
+        let progress = Progress::replaying(u64::try_from(records.len()).unwrap_or(u64::MAX));
+        let stopwatch = ExactClock::from_os();
+        let (mut checks, mut elapsed) = (0, Duration::ZERO);
+        for chunk in records.chunks_mut(CHUNK) {
+            let text = |record: &Record| record.key.and_then(|key| texts.get(key.index()).copied());
+            let asking: Vec<Asking> =
+                chunk.iter().map(|record| asked.request(text(record).unwrap_or_default())).collect();
+            let start = stopwatch.now();
+            for (record, asking) in chunk.iter_mut().zip(&asking) {
+                self.pass(record, asking);
+            }
+            elapsed += stopwatch.now().saturating_duration_since(start);
+            checks += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            progress.at(checks);
+        }
+        (checks, elapsed)
+    }
+
     /// Puts one request to the limiter, and settles with it at once: the log does not say when the response was sent.
     fn pass(&mut self, record: &mut Record, asking: &Asking) {
         let Some(request) = record.key.take() else { return };

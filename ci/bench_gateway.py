@@ -91,11 +91,9 @@ def nginx(scene, port, upstream_port):
 
 def gateway(scene, port, upstream_port):
     limits = {"no limiter": None, "none refused": "1000000000/second", "all refused": "1/hour"}[scene]
-    if limits is None:
-        listen, to = f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream_port}"
-        return lambda _: [os.environ["TOLLGATE"], "gateway", "--listen", listen, "--upstream", to]
-    config = f"listen: 127.0.0.1:{port}\nupstream: http://127.0.0.1:{upstream_port}\n"
-    config += f"policies:\n  - name: default\n    limits: {limits}\n    key: ip\n"
+    config = f"listen: 127.0.0.1:{port}\nupstreams: [http://127.0.0.1:{upstream_port}]\nadmin: off\n"
+    if limits is not None:
+        config += f"policies:\n  - name: default\n    limits: {limits}\n    key: ip\n"
 
     def command(directory):
         file = directory / "tollgate.yaml"

@@ -67,10 +67,10 @@ def check(gateway, driver, options):
     expect(driver.run("return document.querySelector('#keys-scroll').hidden"), True, "the table of keys is hidden")
 
     picture("empty")
-    requests = Requests(gateway.addr, *(("k-2041", 660, 1) if options.keep else (HOSTILE, 8, 3)))
+    requests = Requests(gateway.addr, *(("k-2041", 620, 1) if options.keep else (HOSTILE, 8, 3)))
     before = int(shown(driver, "main", "second"))
     if options.keep:
-        time.sleep(650)
+        time.sleep(610)
         driver.picture(Path("docs/pictures/admin.png"))
     requests.wait()
     # The last requests belong to a second that has not ended when they are answered.

@@ -4,7 +4,7 @@
 # gateway has gone. Half a minute.
 #
 # ci/admin_page.sh              checks
-# ci/admin_page.sh --keep       also keeps a picture in docs/pictures/admin.png, after eleven minutes of requests
+# ci/admin_page.sh --keep       also keeps a picture in docs/pictures/admin.png, after ten minutes of requests
 # ci/admin_page.sh --into DIR   also puts pictures into DIR: light, dark, phone, unreachable
 #
 #     TOLLGATE   a program to look at instead of the one built here

@@ -147,8 +147,8 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    fn new(counts: Counts) -> Self {
-        Self { last: counts, seconds: Ring::new(SECONDS), minutes: Ring::new(MINUTES) }
+    fn new() -> Self {
+        Self { last: Counts::default(), seconds: Ring::new(SECONDS), minutes: Ring::new(MINUTES) }
     }
 
     fn record(&mut self, second: u64, counts: Counts) {
@@ -181,10 +181,9 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// A history that begins with `sample`: what was counted before belongs to no second.
-    pub(crate) fn new(sample: &Sample) -> Self {
-        let policies = sample.policies.iter().map(|(name, counts)| (name.clone(), Track::new(counts.into())));
-        Self { second: second_of(sample.at), total: Track::new(sample.total()), policies: policies.collect() }
+    /// A history that begins now. What is counted already, as while the threads started, belongs to the first second.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { second: second_of(now), total: Track::new(), policies: Vec::new() }
     }
 
     /// Takes down what has been counted since the sample before.
@@ -196,7 +195,7 @@ impl History {
         for (name, counts) in &sample.policies {
             let known = before.iter().position(|(known, _)| known == name).map(|place| before.swap_remove(place));
             // All that a new policy has counted is new.
-            let (name, mut track) = known.unwrap_or_else(|| (name.clone(), Track::new(Counts::default())));
+            let (name, mut track) = known.unwrap_or_else(|| (name.clone(), Track::new()));
             track.record(second, counts.into());
             self.policies.push((name, track));
         }
@@ -255,19 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_before_belongs_to_no_second() {
-        let mut history = History::new(&sample(99, 5, &[]));
-        history.record(&sample(100, 7, &[]));
+    fn every_second_has_what_came_since_the_one_before() {
+        let mut history = History::new(Instant::from_secs(100));
+        history.record(&sample(100, 5, &[]));
         history.record(&sample(102, 7, &[]));
         let past = history.total.after(0);
-        assert_eq!((past.seconds.from, past.seconds.allowed), (100, vec![2, 0, 0]));
-        assert_eq!((past.minutes.from, past.minutes.allowed), (1, vec![2]));
+        assert_eq!((past.seconds.from, past.seconds.allowed), (100, vec![5, 0, 2]));
+        assert_eq!((past.minutes.from, past.minutes.allowed), (1, vec![7]));
         assert_eq!(history.total.after(101).seconds.from, 102);
     }
 
     #[test]
     fn policies_come_and_go() {
-        let mut history = History::new(&sample(99, 0, &["a", "b"]));
+        let mut history = History::new(Instant::from_secs(99));
+        history.record(&sample(99, 0, &["a", "b"]));
         history.record(&sample(100, 0, &["b", "c"]));
         assert!(history.policy("a").is_none());
         assert!(history.policy("b").is_some() && history.policy("c").is_some());

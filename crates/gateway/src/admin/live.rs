@@ -24,6 +24,8 @@ struct Live {
     second: u64,
     connections: usize,
     turned_away: usize,
+    /// By status: what heads that could not be read were answered.
+    unreadable: BTreeMap<String, usize>,
     passed: u64,
     /// By class, such as `2xx`: what the requests that passed were answered.
     answers: BTreeMap<String, u64>,
@@ -73,7 +75,7 @@ pub(crate) fn reply(desk: &Desk, query: &str) -> Reply {
         return super::reply::line(StatusCode::BAD_REQUEST, "`since` is a number of seconds since 1970");
     };
     let (subject, history) = (&desk.subject, desk.history.borrow());
-    let View { stage, connections, turned_away, passed, answers, own, upstreams } = subject.gateway.now();
+    let View { stage, connections, turned_away, unreadable, passed, answers, own, upstreams } = subject.gateway.now();
     let policy = |policy: PolicyJson| {
         let past = history.policy(&policy.name).map(|track| track.after(since));
         Policy { policy, past }
@@ -84,6 +86,7 @@ pub(crate) fn reply(desk: &Desk, query: &str) -> Reply {
         second: history.second,
         connections,
         turned_away,
+        unreadable: unreadable.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),
         passed,
         answers: answers.into_iter().map(|(class, count)| (format!("{class}xx"), count)).collect(),
         own: own.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),

@@ -25,6 +25,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_gauge!("tollgate_build_info", "Always 1; the version is the label");
     describe_gauge!("tollgate_gateway_connections", Unit::Count, "Connections of clients");
     describe_counter!("tollgate_gateway_turned_away_total", "Connections closed at once because there were too many");
+    describe_counter!("tollgate_gateway_unreadable_total", "Request heads that could not be read, by answer");
     describe_counter!("tollgate_gateway_passed_total", "Requests that no policy refused");
     describe_counter!("tollgate_gateway_answers_total", "Answers to requests that passed, by class of status");
     describe_counter!("tollgate_gateway_own_answers_total", "Those that the gateway gave itself, by status");
@@ -56,7 +57,10 @@ pub(crate) fn keep_up(subject: &Subject) {
 /// The gateway keeps its counts itself and is asked for them only now.
 fn publish(view: View) {
     gauge!("tollgate_gateway_connections").set(as_f64(view.connections));
-    counter!("tollgate_gateway_turned_away_total").absolute(u64::try_from(view.turned_away).unwrap_or(u64::MAX));
+    counter!("tollgate_gateway_turned_away_total").absolute(as_u64(view.turned_away));
+    for (status, count) in view.unreadable {
+        counter!("tollgate_gateway_unreadable_total", "status" => status.to_string()).absolute(as_u64(count));
+    }
     counter!("tollgate_gateway_passed_total").absolute(view.passed);
     for (class, count) in view.answers {
         counter!("tollgate_gateway_answers_total", "class" => format!("{class}xx")).absolute(count);
@@ -72,6 +76,10 @@ fn publish(view: View) {
         gauge!("tollgate_upstream_in_flight", "upstream" => url.clone()).set(as_f64(in_flight));
         gauge!("tollgate_upstream_resting", "upstream" => url).set(if counts.is_resting { 1.0 } else { 0.0 });
     }
+}
+
+fn as_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// Gauges are floating-point: exact up to 2^53.

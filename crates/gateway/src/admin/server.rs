@@ -27,10 +27,10 @@ use super::subject::Subject;
 use super::{metrics, routes};
 
 /// Connections at once; one more waits until another has ended.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 
 /// From one request on a connection to the end of the next one's head.
-const HEAD: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(5);
 
 /// Until a connection is asked to end, and how long it may take over that.
 const LIFE: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ pub(crate) fn start(socket: StdListener, subject: Subject) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(async move {
             let socket = TcpListener::from_std(socket)?;
-            let desk = Rc::new(Desk { history: RefCell::new(History::new(&sample(&subject))), subject });
+            let desk = Rc::new(Desk { history: RefCell::new(History::new(subject.limiter.clock().now())), subject });
             spawn_local(watch(Rc::clone(&desk)));
             accept(&socket, &desk).await;
             Ok(())

@@ -58,7 +58,7 @@ pub(crate) async fn serve<S, B>(
     door: Arc<Door>,
     terms: Terms<S>,
     mut draining: Draining,
-    _place: Place,
+    place: Place,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
     S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
@@ -75,13 +75,17 @@ pub(crate) async fn serve<S, B>(
     let Some(Opening { early, peer, is_http2 }) = opened else { return };
     let socket = Rewound::new(early, socket);
     // Boxed, here and below, so that a connection is charged for the protocol that it speaks and for no other.
-    let Some(tls) = door.tls() else {
-        return Box::pin(talk(socket, peer, is_http2, false, terms, draining)).await;
+    let ended = if let Some(tls) = door.tls() {
+        let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
+        let Ok(Ok(stream)) = timeout(terms.timeouts.handshake, handshake).await else { return };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Box::pin(talk(stream, peer, is_http2, true, terms, draining)).await
+    } else {
+        Box::pin(talk(socket, peer, is_http2, false, terms, draining)).await
     };
-    let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
-    let Ok(Ok(stream)) = timeout(terms.timeouts.handshake, handshake).await else { return };
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Box::pin(talk(stream, peer, is_http2, true, terms, draining)).await;
+    if let Err(error) = ended {
+        place.ended_with(&error);
+    }
 }
 
 /// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
@@ -134,7 +138,14 @@ pub(crate) async fn read_more(socket: &TcpStream, early: &mut BytesMut) -> io::R
 }
 
 /// HTTP on `stream`, with `service` answering each request.
-async fn talk<T, S, B>(stream: T, peer: SocketAddr, is_http2: bool, is_tls: bool, terms: Terms<S>, draining: Draining)
+async fn talk<T, S, B>(
+    stream: T,
+    peer: SocketAddr,
+    is_http2: bool,
+    is_tls: bool,
+    terms: Terms<S>,
+    draining: Draining,
+) -> hyper::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
@@ -161,11 +172,11 @@ where
     if is_http2 {
         let connection = http2(&limits).serve_connection(stream, service);
         let wind_down = http2::Connection::graceful_shutdown;
-        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await
     } else {
         let connection = http1(&limits).serve_connection(stream, service).with_upgrades();
         let wind_down = http1::UpgradeableConnection::graceful_shutdown;
-        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await
     }
 }
 
@@ -191,26 +202,26 @@ fn http2(limits: &Limits) -> http2::Builder<OnThisThread> {
 }
 
 /// Drives `connection` to its end, which is its own, that of its patience or, while draining, that of its requests.
-async fn drive<C: Future>(
+async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: C,
     wind_down: impl Fn(Pin<&mut C>),
     activity: &Activity,
     timeouts: &Timeouts,
     mut draining: Draining,
-) {
+) -> hyper::Result<()> {
     let mut connection = pin!(connection);
     let mut begun = pin!(draining.begun());
     let mut is_draining = false;
     let mut timer = pin!(sleep_until(moment::instant(moment::now())));
     poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
         }
         if !is_draining && begun.as_mut().poll(cx).is_ready() {
             is_draining = true;
             wind_down(connection.as_mut());
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
             }
         }
         loop {
@@ -232,11 +243,11 @@ async fn drive<C: Future>(
                     wind_down(connection.as_mut());
                     let _ = connection.as_mut().poll(cx);
                 }
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
         }
     })
-    .await;
+    .await
 }
 
 /// Runs the requests of an HTTP/2 connection beside it.

@@ -138,6 +138,8 @@ pub(crate) struct Crowd(Arc<Counts>);
 struct Counts {
     present: AtomicUsize,
     turned_away: AtomicUsize,
+    malformed: AtomicUsize,
+    too_large: AtomicUsize,
 }
 
 impl Crowd {
@@ -160,11 +162,27 @@ impl Crowd {
     pub(crate) fn turned_away(&self) -> usize {
         self.0.turned_away.load(Relaxed)
     }
+
+    /// Request heads that could not be read, by what they were answered.
+    pub(crate) fn unreadable(&self) -> [(u16, usize); 2] {
+        [(400, self.0.malformed.load(Relaxed)), (431, self.0.too_large.load(Relaxed))]
+    }
 }
 
 /// One client's place.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Counts>);
+
+impl Place {
+    /// The connection has ended with `error`; one after an unreadable head is counted.
+    pub(crate) fn ended_with(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            self.0.too_large.fetch_add(1, Relaxed);
+        } else if error.is_parse() {
+            self.0.malformed.fetch_add(1, Relaxed);
+        }
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {

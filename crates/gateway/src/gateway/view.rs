@@ -15,6 +15,8 @@ pub(crate) struct View {
     pub(crate) connections: usize,
     /// Connections closed at once because there were too many.
     pub(crate) turned_away: usize,
+    /// Request heads that could not be read, by what they were answered.
+    pub(crate) unreadable: [(u16, usize); 2],
     /// Requests that no policy refused.
     pub(crate) passed: u64,
     /// What they were answered, by the first digit of the status.
@@ -50,6 +52,7 @@ impl Viewer {
             stage: self.signal.stage(),
             connections: self.crowd.present(),
             turned_away: self.crowd.turned_away(),
+            unreadable: self.crowd.unreadable(),
             passed,
             answers: classes,
             own,

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::program::{Program, connect, until};
+use crate::program::{Program, connect, send, until};
 
 /// `count` requests one after the other: how many were answered 200, and how many 429.
 fn requests(program: &Program, count: usize) -> (u64, u64) {
@@ -90,8 +90,9 @@ fn clients_at_once_are_all_counted() {
 fn the_past_holds_every_request_once() {
     let program = Program::start(&["--limit", "3/hour"]);
     assert_eq!(requests(&program, 7), (3, 4));
-    let sum =
-        |series: &Value, of: &str| -> u64 { series[of].as_array().unwrap().iter().filter_map(Value::as_u64).sum() };
+    let sum = |series: &Value, of: &str| -> u64 {
+        series[of].as_array().into_iter().flatten().filter_map(Value::as_u64).sum()
+    };
     let second = until(|| {
         let live = program.json("/live");
         let pasts = [&live["past"], &live["policies"][0]["past"]];
@@ -122,6 +123,20 @@ fn an_upstream_that_is_down_is_counted() {
     let health = program.json("/healthz");
     assert_eq!(health["status"], "serving");
     assert_eq!(health["upstreams"][0]["failures"], 2);
+}
+
+#[test]
+fn heads_that_cannot_be_read_are_counted() {
+    let program = Program::start(&[]);
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: 1\r\n".repeat(150));
+    assert_eq!(send(program.gateway, &large).status, 431);
+    assert_eq!(send(program.gateway, "GET / HTTP/1.1\r\nno field\r\n\r\n").status, 400);
+    assert_eq!(send(program.gateway, "what is this\r\n\r\n").status, 400);
+    let counted = |status| format!("tollgate_gateway_unreadable_total{{status=\"{status}\"}}");
+    let counts = || Some(program.metrics()).filter(|metrics| metrics[&counted(431)] + metrics[&counted(400)] >= 3.0);
+    let metrics = until(counts);
+    assert_eq!((metrics[&counted(400)], metrics[&counted(431)]), (2.0, 1.0));
+    assert_eq!(metrics["tollgate_gateway_passed_total"], 0.0);
 }
 
 #[test]

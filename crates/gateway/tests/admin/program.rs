@@ -109,7 +109,7 @@ pub(crate) fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
     panic!("it never came");
 }
 
-fn send(addr: SocketAddr, request: &str) -> Answer {
+pub(crate) fn send(addr: SocketAddr, request: &str) -> Answer {
     let mut socket = connect(addr);
     socket.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();

@@ -246,7 +246,9 @@ function showTiles(live, past) {
   const { table } = live;
   tile("Allowed, last second", grouped(allowed), `${grouped(live.passed)} since the start`);
   tile("Refused, last second", grouped(refused), `${grouped(refusals)} since the start`, refused ? "refused" : "");
-  tile("Connections", grouped(live.connections), `${grouped(live.turned_away)} turned away`);
+  const unreadable = Object.values(live.unreadable).reduce((all, count) => all + count, 0);
+  const odd = `${grouped(live.turned_away)} turned away, ${grouped(unreadable)} unreadable`;
+  tile("Connections", grouped(live.connections), odd);
   tile("Busy keys, about", grouped(table.busy), `room for ${grouped(table.capacity)}, ${grouped(table.evictions)} forgotten`);
   const statuses = failures.map(([status, count]) => `${grouped(count)} × ${status}`).join(", ");
   tile("Not answered upstream", grouped(own), statuses || "none so far", own ? "refused" : "");

@@ -110,6 +110,18 @@ fn a_file_that_has_gone_changes_nothing() {
 }
 
 #[test]
+fn what_a_file_lacks_may_come_later() {
+    let (folder, gateway) = exhausted(&once_an_hour("ietf"));
+    folder.write("tollgate.yaml", &format!("{}upstream_ca: ca.pem\n", once_an_hour("x-ratelimit")));
+    let lines = gateway.hear(NOT_IN_FORCE);
+    assert!(lines[0].contains(": upstream_ca: ") && lines[0].contains("ca.pem"), "{lines:?}");
+    let authority = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    folder.write("ca.pem", &authority.cert.pem());
+    gateway.hear(IN_FORCE);
+    assert_reloaded(&gateway);
+}
+
+#[test]
 fn what_takes_a_restart_is_told_and_the_rest_is_in_force() {
     let (folder, gateway) = exhausted(&once_an_hour("ietf"));
     let text = once_an_hour("x-ratelimit")

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tollgate::{Algorithm, Clock, Instant, KeyHash, Limit, Report, Reservation, Share, Verdict, View};
+use tollgate::{Algorithm, Clock, Decision, Instant, KeyHash, Limit, Report, Reservation, Share, Verdict, View};
 
 use crate::charge::Charge;
 use crate::in_flight::Permit;
@@ -287,6 +287,16 @@ impl Admitted {
 impl Stood {
     fn of(meeting: &Meeting<'_>, limit: Option<usize>, at: Instant, report: Report) -> Self {
         Self { policy: meeting.index, tier: meeting.tier, limit, at, report }
+    }
+
+    /// Whether this is about that limit of that policy.
+    pub(crate) fn is(&self, pending: &Pending, limit: usize) -> bool {
+        (self.policy, self.tier, self.limit) == (pending.policy, pending.tier, Some(limit))
+    }
+
+    /// Where the client stands after a charge or a refund.
+    pub(crate) fn look_again(&mut self, decision: Decision<'_>) {
+        (self.at, self.report) = (decision.at(), decision.report());
     }
 
     /// With a policy that this request can never pass.

@@ -72,19 +72,36 @@ impl Part {
         true
     }
 
-    /// This part of `request` in full, those that may be mistaken for another with their name in front.
+    /// This part of `request` in full, those that may be mistaken for another with their name in front. Two requests
+    /// have the same text where [`hash_of`](Self::hash_of) hashes the same.
     fn text(&self, request: &RequestInfo<'_>, grouping: Grouping) -> Option<String> {
-        let named = |value: &[u8]| format!("{self}:{}", String::from_utf8_lossy(value));
+        let named = |value: Vec<u8>| format!("{self}:{}", String::from_utf8_lossy(&value));
+        let several = || format!("{self}: several");
         match self {
             Self::Client => request.client().map(|client| grouping.group(client).to_string()),
             Self::Path => Some(request.path().to_owned()),
+            Self::Method if *request.method() == Method::HEAD => Some(Method::GET.to_string()),
             Self::Method => Some(request.method().to_string()),
-            Self::Host => request.host().map(str::to_ascii_lowercase),
-            Self::Header(name) => {
-                let values: Vec<&[u8]> = request.headers().get_all(name).iter().map(|value| value.as_bytes()).collect();
-                (!values.is_empty()).then(|| named(&values.join(&b", "[..])))
-            }
-            Self::Cookie(_) | Self::User => self.secret(request).map(named),
+            Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
+                Said::Nothing => None,
+                Said::One(host) => Some(host.to_ascii_lowercase()),
+                Said::Several => Some(several()),
+            },
+            Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
+                Said::Nothing => None,
+                Said::One(value) => Some(named(match credentials(name, value.as_bytes()) {
+                    Some((scheme, secret)) => [&scheme, &b" "[..], secret].concat(),
+                    None => value.as_bytes().to_vec(),
+                })),
+                Said::Several => Some(several()),
+            },
+            Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
+                Said::Nothing => None,
+                Said::One(value) if value.contains(&b'\\') => Some(several()),
+                Said::One(value) => Some(named(percent_decoded(value).collect())),
+                Said::Several => Some(several()),
+            },
+            Self::User => self.secret(request).map(|user| named(user.to_vec())),
             Self::All => Some(self.to_string()),
         }
     }
@@ -143,15 +160,24 @@ fn hash_bytes<H: Hasher>(bytes: &[u8], hasher: &mut H) {
 
 /// A field's value; of credentials, in one spelling of the scheme and of the blanks after it.
 fn hash_field<H: Hasher>(name: &HeaderName, value: &[u8], hasher: &mut H) {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    match value.iter().position(is_blank).and_then(|at| value.split_at_checked(at)) {
-        Some((scheme, rest)) if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION => {
+    match credentials(name, value) {
+        Some((scheme, secret)) => {
             hasher.write_u8(3);
-            scheme.iter().map(u8::to_ascii_lowercase).collect::<Short>().hash(hasher);
-            rest.trim_ascii().hash(hasher);
+            scheme.hash(hasher);
+            secret.hash(hasher);
         }
-        _ => hash_bytes(value, hasher),
+        None => hash_bytes(value, hasher),
     }
+}
+
+/// The scheme, in small letters, and what stands behind it.
+fn credentials<'v>(name: &HeaderName, value: &'v [u8]) -> Option<(Short, &'v [u8])> {
+    if *name != AUTHORIZATION && *name != PROXY_AUTHORIZATION {
+        return None;
+    }
+    let blank = value.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
+    let (scheme, rest) = value.split_at_checked(blank)?;
+    Some((scheme.iter().map(u8::to_ascii_lowercase).collect(), rest.trim_ascii()))
 }
 
 /// Bytes that have been respelled.
@@ -387,6 +413,46 @@ mod tests {
         assert_eq!(of("host", &[("host", "A.example:80")]), of("host", &[("host", "a.EXAMPLE")]));
         assert_eq!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=7")]));
         assert_ne!(of("cookie:sid", &[("cookie", "a=1; sid=7")]), of("cookie:sid", &[("cookie", "sid=8")]));
+    }
+
+    #[test]
+    fn keys_read_the_same_where_they_hash_the_same() {
+        let requests: Vec<Request<()>> = [
+            &[("host", "a.example")][..],
+            &[("host", "A.example:80")],
+            &[("host", "a.example"), ("host", "b.example")],
+            &[("host", "b.example"), ("host", "c.example")],
+            &[("authorization", "Basic  x")],
+            &[("authorization", "basic x")],
+            &[("authorization", "basic X")],
+            &[("authorization", "x"), ("authorization", "y")],
+            &[("cookie", "sid=7")],
+            &[("cookie", "a=1; sid=\"%37\"")],
+            &[("cookie", "sid=7; sid=8")],
+            &[("cookie", "sid=\\67")],
+            &[],
+        ]
+        .into_iter()
+        .flat_map(|headers| {
+            let mut head = request("/a", headers);
+            *head.method_mut() = Method::HEAD;
+            [request("//a/", headers), request("/b", headers), head]
+        })
+        .collect();
+        for spec in
+            ["host", "header:authorization", "cookie:sid", "path", "method", "method+path+host", "cookie:sid | ip"]
+        {
+            let parsed: KeySpec = spec.parse().unwrap();
+            let texts = |request| {
+                let info = RequestInfo::new(request);
+                parsed.find(&info, Grouping::default()).map(|key| key.texts())
+            };
+            for a in &requests {
+                for b in &requests {
+                    assert_eq!(texts(a) == texts(b), hash(spec, a) == hash(spec, b), "{spec}: {a:?} {b:?}");
+                }
+            }
+        }
     }
 
     #[test]

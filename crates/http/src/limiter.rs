@@ -298,14 +298,23 @@ impl<C: Clock> Admission<C> {
         let limiter = &inner.engine.limiter;
         for pending in self.admitted.pending.drain(..) {
             let Some(rule) = self.rules.rules.get(pending.policy) else { continue };
-            for limit in rule.tiers.get(pending.tier).iter().flat_map(|tier| &tier.limits) {
+            let is_charged = match &rule.policy.charge {
+                Charge::RefundOn(statuses) | Charge::OnlyOn(statuses) => statuses.contains(status),
+                Charge::OnRequest => false,
+            };
+            if !is_charged {
+                continue;
+            }
+            let limits = rule.tiers.get(pending.tier).map_or(&[][..], |tier| &tier.limits);
+            for (index, limit) in limits.iter().enumerate() {
                 let view = limiter.with(&limit.limit);
-                match &rule.policy.charge {
-                    Charge::RefundOn(statuses) if statuses.contains(status) => view.refund(&pending.key, pending.cost),
-                    Charge::OnlyOn(statuses) if statuses.contains(status) => {
-                        view.charge(&pending.key, pending.cost);
-                    }
-                    _ => {}
+                if matches!(rule.policy.charge, Charge::RefundOn(_)) {
+                    view.refund(&pending.key, pending.cost);
+                } else {
+                    view.charge(&pending.key, pending.cost);
+                }
+                if let Some(stood) = self.admitted.tightest.as_mut().filter(|stood| stood.is(&pending, index)) {
+                    stood.look_again(view.peek_n(&pending.key, pending.cost));
                 }
             }
         }

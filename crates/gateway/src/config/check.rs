@@ -1,6 +1,8 @@
 //! `tollgate check-config`: whether a file can be used, and what it means.
 
-use tollgate_http::RateLimiter;
+use std::path::Path;
+
+use tollgate_http::{PolicyError, RateLimiter};
 
 use crate::cli::CheckConfigArgs;
 use crate::failure::Failure;
@@ -8,9 +10,13 @@ use crate::output;
 
 /// Checks the file of `args` as `tollgate gateway` would, and explains it.
 pub(crate) fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
-    let path = args.file.display();
     let config = super::load(&args.file)?;
     // Whether there is room for the table is known once it is there.
-    RateLimiter::new(config.limits.clone()).map_err(|error| Failure::Config(format!("{path}: limiter: {error}")))?;
-    output::print(&format!("{path} can be used.\n\n{}", config.explain()))
+    RateLimiter::new(config.limits.clone()).map_err(|error| no_limiter(&args.file, &error))?;
+    output::print(&format!("{} can be used.\n\n{}", args.file.display(), config.explain()))
+}
+
+/// Why the limiter of a file that is right by itself cannot be made.
+pub(crate) fn no_limiter(path: &Path, error: &PolicyError) -> Failure {
+    Failure::Config(format!("{}: limiter: {error}", path.display()))
 }

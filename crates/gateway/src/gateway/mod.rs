@@ -90,7 +90,10 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
     settings.upstreams.extend(echoes.iter().cloned());
     let door = admin::Door::open(admin)?;
-    let limiter = RateLimiter::new(limits).map_err(|error| Failure::Usage(error.to_string()))?;
+    let limiter = RateLimiter::new(limits).map_err(|error| match &args.config {
+        Some(path) => config::check::no_limiter(path, &error),
+        None => Failure::Usage(error.to_string()),
+    })?;
     let gateway = Gateway::start(settings, &limiter)?;
     gateway.announce(echo.is_some(), door.as_ref())?;
     let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));

@@ -127,6 +127,26 @@ fn what_takes_a_restart_is_told_and_the_rest_is_in_force() {
 }
 
 #[test]
+fn reloads_are_counted() {
+    let folder = Folder::new();
+    let text = once_an_hour("ietf").replace("admin: off", "admin: 127.0.0.1:0");
+    let mut gateway = Gateway::start(&folder.write("tollgate.yaml", &text));
+    assert_eq!(gateway.status("/"), 200);
+    for _ in 0..2 {
+        gateway.hang_up();
+        gateway.hear(IN_FORCE);
+    }
+    folder.write("tollgate.yaml", "nonsense");
+    gateway.hang_up();
+    gateway.hear(NOT_IN_FORCE);
+    let metrics = gateway.metrics();
+    for (outcome, count) in [("applied", 2), ("refused", 1)] {
+        let line = format!("tollgate_config_reloads_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+}
+
+#[test]
 fn policies_come_and_go() {
     let (folder, gateway) = exhausted(&once_an_hour("ietf"));
     folder.write("tollgate.yaml", "{listen: 127.0.0.1:0, admin: off, threads: 1}");

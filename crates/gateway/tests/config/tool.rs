@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -49,6 +49,7 @@ pub(crate) fn check(file: &Path) -> Output {
 pub(crate) struct Gateway {
     child: Child,
     pub(crate) addr: SocketAddr,
+    out: BufReader<ChildStdout>,
     told: Receiver<String>,
 }
 
@@ -62,9 +63,9 @@ impl Gateway {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (_, from) = line.split_once("://").unwrap_or_else(|| panic!("no address in `{line}`"));
-        let addr = from.split([',', ' ']).next().unwrap().parse().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let addr = address(&line);
         let (tell, told) = channel();
         let err = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -72,7 +73,7 @@ impl Gateway {
                 let _ = tell.send(line);
             }
         });
-        Self { child, addr, told }
+        Self { child, addr, out, told }
     }
 
     /// Waits until the gateway has told a line that ends in `end`; all it has told up to there.
@@ -101,17 +102,34 @@ impl Gateway {
 
     /// The head of the answer to a GET.
     pub(crate) fn get(&self, path: &str) -> String {
-        let mut socket = TcpStream::connect(self.addr).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase()
+        get(self.addr, path).split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase()
+    }
+
+    /// What the admin page's `/metrics` says, once.
+    pub(crate) fn metrics(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        get(address(&line), "/metrics")
     }
 
     pub(crate) fn status(&self, path: &str) -> u16 {
         self.get(path).split(' ').nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// The first address in a line.
+fn address(line: &str) -> SocketAddr {
+    let (_, from) = line.split_once("://").unwrap_or_else(|| panic!("no address in `{line}`"));
+    from.split([',', ' ', '/', '\n']).next().unwrap().parse().unwrap()
+}
+
+fn get(addr: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 impl Drop for Gateway {

@@ -68,7 +68,7 @@ fn a_route_takes_the_place_of_the_default_and_what_always_holds_stays() {
         get(0, "192.0.2.1", "/"),      // default 1, all 1
         get(1, "192.0.2.1", "/login"), // default 2, all 2
         get(2, "192.0.2.1", "/a"),     // refused by default
-        post(3, "/login/?a=b"),        // login 1, all 3
+        post(3, "/login?a=b"),         // login 1, all 3
         post(4, "//login"),            // refused by login
         get(5, "192.0.2.2", "/"),      // default 1, all 4
         get(6, "192.0.2.3", "/"),      // refused by all

@@ -2,7 +2,7 @@
 
 use tollgate_http::Charge;
 
-use crate::app::{App, With, get, policy};
+use crate::app::{App, With, get, header, policy};
 
 #[tokio::test]
 async fn only_failures_are_charged() {
@@ -41,4 +41,17 @@ async fn each_policy_decides_by_itself_and_a_shadow_too() {
     app.wait(3_600);
     assert_eq!(app.statuses([want("500"), want("500")]).await, [500, 500]);
     assert_eq!(app.limiter.policies(0)[2].counts.shadow_refused, 1);
+}
+
+#[tokio::test]
+async fn clients_are_told_how_they_stand_after_the_charge() {
+    let app = App::of([policy("login", "2/hour").charge(Charge::OnlyOn("401".parse().unwrap()))]);
+    let told = async |want| header(&app.send(get("/").header("want", want)).await, "ratelimit").to_owned();
+    assert_eq!(told("200").await, "\"login\";r=2;t=0");
+    assert_eq!(told("401").await, "\"login\";r=1;t=1800");
+    assert_eq!(told("401").await, "\"login\";r=0;t=1800");
+    let app = App::of([policy("login", "2/hour").charge(Charge::RefundOn("2xx".parse().unwrap()))]);
+    let told = async |want| header(&app.send(get("/").header("want", want)).await, "ratelimit").to_owned();
+    assert_eq!(told("200").await, "\"login\";r=2;t=0");
+    assert_eq!(told("500").await, "\"login\";r=1;t=1800");
 }

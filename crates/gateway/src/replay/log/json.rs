@@ -54,18 +54,19 @@ impl JsonRest {
         names::find(&self.0, names::STATUS, |value| text(value)?.parse().ok())
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    /// The values of a header, one for each of its lines.
+    pub(super) fn header(&self, name: &str) -> Option<Vec<String>> {
         names::find(&self.0, names::HEADERS, |headers| value_of(headers.as_object()?, name))
             .or_else(|| self.at_top(name))
     }
 
     /// `user_agent`, nginx's `http_user_agent`, Traefik's `request_User-Agent`.
-    fn at_top(&self, name: &str) -> Option<String> {
+    fn at_top(&self, name: &str) -> Option<Vec<String>> {
         let prefixed = |prefix: &str| {
             self.0
                 .iter()
                 .find(|(field, _)| names::same_with_prefix(field, prefix, name))
-                .and_then(|(_, value)| text(value))
+                .and_then(|(_, value)| texts(value))
         };
         value_of(&self.0, name).or_else(|| prefixed("http")).or_else(|| prefixed("request")).or_else(|| {
             let synonyms = match () {
@@ -73,23 +74,26 @@ impl JsonRest {
                 () if names::same(name, "referer") => names::REFERER,
                 () => return None,
             };
-            names::find(&self.0, synonyms, text)
+            names::find(&self.0, synonyms, texts)
         })
     }
 }
 
-fn value_of(headers: &Map<String, Value>, name: &str) -> Option<String> {
-    headers.iter().find(|(field, _)| names::same(field, name)).and_then(|(_, value)| text(value))
+fn value_of(headers: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+    headers.iter().find(|(field, _)| names::same(field, name)).and_then(|(_, value)| texts(value))
 }
 
 /// A value that can stand in a key; several values of one header count as the list that HTTP makes of them.
 fn text(value: &Value) -> Option<String> {
+    texts(value).map(|values| values.join(", "))
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::String(text) => present(text).map(str::to_owned),
-        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => present(text).map(|text| vec![text.to_owned()]),
+        Value::Number(number) => Some(vec![number.to_string()]),
         Value::Array(values) => {
-            let parts: Vec<String> = values.iter().filter_map(text).collect();
-            (!parts.is_empty()).then(|| parts.join(", "))
+            Some(values.iter().filter_map(text).collect()).filter(|values: &Vec<_>| !values.is_empty())
         }
         _ => None,
     }

@@ -66,7 +66,15 @@ impl Request<'_> {
                 };
                 raw.map(clf::unescaped)
             }
-            Rest::Json(rest) => rest.header(name).map(Cow::Owned),
+            Rest::Json(rest) => rest.header(name).map(|values| Cow::Owned(values.join(", "))),
+        }
+    }
+
+    /// The values of a header, where the log tells its lines apart.
+    pub(crate) fn header_lines(&self, name: &str) -> Vec<Cow<'_, str>> {
+        match &self.rest {
+            Rest::Common(_) => self.header(name).into_iter().collect(),
+            Rest::Json(rest) => rest.header(name).into_iter().flatten().map(Cow::Owned).collect(),
         }
     }
 

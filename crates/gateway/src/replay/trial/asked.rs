@@ -13,6 +13,9 @@ use super::super::log::Request;
 /// Between the fields of the text: no field keeps a control character.
 const SEPARATOR: char = '\u{1f}';
 
+/// Between the lines of one header field.
+const LINE_END: char = '\u{1e}';
+
 /// The header fields that are kept.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -37,11 +40,10 @@ impl Asked {
         let target = uri(next(), &method);
         let mut headers = HeaderMap::new();
         for field in &self.fields {
-            let value = next();
-            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
-                && !value.is_empty()
-            {
-                headers.insert(field, value);
+            for line in next().split(LINE_END).filter(|line| !line.is_empty()) {
+                if let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) {
+                    headers.append(field, value);
+                }
             }
         }
         Asking { client, status, method, target, headers, extensions: Extensions::new() }
@@ -59,23 +61,32 @@ impl Keep for Asked {
             text.push_str(&status.to_string());
         }
         for field in [&request.method, &request.target] {
-            push(text, field.as_deref());
+            text.push(SEPARATOR);
+            push(text, field.as_deref().unwrap_or_default());
         }
         for field in &self.fields {
-            let mut value = request.header(field.as_str());
+            let mut lines = request.header_lines(field.as_str());
             if *field == HOST {
                 // Some loggers call the client so.
-                value = value.filter(|host| request.client.as_deref() != Some(host)).or_else(|| request.host());
+                lines.retain(|host| request.client.as_deref() != Some(host));
+                if lines.is_empty() {
+                    lines.extend(request.host());
+                }
             }
-            push(text, value.as_deref());
+            text.push(SEPARATOR);
+            for (i, line) in lines.iter().enumerate() {
+                if i > 0 {
+                    text.push(LINE_END);
+                }
+                push(text, line);
+            }
         }
         if client.is_some() && request.target.is_some() { Kept::Whole } else { Kept::Partly }
     }
 }
 
-fn push(text: &mut String, field: Option<&str>) {
-    text.push(SEPARATOR);
-    text.extend(field.unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }));
+fn push(text: &mut String, field: &str) {
+    text.extend(field.chars().map(|c| if c.is_control() { ' ' } else { c }));
 }
 
 /// A request as the limiter sees it: what was logged, with GET and `/` where the log has no method and no target.
@@ -147,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn several_lines_of_a_header_stay_apart() {
+        let line = r#"{"ts":1,"ip":"192.0.2.1","uri":"/","headers":{"User-Agent":["a","b"]}}"#;
+        let (asking, _) = kept(line);
+        assert_eq!(asking.info().headers().get_all("user-agent").iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
     fn what_is_missing_has_a_stand_in() {
         let (asking, kept) = kept(r#"crawler.example.org - - [17/May/2015:10:05:03 +0000] "-" 408 -"#);
         let info = asking.info();
@@ -161,13 +179,13 @@ mod tests {
             ("/<x>\u{7}`", "/<x>%20`"),
             ("/é", "/%C3%A9"),
             ("login", "/login"),
-            ("*", "/*"),
+            ("*", "*"),
             ("http://h/x?y", "/x"),
             ("", "/"),
             ("/x?next=http://h/", "/x"),
         ] {
             let line = serde_json::json!({"ts": 1, "ip": "192.0.2.1", "uri": target}).to_string();
-            assert_eq!(kept(&line).0.info().path(), path, "{target}");
+            assert_eq!(kept(&line).0.info().uri().path(), path, "{target}");
         }
         let long = format!("/{}", "a".repeat(100_000));
         assert_eq!(uri(&long, &Method::GET).path(), "/");

@@ -25,6 +25,7 @@ use tollgate::Clock;
 use super::history::{History, Sample};
 use super::subject::Subject;
 use super::{metrics, routes};
+use crate::output;
 
 /// Connections at once; one more waits until another has ended.
 const CONNECTIONS: usize = 256;
@@ -50,17 +51,24 @@ pub(crate) struct Desk {
 
 /// Starts the thread; it ends with the process, so that it answers while the gateway drains.
 pub(crate) fn start(socket: StdListener, subject: Subject) -> io::Result<()> {
-    thread::Builder::new().name("admin".to_owned()).spawn(move || -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(async move {
-            let socket = TcpListener::from_std(socket)?;
-            let desk = Rc::new(Desk { history: RefCell::new(History::new(subject.limiter.clock().now())), subject });
-            spawn_local(watch(Rc::clone(&desk)));
-            accept(&socket, &desk).await;
-            Ok(())
-        })
+    thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        if let Err(error) = run(socket, subject) {
+            output::complain(&format_args!("the admin page cannot be served: {error}"));
+        }
     })?;
     Ok(())
+}
+
+fn run(socket: StdListener, subject: Subject) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let socket = TcpListener::from_std(socket)?;
+        let history = RefCell::new(History::new(subject.limiter.clock().now()));
+        let desk = Rc::new(Desk { subject, history });
+        spawn_local(watch(Rc::clone(&desk)));
+        accept(&socket, &desk).await;
+        Ok(())
+    })
 }
 
 async fn accept(socket: &TcpListener, desk: &Rc<Desk>) {

@@ -1,6 +1,6 @@
 //! Who is let in, what may be asked and how it is answered.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -66,15 +66,16 @@ fn a_page_from_elsewhere_that_has_our_address_is_turned_away() {
     }
 }
 
-/// Starts a gateway, ends it once it has said where it listens or given up: its line, its code, its complaints.
+/// Starts a gateway, ends it once it has said where it listens or given up: its lines, its code, its complaints.
 fn started_and_ended(args: &[&str]) -> (String, Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.args(["gateway", "--listen", "127.0.0.1:0"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (mut line, mut stdout) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+    stdout.read_line(&mut line).unwrap();
     // One that has given up is past caring.
     child.kill().unwrap();
+    stdout.read_to_string(&mut line).unwrap();
     let output = child.wait_with_output().unwrap();
     (line, output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
@@ -101,6 +102,9 @@ fn without_the_usual_address_the_gateway_goes_without() {
 
 #[test]
 fn it_can_be_off() {
-    let (line, _, error) = started_and_ended(&["--admin", "off"]);
-    assert!(line.starts_with("tollgate: listening on ") && error.is_empty(), "{line}{error}");
+    let (lines, _, error) = started_and_ended(&["--admin", "off"]);
+    assert!(lines.starts_with("tollgate: listening on ") && error.is_empty(), "{lines}{error}");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    let (lines, _, _) = started_and_ended(&["--admin", "127.0.0.1:0"]);
+    assert!(lines.lines().nth(1).unwrap().starts_with("tollgate: admin page at http://127.0.0.1:"), "{lines}");
 }

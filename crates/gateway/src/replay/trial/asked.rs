@@ -176,7 +176,7 @@ mod tests {
     fn any_target_is_one() {
         for (target, path) in [
             ("/a b", "/a%20b"),
-            ("/<x>\u{7}`", "/<x>%20`"),
+            ("/<x>\u{7}`", "/%3Cx%3E%20%60"),
             ("/é", "/%C3%A9"),
             ("login", "/login"),
             ("*", "*"),

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, Method};
 use metrics::NoopRecorder;
-use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
+use tollgate::{Algorithm, Instant, Limiter, ManualClock, Quota, parse_quotas};
 use tollgate_http::{
     Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses, Tiers,
 };
@@ -59,8 +59,11 @@ impl Plan {
 
 /// Whether a limiter can hold `limits`. Its capacity is another question.
 pub(crate) fn check(limits: Settings) -> Result<(), PolicyError> {
-    // What is only tried must not show in the metrics.
-    metrics::with_local_recorder(&NoopRecorder, || RateLimiter::new(limits.capacity(1)).map(drop))
+    // What is only tried must not show in the metrics, and needs no clock, which takes milliseconds to prove itself.
+    let limits = limits.capacity(1);
+    metrics::with_local_recorder(&NoopRecorder, || {
+        RateLimiter::with_clock(limits, ManualClock::new(Instant::default())).map(drop)
+    })
 }
 
 /// Reads all policies of a list.
@@ -137,7 +140,9 @@ impl Counting {
             for quota in item.accept(parse_quotas(text)).unwrap_or_default() {
                 let quota = self.applied(quota);
                 // What it will be held by has the time unit of a limiter made as the library makes its own.
-                let limiter = Limiter::builder(Quota::per_second(1)).capacity(1).build();
+                let limiter = Limiter::builder(Quota::per_second(1))
+                    .capacity(1)
+                    .build_with_clock(ManualClock::new(Instant::default()));
                 if let Some(limiter) = item.accept(limiter) {
                     item.accept(limiter.limit("", quota));
                 }

@@ -49,7 +49,9 @@ fuzz_target!(|text: &str| {
 fn judge(config: &Config) {
     let settings = &config.gateway;
     assert!(!settings.listeners.is_empty());
-    assert!(settings.limits.head_bytes >= 8 << 10 && settings.limits.head_fields > 0 && settings.limits.connections > 0);
+    assert!(
+        settings.limits.head_bytes >= 8 << 10 && settings.limits.head_fields > 0 && settings.limits.connections > 0
+    );
     let timeouts = settings.timeouts;
     for timeout in [timeouts.idle, timeouts.connect, timeouts.shutdown, settings.health.rest] {
         assert!((Duration::from_millis(1)..=Duration::from_secs(365 * 86_400)).contains(&timeout), "{timeout:?}");

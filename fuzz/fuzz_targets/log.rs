@@ -28,8 +28,9 @@ use std::io::{self, BufRead, Read};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
+use exempt::{Exemption, is_exempt};
 use failure::Failure;
-use ingest::{Flaw, Input, Reader};
+use ingest::{Flaw, Input, Keep, Reader};
 use key::{KeySpec, MISSING, Part};
 use log::source::Source;
 
@@ -62,7 +63,25 @@ fn read(bytes: &[u8], step: usize) -> Result<Input, Failure> {
     let reader: Box<dyn BufRead> = Box::new(Steps { bytes: bytes.to_vec(), at: 0, step });
     let key = "ip+method+path+header:user-agent+header:x-api-key".parse::<KeySpec>().unwrap();
     let exemptions = ["ip:10.0.0.0/8", "path:/health"].map(|text| text.parse().unwrap());
-    Reader::new(&key, &exemptions).one(Source { name: "log".to_owned(), reader, taken: Default::default() })
+    Reader::new(&Kept { key, exemptions }).one(Source { name: "log".to_owned(), reader, taken: Default::default() })
+}
+
+/// What is kept of a request: its key, unless it is exempt.
+struct Kept {
+    key: KeySpec,
+    exemptions: [Exemption; 2],
+}
+
+impl Keep for Kept {
+    fn keep(&self, request: &log::Request<'_>, text: &mut String) -> ingest::Kept {
+        if is_exempt(&self.exemptions, request) {
+            ingest::Kept::Exempt
+        } else if self.key.write(request, text) {
+            ingest::Kept::Whole
+        } else {
+            ingest::Kept::Partly
+        }
+    }
 }
 
 /// A source that gives its bytes in small portions, as a pipe may.

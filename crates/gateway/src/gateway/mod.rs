@@ -95,12 +95,12 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
         None => Failure::Usage(error.to_string()),
     })?;
     let gateway = Gateway::start(settings, &limiter)?;
-    gateway.announce(echo.is_some(), door.as_ref())?;
+    let announcement = gateway.announcement(echo.is_some(), door.as_ref());
     let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
     if let Some(door) = door {
         door.serve(limiter, gateway.viewer())?;
     }
-    gateway.run_until_told(reload)
+    gateway.run_until_told(reload, &announcement)
 }
 
 /// What the command line says instead of a file.
@@ -188,7 +188,7 @@ impl Gateway {
     }
 
     /// Says where it listens, in one line, and in another where the admin page is.
-    fn announce(&self, is_echo: bool, admin: Option<&admin::Door>) -> Result<(), Failure> {
+    fn announcement(&self, is_echo: bool, admin: Option<&admin::Door>) -> String {
         let state = self.live.now();
         let listeners = state.settings.listeners.iter().zip(&self.addrs);
         let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
@@ -197,7 +197,7 @@ impl Gateway {
         let echo = if is_echo { " (built-in echo)" } else { "" };
         let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
         let admin = admin.map_or_else(String::new, |door| format!("tollgate: admin page at http://{}/\n", door.addr));
-        output::print(&format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n{admin}"))
+        format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n{admin}")
     }
 
     /// A look at it from outside.
@@ -206,8 +206,8 @@ impl Gateway {
         Viewer { live: live.clone(), crowd: crowd.clone(), signal: signal.clone(), tallies: tallies.clone() }
     }
 
-    /// Goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.
-    fn run_until_told(self, reload: Option<Reload>) -> Result<(), Failure> {
+    /// Says `announcement` and goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does not wait for that.
+    fn run_until_told(self, reload: Option<Reload>, announcement: &str) -> Result<(), Failure> {
         let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
         runtime.block_on(async {
@@ -215,6 +215,8 @@ impl Gateway {
             let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
             // Without a file to read anew, a hangup ends the program as it ends others.
             let hangup = reload.is_some().then(|| signal(SignalKind::hangup())).transpose().map_err(broken)?;
+            // Who reads it may send signals at once.
+            output::print(announcement)?;
             let mut reloading = pin!(async {
                 if let (Some(reload), Some(hangup)) = (reload, hangup) {
                     reload.run(hangup).await;

@@ -1,8 +1,12 @@
 //! The real program, started as a user starts it. What the gateway does with requests is tested beside its code.
 
+mod identity;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,13 +20,12 @@ struct Program {
 
 impl Program {
     fn start(args: &[&str]) -> Self {
+        Self::with(&[&["--listen", "127.0.0.1:0", "--admin", "off"], args].concat())
+    }
+
+    fn with(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        let mut child = command
-            .args(["gateway", "--listen", "127.0.0.1:0", "--admin", "off"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.arg("gateway").args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let addr = line.split("http://").nth(1).unwrap().split([',', ' ']).next().unwrap().parse().unwrap();
@@ -73,6 +76,34 @@ fn without_arguments_it_stands_before_an_echo() {
     conn.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\r\n\r\nGET /hello HTTP/1.1\nhost: api.example\n"), "{answer}");
+}
+
+#[test]
+fn of_64_clients_at_once_exactly_the_quota_is_admitted() {
+    const CLIENTS: usize = 64;
+    const EACH: usize = 20;
+    const QUOTA: usize = 500;
+    let gateway = Program::start(&["--limit", &format!("{QUOTA}/day")]);
+    // Connected before anybody asks.
+    let ready = Barrier::new(CLIENTS);
+    let client = || {
+        let mut conn = gateway.connect();
+        ready.wait();
+        let ask = |i| {
+            let close = if i + 1 == EACH { "Connection: close\r\n" } else { "" };
+            format!("GET /{i} HTTP/1.1\r\nHost: a\r\n{close}\r\n")
+        };
+        conn.get_mut().write_all((0..EACH).map(ask).collect::<String>().as_bytes()).unwrap();
+        let mut answers = String::new();
+        conn.read_to_string(&mut answers).unwrap();
+        ["200 OK", "429 Too Many Requests"].map(|status| answers.matches(&format!("HTTP/1.1 {status}\r\n")).count())
+    };
+    let seen: Vec<[usize; 2]> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let total = |status: usize| seen.iter().map(|counts| counts[status]).sum::<usize>();
+    assert_eq!((total(0), total(1)), (QUOTA, CLIENTS * EACH - QUOTA));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod app;
 mod charge;
 mod concurrency;
 mod evasion;
+mod full;
 mod keys;
 mod met;
 mod policies;

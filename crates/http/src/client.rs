@@ -577,9 +577,8 @@ mod tests {
         );
     }
 
-    /// `cargo test --release -p tollgate-http cost_of_client_ip -- --ignored --nocapture`
     #[test]
-    #[ignore = "prints a figure and asserts nothing"]
+    #[ignore = "prints times: cargo test --release -p tollgate-http --lib cost_of_client_ip -- --ignored --nocapture"]
     fn cost_of_client_ip() {
         use tollgate::Clock;
         const COUNT: u32 = 1_000_000;

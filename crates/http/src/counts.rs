@@ -34,12 +34,13 @@ impl Count {
     }
 
     pub(crate) fn add(&self) {
-        // Relaxed: a number for people; it guards nothing.
+        // Relaxed, with the load in `get`: a number for people; it guards nothing. No model.
         self.here.fetch_add(1, Ordering::Relaxed);
         self.there.increment(1);
     }
 
     fn get(&self) -> u64 {
+        // Relaxed, with `add`: see there. No model.
         self.here.load(Ordering::Relaxed)
     }
 }

@@ -206,6 +206,20 @@ impl Rules {
         }
         Ok(met)
     }
+
+    /// What `RateLimit-Policy` says of policies in their tiers.
+    pub(crate) fn policies(&self, met: &[(usize, usize)]) -> HeaderValue {
+        let tier = |(policy, tier): &(usize, usize)| self.rules.get(*policy)?.tiers.get(*tier);
+        let mut items = met.iter().filter_map(tier).map(|tier| &tier.items).filter(|items| !items.is_empty());
+        let Some(first) = items.next() else { return HeaderValue::from_static("") };
+        let Some(second) = items.next() else { return first.clone() };
+        let mut list = bytes::BytesMut::from(first.as_bytes());
+        for items in [second].into_iter().chain(items) {
+            list.extend_from_slice(b", ");
+            list.extend_from_slice(items.as_bytes());
+        }
+        HeaderValue::from_maybe_shared(list.freeze()).unwrap_or(HeaderValue::from_static(""))
+    }
 }
 
 impl Rule {
@@ -250,11 +264,11 @@ impl Tier {
         let mut limits: Vec<NamedLimit> = Vec::with_capacity(quotas.len());
         let mut items = Vec::new();
         for quota in quotas {
-            let name = limit_name(policy, tier, quotas, quota, &limits);
             // Buckets belong to the policy, to the tier, and to how they count: a count that changes keeps them, as does a
             // limit that gets company; a window of another length does not. No name holds a separator.
             let (period, algorithm) = (quota.period(), quota.algorithm());
             let alike = limits.iter().filter(|limit: &&NamedLimit| limit.limit.quota().period() == period).count();
+            let name = limit_name(policy, tier, quotas.len(), quota, alike);
             let identity = format!(
                 "{}\u{1f}{}\u{1f}{}\u{1f}{algorithm}\u{1f}{alike}",
                 policy.name,
@@ -278,18 +292,17 @@ impl Tier {
     }
 }
 
-/// What a limit is called: as its policy, with the tier, and the period where there are several.
-fn limit_name(policy: &Policy, tier: Option<&str>, quotas: &[Quota], quota: &Quota, before: &[NamedLimit]) -> String {
+/// What a limit is called: as its policy, with the tier, and the period where there are several. Of those over one
+/// period, `alike` of which come before it, the second is `name-2`.
+fn limit_name(policy: &Policy, tier: Option<&str>, limits: usize, quota: &Quota, alike: usize) -> String {
     let mut name = policy.name.clone();
     if let Some(tier) = tier {
         name.push_str(&format!("/{tier}"));
     }
-    if quotas.len() > 1 || policy.concurrency.is_some() {
+    if limits > 1 || policy.concurrency.is_some() {
         name.push_str(&format!("/{}", period_name(quota)));
     }
-    // Two limits over one period: the second is `name-2`.
-    let count = before.iter().filter(|limit| limit.limit.quota().period() == quota.period()).count();
-    if count == 0 { name } else { format!("{name}-{}", count + 1) }
+    if alike == 0 { name } else { format!("{name}-{}", alike + 1) }
 }
 
 /// `hour`, `5min`, `90s`, `250ms`.
@@ -326,21 +339,5 @@ pub(crate) fn check_counts(policies: &[Policy]) -> Result<(), PolicyError> {
             return Err(PolicyError::TooManyLimits { policy: first.name.clone(), count: count(first) });
         }
         left = kept;
-    }
-}
-
-impl Rules {
-    /// What `RateLimit-Policy` says of policies in their tiers.
-    pub(crate) fn policies(&self, met: &[(usize, usize)]) -> HeaderValue {
-        let tier = |(policy, tier): &(usize, usize)| self.rules.get(*policy)?.tiers.get(*tier);
-        let mut items = met.iter().filter_map(tier).map(|tier| &tier.items).filter(|items| !items.is_empty());
-        let Some(first) = items.next() else { return HeaderValue::from_static("") };
-        let Some(second) = items.next() else { return first.clone() };
-        let mut list = bytes::BytesMut::from(first.as_bytes());
-        for items in [second].into_iter().chain(items) {
-            list.extend_from_slice(b", ");
-            list.extend_from_slice(items.as_bytes());
-        }
-        HeaderValue::from_maybe_shared(list.freeze()).unwrap_or(HeaderValue::from_static(""))
     }
 }

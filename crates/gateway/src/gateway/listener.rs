@@ -134,6 +134,7 @@ fn is_of_client(error: &io::Error) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Crowd(Arc<Counts>);
 
+/// All orderings are relaxed: numbers that publish nothing. A place gives back what it added, so `present` is exact.
 #[derive(Debug, Default)]
 struct Counts {
     present: AtomicUsize,
@@ -146,7 +147,6 @@ impl Crowd {
     /// A place for one more, unless there are `most` already.
     pub(crate) fn enter(&self, most: usize) -> Option<Place> {
         let place = Place(Arc::clone(&self.0));
-        // Relaxed: a count and nothing else. The place gives back what is added here.
         if self.0.present.fetch_add(1, Relaxed) < most {
             return Some(place);
         }

@@ -106,7 +106,7 @@ fn two_thousand_idle_connections_are_no_burden() {
 }
 
 #[test]
-#[ignore = "needs 20,000 file descriptors: cargo test -p tollgate-gateway ten_thousand -- --ignored"]
+#[ignore = "needs 20,000 file descriptors: cargo test -p tollgate-gateway --bin tollgate ten_thousand -- --ignored"]
 fn ten_thousand_idle_connections_are_no_burden() {
     crate::gateway::descriptors::raise();
     idle(9_500);

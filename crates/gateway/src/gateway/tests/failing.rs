@@ -1,5 +1,6 @@
 //! Upstreams that are gone, slow or broken, and clients that are.
 
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use super::tool::{Front, SHORT, eventually, front, front_with, mirror, nowhere, settings, upstream};
@@ -127,16 +128,23 @@ fn a_connection_that_the_upstream_closed_meanwhile_is_replaced() {
     assert_eq!(failures(&front), 0);
 }
 
-#[test]
-fn when_the_client_has_gone_the_upstream_is_told() {
+/// An upstream that does not answer, and tells when it is asked and when whoever asked has gone.
+fn silent() -> (SocketAddr, mpsc::Receiver<&'static str>) {
     let (tell, told) = mpsc::channel();
-    let front = front(upstream(move |conn| {
+    let addr = upstream(move |conn| {
         conn.head();
         tell.send("asked").unwrap();
         if conn.is_closed() {
             tell.send("gone").unwrap();
         }
-    }));
+    });
+    (addr, told)
+}
+
+#[test]
+fn when_the_client_has_gone_the_upstream_is_told() {
+    let (upstream, told) = silent();
+    let front = front(upstream);
     let mut client = front.client();
     client.get("/");
     assert_eq!(told.recv().unwrap(), "asked");
@@ -167,14 +175,8 @@ fn when_the_client_has_gone_in_the_middle_of_its_body_the_upstream_is_told() {
 
 #[test]
 fn a_client_that_closes_its_half_has_gone() {
-    let (tell, told) = mpsc::channel();
-    let front = front(upstream(move |conn| {
-        conn.head();
-        tell.send("asked").unwrap();
-        if conn.is_closed() {
-            tell.send("gone").unwrap();
-        }
-    }));
+    let (upstream, told) = silent();
+    let front = front(upstream);
     let mut client = front.client();
     client.get("/");
     assert_eq!(told.recv().unwrap(), "asked");

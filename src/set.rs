@@ -161,7 +161,8 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         let took = decide(Op::check, index);
         if !took.is_allowed() {
             for (index, admitted) in taken.iter().flatten().enumerate() {
-                op(index).0.undo(admitted);
+                let op = op(index).0;
+                op.undo(&op.debit_of(admitted));
             }
             return took;
         }

@@ -9,6 +9,7 @@ use crossbeam_utils::CachePadded;
 use crate::error::BuildError;
 use crate::hash::Identity;
 use crate::limit::Limit;
+use crate::marks::{MarkTable, Marks};
 use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
@@ -39,6 +40,7 @@ pub(crate) struct Table {
     shape: Shape,
     lines: Lines,
     shards: Box<[CachePadded<Counters>]>,
+    marks: MarkTable,
     on_full: OnFull,
     /// How far ahead of now any limit of this table can leave a stamp: without debt, and with.
     reach: [Atomic<u64>; 2],
@@ -55,6 +57,7 @@ impl Table {
             shape,
             lines: Lines::reserve(shape.lines())?,
             shards: (0..shape.shards()).map(|_| CachePadded::new(counters())).collect(),
+            marks: MarkTable::new(),
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)],
         })
@@ -165,11 +168,15 @@ impl Cells for Entry<'_> {
         }
     }
 
-    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+    fn marks(&self, cell: u64) -> &Marks {
+        self.table.marks.of(self.cell(cell).id)
+    }
+
+    fn mend_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         let entry = self.cell(cell);
         // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.
         let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
-        protocol::mend(&entry.places(), now, skew, reach)
+        protocol::mend(&entry.places(), now, reach, |id, stamp| self.table.marks.of(id).lowered.raise(stamp))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::marks::Marks;
 use crate::ops::{Cells, Inheritance, Op, OwnClock};
 use crate::protocol::{Outcome, Tried};
 use crate::quota::Quota;
+use crate::rehearsal::Rehearsal;
 use crate::reservation::Reservation;
 use crate::step::Steps;
 use crate::sync::{Atomic, Ordering};
@@ -66,6 +67,10 @@ impl Cells for &Words {
     fn read(&self, cell: u64) -> Balance {
         // Acquire, with the exchange above: as there. Models: bucket, clock.
         self.word(cell).load(Ordering::Acquire).balance()
+    }
+
+    fn rehearse(&self, cell: u64, _: &mut Rehearsal, mut decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
+        decide(self.read(cell)).is_some()
     }
 
     fn marks(&self, _cell: u64) -> &Marks {

@@ -10,6 +10,7 @@ use crate::limit::Limit;
 use crate::marks::Marks;
 use crate::ops::{Cells, Op, OwnClock};
 use crate::protocol::{Outcome, Tried};
+use crate::rehearsal::Rehearsal;
 use crate::step::Steps;
 #[cfg(not(tollgate_model))]
 use crate::table::Entry;
@@ -54,6 +55,19 @@ impl Cells for Source<'_> {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.read(cell),
             Self::Bucket(words) => words.read(cell),
+        }
+    }
+
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.rehearse(cell, rehearsal, decide),
+            Self::Bucket(words) => words.rehearse(cell, rehearsal, decide),
         }
     }
 

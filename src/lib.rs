@@ -33,6 +33,7 @@ mod probe;
 mod protocol;
 mod quota;
 mod rate;
+mod rehearsal;
 mod reservation;
 mod set;
 mod slot;

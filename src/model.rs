@@ -21,6 +21,7 @@ use crate::ops::{Cells, Inheritance, Op, OwnClock};
 use crate::policy::OnFull;
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::quota::Quota;
+use crate::rehearsal::Rehearsal;
 use crate::slot::Slot;
 use crate::step::Steps;
 use crate::sync::{Atomic, Ordering};
@@ -310,6 +311,15 @@ impl Cells for Entry<'_> {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(self, id),
         }
+    }
+
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        mut decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
+        rehearsal.update(self, self.key.id.cell(cell), self.model.on_full, &mut decide)
     }
 
     fn marks(&self, _: u64) -> &Marks {

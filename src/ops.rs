@@ -10,6 +10,7 @@ use crate::limit::Limit;
 use crate::marks::Marks;
 use crate::protocol::{Full, Outcome, Tried};
 use crate::quota::Quota;
+use crate::rehearsal::{Rehearsal, first_that_fits};
 use crate::step::Steps;
 use crate::word::{Balance, Units, Word};
 
@@ -26,6 +27,14 @@ pub(crate) trait Cells: Copy {
 
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
+
+    /// Whether `update` of the cell would change it in a rehearsal.
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool;
 
     /// The marks that the cell's key shares with some others.
     fn marks(&self, cell: u64) -> &Marks;
@@ -413,7 +422,7 @@ impl<'a, S: Cells> Op<'a, S> {
             Evidence::Stamp(latest) | Evidence::Log { full_at: latest, .. } => latest,
             Evidence::NoRoom { .. } => return refused,
         };
-        if refused.is_refused() && self.is_from_another_time(Balance::at(latest), self.units) {
+        if refused.is_retryable() && self.is_from_another_time(Balance::at(latest), self.units) {
             return self.pull_back_all(refused);
         }
         refused
@@ -468,6 +477,28 @@ impl<'a, S: Cells> Op<'a, S> {
         self.decision(self.refusal(cost), cost, evidence)
     }
 
+    /// Makes a refusal say that the request can go at `ready_at`, and not before, for want of room; or never.
+    pub(crate) const fn refused_until(self, cost: u64, ready_at: Option<Units>) -> Decision<'a> {
+        match ready_at {
+            Some(until) => self.decision(Verdict::Refused, cost, Evidence::NoRoom { until }),
+            None => self.decision(Verdict::NeverFits, cost, Evidence::NoRoom { until: self.units }),
+        }
+    }
+
+    /// Whether the bucket that this decision is about is full or has no slot, so that its key may have to find one.
+    pub(crate) const fn may_have_no_slot(self, decision: &Decision<'_>) -> bool {
+        match decision.evidence {
+            Evidence::Stamp(stamp) => stamp <= self.units,
+            Evidence::Log { available, .. } => available > 0,
+            Evidence::NoRoom { .. } => true,
+        }
+    }
+
+    /// The instant of a decision's figures, in units.
+    pub(crate) const fn units_at(self, instant: Instant) -> Units {
+        self.limit.base.units(instant)
+    }
+
     /// The answer for a new key that passes unrecorded.
     #[cold]
     const fn untracked(self, cost: u64) -> Decision<'a> {
@@ -496,11 +527,52 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         // Others were faster, or the table is full.
         self.release_cells_of(taken, self.units + self.window());
-        if let Some(no_room) = no_room {
-            return self.decision(Verdict::Refused, cost, no_room);
-        }
         let survey = self.survey();
-        self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey })
+        if no_room.is_none() {
+            return self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey });
+        }
+        self.without_room(cost, survey)
+    }
+
+    /// The answer to a request of `cost` for which the log, or the table, has no room: its cells compete for slots.
+    #[cold]
+    fn without_room(self, cost: u64, survey: Survey) -> Decision<'a> {
+        let taken_at = |at| {
+            let mut rehearsal = Rehearsal::at(at);
+            self.rehearse_cells(&mut rehearsal, cost)
+        };
+        let log = |ready_at| Evidence::Log { available: taken_at(self.units), ready_at, full_at: survey.latest };
+        match first_that_fits(self.units, |at| taken_at(at) == cost) {
+            Some(ready_at) => self.decision(Verdict::Refused, cost, log(ready_at)),
+            // The table is smaller than the request.
+            None => self.decision(Verdict::NeverFits, cost, log(self.units)),
+        }
+    }
+
+    /// Whether `check` would admit `cost`.
+    pub(crate) fn rehearse(self, rehearsal: &mut Rehearsal, cost: u64) -> bool {
+        if cost == 0 {
+            return true;
+        }
+        if self.limit.is_log() {
+            return self.rehearse_cells(rehearsal, cost) == cost;
+        }
+        let (rule, now) = (&self.limit.rule, rehearsal.now());
+        self.cells.rehearse(0, rehearsal, |held| rule.take(held.stamp, now, cost).map(Balance::at))
+    }
+
+    /// How many of `cost` cells would be taken.
+    fn rehearse_cells(self, rehearsal: &mut Rehearsal, cost: u64) -> u64 {
+        let (rule, now) = (&self.limit.rule, rehearsal.now());
+        let mut taken = 0;
+        for cell in 0..self.limit.cells {
+            if taken == cost {
+                break;
+            }
+            let take = |held: Balance| rule.take(held.stamp, now, 1).map(Balance::at);
+            taken += u64::from(self.cells.rehearse(cell, rehearsal, take));
+        }
+        taken
     }
 
     /// The period of a log in units: how long a cell takes to fill again.
@@ -586,6 +658,11 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(0) => survey.soonest,
             Some(more) => self.nth_soonest(more),
         };
+        // By then it needs cells that are full now, so may have no slot, and find none.
+        let needs_room = survey.available > 0 && verdict == Verdict::Refused;
+        if needs_room && self.rehearse_cells(&mut Rehearsal::at(ready_at), cost) < cost {
+            return self.without_room(cost, survey);
+        }
         self.decision(verdict, cost, Evidence::Log { available: survey.available, ready_at, full_at: survey.latest })
     }
 

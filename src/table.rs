@@ -15,6 +15,7 @@ use crate::ops::Cells;
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
+use crate::rehearsal::Rehearsal;
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, State, Units, Word};
@@ -166,6 +167,16 @@ impl Cells for Entry<'_> {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
         }
+    }
+
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        mut decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
+        let entry = self.cell(cell);
+        rehearsal.update(&entry.places(), entry.id, self.table.on_full, &mut decide)
     }
 
     fn marks(&self, cell: u64) -> &Marks {

@@ -45,7 +45,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(capacity: usize, on_full: OnFull) -> Result<Self, BuildError> {
+    pub(crate) fn new(capacity: usize, on_full: OnFull, commit: bool) -> Result<Self, BuildError> {
         if !(1..=Shape::MAX_CAPACITY).contains(&capacity) {
             return Err(BuildError::Capacity { capacity, max: Shape::MAX_CAPACITY });
         }
@@ -53,7 +53,7 @@ impl Table {
         let counters = || Counters { evictions: Atomic::new(0), refused: Atomic::new(0), untracked: Atomic::new(0) };
         Ok(Self {
             shape,
-            lines: Lines::reserve(shape.lines())?,
+            lines: Lines::reserve(shape.lines(), commit)?,
             shards: (0..shape.shards()).map(|_| CachePadded::new(counters())).collect(),
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)],
@@ -335,7 +335,7 @@ mod tests {
     impl Attack {
         fn new(on_full: OnFull) -> Self {
             static CHOSEN: OnceLock<Vec<Identity>> = OnceLock::new();
-            let table = Table::new(CAPACITY, on_full).unwrap();
+            let table = Table::new(CAPACITY, on_full, false).unwrap();
             let chosen = CHOSEN.get_or_init(|| sharing_their_lines(&table.shape));
             let quota = Quota::per_second(1).with_burst(BURST);
             let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], Instant::from_nanos(0))).unwrap();

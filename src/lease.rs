@@ -7,7 +7,7 @@ use crate::bucket::Words;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::limit::Limit;
-use crate::ops::{Cells, Doubt, Op};
+use crate::ops::{Cells, Doubt, Op, Room};
 use crate::protocol::{Outcome, Tried};
 #[cfg(not(tollgate_model))]
 use crate::table::Entry;
@@ -52,6 +52,14 @@ impl Cells for Source<'_> {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.read(cell),
             Self::Bucket(words) => words.read(cell),
+        }
+    }
+
+    fn count(&self, room: Room) {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.count(room),
+            Self::Bucket(words) => words.count(room),
         }
     }
 

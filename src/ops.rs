@@ -25,11 +25,25 @@ pub(crate) trait Cells: Copy {
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
 
+    /// Takes note of what one request found, whatever number of cells it wanted.
+    fn count(&self, _room: Room) {}
+
     /// Takes back the words of other keys, in slots that the cell could use, which no call at `now` or up to `skew`
     /// later can have left; the nearest stamp then, if there were any. `now` is asked after they have been read.
     fn mend_others(&self, _cell: u64, _now: impl Fn() -> Units, _skew: Units) -> Option<Units> {
         None
     }
+}
+
+/// What a request found that may have needed slots for a new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Slots, or it needed none.
+    Enough,
+    /// None, and it was refused for that.
+    Refused,
+    /// None, and it was admitted unrecorded.
+    Untracked,
 }
 
 /// How tokens are carried over when a key changes its quota; the four ways of bucket4j's `TokensInheritanceStrategy`.
@@ -53,6 +67,9 @@ pub(crate) struct Doubt<'a> {
     /// How far `now` may be behind the clock of whoever wrote a word; at most [`MAX_AHEAD`](crate::base::MAX_AHEAD).
     pub(crate) skew: Units,
 }
+
+/// Whether a key was looked for and not found.
+struct Absent(bool);
 
 /// One call: a bucket, the limit it is under, and the time.
 #[derive(Clone, Copy)]
@@ -83,29 +100,46 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.
     #[inline(always)]
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
+        self.quick(cost).unwrap_or_else(|absent| {
+            // Made anew from its parts, out of line, so that in the common case they stay in registers.
+            Self::new(self.cells, self.limit, self.now, self.doubt).take_and_count(cost, absent)
+        })
+    }
+
+    /// As `check`, as a part of a request that counts as one: says what `Cells::count` is to be told.
+    pub(crate) fn check_part(self, cost: u64) -> (Decision<'a>, Room) {
+        self.quick(cost).map_or_else(|absent| self.take(cost, absent), |decision| (decision, Room::Enough))
+    }
+
+    /// The common case of `check`; else whether the key is known to be absent.
+    #[inline(always)]
+    fn quick(self, cost: u64) -> Result<Decision<'a>, Absent> {
         let (rule, now) = (&self.limit.rule, self.units);
-        let mut is_absent = false;
-        if cost > 0 && !self.limit.is_log() {
-            match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
-                Tried::Done(Outcome::Changed(after)) => {
-                    return self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp));
-                }
-                Tried::Done(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
-                    return self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp));
-                }
-                Tried::Absent => is_absent = true,
-                _ => {}
-            }
+        if cost == 0 || self.limit.is_log() {
+            return Err(Absent(false));
         }
-        // Made anew from its parts, out of line, so that in the common case they stay in registers.
-        Self::new(self.cells, self.limit, self.now, self.doubt).take(cost, is_absent)
+        match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+            Tried::Done(Outcome::Changed(after)) => {
+                Ok(self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)))
+            }
+            Tried::Done(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
+                Ok(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
+            }
+            tried => Err(Absent(matches!(tried, Tried::Absent))),
+        }
+    }
+
+    #[inline(never)]
+    fn take_and_count(self, cost: u64, absent: Absent) -> Decision<'a> {
+        let (decision, room) = self.take(cost, absent);
+        self.cells.count(room);
+        decision
     }
 
     /// Every case.
-    #[inline(never)]
-    fn take(self, cost: u64, is_absent: bool) -> Decision<'a> {
+    fn take(self, cost: u64, Absent(is_absent): Absent) -> (Decision<'a>, Room) {
         if cost == 0 {
-            return self.peek(0);
+            return (self.peek(0), Room::Enough);
         }
         if self.limit.is_log() {
             return self.take_from_log(cost);
@@ -113,10 +147,12 @@ impl<'a, S: Cells> Op<'a, S> {
         let (rule, now) = (&self.limit.rule, self.units);
         let decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
         match if is_absent { self.cells.insert(now, decide) } else { self.cells.update(0, now, decide) } {
-            Outcome::Changed(after) => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
-            Outcome::Kept(held) => self.refused(cost, held),
-            Outcome::Full(full) => self.refused_for_room(cost, 0, full),
-            Outcome::Untracked => self.untracked(cost),
+            Outcome::Changed(after) => {
+                (self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)), Room::Enough)
+            }
+            Outcome::Kept(held) => (self.refused(cost, held), Room::Enough),
+            Outcome::Full(full) => (self.refused_for_room(cost, 0, full), Room::Refused),
+            Outcome::Untracked => (self.untracked(cost), Room::Untracked),
         }
     }
 
@@ -135,11 +171,12 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
-            let (taken, _) = self.take_cells(most);
-            if taken < most {
+            let taken = self.take_cells(most);
+            self.cells.count(taken.room(most));
+            if taken.cells < most {
                 let _ = self.mend(self.peek(1));
             }
-            return taken;
+            return taken.cells;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -154,10 +191,14 @@ impl<'a, S: Cells> Op<'a, S> {
                 0
             }
             Outcome::Full(full) => {
+                self.cells.count(Room::Refused);
                 let _ = self.refused_for_room(most.min(1), 0, full);
                 0
             }
-            Outcome::Untracked => most.min(rule.limit()),
+            Outcome::Untracked => {
+                self.cells.count(Room::Untracked);
+                most.min(rule.limit())
+            }
         }
     }
 
@@ -180,7 +221,9 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
     pub(crate) fn charge(self, cost: u64) -> u64 {
         if self.limit.is_log() {
-            return self.take_cells(cost).0;
+            let taken = self.take_cells(cost);
+            self.cells.count(taken.room(cost));
+            return taken.cells;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -195,7 +238,14 @@ impl<'a, S: Cells> Op<'a, S> {
                 let _ = self.refused(cost.min(1), held);
                 0
             }
-            Outcome::Full(_) | Outcome::Untracked => 0,
+            Outcome::Full(_) => {
+                self.cells.count(Room::Refused);
+                0
+            }
+            Outcome::Untracked => {
+                self.cells.count(Room::Untracked);
+                0
+            }
         }
     }
 
@@ -216,10 +266,16 @@ impl<'a, S: Cells> Op<'a, S> {
         });
         match outcome {
             Outcome::Changed(_) => Ok(reserved),
-            // Of no bucket: nothing can come back.
-            Outcome::Untracked => Ok(Reserved { stamp: 0, go_at: now }),
+            Outcome::Untracked => {
+                self.cells.count(Room::Untracked);
+                // Of no bucket: nothing can come back.
+                Ok(Reserved { stamp: 0, go_at: now })
+            }
             Outcome::Kept(held) => Err(self.refused(cost, held)),
-            Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
+            Outcome::Full(full) => {
+                self.cells.count(Room::Refused);
+                Err(self.refused_for_room(cost, 0, full))
+            }
         }
     }
 
@@ -270,8 +326,14 @@ impl<'a, S: Cells> Op<'a, S> {
                 self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))
             }
             Outcome::Kept(found) => self.refused(cost, found),
-            Outcome::Full(full) => self.refused_for_room(cost, 0, full),
-            Outcome::Untracked => self.untracked(cost),
+            Outcome::Full(full) => {
+                self.cells.count(Room::Refused);
+                self.refused_for_room(cost, 0, full)
+            }
+            Outcome::Untracked => {
+                self.cells.count(Room::Untracked);
+                self.untracked(cost)
+            }
         }
     }
 
@@ -436,25 +498,26 @@ impl<'a, S: Cells> Op<'a, S> {
 impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` cells, or none.
     #[inline(never)]
-    fn take_from_log(self, cost: u64) -> Decision<'a> {
+    fn take_from_log(self, cost: u64) -> (Decision<'a>, Room) {
         let survey = self.survey();
         if survey.available < cost {
-            return self.mend(self.decision_of_log(cost, survey));
+            return (self.mend(self.decision_of_log(cost, survey)), Room::Enough);
         }
-        let (taken, no_room) = self.take_cells(cost);
-        if taken == cost {
+        let taken = self.take_cells(cost);
+        if taken.cells == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(self.units + self.window());
             let log = Evidence::Log { available, ready_at: self.units, full_at };
-            return self.decision(Verdict::Allowed, cost, log);
+            return (self.decision(Verdict::Allowed, cost, log), taken.room(cost));
         }
         // Others were faster, or the table is full.
-        self.release_cells_of(taken, self.units + self.window());
-        if let Some(no_room) = no_room {
-            return self.decision(Verdict::Refused, cost, no_room);
+        self.release_cells_of(taken.cells, self.units + self.window());
+        if let Some(no_room) = taken.no_room {
+            return (self.decision(Verdict::Refused, cost, no_room), Room::Refused);
         }
         let survey = self.survey();
-        self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey })
+        let survey = Survey { available: survey.available.min(cost - 1), ..survey };
+        (self.decision_of_log(cost, survey), Room::Enough)
     }
 
     /// The period of a log in units: how long a cell takes to fill again.
@@ -462,24 +525,29 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.bound(0, false)
     }
 
-    /// Takes up to `most` cells; says how many, and what stood in the way if it was the table.
-    fn take_cells(self, most: u64) -> (u64, Option<Evidence>) {
+    /// Takes up to `most` cells.
+    fn take_cells(self, most: u64) -> Taken {
         let (rule, now) = (&self.limit.rule, self.units);
-        let (mut taken, mut no_room) = (0, None);
+        let mut taken = Taken { cells: 0, untracked: false, no_room: None };
         for cell in 0..self.limit.cells {
-            if taken == most {
+            if taken.cells == most {
                 break;
             }
             match self.cells.update(cell, now, |held| rule.take(held.stamp, now, 1).map(Balance::at)) {
-                Outcome::Changed(_) | Outcome::Untracked => taken += 1,
+                Outcome::Changed(_) => taken.cells += 1,
+                Outcome::Untracked => {
+                    taken.cells += 1;
+                    taken.untracked = true;
+                }
                 Outcome::Kept(_) => {}
                 Outcome::Full(full) => {
                     // A cell fits once the stamp it would inherit is past, so this is the same under both policies.
-                    no_room = Some(self.refused_for_room(most, cell, Full { inherits: false, ..full }).evidence);
+                    let full = Full { inherits: false, ..full };
+                    taken.no_room = Some(self.refused_for_room(most, cell, full).evidence);
                 }
             }
         }
-        (taken, no_room)
+        taken
     }
 
     /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
@@ -550,6 +618,26 @@ impl<'a, S: Cells> Op<'a, S> {
         match usize::try_from(n) {
             Ok(n) if n < busy.len() => busy.select_nth_unstable(n).1.0,
             _ => self.units,
+        }
+    }
+}
+
+/// How many cells of a log a request took.
+struct Taken {
+    cells: u64,
+    /// Whether one of them is in no slot.
+    untracked: bool,
+    /// What stood in the way of the others, if it was the table.
+    no_room: Option<Evidence>,
+}
+
+impl Taken {
+    /// What a request found that wanted so many, and takes what it got.
+    const fn room(&self, wanted: u64) -> Room {
+        match self {
+            Self { untracked: true, .. } => Room::Untracked,
+            Self { no_room: Some(_), cells, .. } if *cells < wanted => Room::Refused,
+            Self { .. } => Room::Enough,
         }
     }
 }

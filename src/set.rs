@@ -5,7 +5,7 @@ use core::fmt;
 use crate::decision::{Decision, Verdict};
 use crate::hash::KeyHash;
 use crate::limit::Limit;
-use crate::ops::{Cells, Op};
+use crate::ops::{Cells, Op, Room};
 
 /// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
 #[derive(Debug, Clone)]
@@ -147,26 +147,36 @@ impl<'a> SetDecision<'a> {
 /// faster. While that lasts, others may see less than there is, never more: nothing is over-admitted, and a lone caller
 /// is refused nothing.
 pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
-    let decide = |how: fn(Op<'a, S>, u64) -> Decision<'a>, index: usize| {
+    let look = |index: usize| {
         let (op, cost) = op(index);
-        SetDecision { decision: how(op, cost), index }
+        SetDecision { decision: op.peek(cost), index }
     };
-    let looked = (1..count).fold(decide(Op::peek, 0), |worst, index| worst.or(decide(Op::peek, index)));
+    let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
     if !looked.is_allowed() {
         return SetDecision { decision: op(looked.index).0.mend(looked.decision), ..looked };
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
-    let mut tightest = looked;
+    let (mut tightest, mut untracked) = (looked, None);
     for (index, place) in taken.iter_mut().enumerate().take(count) {
-        let took = decide(Op::check, index);
+        let (part, cost) = op(index);
+        let (decision, room) = part.check_part(cost);
+        let took = SetDecision { decision, index };
         if !took.is_allowed() {
+            part.cells.count(room);
             for (index, admitted) in taken.iter().flatten().enumerate() {
                 op(index).0.undo(admitted);
             }
             return took;
         }
+        if room == Room::Untracked {
+            untracked = Some(index);
+        }
         *place = Some(took.decision);
         tightest = if index == 0 { took } else { tightest.or(took) };
+    }
+    if let Some(index) = untracked {
+        // One request, whatever the number of its limits.
+        op(index).0.cells.count(Room::Untracked);
     }
     tightest
 }

@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::hash::Identity;
 use crate::limit::Limit;
 use crate::memory::{Line, Lines};
-use crate::ops::Cells;
+use crate::ops::{Cells, Room};
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
@@ -111,7 +111,7 @@ impl Table {
         })
     }
 
-    /// Counts what came of a full set of slots.
+    /// Counts one more of what comes of a full set of slots.
     #[cold]
     fn count(&self, id: Identity, what: fn(&Counters) -> &Atomic<u64>) {
         // Relaxed, with `counts`: see there. No model.
@@ -138,10 +138,7 @@ impl Cells for Entry<'_> {
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let entry = self.cell(cell);
         let found = entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut decide));
-        found.unwrap_or_else(|| {
-            let (places, on_full) = (entry.places(), entry.table.on_full);
-            entry.counted(protocol::update(&places, entry.id, now, on_full, &mut decide))
-        })
+        found.unwrap_or_else(|| protocol::update(&entry.places(), entry.id, now, entry.table.on_full, &mut decide))
     }
 
     #[inline(always)]
@@ -151,7 +148,7 @@ impl Cells for Entry<'_> {
     }
 
     fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        self.counted(protocol::insert(&self.places(), self.id, now, self.table.on_full, &mut decide))
+        protocol::insert(&self.places(), self.id, now, self.table.on_full, &mut decide)
     }
 
     #[inline]
@@ -162,6 +159,15 @@ impl Cells for Entry<'_> {
         match protocol::try_words(slot, word, entry.id, &mut |_| None) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
+        }
+    }
+
+    #[inline]
+    fn count(&self, room: Room) {
+        match room {
+            Room::Enough => {}
+            Room::Refused => self.table.count(self.id, |shard| &shard.refused),
+            Room::Untracked => self.table.count(self.id, |shard| &shard.untracked),
         }
     }
 
@@ -199,16 +205,6 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     fn find(&self) -> Option<(&'a Slot, Word)> {
         self.near.find(self.id).or_else(|| self.table.find_further(self.id))
-    }
-
-    /// Counts what came of a full set of slots.
-    fn counted(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Changed(_) | Outcome::Kept(_) => {}
-            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
-            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
-        }
-        outcome
     }
 
     fn places(&self) -> KeyPlaces<'a> {

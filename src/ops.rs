@@ -106,9 +106,16 @@ impl<'a, S: Cells> Op<'a, S> {
         })
     }
 
-    /// As `check`, as a part of a request that counts as one: says what `Cells::count` is to be told.
-    pub(crate) fn check_part(self, cost: u64) -> (Decision<'a>, Room) {
-        self.quick(cost).map_or_else(|absent| self.take(cost, absent), |decision| (decision, Room::Enough))
+    /// As `check`, for a part of a request. Whether something of it went unrecorded is the caller's to count, once.
+    pub(crate) fn check_part(self, cost: u64, untracked: &mut bool) -> Decision<'a> {
+        self.quick(cost).unwrap_or_else(|absent| {
+            let (decision, room) = self.take(cost, absent);
+            match room {
+                Room::Untracked => *untracked = true,
+                Room::Refused | Room::Enough => self.cells.count(room),
+            }
+            decision
+        })
     }
 
     /// The common case of `check`; else whether the key is known to be absent.

@@ -156,27 +156,22 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         return SetDecision { decision: op(looked.index).0.mend(looked.decision), ..looked };
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
-    let (mut tightest, mut untracked) = (looked, None);
+    let (mut tightest, mut untracked) = (looked, false);
     for (index, place) in taken.iter_mut().enumerate().take(count) {
         let (part, cost) = op(index);
-        let (decision, room) = part.check_part(cost);
-        let took = SetDecision { decision, index };
+        let took = SetDecision { decision: part.check_part(cost, &mut untracked), index };
         if !took.is_allowed() {
-            part.cells.count(room);
             for (index, admitted) in taken.iter().flatten().enumerate() {
                 op(index).0.undo(admitted);
             }
             return took;
         }
-        if room == Room::Untracked {
-            untracked = Some(index);
-        }
         *place = Some(took.decision);
         tightest = if index == 0 { took } else { tightest.or(took) };
     }
-    if let Some(index) = untracked {
+    if untracked {
         // One request, whatever the number of its limits.
-        op(index).0.cells.count(Room::Untracked);
+        op(0).0.cells.count(Room::Untracked);
     }
     tightest
 }

@@ -55,11 +55,11 @@ impl Cells for Source<'_> {
         }
     }
 
-    fn count(&self, room: Room) {
+    fn note(&self, room: Room) {
         match self {
             #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.count(room),
-            Self::Bucket(words) => words.count(room),
+            Self::Table(entry) => entry.note(room),
+            Self::Bucket(words) => words.note(room),
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) trait Cells: Copy {
     fn read(&self, cell: u64) -> Balance;
 
     /// Takes note of what one request found, whatever number of cells it wanted.
-    fn count(&self, _room: Room) {}
+    fn note(&self, _room: Room) {}
 
     /// Takes back the words of other keys, in slots that the cell could use, which no call at `now` or up to `skew`
     /// later can have left; the nearest stamp then, if there were any. `now` is asked after they have been read.
@@ -102,7 +102,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
         self.quick(cost).unwrap_or_else(|absent| {
             // Made anew from its parts, out of line, so that in the common case they stay in registers.
-            Self::new(self.cells, self.limit, self.now, self.doubt).take_and_count(cost, absent)
+            Self::new(self.cells, self.limit, self.now, self.doubt).take_and_note(cost, absent)
         })
     }
 
@@ -112,7 +112,7 @@ impl<'a, S: Cells> Op<'a, S> {
             let (decision, room) = self.take(cost, absent);
             match room {
                 Room::Untracked => *untracked = true,
-                Room::Refused | Room::Enough => self.cells.count(room),
+                Room::Refused | Room::Enough => self.cells.note(room),
             }
             decision
         })
@@ -137,9 +137,9 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     #[inline(never)]
-    fn take_and_count(self, cost: u64, absent: Absent) -> Decision<'a> {
+    fn take_and_note(self, cost: u64, absent: Absent) -> Decision<'a> {
         let (decision, room) = self.take(cost, absent);
-        self.cells.count(room);
+        self.cells.note(room);
         decision
     }
 
@@ -179,7 +179,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
             let taken = self.take_cells(most);
-            self.cells.count(taken.room(most));
+            self.cells.note(taken.room(most));
             if taken.cells < most {
                 let _ = self.mend(self.peek(1));
             }
@@ -198,12 +198,12 @@ impl<'a, S: Cells> Op<'a, S> {
                 0
             }
             Outcome::Full(full) => {
-                self.cells.count(Room::Refused);
+                self.cells.note(Room::Refused);
                 let _ = self.refused_for_room(most.min(1), 0, full);
                 0
             }
             Outcome::Untracked => {
-                self.cells.count(Room::Untracked);
+                self.cells.note(Room::Untracked);
                 most.min(rule.limit())
             }
         }
@@ -229,7 +229,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn charge(self, cost: u64) -> u64 {
         if self.limit.is_log() {
             let taken = self.take_cells(cost);
-            self.cells.count(taken.room(cost));
+            self.cells.note(taken.room(cost));
             return taken.cells;
         }
         let (rule, now) = (&self.limit.rule, self.units);
@@ -246,11 +246,11 @@ impl<'a, S: Cells> Op<'a, S> {
                 0
             }
             Outcome::Full(_) => {
-                self.cells.count(Room::Refused);
+                self.cells.note(Room::Refused);
                 0
             }
             Outcome::Untracked => {
-                self.cells.count(Room::Untracked);
+                self.cells.note(Room::Untracked);
                 0
             }
         }
@@ -274,13 +274,13 @@ impl<'a, S: Cells> Op<'a, S> {
         match outcome {
             Outcome::Changed(_) => Ok(reserved),
             Outcome::Untracked => {
-                self.cells.count(Room::Untracked);
+                self.cells.note(Room::Untracked);
                 // Of no bucket: nothing can come back.
                 Ok(Reserved { stamp: 0, go_at: now })
             }
             Outcome::Kept(held) => Err(self.refused(cost, held)),
             Outcome::Full(full) => {
-                self.cells.count(Room::Refused);
+                self.cells.note(Room::Refused);
                 Err(self.refused_for_room(cost, 0, full))
             }
         }
@@ -334,11 +334,11 @@ impl<'a, S: Cells> Op<'a, S> {
             }
             Outcome::Kept(found) => self.refused(cost, found),
             Outcome::Full(full) => {
-                self.cells.count(Room::Refused);
+                self.cells.note(Room::Refused);
                 self.refused_for_room(cost, 0, full)
             }
             Outcome::Untracked => {
-                self.cells.count(Room::Untracked);
+                self.cells.note(Room::Untracked);
                 self.untracked(cost)
             }
         }

@@ -171,7 +171,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     }
     if untracked {
         // One request, whatever the number of its limits.
-        op(0).0.cells.count(Room::Untracked);
+        op(0).0.cells.note(Room::Untracked);
     }
     tightest
 }

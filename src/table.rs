@@ -163,7 +163,7 @@ impl Cells for Entry<'_> {
     }
 
     #[inline]
-    fn count(&self, room: Room) {
+    fn note(&self, room: Room) {
         match room {
             Room::Enough => {}
             Room::Refused => self.table.count(self.id, |shard| &shard.refused),

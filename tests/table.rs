@@ -185,7 +185,7 @@ fn beyond_capacity_requests_are_counted_not_slots() {
         let log = limiter.limit("log", Quota::per_second(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
         let bucket = limiter.limit("bucket", Quota::per_second(5).with_max_debt(Duration::ZERO)).unwrap();
         let queue = limiter.limit("queue", Quota::per_second(5).with_algorithm(Algorithm::LeakyQueue)).unwrap();
-        let all = LimitSet::new([log.clone(), bucket.clone(), queue.clone()]).unwrap();
+        let all = LimitSet::new([log, bucket, queue]).unwrap();
         // Drained to the last token, so that no request fits on top of an inherited debt.
         for _ in 0..2 {
             fill(&limiter, |_| BURST);

@@ -102,7 +102,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the quota or the capacity is out of bounds, or the memory cannot be reserved.
+    /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
+    /// seed. Where it starts no threads the clock is its own, see [`ExactClock`].
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.build_with_clock(ExactClock::new())
     }
@@ -119,7 +120,7 @@ impl Builder {
         let mut quotas = vec![self.quota];
         quotas.extend(self.expected);
         let base = TimeBase::new(&quotas, clock.now());
-        let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
+        let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)))?;
         let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME), base)?;
         let table = Table::new(self.capacity, self.on_full)?;
         table.expect(&limit);

@@ -29,6 +29,7 @@ mod ops;
 mod policy;
 #[cfg(not(tollgate_model))]
 mod probe;
+mod process;
 mod protocol;
 mod quota;
 mod rate;

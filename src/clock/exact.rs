@@ -26,10 +26,11 @@ use super::{Clock, Instant};
 ///   microsecond in one of eight tries, else by as long as that takes.
 ///
 /// A counter that is set back (a virtual machine that moves to another host), jumps, stops for a while or changes its rate is
-/// found out by the next reading for which the time would be more than 4 ms before, or 1.07 s after, the last comparison. Until
-/// then the time can be off by as much as the counter was moved, which is 1.07 s at most. From then on it is the operating
-/// system's, read each time; if it was ahead of that, half as fast until it is not. The counter is in use again when
-/// two seconds in a row agree on its rate. A counter that stops for ever, while the processor runs, is not found out.
+/// found out by the first reading that would be more than 4 ms earlier, or 1.07 s later, than the last comparison: at once for
+/// what lies outside of that, else at the next comparison. Until then the time is off by as much as the counter was moved. From
+/// then on it is the operating system's, read each time; if it was ahead of that, half as fast until it is not. The counter is
+/// in use again when two seconds in a row agree on its rate. A counter that stops for ever, while the processor runs, is not
+/// found out.
 ///
 /// Clones are the same clock. The operating system's clock does not go on while the machine is suspended, nor does this.
 #[derive(Debug, Clone)]

@@ -190,7 +190,7 @@ impl Timeline {
     /// What time it is.
     #[inline]
     pub(crate) fn nanos(&self, source: &impl Source) -> u64 {
-        // Acquire, with the store in `draw`: who sees a line counted sees it whole. Model: timeline.
+        // Acquire, with the swap in `draw`: who sees a line counted sees it whole. Model: timeline.
         let drawn = self.drawn.load(Ordering::Acquire);
         let place = place(drawn);
         // Acquire, all three, with the stores in `draw`: who sees a part of the line after next sees the next one counted, and
@@ -210,10 +210,16 @@ impl Timeline {
         !self.line().1.is_none()
     }
 
+    #[cfg(tollgate_model)]
+    pub(crate) fn drawn(&self) -> u64 {
+        // Acquire: asked once the threads are joined, which orders it. No model: a model asks.
+        self.drawn.load(Ordering::Acquire)
+    }
+
     /// Whether no line was drawn since.
     #[inline]
     fn still(&self, drawn: u64) -> bool {
-        // Relaxed: ordered after the parts of the line by their Acquire, and only compared. Partner: the store in `draw`. Model:
+        // Relaxed: ordered after the parts of the line by their Acquire, and only compared. Partner: the swap in `draw`. Model:
         // timeline.
         self.drawn.load(Ordering::Relaxed) == drawn
     }
@@ -256,50 +262,48 @@ impl Timeline {
                 return line.shows;
             }
         }
-        match self.take_pen() {
-            Some(pen) if self.still(drawn) => pen.draw(drawn, &line.next(Reading::take(source))).shows,
-            // Not less than the system's clock by more than the next line may be, if that begins with it.
-            _ => line.meanwhile(ticks, os).max(os.saturating_sub(LENGTH / SLACK)),
+        if self.take_pen() {
+            let shown = self.still(drawn).then(|| self.draw(drawn, &line.next(Reading::take(source))));
+            self.put_pen_down();
+            if let Some(shown) = shown {
+                return shown;
+            }
         }
+        // Not less than the system's clock by more than the next line may be, if that begins with it.
+        line.meanwhile(ticks, os).max(os.saturating_sub(LENGTH / SLACK))
     }
 
-    /// The pen, if no thread of this process has it: one that had it when the process was forked is not here.
-    fn take_pen(&self) -> Option<Pen<'_>> {
+    /// Takes the pen, if no thread of this process has it: one that had it when the process was forked is not here.
+    fn take_pen(&self) -> bool {
         let here = Process::current().bits();
         // Relaxed, here and if the exchange fails: only a guess at what that will find. Model: timeline.
         let owner = self.pen.load(Ordering::Relaxed);
-        // Acquire, with the store in `drop`: the lines of its last owner come before what is drawn with it. Model: timeline.
-        (owner != here && self.pen.compare_exchange(owner, here, Ordering::Acquire, Ordering::Relaxed).is_ok())
-            .then(|| Pen(self))
+        // Acquire, with the swap in `put_pen_down`: the lines of its last owner come before what is drawn with it. Model:
+        // timeline.
+        owner != here && self.pen.compare_exchange(owner, here, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
-}
 
-/// The right to draw a line.
-struct Pen<'a>(&'a Timeline);
+    fn put_pen_down(&self) {
+        // Release, with the exchange in `take_pen`: carries what was drawn. Model: timeline.
+        self.pen.swap(0, Ordering::Release);
+    }
 
-impl Pen<'_> {
-    /// Puts a line in the place that is not in use, then into use.
-    fn draw<'l>(&self, drawn: u64, line: &'l Line) -> &'l Line {
+    /// By the owner of the pen: puts a line in the place that is not in use, then into use. Returns what it shows at first.
+    fn draw(&self, drawn: u64, line: &Line) -> u64 {
         let next = drawn.wrapping_add(1);
         // Release, all, with the loads in `nanos` and `line`: a part carries the count of the line before it, so that a reader
         // who sees it knows its own to be gone. Model: timeline.
         let set = |parts: &[Atomic<u64>; 2], value| parts[place(next)].store(value, Ordering::Release);
-        set(&self.0.from, line.from);
-        set(&self.0.shows, line.shows);
-        set(&self.0.rate, line.rate);
-        set(&self.0.since[0], line.since.ticks);
-        set(&self.0.since[1], line.since.os);
-        set(&self.0.known, line.known);
+        set(&self.from, line.from);
+        set(&self.shows, line.shows);
+        set(&self.rate, line.rate);
+        set(&self.since[0], line.since.ticks);
+        set(&self.since[1], line.since.os);
+        set(&self.known, line.known);
         // Release, with the load in `nanos`: carries the line. Model: timeline.
-        self.0.drawn.store(next, Ordering::Release);
-        line
-    }
-}
-
-impl Drop for Pen<'_> {
-    fn drop(&mut self) {
-        // Release, with the exchange in `take_pen`: carries what was drawn. Model: timeline.
-        self.0.pen.store(0, Ordering::Release);
+        let before = self.drawn.swap(next, Ordering::Release);
+        debug_assert_eq!(before, drawn, "two have drawn at once");
+        line.shows
     }
 }
 
@@ -528,8 +532,8 @@ mod tests {
     #[test]
     fn a_pen_that_is_not_given_back_holds_nobody_up() {
         let mut clock = Clock::new(Fake::at(7, 1_800_000_000 * SECOND), RATE + RATE / 1_000);
-        core::mem::forget(clock.timeline.take_pen().unwrap());
-        assert!(clock.timeline.take_pen().is_none());
+        assert!(clock.timeline.take_pen());
+        assert!(!clock.timeline.take_pen());
         // By the line, then slower than it, and never far behind the system's clock.
         assert!(clock.run(20 * SECOND) <= 5 * MILLI);
         clock.fake.jump(0_u64.wrapping_sub(SECOND * 100));
@@ -549,13 +553,14 @@ mod tests {
                     while line.along(clock.fake.ticks()) < u128::from(LENGTH) {
                         clock.fake.pass(17);
                     }
-                    core::mem::forget(clock.timeline.take_pen().unwrap());
+                    assert!(clock.timeline.take_pen());
                     let next = line.next(Reading::take(&clock.fake));
                     for _ in 0..kept {
                         clock.fake.pass(step);
                         clock.ahead();
                     }
-                    Pen(&clock.timeline).draw(drawn, &next);
+                    clock.timeline.draw(drawn, &next);
+                    clock.timeline.put_pen_down();
                     // Also by the reading that the line begins with.
                     for _ in 0..3 {
                         clock.ahead();

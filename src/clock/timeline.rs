@@ -435,6 +435,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_measured_sharply() {
+        let first = Reading { ticks: 0, os: 0, width: 0 };
+        let line = Line { from: 0, shows: 0, rate: RATE, since: first, known: RATE };
+        // A millisecond late after a second, and on time after two: 5 G ticks.
+        let late = line.next(Reading { ticks: 5 * SECOND / 2, os: SECOND + MILLI, width: MILLI });
+        assert_eq!((late.known, late.since), (RATE, first));
+        let sharp = Reading { ticks: 5 * SECOND, os: 2 * SECOND + 2, width: 100 };
+        let next = late.next(sharp);
+        assert_eq!((next.known, next.since), (sharp.rate_since(&first).unwrap(), sharp));
+        assert!(next.known.abs_diff(RATE) <= RATE >> 20);
+    }
+
+    #[test]
     fn who_comes_back_late_finds_the_time() {
         for idle in [2, 10, 3_600, 100_000_000] {
             let mut clock = Clock::new(Fake::at(7, 1_800_000_000 * SECOND), RATE + RATE / 1_000);

@@ -5,7 +5,10 @@
 //! forked. Where there is no such page, the process id is asked for each time: right, but for an id that is used again, and as
 //! slow as a system call.
 
-#![cfg_attr(all(target_os = "linux", not(tollgate_model)), expect(unsafe_code, reason = "one page is handed to the kernel"))]
+#![cfg_attr(
+    all(target_os = "linux", not(tollgate_model)),
+    expect(unsafe_code, reason = "one page is handed to the kernel")
+)]
 
 /// A process, as long as it lives. Nonzero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

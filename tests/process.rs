@@ -27,7 +27,10 @@ fn in_child(body: impl FnOnce()) {
         let mut status = 0;
         // SAFETY: `status` is a place for one, and the child is this process's own.
         if unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == child {
-            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child ended with status {status:#x}");
+            assert!(
+                libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+                "the child ended with status {status:#x}"
+            );
             return;
         }
         if started.elapsed() > Duration::from_secs(30) {
@@ -55,7 +58,10 @@ fn forbid_threads() {
     // SAFETY: takes a number, and touches no memory. The C library has other threads follow, of which there are none here.
     unsafe { libc::setuid(65_534) };
     limit(libc::RLIMIT_NPROC, 0);
-    assert!(std::thread::Builder::new().spawn(|| {}).is_err(), "the test needs a user who may be kept from starting threads");
+    assert!(
+        std::thread::Builder::new().spawn(|| {}).is_err(),
+        "the test needs a user who may be kept from starting threads"
+    );
 }
 
 fn sleep(millis: u64) {

@@ -39,6 +39,7 @@ mod slot;
 mod sync;
 #[cfg(not(tollgate_model))]
 mod table;
+mod thread;
 #[cfg(feature = "async")]
 mod wait;
 #[cfg(tollgate_model)]

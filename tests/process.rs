@@ -210,7 +210,7 @@ fn without_entropy_nothing_is_built_that_needs_it() {
 /// With so little memory that it is sometimes enough, and sometimes not: an answer, and no abort.
 #[test]
 fn builders_do_with_the_memory_there_is() {
-    for spare in (0..64).map(|step| step * 96 * 1_024) {
+    for spare in (0..120).map(|step| step * 12 * 1_024) {
         in_child(|| {
             let used = std::fs::read_to_string("/proc/self/statm").unwrap();
             let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();

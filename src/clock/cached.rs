@@ -8,6 +8,7 @@ use super::{Clock, Instant};
 use crate::error::BuildError;
 use crate::process::Process;
 use crate::sync::{Atomic, Ordering};
+use crate::thread;
 
 /// The time as it was at most one period ago, kept by one background thread; a reading costs two loads.
 ///
@@ -138,8 +139,8 @@ impl CachedClock {
                 std::thread::sleep(period);
             }
         };
-        let thread = std::thread::Builder::new().name("tollgate-clock".into());
-        thread.spawn(upkeep).map(drop).map_err(BuildError::ClockThread)
+        let thread = thread::small("tollgate-clock").and_then(|builder| builder.spawn(upkeep));
+        thread.map(drop).map_err(BuildError::ClockThread)
     }
 }
 

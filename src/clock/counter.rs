@@ -2,18 +2,17 @@
 //! other terms.
 
 use std::sync::mpsc;
-use std::thread::{Builder, available_parallelism, scope};
+use std::thread::{available_parallelism, scope};
 use std::time::Duration;
 
 use super::os::Os;
 use super::timeline::{Reading, Source};
 use crate::process::Process;
 use crate::sync::{Atomic, Ordering};
+use crate::thread;
 
 /// How long the test may take: `quanta` calibrates for up to 0.2 s, and the rest takes about 10 ms.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Of the threads that test: they call nothing deep.
-const STACK: usize = 64 << 10;
 
 /// The processes in which the counter was found sound, and not; zero for none.
 static SOUND: Atomic<u64> = Atomic::new(0);
@@ -47,7 +46,7 @@ fn test() -> Option<quanta::Clock> {
         // Nobody to take it: it came too late.
         let _ = answer.send(sound.then_some(counter));
     };
-    let thread = Builder::new().name("tollgate-counter".into()).stack_size(STACK).spawn(test).ok()?;
+    let thread = thread::small("tollgate-counter").and_then(|builder| builder.spawn(test)).ok()?;
     let counter = answered.recv_timeout(PATIENCE).ok()?;
     // It has nothing left to do.
     thread.join().ok()?;
@@ -102,8 +101,8 @@ fn agrees_between_threads(counter: &quanta::Clock) -> bool {
     };
     scope(|scope| {
         // All are started before one is waited for. What cannot be started cannot be tested.
-        let others: Vec<_> =
-            (1..threads).map(|_| Builder::new().stack_size(STACK).spawn_scoped(scope, sound)).collect();
+        let start = |_| thread::small("tollgate-counter")?.spawn_scoped(scope, sound);
+        let others: Vec<_> = (1..threads).map(start).collect();
         let here = sound();
         others.into_iter().all(|other| other.is_ok_and(|thread| thread.join().unwrap_or(false))) && here
     })

@@ -105,7 +105,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the quota or the capacity is out of bounds, or the memory cannot be reserved.
+    /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
+    /// seed. Where it starts no threads the clock is its own, see [`ExactClock`].
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.build_with_clock(ExactClock::new())
     }
@@ -123,7 +124,7 @@ impl Builder {
         quotas.extend(self.expected);
         let now = clock.now();
         let base = TimeBase::new(&quotas, now);
-        let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
+        let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)))?;
         let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME, &self.quota), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;
         table.expect(&limit);

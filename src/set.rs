@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::algorithm::Debit;
 use crate::decision::{Decision, Verdict};
-use crate::hash::KeyHash;
+use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
 use crate::ops::{Cells, Op};
 use crate::rehearsal::{Rehearsal, first_that_fits};
@@ -15,6 +15,8 @@ use crate::word::Units;
 #[derive(Debug, Clone)]
 pub struct LimitSet {
     limits: Box<[Limit]>,
+    /// The limiter that all of them are of, if they are of one.
+    owner: Option<Owner>,
 }
 
 /// Whether so many limits can be decided together.
@@ -44,7 +46,13 @@ impl LimitSet {
                 return Err(LimitSetError::SameName { first, second });
             }
         }
-        Ok(Self { limits })
+        let owner = limits.first().map(|first| first.owner);
+        let owner = owner.filter(|owner| limits.iter().all(|limit| limit.owner == *owner));
+        Ok(Self { limits, owner })
+    }
+
+    pub(crate) const fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// The limits, in the order they were given.

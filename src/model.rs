@@ -166,6 +166,7 @@ impl Held {
 }
 
 /// What the thread of a model has reserved.
+#[derive(Debug, Clone, Copy)]
 pub struct Reserved(Debit);
 
 impl Model {
@@ -193,6 +194,13 @@ impl Model {
     /// it, as in `table.rs`.
     pub fn limit(&self, quota: Quota) -> Limit {
         let limit = Limit::new(quota, Salt::NONE, Owner::NONE, self.base).expect("a quota for a model");
+        self.expect(&limit);
+        limit
+    }
+
+    /// A limit whose keys have buckets of their own, in the same slots.
+    pub fn other_limit(&self, quota: Quota) -> Limit {
+        let limit = Limit::new(quota, Salt::for_model(1 << 33), Owner::NONE, self.base).expect("a quota for a model");
         self.expect(&limit);
         limit
     }
@@ -457,6 +465,10 @@ impl Single {
 
     pub fn refund(&self, now: Duration, cost: u64) {
         self.op(now).refund(cost);
+    }
+
+    pub fn reset(&self, now: Duration) {
+        self.op(now).reset();
     }
 
     pub fn remaining(&self, now: Duration) -> u64 {

@@ -1,30 +1,52 @@
 //! Clocks that disagree, and a thread that sleeps between the clock and the word.
 
-use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Cached, Key, ModelClock, Single};
 use tollgate::{Clock, ManualClock, Quota};
 use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, sharing, thread};
 
+/// A limiter whose clock has gone from 100 to 10, before anybody looked at it; `before` is what was done at 100.
+fn set_back(quota: Quota, before: impl Fn(&Table)) -> (Shared<ModelClock>, Shared<Table>) {
+    let clock = Shared::new(ModelClock::new(seconds(100)));
+    let table = Shared::new(Table::with_clock(1, quota, &clock));
+    before(&table);
+    clock.set(seconds(10));
+    (clock, table)
+}
+
+/// Callers of one clock that does not step back: a refused one, however far behind, is refused, and that is all.
 #[test]
 fn a_late_caller_mints_nothing() {
-    // Burst 2, two gone at 10. At 12 two may go, and the late caller, at 11, only if he comes first.
-    let outcomes = [(true, 1, (1, 0)), (false, 2, (1, 0))];
-    explore("clock: a late caller against 2 takes", outcomes, || {
-        let table = Shared::new(Table::new(1, 2, RefuseNew));
+    // Burst 2, two gone at 10. At 12 two may go; and the late caller, at 11, only if he comes first; at 10 never.
+    let (first, second) = ((true, 1, (1, 0)), (false, 2, (1, 0)));
+    late_caller("clock: a late caller against 2 takes", 11, vec![first, second]);
+    late_caller("clock: one who is 2 s late against 2 takes", 10, vec![second]);
+}
+
+fn late_caller(name: &str, late: u64, outcomes: Vec<(bool, u32, (usize, u64))>) {
+    explore(name, outcomes, move || {
+        let clock = Shared::new(ModelClock::new(seconds(10)));
+        let table = Shared::new(Table::with_clock(1, Quota::per_second(1).with_burst(2), &clock));
         let key = Key::new(1, &[0]);
         assert!(table.take(&key, seconds(10), 2));
-        let late = table.thread(&key, |table, key| u32::from(table.take(key, seconds(11), 1)));
+        let late = table.thread(&key, move |table, key| u32::from(table.take(key, seconds(late), 1)));
         let takes = table.thread(&key, |table, key| (0..2).map(|_| u32::from(table.take(key, seconds(12), 1))).sum());
         scene([late, takes], move |[a, b]| (a == 1, b, table.state(&key, seconds(12))))
     });
 }
 
-/// The clock never steps back; one thread sleeps between reading it and acting on it. It is refused on a word of key 1 that
-/// is seconds ahead of it, may suspect the clock, and must not take away what others have counted since.
-fn a_sleeper_is_refused(name: &str, sleeper: u64) {
+/// One thread sleeps between reading the clock and acting on it, while the clock runs on. It is refused on a word of key 1
+/// that is seconds ahead of it, may suspect the clock, and must not take away what others have counted since: neither if
+/// the clock never stepped back, nor if it did so before all this.
+fn a_sleeper_is_refused(name: &str, stepped_back: bool, sleeper: u64) {
     explore(name, [false], move || {
-        let clock = Shared::new(ModelClock::new(seconds(10)));
-        let table = Shared::new(Table::with_clock(1, Quota::per_second(1).with_burst(1), &clock));
+        let quota = Quota::per_second(1).with_burst(1);
+        let (clock, table) = if stepped_back {
+            set_back(quota, |_| {})
+        } else {
+            let clock = Shared::new(ModelClock::new(seconds(10)));
+            let table = Shared::new(Table::with_clock(1, quota, &clock));
+            (clock, table)
+        };
         let (key, sleeper) = (Key::new(1, &[0]), Key::new(sleeper, &[0]));
         assert!(table.take(&key, seconds(10), 1));
         let sleeper = table.thread(&sleeper, |table, key| {
@@ -43,13 +65,15 @@ fn a_sleeper_is_refused(name: &str, sleeper: u64) {
 
 #[test]
 fn a_refused_sleeper_sets_nothing_back() {
-    a_sleeper_is_refused("clock: refused while the clock runs on", 1);
+    a_sleeper_is_refused("clock: refused while the clock runs on", false, 1);
+    a_sleeper_is_refused("clock: refused while a clock that was set back runs on", true, 1);
 }
 
 #[test]
 fn a_newcomer_without_room_sets_nothing_back() {
     // The sleeper is another key's, and finds no room.
-    a_sleeper_is_refused("clock: no room while the clock runs on", 2);
+    a_sleeper_is_refused("clock: no room while the clock runs on", false, 2);
+    a_sleeper_is_refused("clock: no room while a clock that was set back runs on", true, 2);
 }
 
 #[test]
@@ -58,7 +82,7 @@ fn a_newcomer_without_room_knows_a_quota_made_meanwhile() {
     // burst of 1, finds no room before that or after it: seconds until it may come again, and what the key has left.
     explore("clock: no room beside a quota made meanwhile", [(3, 0), (100, 0)], || {
         let quota = |burst| Quota::per_second(1).with_burst(burst);
-        let table = Shared::new(Table::on_time(1, quota(3)));
+        let (_, table) = set_back(quota(3), |_| {});
         let narrow = table.model.limit(quota(1));
         let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
         assert!(table.take(&key, seconds(10), 3));
@@ -83,9 +107,10 @@ fn a_step_back_is_mended_once() {
     // The clock has gone from 100 to 10. The owner of the one slot and a newcomer both take its word back to empty, as
     // of 10, and neither to less: at 11 one of them is admitted, and not both.
     explore("clock: 2 mend one slot", [(false, false, 1)], || {
-        let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
         let keys = [Key::new(1, &[0]), Key::new(2, &[0])];
-        assert!(table.take(&keys[0], seconds(100), 1));
+        let (_, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
+            assert!(table.take(&Key::new(1, &[0]), seconds(100), 1));
+        });
         let takes = keys.each_ref().map(|key| table.thread(key, |table, key| table.take(key, seconds(10), 1)));
         scene(takes, move |[a, b]| (a, b, keys.iter().filter(|key| table.take(key, quarters(45), 1)).count()))
     });
@@ -111,31 +136,45 @@ fn a_sleeper_sets_a_lone_bucket_nothing_back() {
 }
 
 #[test]
-fn mending_loses_no_debit() {
-    // The same step back. Whoever mends the slot for the newcomer may sleep over the owner's next debit, at 11.
-    explore("clock: mends beside a debit", [(false, true, false)], || {
-        let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
-        let (key, new) = (Key::new(1, &[0]), Key::new(2, &[0]));
-        assert!(table.take(&key, seconds(100), 1));
-        let newcomer = sharing(&table, move |table| table.take(&new, seconds(10), 1));
-        let owner =
-            table.thread(&key, |table, key| !table.take(key, seconds(10), 1) && table.take(key, seconds(11), 1));
-        scene([newcomer, owner], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
+fn a_step_back_is_mended_as_of_the_later_time() {
+    // The same, found by a caller who is ahead of the clock: empty as of his 12. As of 10 it would be full by then.
+    explore("clock: set back, and found by a caller ahead of it", [(false, false, true)], || {
+        let (_, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
+            assert!(table.take(&Key::new(1, &[0]), seconds(100), 1));
+        });
+        let caller = table.thread(&Key::new(1, &[0]), |table, key| [48, 48, 53].map(|at| table.take(key, quarters(at), 1)));
+        scene([caller], |[[a, b, c]]| (a, b, c))
     });
+}
+
+/// The same step back, and the clock runs on to 11. Somebody, at 10, takes the owner's word back to empty; he may sleep
+/// over the owner's next debit, at 11, and must not take that back as well.
+fn mended_beside_a_debit(name: &str, who: u64) {
+    explore(name, [(false, true, false)], move || {
+        let (key, other) = (Key::new(1, &[0]), Key::new(who, &[0]));
+        let (clock, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
+            assert!(table.take(&Key::new(1, &[0]), seconds(100), 1));
+        });
+        let mender = sharing(&table, move |table| table.take(&other, seconds(10), 1));
+        let owner = table.thread(&key, move |table, key| {
+            let refused = !table.take(key, seconds(10), 1);
+            clock.advance(seconds(11));
+            refused && table.take(key, seconds(11), 1)
+        });
+        scene([mender, owner], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
+    });
+}
+
+#[test]
+fn mending_loses_no_debit() {
+    // A newcomer, who finds no room.
+    mended_beside_a_debit("clock: mends beside a debit", 2);
 }
 
 #[test]
 fn pulling_back_loses_no_debit() {
     // The same of one key: who finds its word in another time takes back that word, and not what has followed it.
-    explore("clock: pulls back beside a debit", [(false, true, false)], || {
-        let table = Shared::new(Table::on_time(1, Quota::per_second(1).with_burst(1)));
-        let key = Key::new(1, &[0]);
-        assert!(table.take(&key, seconds(100), 1));
-        let refused = table.thread(&key, |table, key| table.take(key, seconds(10), 1));
-        let admitted =
-            table.thread(&key, |table, key| !table.take(key, seconds(10), 1) && table.take(key, seconds(11), 1));
-        scene([refused, admitted], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
-    });
+    mended_beside_a_debit("clock: pulls back beside a debit", 1);
 }
 
 /// A debit that is cancelled when it has been paid for, in a bucket that holds more than it: 10 of 30 are left at 12.

@@ -2,6 +2,7 @@
 #![cfg(tollgate_model)]
 
 mod bucket;
+mod change;
 mod claim;
 mod clock;
 mod crowd;
@@ -15,5 +16,7 @@ mod refund;
 mod reserve;
 mod set;
 mod stall;
+mod step;
 mod timeline;
+mod undo;
 mod window;

@@ -1,22 +1,24 @@
-//! A key changes its quota while it is being checked.
+//! A key is moved to another quota while it is being checked.
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
 use tollgate::{Inheritance, Quota};
 use tollgate_loom_tests::{Shared, Table, explore, scene, seconds};
 
-/// A key with one of two tokens left at second 10, to be converted to a burst of 4, and taken from meanwhile.
+/// A key that took so many of two tokens at second 10, converted to a limit of a burst of 4, and taken from meanwhile under
+/// the one or the other.
 fn convert_against_take(
     name: &'static str,
     how: Inheritance,
+    taken: u64,
     take_new: bool,
-    outcomes: &'static [(bool, (usize, u64))],
+    outcomes: &'static [(bool, u64)],
 ) {
     explore(name, outcomes.iter().copied(), move || {
-        let table = Shared::new(Table::new(1, 2, RefuseNew));
-        let wider = table.model.limit(Quota::per_second(1).with_burst(4));
-        let key = Key::new(1, &[0]);
-        assert!(table.take(&key, seconds(10), 1));
+        let table = Shared::new(Table::new(3, 2, RefuseNew));
+        let wider = table.model.other_limit(Quota::per_second(1).with_burst(4));
+        let key = Key::new(1, &[0, 1, 2]);
+        let _ = table.take(&key, seconds(10), taken);
         let converter = table.thread(&key, move |table, key| {
             table.model.convert(key, &table.limit, &wider, seconds(10), how);
             false
@@ -26,8 +28,7 @@ fn convert_against_take(
             table.model.take(key, limit, seconds(10), 1).is_allowed()
         });
         scene([converter, taker], move |[_, taken]| {
-            let left = table.model.peek(&key, &wider, seconds(10), 1).remaining();
-            (taken, (table.model.owners(&key), left))
+            (taken, table.model.peek(&key, &wider, seconds(10), 1).remaining())
         })
     });
 }
@@ -35,43 +36,16 @@ fn convert_against_take(
 #[test]
 fn convert_against_check() {
     use Inheritance::{Additive, AsIs};
-    // One left, one taken, in either order.
-    convert_against_take("quota: convert as is, take under the new", AsIs, true, &[(true, (1, 0))]);
-    // Under the old quota the converted bucket looks overdrawn: refused, and the token is still there.
-    convert_against_take("quota: convert as is, take under the old", AsIs, false, &[(true, (1, 0)), (false, (1, 1))]);
-    // One left and two more: three less one.
-    convert_against_take("quota: convert by adding, take under the new", Additive, true, &[(true, (1, 2))]);
-}
-
-#[test]
-fn two_quotas_on_one_bucket() {
-    // Nothing taken yet; a burst of 1 and one of 2 share the bucket, which is time: the smaller admits only if first.
-    let outcomes = [(true, true, (1, 0)), (false, true, (1, 1))];
-    explore("quota: 2 tiers of one new key", outcomes, || {
-        let table = Shared::new(Table::new(2, 2, RefuseNew));
-        let narrow = table.model.limit(Quota::per_second(1).with_burst(1));
-        let key = Key::new(1, &[0, 1]);
-        let first = table.thread(&key, move |table, key| table.model.take(key, &narrow, seconds(10), 1).is_allowed());
-        let second = table.thread(&key, |table, key| table.take(key, seconds(10), 1));
-        scene([first, second], move |[a, b]| (a, b, table.state(&key, seconds(10))))
-    });
+    // One is left, so the new bucket holds one at most: if it is taken from first, that is what it is left with.
+    convert_against_take("quota: convert as is, take under the new", AsIs, 1, true, &[(true, 0), (true, 1)]);
+    // What is taken of the old one before is not carried over; what is taken after that counts there alone.
+    convert_against_take("quota: convert as is, take under the old", AsIs, 1, false, &[(true, 0), (true, 1)]);
+    // One left and two more: three at most.
+    convert_against_take("quota: convert by adding, take under the new", Additive, 1, true, &[(true, 2), (true, 3)]);
 }
 
 #[test]
 fn convert_of_an_absent_key_against_its_first_check() {
-    // As is: two of four are left of a full bucket; one is taken, before or after.
-    explore("quota: convert against insertion", [(true, (1, 1))], || {
-        let table = Shared::new(Table::new(2, 2, RefuseNew));
-        let wider = table.model.limit(Quota::per_second(1).with_burst(4));
-        let key = Key::new(1, &[0, 1]);
-        let converter = table.thread(&key, move |table, key| {
-            table.model.convert(key, &table.limit, &wider, seconds(10), Inheritance::AsIs);
-            false
-        });
-        let taker = table.thread(&key, move |table, key| table.model.take(key, &wider, seconds(10), 1).is_allowed());
-        scene([converter, taker], move |[_, taken]| {
-            let left = table.model.peek(&key, &wider, seconds(10), 1).remaining();
-            (taken, (table.model.owners(&key), left))
-        })
-    });
+    // As is: of a full bucket two are carried over. Both may insert the new one.
+    convert_against_take("quota: convert against insertion", Inheritance::AsIs, 0, true, &[(true, 1), (true, 2)]);
 }

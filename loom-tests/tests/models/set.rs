@@ -5,9 +5,12 @@ use tollgate::Quota;
 use tollgate::model::{Key, ModelClock};
 use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds};
 
-/// Two keys, one slot for each; burst 1, and key 2 is there already or not.
+/// Two keys, one slot for each, with one left of two: whoever is refused need not look for room.
 fn table() -> (Shared<Table>, [Key; 2]) {
-    (Shared::new(Table::new(2, 1, RefuseNew)), [Key::new(1, &[0]), Key::new(2, &[1])])
+    let table = Shared::new(Table::new(2, 2, RefuseNew));
+    let keys = [Key::new(1, &[0]), Key::new(2, &[1])];
+    keys.iter().for_each(|key| assert!(table.take(key, seconds(10), 1)));
+    (table, keys)
 }
 
 fn all(table: &Shared<Table>, keys: [&Key; 2]) -> Body<bool> {
@@ -60,6 +63,7 @@ fn a_late_rollback_makes_nothing_up() {
         let clock = Shared::new(ModelClock::new(seconds(10)));
         let table = Shared::new(Table::with_clock(2, Quota::per_second(1), &clock));
         let keys = [Key::new(1, &[0]), Key::new(2, &[1])];
+        keys.iter().for_each(|key| assert!(table.take(key, seconds(9), 1)));
         let other = table.thread(&keys, move |table, keys| {
             table.take(&keys[1], seconds(10), 1);
             clock.advance(seconds(11));

@@ -10,7 +10,8 @@ use crate::foreign::Foreign;
 use crate::hash::Salt;
 use crate::limit::Limit;
 use crate::marks::Marks;
-use crate::ops::{Cells, Op, OwnClock};
+use crate::ops::{Cells, Op, OwnClock, Room};
+use crate::process::Process;
 use crate::protocol::{Outcome, Tried};
 use crate::rehearsal::Rehearsal;
 use crate::step::Steps;
@@ -57,6 +58,14 @@ impl Cells for Source<'_> {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.read(cell),
             Self::Bucket(words) => words.read(cell),
+        }
+    }
+
+    fn note(&self, room: Room) {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.note(room),
+            Self::Bucket(words) => words.note(room),
         }
     }
 
@@ -129,9 +138,9 @@ impl Cells for Source<'_> {
 /// bucket itself: no allowance is added for the batches. What is held does not keep: under a token bucket a token that is
 /// not used by the time at which it would have run over has lapsed; under a window, when the window ends.
 ///
-/// One exception is of your making: [`refund`](crate::Limiter::refund), [`reset`](crate::Limiter::reset) or
-/// [`convert`](crate::Limiter::convert), or a quota that shrinks, while tokens are held. These give back what the bucket
-/// takes for used, so they also count (as a cost less than zero) in spans that begin later, in which held tokens are used.
+/// One exception is of your making: [`refund`](crate::Limiter::refund) and [`reset`](crate::Limiter::reset) while tokens are
+/// held. These give back what the bucket takes for used, so they also count (as a cost less than zero) in spans that begin
+/// later, in which held tokens are used. In a forked child what was held is void: its parent has it.
 ///
 /// # How much may go unused
 ///
@@ -159,13 +168,15 @@ pub struct Lease<'a, C: Clock = ExactClock> {
     steps: &'a Steps,
     batch: u64,
     held: Batch,
+    /// In which what is held was taken; in a forked child it is void, as the parent uses it.
+    process: Process,
     /// Refuses everything, and counts that, if limit or key were another limiter's.
     foreign: Option<&'a Foreign>,
 }
 
 impl<'a, C: Clock> Lease<'a, C> {
-    pub(crate) const fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
-        Self { source, limit, clock, steps, batch, held: Batch::NONE, foreign: None }
+    pub(crate) fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
+        Self { source, limit, clock, steps, batch, held: Batch::NONE, process: Process::current(), foreign: None }
     }
 
     /// Of a limit or a key of another limiter.
@@ -213,12 +224,24 @@ impl<'a, C: Clock> Lease<'a, C> {
         if let Some(foreign) = self.foreign {
             return foreign.refuse(self.limit, cost, now);
         }
+        self.forget_if_forked();
         self.op(now).take_ahead(&mut self.held, cost, self.batch)
+    }
+
+    /// What a process took before it was forked is its own: the child's memory has a copy of it, and of the bucket.
+    #[inline]
+    fn forget_if_forked(&mut self) {
+        if !self.process.is_current() {
+            (self.held, self.process) = (Batch::NONE, Process::current());
+        }
     }
 
     /// How many whole tokens are held, and good at the time of the clock.
     #[must_use]
     pub fn held(&self) -> u64 {
+        if !self.process.is_current() {
+            return 0;
+        }
         self.limit.rule.held_at(&self.held, self.limit.base.units(self.clock.now()))
     }
 
@@ -233,6 +256,7 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// Under a window all of it, while the window lasts. Under a token bucket all of it if nobody has taken from the bucket
     /// since this handle did; else nothing, as what others have taken lies behind it: then it lapses, in its time.
     pub fn give_back(&mut self) {
+        self.forget_if_forked();
         if self.held.is_none() {
             return;
         }

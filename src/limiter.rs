@@ -362,16 +362,20 @@ impl<'a, C: Clock> View<'a, C> {
         const BATCH: usize = 32;
         let now = self.now();
         let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
+        let is_ours = self.limit.owner == self.limiter.hasher.owner;
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            let (entries, foreign) = (&mut entries[..keys.len()], &mut [false; BATCH]);
-            for ((entry, is_foreign), key) in entries.iter_mut().zip(&mut *foreign).zip(keys) {
+            let entries = &mut entries[..keys.len()];
+            // A bit for each; the compiler sees that it is zero for keys that are hashed here.
+            let mut foreign = 0_u32;
+            for (i, (entry, key)) in entries.iter_mut().zip(keys).enumerate() {
                 let hash = self.limiter.hash(key);
-                *is_foreign = !self.owns(self.limit, hash);
+                foreign |= u32::from(hash.owner != self.limiter.hasher.owner) << i;
                 *entry = self.entry(self.limit, hash);
                 entry.prefetch();
             }
             entries.iter().for_each(Entry::prefetch_further);
-            for (i, (&entry, &is_foreign)) in entries.iter().zip(&*foreign).enumerate() {
+            for (i, &entry) in entries.iter().enumerate() {
+                let is_foreign = !is_ours || foreign >> i & 1 == 1;
                 let decision =
                     if is_foreign { self.foreign(self.limit, 1) } else { self.op(entry, self.limit, now).check(1) };
                 each(batch * BATCH + i, decision);
@@ -387,7 +391,9 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::check_set_n`].
     pub fn check_set_n<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         let (hash, now) = (self.limiter.hash(key), self.now());
-        if let Some(index) = set.limits().iter().position(|limit| !self.owns(limit, hash)) {
+        let owner = self.limiter.hasher.owner;
+        if set.owner() != Some(owner) || hash.owner != owner {
+            let index = set.limits().iter().position(|limit| limit.owner != owner).unwrap_or(0);
             return SetDecision::new(self.foreign(&set.limits()[index], cost), index);
         }
         crate::set::take_all(set.limits().len(), |i| {

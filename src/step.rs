@@ -14,7 +14,7 @@ use crate::sync::{Atomic, Ordering};
 /// How late the clock was, and how late it was before it last stepped back.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    /// The latest reading, to [`SLACK`], since the last step.
+    /// The latest reading, to [`SLACK`], since the last step; less `SLACK`, so that `now` needs one comparison.
     latest: Atomic<u64>,
     /// What the clock had shown when it stepped back; it is behind itself until it shows that again.
     before: Atomic<u64>,
@@ -26,7 +26,7 @@ const SLACK: u64 = 1_000_000;
 
 impl Steps {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { latest: Atomic::new(now.as_nanos()), before: Atomic::new(0), count: Atomic::new(0) }
+        Self { latest: Atomic::new(less_slack(now)), before: Atomic::new(0), count: Atomic::new(0) }
     }
 
     /// A reading of the clock, looked at.
@@ -36,8 +36,8 @@ impl Steps {
         // Acquire, with the exchange in `look`: who sees the time that another thread read reads no earlier one after that.
         // Model: step.
         let latest = self.latest.load(Ordering::Acquire);
-        // One comparison for both: neither behind by the slack nor ahead by it.
-        if now.as_nanos().wrapping_sub(latest.saturating_sub(SLACK)) < 2 * SLACK { now } else { self.look(now, clock) }
+        // Neither behind by the slack nor ahead by it.
+        if now.as_nanos().wrapping_sub(latest) < 2 * SLACK { now } else { self.look(now, clock) }
     }
 
     #[cold]
@@ -50,17 +50,17 @@ impl Steps {
                 // After the time that others saw.
                 now = clock.now();
             }
-            let is_back = now.as_nanos() < latest.saturating_sub(SLACK);
-            if !is_back && now.as_nanos() <= latest {
+            let is_back = now.as_nanos() < latest;
+            if !is_back && less_slack(now) <= latest {
                 return now;
             }
             if is_back {
                 // Relaxed, with the load in `is_behind`: raised before the exchange below, whose Release carries it to whoever
                 // sees the earlier time there. One who does not see it takes nothing back, and is refused. Model: step.
-                self.before.fetch_max(latest, Ordering::Relaxed);
+                self.before.fetch_max(latest.saturating_add(SLACK), Ordering::Relaxed);
             }
             // Release, with the loads above: carries the reading of the clock, and what was before. Model: step.
-            match self.latest.compare_exchange(latest, now.as_nanos(), Ordering::Release, Ordering::Acquire) {
+            match self.latest.compare_exchange(latest, less_slack(now), Ordering::Release, Ordering::Acquire) {
                 Ok(_) => {
                     if is_back {
                         // Relaxed, with `count`: a number by itself. No model.
@@ -84,6 +84,10 @@ impl Steps {
         // Relaxed, with the addition in `look`: a number by itself. No model.
         self.count.load(Ordering::Relaxed)
     }
+}
+
+const fn less_slack(now: Instant) -> u64 {
+    now.as_nanos().saturating_sub(SLACK)
 }
 
 #[cfg(all(test, not(tollgate_model)))]

@@ -17,5 +17,6 @@ mod reserve;
 mod set;
 mod stall;
 mod step;
+mod timeline;
 mod undo;
 mod window;

@@ -18,7 +18,8 @@ pub(crate) struct Subject {
     own: Cell<Own>,
 }
 
-/// What a limiter knows of its own clock: what it shows, how late it has been seen, and how late before it stepped back.
+/// What a limiter knows of its own clock: what it shows, how late it has been seen, less the slack, and how late it was
+/// before it stepped back.
 #[derive(Debug, Clone, Copy)]
 struct Own {
     now: u64,
@@ -91,7 +92,7 @@ impl Subject {
                 Err(error) => panic!("{error}"),
             }
         };
-        let subject = Self { kind, own: Cell::new(Own { now: start, latest: start, before: 0 }) };
+        let subject = Self { kind, own: Cell::new(Own { now: start, latest: start.saturating_sub(SLACK), before: 0 }) };
         for (index, &quota) in quotas.iter().enumerate().skip(if lone { quotas.len() } else { 0 }) {
             subject.try_limit(quota, "limit").map_err(|error| (index, error))?;
         }
@@ -126,11 +127,12 @@ impl Subject {
             }
         }
         let mut own = Own { now: t, ..self.own.get() };
-        if t < own.latest.saturating_sub(SLACK) {
-            own.before = own.before.max(own.latest);
-            own.latest = t;
-        } else if t >= own.latest.saturating_sub(SLACK).saturating_add(2 * SLACK) {
-            own.latest = t;
+        // One comparison for both, as in the engine: at the very ends of a clock's range it takes one for the other.
+        if t.wrapping_sub(own.latest) >= 2 * SLACK {
+            if t < own.latest {
+                own.before = own.before.max(own.latest.saturating_add(SLACK));
+            }
+            own.latest = t.saturating_sub(SLACK);
         }
         self.own.set(own);
     }

@@ -79,6 +79,9 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
 impl<'a> Mixed<'a> {
     fn run(&mut self, rng: &mut Rng, journal: &mut Journal, mut times: Times) {
         for _ in 0..40 + rng.below(160) {
+            if rng.is_used_up() {
+                break;
+            }
             let bucket = rng.index(self.several.tracks.len());
             self.pass_time(rng, journal, &times, bucket);
             self.step(rng, journal, &mut times, bucket);

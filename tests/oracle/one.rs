@@ -41,6 +41,9 @@ fn checks(rng: &mut Rng, journal: &mut Journal, subject: &Subject, limit: &Limit
     let mut times = begin(rng, journal, &mut track, false);
     let mut history: Vec<Admitted> = Vec::new();
     for _ in 0..40 + rng.below(160) {
+        if rng.is_used_up() {
+            break;
+        }
         let to = times.next(rng, track.t, &quota);
         track.go(to, journal);
         let cost = draw::cost(rng, track.limit());
@@ -81,6 +84,9 @@ fn scenario(rng: &mut Rng, journal: &mut Journal, mut track: Track<'_>, back: bo
     let mut times = begin(rng, journal, &mut track, back);
     let mut reservations: Vec<Reserved<'_>> = Vec::new();
     for _ in 0..40 + rng.below(160) {
+        if rng.is_used_up() {
+            break;
+        }
         let quota = *track.at.limit.quota();
         let to = times.next(rng, track.t, &quota);
         journal.tally.back += u64::from(to < track.t);

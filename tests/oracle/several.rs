@@ -43,6 +43,9 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
     journal.about(format!("{quotas:?}, {times:?}"));
     let mut t = start;
     for _ in 0..20 + rng.below(60) {
+        if rng.is_used_up() {
+            break;
+        }
         let quota = rng.pick(&quotas);
         t = times.next(rng, t, &quota);
         journal.tally.back += u64::from(t < several.tracks[0].t);

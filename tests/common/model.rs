@@ -57,6 +57,11 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) const NONE: Self = Self { since: i128::MIN, end: 0, until: 0, left: 0 };
+
+    /// Whether nothing is left to give back.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.left == 0
+    }
 }
 
 impl Model {

@@ -557,6 +557,9 @@ impl<'a> Track<'a> {
     pub(crate) fn give_back(&mut self, handle: &mut Handle<'a>, journal: &mut Journal) {
         handle.lease.give_back();
         journal.call(Call::GiveBack, self.clock, 0);
+        if handle.held.is_none() {
+            return; // it still uses nothing earlier than what it held
+        }
         let held = std::mem::replace(&mut handle.held, Batch::NONE);
         let (clock, others) = (self.range.nearest(self.clock), self.others.lowered.saturating_mul(self.low.leak()));
         let before = self.low.clone();

@@ -1,6 +1,7 @@
 //! The scenarios of `tests/oracle`, with every choice drawn from the input: quotas, instants, calls, and who makes them.
 //! All answers are held against the exact models, and what was used against P1.
 #![no_main]
+#![allow(dead_code, reason = "a part of what the oracle has")]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

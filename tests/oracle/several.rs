@@ -1,6 +1,6 @@
 //! Random calls on several limits of several keys: lists of keys, sets of limits, shares.
 
-use super::common::{Rng, nanos, ns};
+use super::common::{Rng, SECOND, nanos, ns};
 use super::draw::{self, Times};
 use super::journal::{Call, Journal};
 use super::subject::{At, Kind, Subject, call};
@@ -238,4 +238,19 @@ impl<'a> Several<'a> {
         });
         assert_eq!(next, keys.len(), "each once");
     }
+}
+
+/// Of one limit the wait begins when the caller thinks it is, of the other, which is mended, at the clock's later time.
+#[test]
+fn a_late_caller_is_told_the_latest_instant() {
+    let (slow, quick) = (Quota::per_second(1).with_burst(10), Quota::per_second(1).with_burst(1));
+    let limiter = Limiter::builder(slow).build_with_clock(ManualClock::new(ns(100 * SECOND))).unwrap();
+    let limits = [("slow", slow), ("quick", quick)].map(|(name, quota)| limiter.limit(name, quota).unwrap());
+    let set = LimitSet::new(limits).unwrap();
+    assert!(limiter.with(&limits[1]).check("key").is_allowed());
+    // The clock steps back to 54. By it the quick limit is empty, so it admits again at 55; the slow one does at 53.
+    limiter.clock().set(ns(54 * SECOND));
+    assert_eq!(limiter.at(ns(52 * SECOND)).with(&limits[0]).take_up_to("key", 10), 10);
+    let told = limiter.at(ns(50 * SECOND)).check_set(&set, "key").decision();
+    assert_eq!(told.at() + told.retry_after().unwrap(), ns(55 * SECOND));
 }

@@ -491,14 +491,18 @@ impl<C: Clock> Limiter<C> {
 
     /// Gives `cost` tokens back, up to full: for a request that was admitted and then not made.
     ///
-    /// The limiter does not know who took what: give back only what was taken. In P1 a refund counts as a cost of its
-    /// own, less than zero, at its own instant.
+    /// The limiter does not know who took what: give back only what was taken. By definition a refund is a cost of its own,
+    /// less than zero, at its own instant; beside a [`Lease`] that holds tokens of the key also later, when those are used.
+    /// While requests that were [reserved](Limiter::reserve) wait for their instants it gives nothing back, as whoever came
+    /// next would get one of those. A reservation made before a refund of the same key gives nothing back when it is
+    /// cancelled.
     #[inline]
     pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
         self.view().refund(key, cost);
     }
 
-    /// Fills the bucket of `key`: forgets what it owes.
+    /// Fills the bucket of `key`: forgets what it owes, and what was promised. By definition a cost less than zero, as a
+    /// [refund](Limiter::refund) of all.
     #[inline]
     pub fn reset<K: Key + ?Sized>(&self, key: &K) {
         self.view().reset(key);

@@ -63,7 +63,8 @@ pub(crate) enum Room {
     Untracked,
 }
 
-/// How tokens are carried over when a key changes its quota; the four ways of bucket4j's `TokensInheritanceStrategy`.
+/// How tokens are carried over when a key [moves](crate::Limiter::convert) from one limit to another; the four ways of
+/// bucket4j's `TokensInheritanceStrategy`. The bucket that it moves to never gains by it, but for [`Reset`](Self::Reset).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Inheritance {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
 use ipnet::IpNet;
@@ -46,6 +46,7 @@ pub(crate) fn rewrite(
     hop::strip(&mut parts.headers);
     // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
     parts.headers.remove(EXPECT);
+    one_cookie_field(&mut parts.headers);
     if parts.uri.authority().is_some()
         && let Some(host) = &host
     {
@@ -124,6 +125,22 @@ fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderV
 /// Whether `address`, IPv4 written as such, is in one of `networks`.
 pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
+}
+
+/// HTTP/2 lets clients send their cookies in several fields, and browsers do. HTTP/1.1 has one (RFC 9113, 8.2.3), and
+/// servers that find more join them with a comma, or keep one.
+fn one_cookie_field(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut list = BytesMut::from(first);
+    for crumb in [second].into_iter().chain(crumbs) {
+        list.extend_from_slice(b"; ");
+        list.extend_from_slice(crumb);
+    }
+    // Always valid, as its parts are.
+    if let Ok(list) = HeaderValue::from_maybe_shared(list.freeze()) {
+        headers.insert(COOKIE, list);
+    }
 }
 
 /// All lines of `X-Forwarded-For` as one, and `peer` at its end.
@@ -208,6 +225,22 @@ mod tests {
         assert_eq!(parts.uri, "/a?b");
         assert_eq!(parts.headers["host"], "example.com");
         assert_eq!(parts.headers["via"], "1.1 tollgate");
+    }
+
+    #[test]
+    fn cookies_are_one_field_in_the_order_in_which_they_came() {
+        for (sent, seen) in [
+            (&["a=1", "b=2", "c=\"3\""][..], Some("a=1; b=2; c=\"3\"")),
+            (&["a=1; b=2", "c=3"], Some("a=1; b=2; c=3")),
+            (&["a=1;b=2"], Some("a=1;b=2")),
+            (&[], None),
+        ] {
+            let mut fields = vec![("host", "a")];
+            fields.extend(sent.iter().map(|crumb| ("cookie", *crumb)));
+            let mut parts = parts("/", &fields);
+            rewrite(&mut parts, None, &Forwarding::default()).unwrap();
+            assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), Vec::from_iter(seen));
+        }
     }
 
     #[test]

@@ -78,6 +78,19 @@ async fn addresses_of_one_network_are_one_client() {
     assert_eq!(app.statuses([from("192.0.2.1", "/"), from("::ffff:192.0.2.2", "/")]).await, [429, 200]);
 }
 
+/// As HTTP/2 has it; browsers send them apart.
+#[tokio::test]
+async fn cookies_in_several_fields_are_one_list() {
+    let apart = |crumbs: &[&str]| crumbs.iter().fold(get("/"), |request, crumb| request.header("cookie", crumb));
+    for key in ["cookie:sid", "header:cookie"] {
+        let app = App::of([policy("default", "1/hour").key(key.parse().unwrap())]);
+        let ada = [&["sid=ada", "theme=dark"][..], &["sid=ada; theme=dark"], &["sid=ada", "theme=dark"]];
+        assert_eq!(app.statuses(ada.map(apart)).await, [200, 429, 429], "{key}");
+        let others = [&["sid=bob", "theme=dark"][..], &["sid=eve", "theme=dark"]];
+        assert_eq!(app.statuses(others.map(apart)).await, [200, 200], "{key}: each has a bucket of their own");
+    }
+}
+
 #[tokio::test]
 async fn the_same_value_elsewhere_is_another_key() {
     let app = App::of([policy("default", "1/hour").key("header:x-a | header:x-b".parse().unwrap())]);

@@ -34,14 +34,10 @@ impl Origination {
     }
 }
 
-/// Rewrites `parts` for the upstream. Returns the protocol that the client wants to change to.
-pub(crate) fn rewrite(
-    parts: &mut Parts,
-    from: Option<Origination>,
-    settings: &Forwarding,
-) -> Result<Option<HeaderValue>, Error> {
+/// Rewrites `parts` for the upstream. Says whether the client asks to become a WebSocket.
+pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &Forwarding) -> Result<bool, Error> {
     let host = host(parts)?;
-    let upgrade = if parts.version == Version::HTTP_11 { hop::upgrade(&parts.headers) } else { None };
+    let is_websocket = hop::asks_for_websocket(&parts.method, parts.version, &parts.headers);
     let takes_trailers = hop::takes_trailers(&parts.headers);
     hop::strip(&mut parts.headers);
     // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
@@ -58,10 +54,10 @@ pub(crate) fn rewrite(
     if settings.via {
         via(&mut parts.headers, parts.version);
     }
-    announce(&mut parts.headers, upgrade.as_ref(), takes_trailers);
+    announce(&mut parts.headers, is_websocket, takes_trailers);
     parts.uri = origin_form(std::mem::take(&mut parts.uri))?;
     parts.version = Version::HTTP_11;
-    Ok(upgrade)
+    Ok(is_websocket)
 }
 
 /// The host that is asked for: that of the target if it has one, else that of the one `Host` field.
@@ -180,14 +176,14 @@ fn via(headers: &mut HeaderMap, version: Version) {
 }
 
 /// What this hop says for itself.
-fn announce(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>, takes_trailers: bool) {
-    if let Some(protocol) = upgrade {
-        headers.insert(UPGRADE, protocol.clone());
+fn announce(headers: &mut HeaderMap, is_websocket: bool, takes_trailers: bool) {
+    if is_websocket {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    let named = match (upgrade.is_some(), takes_trailers) {
+    let named = match (is_websocket, takes_trailers) {
         (true, true) => "upgrade, te",
         (true, false) => "upgrade",
         (false, true) => "te",
@@ -297,7 +293,7 @@ mod tests {
     fn what_this_hop_says_is_named_in_connection() {
         let fields = [("host", "a"), ("connection", "Upgrade, x"), ("upgrade", "websocket"), ("te", "trailers, gzip")];
         let mut parts = parts("/", &fields);
-        assert_eq!(rewrite(&mut parts, None, &Forwarding::default()).unwrap().unwrap(), "websocket");
+        assert!(rewrite(&mut parts, None, &Forwarding::default()).unwrap());
         assert_eq!(parts.headers["connection"], "upgrade, te");
         assert_eq!(parts.headers["te"], "trailers");
         assert_eq!(parts.headers["upgrade"], "websocket");

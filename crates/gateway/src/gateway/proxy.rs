@@ -48,12 +48,6 @@ struct Inner {
     tally: Arc<Tally>,
 }
 
-/// What the client changes to, and how it is reached then.
-struct Upgrade {
-    protocol: HeaderValue,
-    client: OnUpgrade,
-}
-
 impl Proxy {
     /// Must be called on a local runtime: connections to upstreams stay on their thread.
     pub(crate) fn new(live: &Live, tally: Arc<Tally>, draining: Draining) -> Self {
@@ -87,7 +81,7 @@ impl Service<Request<Incoming>> for Proxy {
         let onward = onward(request, &state);
         Box::pin(async move {
             let answer = match onward {
-                Ok((request, upgrade)) => inner.relay(&state, &mut Some(request), upgrade).await,
+                Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
                 Err(error) => Err(error),
             };
             let response = answer.unwrap_or_else(|error| {
@@ -109,12 +103,12 @@ impl Inner {
         &self,
         state: &State,
         request: &mut Unsent,
-        upgrade: Option<Upgrade>,
+        client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Error> {
         let (connection, mut response) = self.send(state, request).await?;
         let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(connection, response, upgrade, timeouts.upgraded);
+            return self.switch(connection, response, client, timeouts.upgraded);
         }
         hop::strip(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
@@ -152,26 +146,26 @@ impl Inner {
         Err(last)
     }
 
-    /// The upstream agrees to another protocol: so do we, and copy from then on.
+    /// The upstream agrees to become a WebSocket: so do we, and copy from then on.
     fn switch(
         &self,
         connection: Connection,
         mut response: Response<Incoming>,
-        upgrade: Option<Upgrade>,
+        client: Option<OnUpgrade>,
         idle: Duration,
     ) -> Result<Response<ResponseBody>, Error> {
-        let Some(Upgrade { protocol, client }) = upgrade else {
-            // Nobody asked.
+        let asked = client.filter(|_| hop::becomes_websocket(response.headers()));
+        let Some(client) = asked else {
+            // Nobody asked, or for something else.
             connection.upstream().failed();
             return Err(Error::Upstream);
         };
         let upstream = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
-        let protocol = parts.headers.get(UPGRADE).cloned().unwrap_or(protocol);
         hop::strip(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(UPGRADE, protocol);
+        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         spawn_local(upgrade::tunnel(client, upstream, idle, connection.leave(), self.draining.clone()));
         Ok(Response::from_parts(parts, ResponseBody::Own(None)))
     }
@@ -188,8 +182,8 @@ fn check(request: &Request<Incoming>, limit: Option<u64>) -> Result<(), Error> {
     }
 }
 
-/// The request as the upstream gets it.
-fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<Upgrade>), Error> {
+/// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
+fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Error> {
     let settings = &state.settings;
     if let Err(error) = check(&request, settings.limits.body_bytes) {
         linger(request.into_body());
@@ -198,8 +192,8 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
     let from = request.extensions_mut().remove::<Origination>();
     let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let protocol = match forward::rewrite(&mut parts, from, &settings.forwarding) {
-        Ok(protocol) => protocol,
+    let is_websocket = match forward::rewrite(&mut parts, from, &settings.forwarding) {
+        Ok(is_websocket) => is_websocket,
         Err(error) => {
             linger(body);
             return Err(error);
@@ -207,8 +201,8 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
     };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();
-    let upgrade = protocol.zip(client).map(|(protocol, client)| Upgrade { protocol, client });
-    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), upgrade))
+    let client = client.filter(|_| is_websocket);
+    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
 }
 
 /// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.

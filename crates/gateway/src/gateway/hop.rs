@@ -163,7 +163,9 @@ mod tests {
     #[test]
     fn a_change_to_a_websocket_is_to_nothing_else() {
         assert!(becomes_websocket(&headers(&[("upgrade", "WebSocket")])));
-        for lines in [&[][..], &[("upgrade", "h2c")], &[("upgrade", "websocket, h2c")], &[("upgrade", "h2c, websocket")]] {
+        for lines in
+            [&[][..], &[("upgrade", "h2c")], &[("upgrade", "websocket, h2c")], &[("upgrade", "h2c, websocket")]]
+        {
             assert!(!becomes_websocket(&headers(lines)), "{lines:?}");
         }
         assert!(!becomes_websocket(&headers(&[("upgrade", "websocket"), ("upgrade", "x")])));

@@ -117,27 +117,32 @@ impl Inner {
 
     /// Sends `request` to one upstream after the other until one can be reached.
     ///
-    /// Another one is tried only while nothing of the request has been sent, so no upstream sees half of it and none
-    /// sees it twice.
+    /// Another one is tried while nothing of the request has been sent, so no upstream sees half of it. One that may be
+    /// [repeated](repeatable) is sent once more, on a new connection, if the first ended without a byte of an answer:
+    /// the upstream may have closed it just as the request came.
     async fn send(&self, state: &State, request: &mut Unsent) -> Result<(Connection, Response<Incoming>), Error> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
+        let mut is_repeated = false;
         while let Some(upstream) = state.upstreams.choose(turn, &tried) {
             name_host(request, upstream, state.settings.forwarding.keep_host);
             upstream.asked();
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
-            while let Ok(connection) = self.pool.reuse(upstream.begin()) {
-                if let Some(answered) = exchange(connection, request, state).await? {
-                    return Ok(answered);
+            while !is_repeated && let Ok(connection) = self.pool.reuse(upstream.begin()) {
+                match exchange(connection, request, state, is_repeated).await? {
+                    Exchange::Answered(connection, response) => return Ok((connection, response)),
+                    Exchange::Unsent => {}
+                    Exchange::Lost => is_repeated = true,
                 }
             }
             // Boxed, because it is rare and large, and every request would have to carry room for it.
             match Box::pin(self.pool.connect(upstream.begin())).await {
-                Ok(connection) => match exchange(connection, request, state).await? {
-                    Some(answered) => return Ok(answered),
-                    None => last = Error::Upstream,
+                Ok(connection) => match exchange(connection, request, state, is_repeated).await? {
+                    Exchange::Answered(connection, response) => return Ok((connection, response)),
+                    Exchange::Unsent => last = Error::Upstream,
+                    Exchange::Lost => (is_repeated, last) = (true, Error::Upstream),
                 },
                 Err(error) => last = error,
             }
@@ -214,29 +219,75 @@ fn name_host(request: &mut Unsent, upstream: &Upstream, keep: bool) {
     }
 }
 
-/// One request and one answer on `connection`; no answer if nothing was sent, and then `request` is there again.
+/// What came of a request on one connection.
+enum Exchange {
+    Answered(Connection, Response<Incoming>),
+    /// Not a byte of it was sent, and it is there again.
+    Unsent,
+    /// It may have been read and was not answered; it is there again, because it may be repeated.
+    Lost,
+}
+
+/// One request and one answer on `connection`. `is_repeated` says that it must not be sent again.
 async fn exchange(
     mut connection: Connection,
     request: &mut Unsent,
     state: &State,
-) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
+    is_repeated: bool,
+) -> Result<Exchange, Error> {
+    let settings = &state.settings;
     let progress = request.as_ref().and_then(|request| request.body().progress());
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let copy = if is_repeated { None } else { repeatable(&sent) };
     let answer = connection.send(sent);
-    match within(state.settings.timeouts.response_head, progress.as_deref(), answer).await {
-        Some(Ok(response)) => Ok(Some((connection, response))),
+    match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
+        Some(Ok(response)) => {
+            connection.upstream().answered();
+            Ok(Exchange::Answered(connection, response))
+        }
         Some(Err(mut refused)) => match refused.take_message() {
             Some(unsent) => {
+                if connection.is_fresh() {
+                    connection.lost(&settings.health);
+                }
                 *request = Some(unsent);
-                Ok(None)
+                Ok(Exchange::Unsent)
             }
-            None => Err(blame(refused.error(), &connection)),
+            None => {
+                let error = of_the_client(refused.error());
+                if error.is_none() && copy.is_some() && connection.is_unanswered() {
+                    if connection.is_fresh() {
+                        connection.lost(&settings.health);
+                    }
+                    *request = copy;
+                    return Ok(Exchange::Lost);
+                }
+                Err(error.unwrap_or_else(|| {
+                    connection.lost(&settings.health);
+                    Error::Upstream
+                }))
+            }
         },
         None => {
             connection.upstream().failed();
             Err(Error::UpstreamTimedOut)
         }
     }
+}
+
+/// A copy of `request`, if it may be sent twice: it does the same as once (RFC 9110, 9.2.2), and no body is needed for it,
+/// which would have gone with the first.
+fn repeatable(request: &Request<RequestBody>) -> Unsent {
+    let body = request.body().nothing()?;
+    if !request.method().is_idempotent() {
+        return None;
+    }
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// Waits for `answer`, but not longer than `patience` after the upstream last took something.
@@ -256,17 +307,16 @@ async fn within<A: Future>(patience: Duration, progress: Option<&Progress>, answ
     }
 }
 
-/// Whose fault it is that no answer came: the client's, if its body broke off.
-fn blame(error: &hyper::Error, connection: &Connection) -> Error {
+/// The client's part in it that no answer came: its body broke off.
+fn of_the_client(error: &hyper::Error) -> Option<Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if let Some(own) = error.downcast_ref::<Error>() {
-            return *own;
+            return Some(*own);
         }
         cause = error.source();
     }
-    connection.upstream().failed();
-    Error::Upstream
+    None
 }
 
 /// Reads on for a moment after a refusal: closing a socket with unread bytes resets it, and the client would never see

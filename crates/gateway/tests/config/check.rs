@@ -22,8 +22,8 @@ fn the_example_can_be_used() {
 }
 
 #[test]
-fn an_empty_file_is_all_defaults() {
-    for text in ["", "---\n", "# nothing\n", "{}"] {
+fn all_but_the_policies_has_a_default() {
+    for text in ["policies: []", "---\npolicies: []\n...\n", "{policies: []}"] {
         let text = explained(text);
         for part in [
             "http://127.0.0.1:8080, for this machine alone.",
@@ -65,8 +65,17 @@ fn what_is_written_is_what_is_meant() {
         ),
     ];
     for (text, part) in rows {
+        let text = if text.contains("policies") { text } else { &with_policies(text) };
         let told = explained(text);
         assert!(told.contains(part), "{text}: `{part}` is not in {told}");
+    }
+}
+
+/// A table in one line, with that key too.
+fn with_policies(text: &str) -> String {
+    match text.strip_suffix('}').filter(|_| text.starts_with('{')) {
+        Some(open) => format!("{open}, policies: []}}"),
+        None => format!("{text}\npolicies: []"),
     }
 }
 

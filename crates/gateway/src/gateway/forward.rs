@@ -40,6 +40,7 @@ pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &F
     let is_websocket = hop::asks_for_websocket(&parts.method, parts.version, &parts.headers);
     let takes_trailers = hop::takes_trailers(&parts.headers);
     hop::strip(&mut parts.headers);
+    hop::strip_ambiguous(&mut parts.headers, settings.underscores);
     // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
     parts.headers.remove(EXPECT);
     one_cookie_field(&mut parts.headers);

@@ -1,4 +1,4 @@
-//! Fields that concern one connection and end at it (RFC 9110, 7.6.1).
+//! Fields that end here: those that concern one connection (RFC 9110, 7.6.1), and those whose names are read as others.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Version};
@@ -26,6 +26,27 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         if name == TRANSFER_ENCODING {
             headers.remove(CONTENT_LENGTH);
         }
+        headers.remove(name);
+    }
+}
+
+/// Fields that the upstream is to have from the gateway alone, or as they were checked.
+const OURS: [&str; 5] = ["content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"];
+
+/// Removes fields whose names have anything but letters, digits and hyphens.
+///
+/// Servers of CGI, WSGI, PSGI and Rack make one variable of `X-Forwarded-For` and of `X_Forwarded_For`, some of
+/// `X.Forwarded.For`, too: what was replaced here, or not found by a limit's key, would be there all the same. With
+/// `keeps_others` only those go that could be taken for a field that is made or removed here.
+pub(crate) fn strip_ambiguous(headers: &mut HeaderMap, keeps_others: bool) {
+    let is_plain = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_like = |name: &HeaderName, known: &&str| {
+        let is_same = |(byte, known): (u8, u8)| byte == known || (known == b'-' && !byte.is_ascii_alphanumeric());
+        name.as_str().len() == known.len() && name.as_str().bytes().zip(known.bytes()).all(is_same)
+    };
+    let is_ours = |name: &HeaderName| FIELDS.iter().chain(&OURS).any(|known| is_like(name, known));
+    let ambiguous = headers.keys().filter(|name| !is_plain(name) && (!keeps_others || is_ours(name)));
+    for name in ambiguous.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
@@ -132,6 +153,29 @@ mod tests {
     #[test]
     fn a_coding_that_connection_names_still_takes_the_length_with_it() {
         leaves(&[("connection", "transfer-encoding"), ("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
+    }
+
+    #[test]
+    fn names_that_are_read_as_others_go() {
+        let names = [
+            "x_forwarded_for",
+            "x-forwarded_for",
+            "x_forwarded-proto",
+            "x.forwarded.host",
+            "x_real_ip",
+            "transfer_encoding",
+            "content_length",
+            "http2_settings",
+            "proxy~connection",
+        ];
+        let (api, plain) = (("api_key", "1"), [("x-forwarded-for", "1"), ("x-y2", "1"), ("accept", "1")]);
+        let all: Vec<_> = names.map(|name| (name, "1")).into_iter().chain([api]).chain(plain).collect();
+        let mut strict = headers(&all);
+        strip_ambiguous(&mut strict, false);
+        assert_eq!(strict, headers(&plain));
+        let mut lenient = headers(&all);
+        strip_ambiguous(&mut lenient, true);
+        assert_eq!(lenient, headers(&[&[api][..], &plain].concat()));
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub(crate) struct Forwarding {
     pub(crate) keep_host: bool,
     /// Whether `Via` is added to requests. Default: yes.
     pub(crate) via: bool,
+    /// Whether fields are passed on whose names have an underscore, or anything but letters, digits and hyphens; never
+    /// those that could be taken for one of the gateway's own. Default: no.
+    pub(crate) underscores: bool,
 }
 
 /// What becomes of `X-Forwarded-For`, `-Proto` and `-Host`.
@@ -143,7 +146,7 @@ impl Settings {
 
 impl Default for Forwarding {
     fn default() -> Self {
-        Self { x_forwarded: XForwarded::Trusted, trusted: Vec::new(), keep_host: true, via: true }
+        Self { x_forwarded: XForwarded::Trusted, trusted: Vec::new(), keep_host: true, via: true, underscores: false }
     }
 }
 

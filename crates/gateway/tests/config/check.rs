@@ -49,6 +49,8 @@ fn what_is_written_is_what_is_meant() {
         ("client: {from: x-forwarded-for, hops: 2}", "yours are the last 2 in front of this gateway"),
         ("client: {trusted: 10.0.0.0/8}", "appended to if they come from 10.0.0.0/8,"),
         ("{client: {trusted: 10.0.0.0/8}, forwarding: {trusted: []}}", "are replaced, because no proxy is trusted."),
+        ("threads: 1", "hyphens in their names are not passed on."),
+        ("forwarding: {underscores: true}", "hyphens in their names are passed on, unless"),
         ("answer: {status: 503, body: text, headers: none}", "Status 503, a body of the kind `text`,"),
         ("limiter: {on_full: refuse}", "new keys are refused."),
         ("policies: [{name: a, limits: 5/minute}]", "`a`: every request, for each ip: 5 per minute."),

@@ -170,5 +170,6 @@ mod tests {
         assert_eq!(shown.reply.dialect, plain.reply.dialect);
         let (shown, plain) = (shown.gateway.forwarding, plain.gateway.forwarding);
         assert_eq!((shown.x_forwarded, shown.keep_host, shown.via), (plain.x_forwarded, plain.keep_host, plain.via));
+        assert_eq!(shown.underscores, plain.underscores);
     }
 }

@@ -39,7 +39,7 @@ mod who;
 pub use address::{Group, Grouping, PrefixError};
 pub use answer::{Answer, AnswerError, Body, RetryAfter, RetryForm, Template};
 pub use body::LimitedBody;
-pub use charge::{Charge, Statuses};
+pub use charge::{Charge, Statuses, Unanswered};
 pub use client::{ClientAddress, ClientAddressError, Source, TrustedProxies};
 pub use counts::PolicyCounts;
 pub use dialect::{Dialect, Reset};

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use metrics::Histogram;
 use tollgate::{Clock, ExactClock, Instant, Limiter, Quota, Stats};
 
-use crate::charge::Charge;
+use crate::charge::Settlement;
 use crate::decide::{Admitted, Decided, Permits, Stood};
 use crate::error::PolicyError;
 use crate::key::{BoxFuture, KeyBy};
@@ -239,14 +239,14 @@ pub struct Keys(AskedKeys);
 /// What became of a request.
 #[derive(Debug)]
 #[must_use]
-pub enum Outcome<C = ExactClock> {
+pub enum Outcome<C: Clock = ExactClock> {
     /// It may go.
     Admitted(Admission<C>),
     /// It may not.
     Refused(Refusal),
 }
 
-impl<C> Outcome<C> {
+impl<C: Clock> Outcome<C> {
     /// Whether it may go.
     #[must_use]
     pub const fn is_admitted(&self) -> bool {
@@ -256,7 +256,10 @@ impl<C> Outcome<C> {
 
 /// A request that may go. Keep it until the response has been sent: it holds the request's places under bounds on
 /// concurrency.
-pub struct Admission<C = ExactClock> {
+///
+/// One that is dropped before it has been told the [response](Self::respond) is of a request that ended without any, see
+/// [`Unanswered`](crate::Unanswered). If the request never went, [withdraw](Self::withdraw) it instead.
+pub struct Admission<C: Clock = ExactClock> {
     /// For what the response decides, if it does.
     settles: Option<Arc<Inner<C>>>,
     rules: Arc<Rules>,
@@ -294,24 +297,29 @@ impl<C: Clock> Admission<C> {
 
     /// The part of [`respond`](Self::respond) that charges and refunds.
     pub fn settle(&mut self, status: StatusCode) {
+        self.ended(Some(status));
+    }
+
+    /// The request did not go after all, so that no response decides anything. What was charged when it came stays so.
+    pub fn withdraw(mut self) {
+        self.admitted.pending.clear();
+    }
+
+    /// The request has ended with a response of this status, or without one.
+    fn ended(&mut self, status: Option<StatusCode>) {
         let Some(inner) = &self.settles else { return };
         let limiter = &inner.engine.limiter;
         for pending in self.admitted.pending.drain(..) {
             let Some(rule) = self.rules.rules.get(pending.policy) else { continue };
-            let is_charged = match &rule.policy.charge {
-                Charge::RefundOn(statuses) | Charge::OnlyOn(statuses) => statuses.contains(status),
-                Charge::OnRequest => false,
-            };
-            if !is_charged {
-                continue;
-            }
+            let Some(settlement) = rule.policy.settlement(status) else { continue };
             let limits = rule.tiers.get(pending.tier).map_or(&[][..], |tier| &tier.limits);
             for (index, limit) in limits.iter().enumerate() {
                 let view = limiter.with(&limit.limit);
-                if matches!(rule.policy.charge, Charge::RefundOn(_)) {
-                    view.refund(&pending.key, pending.cost);
-                } else {
-                    view.charge(&pending.key, pending.cost);
+                match settlement {
+                    Settlement::Refund => view.refund(&pending.key, pending.cost),
+                    Settlement::Charge => {
+                        view.charge(&pending.key, pending.cost);
+                    }
                 }
                 if let Some(stood) = self.admitted.tightest.as_mut().filter(|stood| stood.is(&pending, index)) {
                     stood.look_again(view.peek_n(&pending.key, pending.cost));
@@ -321,12 +329,18 @@ impl<C: Clock> Admission<C> {
     }
 
     /// The places under bounds on concurrency alone, to be held until the body has been sent.
-    pub(crate) fn into_permits(self) -> Permits {
-        self.admitted.permits
+    pub(crate) fn into_permits(mut self) -> Permits {
+        std::mem::take(&mut self.admitted.permits)
     }
 }
 
-impl<C> fmt::Debug for Admission<C> {
+impl<C: Clock> Drop for Admission<C> {
+    fn drop(&mut self) {
+        self.ended(None);
+    }
+}
+
+impl<C: Clock> fmt::Debug for Admission<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission").field("wait", &self.admitted.wait).finish_non_exhaustive()
     }

@@ -60,6 +60,18 @@ fn what_is_written_is_what_is_meant() {
         ("policies: [{name: a, limits: 5/m, shadow: yes}]", "SHADOW"),
         ("policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]", "only if that is one of 401."),
         ("policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx}}]", "given back if the response is one of 2xx."),
+        (
+            "policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]",
+            "401. A request that ends without a response is charged, too.",
+        ),
+        (
+            "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswered: free}}]",
+            "401. A request that ends without a response is free.",
+        ),
+        (
+            "policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx, unanswered: free}}]",
+            "2xx. So is what a request cost that ends without a response.",
+        ),
         ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),
         (
             "policies: [{name: a, limits: 5/m}, {name: b, limits: 1/m, match: {path: /b}}]",

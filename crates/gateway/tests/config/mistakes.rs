@@ -159,6 +159,18 @@ const ROWS: &[(&str, &str)] = &[
         "1:53: policies[0].charge.only_on: `4x` are no statuses;",
     ),
     (
+        "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswered: refund}}]",
+        "1:70: policies[0].charge.unanswered: `refund` is unknown; expected one of charged, free",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {unanswered: free}}]",
+        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswerd: free}}]",
+        "1:58: policies[0].charge.unanswerd: unknown key, did you mean `unanswered`?",
+    ),
+    (
         "policies: [{name: a, limits: 5/m, charge: {}}]",
         "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
     ),

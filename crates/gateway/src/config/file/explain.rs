@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tollgate::{Algorithm, OnFull, Quota};
-use tollgate_http::{Charge, OnMissingKey, Reach, RetryForm, Source};
+use tollgate_http::{Charge, OnMissingKey, Reach, RetryForm, Source, Unanswered};
 
 use super::Config;
 use super::limiter::Keeping;
@@ -310,6 +310,12 @@ impl Plan {
             }
             _ => Ok(()),
         };
+        text.push_str(match (&self.charge, self.unanswered) {
+            (Charge::OnlyOn(_), Unanswered::Charged) => " A request that ends without a response is charged, too.",
+            (Charge::OnlyOn(_), _) => " A request that ends without a response is free.",
+            (Charge::RefundOn(_), Unanswered::Free) => " So is what a request cost that ends without a response.",
+            _ => "",
+        });
         if !self.exemptions.is_empty() {
             let _ = write!(text, " Exempt: {}.", list(&self.exemptions, "and"));
         }

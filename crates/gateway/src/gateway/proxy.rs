@@ -125,24 +125,21 @@ impl Inner {
         self.turn.set(turn.wrapping_add(1));
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
-        let mut is_repeated = false;
+        let mut may_repeat = true;
         while let Some(upstream) = state.upstreams.choose(turn, &tried) {
             name_host(request, upstream, state.settings.forwarding.keep_host);
             upstream.asked();
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
-            while !is_repeated && let Ok(connection) = self.pool.reuse(upstream.begin()) {
-                match exchange(connection, request, state, is_repeated).await? {
-                    Exchange::Answered(connection, response) => return Ok((connection, response)),
-                    Exchange::Unsent => {}
-                    Exchange::Lost => is_repeated = true,
+            while may_repeat && let Ok(connection) = self.pool.reuse(upstream.begin()) {
+                if let Some(answered) = exchange(connection, request, state, &mut may_repeat).await? {
+                    return Ok(answered);
                 }
             }
             // Boxed, because it is rare and large, and every request would have to carry room for it.
             match Box::pin(self.pool.connect(upstream.begin())).await {
-                Ok(connection) => match exchange(connection, request, state, is_repeated).await? {
-                    Exchange::Answered(connection, response) => return Ok((connection, response)),
-                    Exchange::Unsent => last = Error::Upstream,
-                    Exchange::Lost => (is_repeated, last) = (true, Error::Upstream),
+                Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
+                    Some(answered) => return Ok(answered),
+                    None => last = Error::Upstream,
                 },
                 Err(error) => last = error,
             }
@@ -219,60 +216,47 @@ fn name_host(request: &mut Unsent, upstream: &Upstream, keep: bool) {
     }
 }
 
-/// What came of a request on one connection.
-enum Exchange {
-    Answered(Connection, Response<Incoming>),
-    /// Not a byte of it was sent, and it is there again.
-    Unsent,
-    /// It may have been read and was not answered; it is there again, because it may be repeated.
-    Lost,
-}
-
-/// One request and one answer on `connection`. `is_repeated` says that it must not be sent again.
+/// One request and one answer on `connection`.
+///
+/// No answer if nothing was sent, or if what was sent ended without a byte of an answer and it [may be sent once
+/// more](repeatable): then `request` is there again. `may_repeat` is whether it has not come to that yet.
 async fn exchange(
     mut connection: Connection,
     request: &mut Unsent,
     state: &State,
-    is_repeated: bool,
-) -> Result<Exchange, Error> {
+    may_repeat: &mut bool,
+) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
     let settings = &state.settings;
     let progress = request.as_ref().and_then(|request| request.body().progress());
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
-    let copy = if is_repeated { None } else { repeatable(&sent) };
+    let copy = if *may_repeat { repeatable(&sent) } else { None };
     let answer = connection.send(sent);
-    match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
+    let mut refused = match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
         Some(Ok(response)) => {
             connection.upstream().answered();
-            Ok(Exchange::Answered(connection, response))
+            return Ok(Some((connection, response)));
         }
-        Some(Err(mut refused)) => match refused.take_message() {
-            Some(unsent) => {
-                if connection.is_fresh() {
-                    connection.lost(&settings.health);
-                }
-                *request = Some(unsent);
-                Ok(Exchange::Unsent)
-            }
-            None => {
-                let error = of_the_client(refused.error());
-                if error.is_none() && copy.is_some() && connection.is_unanswered() {
-                    if connection.is_fresh() {
-                        connection.lost(&settings.health);
-                    }
-                    *request = copy;
-                    return Ok(Exchange::Lost);
-                }
-                Err(error.unwrap_or_else(|| {
-                    connection.lost(&settings.health);
-                    Error::Upstream
-                }))
-            }
-        },
+        Some(Err(refused)) => refused,
         None => {
             connection.upstream().failed();
-            Err(Error::UpstreamTimedOut)
+            return Err(Error::UpstreamTimedOut);
         }
+    };
+    if let Some(error) = of_the_client(refused.error()) {
+        return Err(error);
     }
+    let unsent = refused.take_message();
+    let is_sent = unsent.is_none();
+    *request = unsent.or(copy.filter(|_| connection.is_unanswered()));
+    // A kept connection that ends costs no more than another one, if the request is there again.
+    if connection.is_fresh() || request.is_none() {
+        connection.lost(&settings.health);
+    }
+    if request.is_none() {
+        return Err(Error::Upstream);
+    }
+    *may_repeat &= !is_sent;
+    Ok(None)
 }
 
 /// A copy of `request`, if it may be sent twice: it does the same as once (RFC 9110, 9.2.2), and no body is needed for it,

@@ -119,10 +119,11 @@ pub(crate) struct Limits {
     pub(crate) pooled: usize,
 }
 
-/// When an upstream is left alone for a while.
+/// When an upstream is left alone for a while, or asked last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Health {
-    /// Failures to connect in a row. Default: 3.
+    /// Failures to connect in a row, or requests in a row that were sent on new connections and not answered.
+    /// Default: 3.
     pub(crate) failures: u32,
     /// For how long. Default: 10 s.
     pub(crate) rest: Duration,

@@ -224,13 +224,14 @@ impl<'r, C: Clock> Case<'r, C> {
         // several requests.
         let decided = self.engine.limiter.at(self.now).check_all(&shares);
         let decided = decided.map_err(|_| (*first, Stood::never(first, self.now)))?;
-        if let (Some((meeting, _)), Some(index)) = (taken.get(decided.index()), indices.get(decided.index())) {
-            let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
-            if !decided.is_allowed() {
-                return Err((meeting, stood));
-            }
-            admitted.nearest(stood);
+        let (Some((meeting, _)), Some(index)) = (taken.get(decided.index()), indices.get(decided.index())) else {
+            return Err((first, Stood::never(first, self.now)));
+        };
+        let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
+        if !decided.is_allowed() {
+            return Err((meeting, stood));
         }
+        admitted.nearest(stood);
         Ok(taken)
     }
 

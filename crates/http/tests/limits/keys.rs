@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tollgate_http::{ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
+use tollgate_http::{Answer, ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
 
-use crate::app::{App, With, at, from, get, policy};
+use crate::app::{App, With, at, from, get, header, policy};
 
 #[tokio::test]
 async fn the_first_part_that_is_there() {
@@ -48,6 +48,12 @@ async fn a_request_without_a_key() {
     assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 200]);
     let app = App::of([by_header(OnMissingKey::Refuse)]);
     assert_eq!(app.statuses([get("/"), get("/").header("x-api-key", "k")]).await, [429, 200]);
+    // No word of it reads as "now".
+    let refused = app.send(get("/")).await;
+    assert_eq!((header(&refused, "retry-after"), header(&refused, "ratelimit")), ("", "\"default\";r=0"));
+    let seconds = Answer::new().with_dialect("x-ratelimit-seconds".parse().unwrap());
+    let app = App::new(Settings::new().policy(by_header(OnMissingKey::Refuse)).answer(seconds));
+    assert_eq!(header(&app.send(get("/")).await, "x-ratelimit-reset"), "1");
     // Without a peer there is no address.
     let app = App::of([policy("default", "1/hour")]);
     let nowhere = || http::Request::new(());

@@ -24,4 +24,6 @@ fi
 if grep -rnE '\bunsafe\b' src --include='*.rs' | grep -vE '^src/(memory|lib)\.rs:' | grep -vE '^[^:]+:[0-9]+:\s*//'; then
     fail "unsafe code outside src/memory.rs"
 fi
-echo "ci/check.sh: format, clippy, docs, facade and unsafe rules hold"
+# Every planted defect can still be planted.
+ci/mutants.sh --check
+echo "ci/check.sh: format, clippy, docs, facade, unsafe rules and planted defects hold"

@@ -135,13 +135,102 @@ def check(suite, what, planted=True):
     return None if code == 0 else cause(output)
 
 
-def main():
-    chosen = defects(sys.argv[1:])
-    copy_tree()
+def lost(chosen):
+    """One line for each defect whose text does not occur exactly once."""
     for defect in chosen:
-        found = (TREE / defect["file"]).read_text().count(defect["old"])
+        path = TREE / defect["file"]
+        found = path.read_text().count(defect["old"]) if path.is_file() else 0
         if found != 1:
-            fail(f"{defect['name']}: its text occurs {found} times in {defect['file']}, not once")
+            yield f"{defect['name']}: its text occurs {found} times in {defect['file']}, not once"
+
+
+def rounds(chosen):
+    """The defects in as few rounds as are needed for no two of a round to touch the same text."""
+    found = []
+    for defect in chosen:
+        begin = (TREE / defect["file"]).read_text().index(defect["old"])
+        span = (defect["file"], begin, begin + len(defect["old"]))
+        free = lambda taken: all(f != span[0] or span[2] <= b or e <= span[1] for f, b, e in taken)
+        for members, taken in found:
+            if free(taken):
+                break
+        else:
+            members, taken = [], []
+            found.append((members, taken))
+        members.append(defect)
+        taken.append(span)
+    return [members for members, _ in found]
+
+
+def builds(defect):
+    """The kinds of build that a defect must go through: that of each suite it dies in, or the library's."""
+    kinds = {suite.split()[0] for suite in defect.get("dies", ["lib"])}
+    return {"models" if kind in MODELS else "fuzz" if kind == "fuzz" else "lib" for kind in kinds}
+
+
+def compiles(planted):
+    """Whether the tree compiles with all of these defects in it, for every kind of build that one of them needs."""
+    originals = {defect["file"]: (TREE / defect["file"]).read_text() for defect in planted}
+    texts = dict(originals)
+    for defect in planted:
+        texts[defect["file"]] = texts[defect["file"]].replace(defect["old"], defect["new"])
+    try:
+        for file, text in texts.items():
+            (TREE / file).write_text(text)
+        for kind in sorted(set().union(*map(builds, planted))):
+            arguments, flags = {
+                "lib": (["--package", "tollgate", "--lib"], ""),
+                "models": (["--manifest-path", "loom-tests/Cargo.toml"], "--cfg tollgate_model"),
+                "fuzz": (["--manifest-path", "fuzz/Cargo.toml"], ""),
+            }[kind]
+            # Directories that ci/check.sh has filled with what these builds depend on.
+            target = ROOT / "target" / {"lib": ".", "models": "check-models", "fuzz": "check-fuzz"}[kind]
+            env = {"CARGO_TARGET_DIR": str(target)} | ({"RUSTFLAGS": flags} if flags else {})
+            code, output = run(["cargo", "check", "--quiet", "--locked", *arguments], ".", env, BUILD_TIMEOUT)
+            if code != 0:
+                return output
+        return None
+    finally:
+        for file, text in originals.items():
+            (TREE / file).write_text(text)
+
+
+def broken(planted):
+    """One line for each defect that does not compile. All at once; if that fails, by halves."""
+    output = compiles(planted)
+    if output is None:
+        return
+    if len(planted) == 1:
+        error = next((line for line in output.splitlines() if line.startswith("error")), output[-200:])
+        yield f"{planted[0]['name']}: does not compile: {error}"
+        return
+    middle = len(planted) // 2
+    yield from broken(planted[:middle])
+    yield from broken(planted[middle:])
+
+
+def check_only(chosen):
+    """Whether every defect still has its place, and compiles there; nothing is run."""
+    problems = list(lost(chosen))
+    if not problems:
+        problems = [problem for members in rounds(chosen) for problem in broken(members)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        fail(f"{len(problems)} of {len(chosen)} planted defects cannot be planted")
+    print(f"mutants: all {len(chosen)} planted defects have their place and compile")
+
+
+def main():
+    arguments = sys.argv[1:]
+    only_check = arguments[:1] == ["--check"]
+    chosen = defects(arguments[only_check:])
+    copy_tree()
+    if only_check:
+        check_only(chosen)
+        return
+    if problems := list(lost(chosen)):
+        fail("\n".join(problems))
     suites = sorted({suite for defect in chosen for suite in defect.get("dies", [])})
     for number, suite in enumerate(suites, 1):
         print(f"[{number}/{len(suites)}] without a defect: {suite}", flush=True)

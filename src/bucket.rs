@@ -9,25 +9,31 @@ use crate::error::QuotaError;
 use crate::hash::Salt;
 use crate::lease::{Lease, Source};
 use crate::limit::Limit;
-use crate::ops::{Cells, Doubt, Inheritance, Op};
+use crate::marks::Marks;
+use crate::ops::{Cells, Inheritance, Op, OwnClock};
 use crate::protocol::{Outcome, Tried};
 use crate::quota::Quota;
+use crate::rehearsal::Rehearsal;
 use crate::reservation::Reservation;
+use crate::step::Steps;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, Units, Word};
 
 /// The word of a bucket; for a sliding log, one word per request it can remember.
 #[derive(Debug)]
-pub(crate) struct Words(Box<[Atomic<Word>]>);
+pub(crate) struct Words {
+    words: Box<[Atomic<Word>]>,
+    marks: Marks,
+}
 
 impl Words {
     pub(crate) fn new(count: u64) -> Self {
-        Self((0..count).map(|_| Atomic::new(Word::FULL)).collect())
+        Self { words: (0..count).map(|_| Atomic::new(Word::FULL)).collect(), marks: Marks::new() }
     }
 
     fn word(&self, cell: u64) -> &Atomic<Word> {
         // A limit has as many cells as were made for it: at most `Quota::MAX_LOG`. Any other quota falls on the first.
-        usize::try_from(cell).ok().and_then(|cell| self.0.get(cell)).unwrap_or(&self.0[0])
+        usize::try_from(cell).ok().and_then(|cell| self.words.get(cell)).unwrap_or(&self.words[0])
     }
 }
 
@@ -62,6 +68,14 @@ impl Cells for &Words {
         // Acquire, with the exchange above: as there. Models: bucket, clock.
         self.word(cell).load(Ordering::Acquire).balance()
     }
+
+    fn rehearse(&self, cell: u64, _: &mut Rehearsal, mut decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
+        decide(self.read(cell)).is_some()
+    }
+
+    fn marks(&self, _cell: u64) -> &Marks {
+        &self.marks
+    }
 }
 
 /// A rate limiter for one thing: one atomic word, shared between threads by reference.
@@ -83,6 +97,7 @@ pub struct Bucket<C = ExactClock> {
     limit: Limit,
     words: Words,
     clock: C,
+    steps: Steps,
     #[cfg(feature = "async")]
     waiters: crate::wait::Waiters,
 }
@@ -105,11 +120,13 @@ impl<C: Clock> Bucket<C> {
     ///
     /// If the quota is out of bounds.
     pub fn with_clock(quota: Quota, clock: C) -> Result<Self, QuotaError> {
-        let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], clock.now()))?;
+        let now = clock.now();
+        let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], now))?;
         Ok(Self {
             words: Words::new(limit.cells),
             limit,
             clock,
+            steps: Steps::new(now),
             #[cfg(feature = "async")]
             waiters: crate::wait::Waiters::new(crate::wait::Waiters::DEFAULT_MAX),
         })
@@ -128,7 +145,7 @@ impl<C: Clock> Bucket<C> {
     /// If it is out of bounds, or a sliding log larger than the one given at construction.
     pub fn limit(&self, quota: Quota) -> Result<Limit, QuotaError> {
         let limit = self.limit.with_quota(quota)?;
-        match u64::try_from(self.words.0.len()) {
+        match u64::try_from(self.words.words.len()) {
             Ok(max_count) if limit.cells > max_count => Err(QuotaError::CountTooLarge { quota, max_count }),
             _ => Ok(limit),
         }
@@ -147,8 +164,7 @@ impl<C: Clock> Bucket<C> {
         BucketView { bucket: self, limit, now: None }
     }
 
-    /// The same bucket at the caller's `now`, which may be up to a second behind; see
-    /// [`Builder::max_clock_skew`](crate::Builder::max_clock_skew).
+    /// The same bucket at the caller's `now`; see [`Limiter::at`](crate::Limiter::at).
     #[inline]
     #[must_use]
     pub const fn at(&self, now: Instant) -> BucketView<'_, C> {
@@ -275,18 +291,11 @@ impl<'a, C: Clock> BucketView<'a, C> {
         Self { now: Some(now), ..self }
     }
 
-    /// A second, as `Builder::max_clock_skew` has it by default.
-    const fn skew(&self) -> Units {
-        self.limit.base.units_per_second()
-    }
-
     #[inline]
     fn op(&self) -> Op<'a, &'a Words> {
-        let skew = self.skew();
-        let clock = &self.bucket.clock;
-        let (now, clock): (_, Option<&dyn Clock>) =
-            self.now.map_or_else(|| (clock.now(), Some(clock as _)), |now| (now, None));
-        Op::new(&self.bucket.words, self.limit, now, Doubt { clock, skew })
+        let own = OwnClock { clock: &self.bucket.clock, steps: &self.bucket.steps };
+        let now = self.now.unwrap_or_else(|| self.bucket.steps.now(&self.bucket.clock));
+        Op::new(&self.bucket.words, self.limit, now, own)
     }
 
     /// See [`Limiter::check`](crate::Limiter::check).
@@ -349,7 +358,7 @@ impl<'a, C: Clock> BucketView<'a, C> {
 
     /// See [`View::lease`](crate::View::lease).
     pub fn lease(&self, batch: u64) -> Lease<'a, C> {
-        Lease::new(Source::Bucket(&self.bucket.words), self.limit, &self.bucket.clock, self.skew(), batch)
+        Lease::new(Source::Bucket(&self.bucket.words), self.limit, &self.bucket.clock, &self.bucket.steps, batch)
     }
 
     /// See [`Limiter::convert`](crate::Limiter::convert).

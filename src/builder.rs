@@ -1,15 +1,14 @@
 //! How a limiter is set up: returns errors, never panics.
 
-use core::time::Duration;
-
-use crate::base::{MAX_AHEAD, TimeBase};
-use crate::clock::{Clock, ExactClock, saturating_nanos};
+use crate::base::TimeBase;
+use crate::clock::{Clock, ExactClock};
 use crate::error::BuildError;
 use crate::hash::Hasher;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
 use crate::policy::OnFull;
 use crate::quota::Quota;
+use crate::step::Steps;
 use crate::table::Table;
 
 /// The settings of a [`Limiter`], from [`Limiter::builder`].
@@ -20,7 +19,6 @@ pub struct Builder {
     capacity: usize,
     on_full: OnFull,
     seed: Option<u64>,
-    max_clock_skew: Duration,
     #[cfg(feature = "async")]
     max_waiters: u64,
 }
@@ -36,7 +34,6 @@ impl Builder {
             capacity: Self::DEFAULT_CAPACITY,
             on_full: OnFull::EvictNearestIdle,
             seed: None,
-            max_clock_skew: Duration::from_secs(1),
             #[cfg(feature = "async")]
             max_waiters: crate::wait::Waiters::DEFAULT_MAX,
         }
@@ -77,19 +74,6 @@ impl Builder {
         self
     }
 
-    /// How far one call's `now` may be behind the latest one used on the same key, whether the caller gave it (see
-    /// [`Limiter::at`]) or the clock; 1 s by default, and never more than a quarter of the limiter's range.
-    ///
-    /// Up to that, a late caller is judged by the bucket as it is. A `now` further back is taken for a clock that has
-    /// stepped back: the bucket is set to *empty* as of that `now`, so that it refuses no longer than a refill takes.
-    /// The limiter's own clock is asked again before that is concluded, so a thread may sleep as long as it likes; a
-    /// caller's `now` cannot be, so this should be longer than one is kept.
-    #[must_use]
-    pub const fn max_clock_skew(mut self, skew: Duration) -> Self {
-        self.max_clock_skew = skew;
-        self
-    }
-
     /// How many may wait in [`Limiter::until_ready`] at once, over all keys; 10,000 by default.
     #[cfg(feature = "async")]
     #[must_use]
@@ -118,13 +102,14 @@ impl Builder {
     pub fn build_with_clock<C: Clock>(self, clock: C) -> Result<Limiter<C>, BuildError> {
         let mut quotas = vec![self.quota];
         quotas.extend(self.expected);
-        let base = TimeBase::new(&quotas, clock.now());
+        let now = clock.now();
+        let base = TimeBase::new(&quotas, now);
         let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
         let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME), base)?;
         let table = Table::new(self.capacity, self.on_full)?;
         table.expect(&limit);
         Ok(Limiter {
-            skew: u64::try_from(base.span(saturating_nanos(self.max_clock_skew))).unwrap_or(u64::MAX).min(MAX_AHEAD),
+            steps: Steps::new(now),
             capacity: self.capacity,
             #[cfg(feature = "async")]
             waiters: crate::wait::Waiters::new(self.max_waiters),

@@ -7,9 +7,8 @@ use crate::clock::Instant;
 use crate::limit::Limit;
 use crate::word::Units;
 
-/// Yes, not now, or never.
+/// Yes, not now, or never. There will be no fourth: a `match` needs no arm for what it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Verdict {
     /// Admitted; the cost has been taken.
     Allowed,
@@ -45,17 +44,24 @@ pub struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    /// Whether the request may go.
+    /// Whether the request may go. Ask this, and not whether there is a wait: one that can never go has none either.
     #[inline]
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         matches!(self.verdict, Verdict::Allowed)
     }
 
-    /// Whether the request may not go now, but may later.
+    /// Whether the request may not go: the opposite of [`is_allowed`](Self::is_allowed).
     #[inline]
     #[must_use]
     pub const fn is_refused(&self) -> bool {
+        !self.is_allowed()
+    }
+
+    /// Whether the request may not go now, but may later: it is worth a [retry](Self::retry_after).
+    #[inline]
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
         matches!(self.verdict, Verdict::Refused)
     }
 
@@ -109,11 +115,13 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// How long until the same call is admitted, if nobody else comes; `None` if it was admitted or never will be.
-    /// To the nanosecond; never zero.
+    /// How long until the same call is admitted, if nobody else comes. To the nanosecond; never zero.
+    ///
+    /// `None` if it was admitted, **and if it never will be**: this does not tell whether the request may go, which
+    /// [`is_allowed`](Self::is_allowed) does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if !self.is_refused() {
+        if !self.is_retryable() {
             return None;
         }
         let ready_at = match self.evidence {

@@ -7,8 +7,11 @@ use crate::bucket::Words;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::limit::Limit;
-use crate::ops::{Cells, Doubt, Op};
+use crate::marks::Marks;
+use crate::ops::{Cells, Op, OwnClock};
 use crate::protocol::{Outcome, Tried};
+use crate::rehearsal::Rehearsal;
+use crate::step::Steps;
 #[cfg(not(tollgate_model))]
 use crate::table::Entry;
 use crate::word::{Balance, Units};
@@ -55,11 +58,32 @@ impl Cells for Source<'_> {
         }
     }
 
-    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
         match self {
             #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.mend_others(cell, now, skew),
-            Self::Bucket(words) => words.mend_others(cell, now, skew),
+            Self::Table(entry) => entry.rehearse(cell, rehearsal, decide),
+            Self::Bucket(words) => words.rehearse(cell, rehearsal, decide),
+        }
+    }
+
+    fn marks(&self, cell: u64) -> &Marks {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.marks(cell),
+            Self::Bucket(words) => words.marks(cell),
+        }
+    }
+
+    fn mend_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.mend_others(cell, now),
+            Self::Bucket(words) => words.mend_others(cell, now),
         }
     }
 }
@@ -119,14 +143,19 @@ pub struct Lease<'a, C: Clock = ExactClock> {
     source: Source<'a>,
     limit: &'a Limit,
     clock: &'a C,
-    skew: Units,
+    steps: &'a Steps,
     batch: u64,
     held: Batch,
 }
 
 impl<'a, C: Clock> Lease<'a, C> {
-    pub(crate) const fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, skew: Units, batch: u64) -> Self {
-        Self { source, limit, clock, skew, batch, held: Batch::NONE }
+    pub(crate) const fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
+        Self { source, limit, clock, steps, batch, held: Batch::NONE }
+    }
+
+    #[inline]
+    const fn op(&self, now: Instant) -> Op<'a, Source<'a>> {
+        Op::new(self.source, self.limit, now, OwnClock { clock: self.clock, steps: self.steps })
     }
 
     /// Admits one request, or not; see [`check_n`](Self::check_n).
@@ -146,8 +175,7 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// the request: it will then; with what is held put towards it, it may a little earlier.
     #[inline]
     pub fn check_n(&mut self, cost: u64) -> Decision<'a> {
-        let now = self.clock.now();
-        self.take(now, Some(self.clock), cost)
+        self.check_n_at(cost, self.clock.now())
     }
 
     /// As [`check`](Self::check), at the caller's `now`; see [`Limiter::at`](crate::Limiter::at).
@@ -160,13 +188,7 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// is used.
     #[inline]
     pub fn check_n_at(&mut self, cost: u64, now: Instant) -> Decision<'a> {
-        self.take(now, None, cost)
-    }
-
-    #[inline]
-    fn take(&mut self, now: Instant, clock: Option<&'a dyn Clock>, cost: u64) -> Decision<'a> {
-        let doubt = Doubt { clock, skew: self.skew };
-        Op::new(self.source, self.limit, now, doubt).take_ahead(&mut self.held, cost, self.batch)
+        self.op(now).take_ahead(&mut self.held, cost, self.batch)
     }
 
     /// How many whole tokens are held, and good at the time of the clock.
@@ -189,8 +211,7 @@ impl<'a, C: Clock> Lease<'a, C> {
         if self.held.is_none() {
             return;
         }
-        let doubt = Doubt { clock: Some(self.clock), skew: self.skew };
-        Op::new(self.source, self.limit, self.clock.now(), doubt).give_back(&mut self.held);
+        self.op(self.clock.now()).give_back(&mut self.held);
     }
 }
 

@@ -20,6 +20,7 @@ mod error;
 mod hash;
 mod lease;
 mod limit;
+mod marks;
 #[cfg(not(tollgate_model))]
 mod memory;
 #[cfg(tollgate_model)]
@@ -32,9 +33,11 @@ mod probe;
 mod protocol;
 mod quota;
 mod rate;
+mod rehearsal;
 mod reservation;
 mod set;
 mod slot;
+mod step;
 mod sync;
 #[cfg(not(tollgate_model))]
 mod table;

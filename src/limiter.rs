@@ -11,12 +11,12 @@ use crate::error::QuotaError;
 use crate::hash::{Hasher, Key, KeyHash};
 use crate::lease::{Lease, Source};
 use crate::limit::Limit;
-use crate::ops::{Doubt, Inheritance, Op};
+use crate::ops::{Inheritance, Op, OwnClock};
 use crate::quota::Quota;
 use crate::reservation::Reservation;
 use crate::set::{LimitSet, LimitSetError, SetDecision, Share};
+use crate::step::Steps;
 use crate::table::{Entry, Table};
-use crate::word::Units;
 
 /// A rate limiter for many keys, in bounded memory, shared between threads by reference.
 ///
@@ -39,8 +39,7 @@ pub struct Limiter<C = ExactClock> {
     pub(crate) hasher: Hasher,
     pub(crate) clock: C,
     pub(crate) capacity: usize,
-    /// How far one call's `now` may be behind another's.
-    pub(crate) skew: Units,
+    pub(crate) steps: Steps,
     #[cfg(feature = "async")]
     pub(crate) waiters: crate::wait::Waiters,
 }
@@ -79,6 +78,14 @@ impl<C: Clock> Limiter<C> {
         &self.clock
     }
 
+    /// The time of the clock, for several calls [at](Limiter::at) one instant. Ask for it here rather than the
+    /// [`clock`](Limiter::clock) itself: the limiter notices if that has stepped back.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.steps.now(&self.clock)
+    }
+
     /// Hashes a key once for several calls; the result can be given wherever a key can.
     #[inline]
     #[must_use]
@@ -95,9 +102,9 @@ impl<C: Clock> Limiter<C> {
 
     /// The same limiter at the caller's `now`, so that a request reads the clock once for all its checks.
     ///
-    /// The instant must be one of this limiter's [`clock`](Limiter::clock); see [`Builder::max_clock_skew`] for how old
-    /// it may be. Callers of one key whose `now`s differ by `s` may gain `rate * s`, and again each time the key's slot
-    /// has gone to another key in between.
+    /// The instant should be one of this limiter's clock, from [`Limiter::now`]. One that is behind another's is judged by
+    /// the bucket as it is, so refused, with the true wait, where that has taken all. Callers of one key whose `now`s
+    /// differ by `s` may gain `rate * s` each time the key's slot has gone to another key in between.
     #[inline]
     #[must_use]
     pub const fn at(&self, now: Instant) -> View<'_, C> {
@@ -120,6 +127,7 @@ impl<C: Clock> Limiter<C> {
             evictions: counts.evictions,
             refused_full: counts.refused,
             untracked: counts.untracked,
+            clock_steps: self.steps.count(),
         }
     }
 }
@@ -165,13 +173,12 @@ impl<'a, C: Clock> View<'a, C> {
     /// One call on one bucket.
     #[inline(always)]
     fn op(&self, entry: Entry<'a>, limit: &'a Limit, now: Instant) -> Op<'a, Entry<'a>> {
-        let clock: Option<&dyn Clock> = if self.now.is_none() { Some(&self.limiter.clock) } else { None };
-        Op::new(entry, limit, now, Doubt { clock, skew: self.limiter.skew })
+        Op::new(entry, limit, now, OwnClock { clock: &self.limiter.clock, steps: &self.limiter.steps })
     }
 
     #[inline]
     fn now(&self) -> Instant {
-        self.now.unwrap_or_else(|| self.limiter.clock.now())
+        self.now.unwrap_or_else(|| self.limiter.now())
     }
 
     #[inline(always)]
@@ -250,7 +257,7 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::lease`]. The caller's `now` plays no part: a lease is used at many instants.
     pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
         let entry = self.limiter.table.entry(self.limit.salt.identity(self.limiter.hash(key)));
-        Lease::new(Source::Table(entry), self.limit, &self.limiter.clock, self.limiter.skew, batch)
+        Lease::new(Source::Table(entry), self.limit, &self.limiter.clock, &self.limiter.steps, batch)
     }
 
     /// See [`Limiter::until_ready`].
@@ -510,6 +517,9 @@ pub struct Stats {
     pub refused_full: u64,
     /// Requests of new keys admitted unrecorded because there was no room, since the start.
     pub untracked: u64,
+    /// How often the limiter's clock has stepped back, by a millisecond or more, since the start. Until it has caught up
+    /// with itself, buckets that it left further ahead than they can be now are taken back to empty when they refuse.
+    pub clock_steps: u64,
 }
 
 // Shared between threads by reference, whatever its clock.

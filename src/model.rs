@@ -8,6 +8,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use crate::algorithm::Debit;
 use crate::algorithm::batch::Batch;
 use crate::base::TimeBase;
 use crate::bucket::Words;
@@ -15,11 +16,14 @@ use crate::clock::{Clock, Instant};
 use crate::decision::Decision;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
-use crate::ops::{Cells, Doubt, Inheritance, Op};
+use crate::marks::Marks;
+use crate::ops::{Cells, Inheritance, Op, OwnClock};
 use crate::policy::OnFull;
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::quota::Quota;
+use crate::rehearsal::Rehearsal;
 use crate::slot::Slot;
+use crate::step::Steps;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, State, Units, Word};
 
@@ -31,12 +35,28 @@ pub struct Model {
     base: TimeBase,
     /// As in a table: how far ahead of now any limit made so far can leave a stamp, without debt, and with.
     reach: [Atomic<u64>; 2],
-    skew: Units,
-    clock: Option<Arc<ModelClock>>,
+    marks: Marks,
+    own: Own,
 }
 
-/// A clock that the threads of a model set, at most forward. As of a real clock, a later reading is no earlier time, and
-/// that is all: a reading says nothing of what other threads have written. So both are Relaxed.
+/// The limiter's clock, and whether it has stepped back.
+struct Own {
+    clock: Arc<ModelClock>,
+    steps: Steps,
+}
+
+impl Own {
+    fn new(clock: Arc<ModelClock>) -> Self {
+        Self { steps: Steps::new(clock.now()), clock }
+    }
+
+    fn clock(&self) -> OwnClock<'_> {
+        OwnClock { clock: &*self.clock, steps: &self.steps }
+    }
+}
+
+/// A clock that the threads of a model set. As of a real clock that does not step back, a later reading is no earlier time,
+/// and that is all: a reading says nothing of what other threads have written. So all accesses are Relaxed.
 pub struct ModelClock(Atomic<u64>);
 
 impl ModelClock {
@@ -47,6 +67,12 @@ impl ModelClock {
     pub fn advance(&self, now: Duration) {
         // Relaxed, with `now`: as weak as `CachedClock`, and weaker than any clock asked to be. Model: clock.
         self.0.fetch_max(nanos(now), Ordering::Relaxed);
+    }
+
+    /// Sets it back.
+    pub fn set(&self, now: Duration) {
+        // Relaxed, with `now`: as `advance`. Model: clock.
+        self.0.swap(nanos(now), Ordering::Relaxed);
     }
 }
 
@@ -82,24 +108,28 @@ impl Held {
     pub const NONE: Self = Self(Batch::NONE);
 }
 
+/// What the thread of a model has reserved.
+pub struct Reserved(Debit);
+
 impl Model {
     /// `slots` slots never used, in a time base for `quota`, started at second 0.
     pub fn new(slots: usize, quota: Quota, on_full: OnFull) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
         let reach = [Atomic::new(0), Atomic::new(0)];
         let slots = (0..slots).map(|_| Slot::new()).collect();
-        Self { slots, on_full, evictions: Atomic::new(0), base, reach, skew: 0, clock: None }
+        let own = Own::new(Arc::new(ModelClock::new(Duration::ZERO)));
+        Self { slots, on_full, evictions: Atomic::new(0), base, reach, marks: Marks::new(), own }
     }
 
-    /// Takes a stamp from another time for a step of the clock only if it is further off than this.
-    pub fn with_skew(self, skew: Duration) -> Self {
-        let epoch = Instant::from_nanos(0);
-        Self { skew: self.base.units(epoch.saturating_add(skew)) - self.base.units(epoch), ..self }
-    }
-
-    /// Asks this clock before it does.
+    /// Has this clock instead of one that stands still.
     pub fn with_clock(self, clock: Arc<ModelClock>) -> Self {
-        Self { clock: Some(clock), ..self }
+        Self { own: Own::new(clock), ..self }
+    }
+
+    /// A reading of the clock, looked at; and how often it has been seen to step back.
+    pub fn now(&self) -> (Duration, u64) {
+        let now = self.own.steps.now(&*self.own.clock);
+        (Duration::from_nanos(now.as_nanos()), self.own.steps.count())
     }
 
     /// A limit for the keys of this model; all limits share the buckets. The table takes note of it before anybody can use
@@ -115,8 +145,7 @@ impl Model {
 
     fn op<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration) -> Op<'a, Entry<'a>> {
         let now = Instant::from_nanos(0).saturating_add(now);
-        let doubt = Doubt { clock: self.clock.as_deref().map(|clock| clock as _), skew: self.skew };
-        Op::new(Entry { model: self, key }, limit, now, doubt)
+        Op::new(Entry { model: self, key }, limit, now, self.own.clock())
     }
 
     pub fn take<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
@@ -143,7 +172,7 @@ impl Model {
         self.op(key, from, now).convert(to, how);
     }
 
-    /// Reserves, and says how long to wait and with which stamp to cancel.
+    /// Reserves, and says how long to wait and what to cancel.
     pub fn reserve(
         &self,
         key: &Key,
@@ -151,15 +180,14 @@ impl Model {
         now: Duration,
         cost: u64,
         max: Duration,
-    ) -> Option<(Duration, u64)> {
+    ) -> Option<(Duration, Reserved)> {
         let op = self.op(key, limit, now);
         let reserved = op.reserve(cost, max).ok()?;
-        Some((Duration::from_nanos(limit.base.nanos_until(op.now, reserved.go_at)), reserved.stamp))
+        Some((Duration::from_nanos(limit.base.nanos_until(op.now, reserved.go_at)), Reserved(reserved.debit)))
     }
 
-    pub fn cancel(&self, key: &Key, limit: &Limit, now: Duration, cost: u64, stamp: u64) {
-        let op = self.op(key, limit, now);
-        op.cancel(cost, stamp, || limit.base.units(op.now));
+    pub fn cancel(&self, key: &Key, limit: &Limit, now: Duration, reserved: &Reserved) {
+        self.op(key, limit, now).undo(&reserved.0);
     }
 
     /// As a lease of `batch` takes.
@@ -285,10 +313,23 @@ impl Cells for Entry<'_> {
         }
     }
 
-    fn mend_others(&self, _: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        mut decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
+        rehearsal.update(self, self.key.id.cell(cell), self.model.on_full, &mut decide)
+    }
+
+    fn marks(&self, _: u64) -> &Marks {
+        &self.model.marks
+    }
+
+    fn mend_others(&self, _: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         // Relaxed, with the maximum in `limit`: as in `Table::expect`. Model: clock.
         let reach = || [0, 1].map(|debt| self.model.reach[debt].load(Ordering::Relaxed));
-        protocol::mend(self, now, skew, reach)
+        protocol::mend(self, now, reach, |_, stamp| self.model.marks.lowered.raise(stamp))
     }
 }
 
@@ -296,25 +337,25 @@ impl Cells for Entry<'_> {
 pub struct Single {
     words: Words,
     limit: Limit,
-    clock: Option<Arc<ModelClock>>,
+    own: Own,
 }
 
 impl Single {
     pub fn new(quota: Quota) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
         let limit = Limit::new(quota, Salt::NONE, base).expect("a quota for a model");
-        Self { words: Words::new(limit.cells), limit, clock: None }
+        let own = Own::new(Arc::new(ModelClock::new(Duration::ZERO)));
+        Self { words: Words::new(limit.cells), limit, own }
     }
 
-    /// Asks this clock before it takes a stamp from another time for a step of the clock.
+    /// Has this clock instead of one that stands still.
     pub fn with_clock(self, clock: Arc<ModelClock>) -> Self {
-        Self { clock: Some(clock), ..self }
+        Self { own: Own::new(clock), ..self }
     }
 
     fn op(&self, now: Duration) -> Op<'_, &Words> {
         let now = Instant::from_nanos(0).saturating_add(now);
-        let skew = self.limit.base.units_per_second();
-        Op::new(&self.words, &self.limit, now, Doubt { clock: self.clock.as_deref().map(|clock| clock as _), skew })
+        Op::new(&self.words, &self.limit, now, self.own.clock())
     }
 
     pub fn take(&self, now: Duration, cost: u64) -> bool {
@@ -342,10 +383,20 @@ impl Single {
         self.op(now).peek(1).remaining()
     }
 
-    /// Reserves one token, and gives it back when the clock shows something later.
-    pub fn reserve_and_cancel(&self, now: Duration) {
+    /// Reserves, and says how long to wait and what to cancel.
+    pub fn reserve(&self, now: Duration, cost: u64, max: Duration) -> Option<(Duration, Reserved)> {
         let op = self.op(now);
-        let reserved = op.reserve(1, Duration::from_secs(60)).expect("a minute is enough");
-        op.cancel(1, reserved.stamp, || self.limit.base.units(op.latest()));
+        let reserved = op.reserve(cost, max).ok()?;
+        Some((Duration::from_nanos(self.limit.base.nanos_until(op.now, reserved.go_at)), Reserved(reserved.debit)))
+    }
+
+    pub fn cancel(&self, now: Duration, reserved: &Reserved) {
+        self.op(now).undo(&reserved.0);
+    }
+
+    /// Reserves one token, and gives it back.
+    pub fn reserve_and_cancel(&self, now: Duration) {
+        let (_, reserved) = self.reserve(now, 1, Duration::from_secs(60)).expect("a minute is enough");
+        self.cancel(now, &reserved);
     }
 }

@@ -3,12 +3,15 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
-use crate::algorithm::{Fraction, Reserved};
+use crate::algorithm::{Debit, Fraction, Reserved};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::limit::Limit;
+use crate::marks::Marks;
 use crate::protocol::{Full, Outcome, Tried};
 use crate::quota::Quota;
+use crate::rehearsal::{Rehearsal, first_that_fits};
+use crate::step::Steps;
 use crate::word::{Balance, Units, Word};
 
 /// The words of one bucket: cell 0, or one cell per request of a sliding log.
@@ -25,9 +28,20 @@ pub(crate) trait Cells: Copy {
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
 
-    /// Takes back the words of other keys, in slots that the cell could use, which no call at `now` or up to `skew`
-    /// later can have left; the nearest stamp then, if there were any. `now` is asked after they have been read.
-    fn mend_others(&self, _cell: u64, _now: impl Fn() -> Units, _skew: Units) -> Option<Units> {
+    /// Whether `update` of the cell would change it in a rehearsal.
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool;
+
+    /// The marks that the cell's key shares with some others.
+    fn marks(&self, cell: u64) -> &Marks;
+
+    /// Takes back the words of other keys, in slots that the cell could use, which no call at `now` can have left; the
+    /// nearest stamp then, if there were any. `now` is asked after they have been read; `None`: the clock has not stepped back.
+    fn mend_others(&self, _cell: u64, _now: impl Fn() -> Option<Units>) -> Option<Units> {
         None
     }
 }
@@ -46,12 +60,19 @@ pub enum Inheritance {
     Reset,
 }
 
-/// How the time of a call may be doubted: ask the clock again, or believe the caller within a bound.
+/// The limiter's own clock, and whether it has stepped back.
 #[derive(Clone, Copy)]
-pub(crate) struct Doubt<'a> {
-    pub(crate) clock: Option<&'a dyn Clock>,
-    /// How far `now` may be behind the clock of whoever wrote a word; at most [`MAX_AHEAD`](crate::base::MAX_AHEAD).
-    pub(crate) skew: Units,
+pub(crate) struct OwnClock<'a> {
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) steps: &'a Steps,
+}
+
+impl OwnClock<'_> {
+    /// What it shows now, if that is earlier than it once was.
+    fn behind_itself(self) -> Option<Instant> {
+        let now = self.steps.now(self.clock);
+        self.steps.is_behind(now).then_some(now)
+    }
 }
 
 /// One call: a bucket, the limit it is under, and the time.
@@ -61,23 +82,23 @@ pub(crate) struct Op<'a, S> {
     pub(crate) limit: &'a Limit,
     pub(crate) now: Instant,
     units: Units,
-    doubt: Doubt<'a>,
+    own: OwnClock<'a>,
 }
 
 impl<'a, S: Cells> Op<'a, S> {
     #[inline]
-    pub(crate) const fn new(cells: S, limit: &'a Limit, now: Instant, doubt: Doubt<'a>) -> Self {
-        Self { cells, limit, now, units: limit.base.units(now), doubt }
+    pub(crate) const fn new(cells: S, limit: &'a Limit, now: Instant, own: OwnClock<'a>) -> Self {
+        Self { cells, limit, now, units: limit.base.units(now), own }
     }
 
     /// The same bucket at another instant.
     pub(crate) fn at(self, now: Instant) -> Self {
-        Op::new(self.cells, self.limit, now, self.doubt)
+        Op::new(self.cells, self.limit, now, self.own)
     }
 
-    /// What the clock shows now; the caller's `now` if there is no clock to ask.
+    /// The time as the limiter's clock has it now.
     pub(crate) fn latest(self) -> Instant {
-        self.doubt.clock.map_or(self.now, Clock::now)
+        self.own.steps.now(self.own.clock)
     }
 
     /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.
@@ -98,7 +119,7 @@ impl<'a, S: Cells> Op<'a, S> {
             }
         }
         // Made anew from its parts, out of line, so that in the common case they stay in registers.
-        Self::new(self.cells, self.limit, self.now, self.doubt).take(cost, is_absent)
+        Self::new(self.cells, self.limit, self.now, self.own).take(cost, is_absent)
     }
 
     /// Every case.
@@ -161,13 +182,17 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    /// Gives `cost` back, up to full. Nothing happens to a key that is not there.
+    /// Gives `cost` back, up to full. Nothing happens to a key that is not there, nor to one that others wait for.
     pub(crate) fn refund(self, cost: u64) {
         if self.limit.is_log() {
             return self.release_cells(cost);
         }
-        let (rule, now) = (&self.limit.rule, self.units);
-        self.lower(0, |stamp| rule.give_back(stamp, now, cost));
+        let (rule, now, marks) = (&self.limit.rule, self.units, self.cells.marks(0));
+        self.lower(0, |stamp| {
+            // Whoever came next would get an instant that was promised to one who waits.
+            let others_wait = rule.may_have_promised(stamp, now) && marks.promised.get() > now;
+            if others_wait { stamp } else { rule.give_back(stamp, now, cost) }
+        });
     }
 
     /// Fills the bucket.
@@ -204,39 +229,49 @@ impl<'a, S: Cells> Op<'a, S> {
         let (rule, now) = (&self.limit.rule, self.units);
         if cost == 0 || self.limit.is_log() {
             let decision = self.check(cost);
-            let reserved = Reserved { stamp: now + self.window(), go_at: now };
-            return if decision.is_allowed() { Ok(reserved) } else { Err(decision) };
+            let debit = Debit { cost, from: now, stamp: now + self.window() };
+            return if decision.is_allowed() { Ok(Reserved { debit, go_at: now }) } else { Err(decision) };
         }
         // Rounded down: no wait is longer than asked for.
         let latest = self.limit.base.units(self.now.saturating_add(max_wait));
-        let mut reserved = Reserved { stamp: now, go_at: now };
+        let mut reserved = Reserved { debit: Debit::NONE, go_at: now };
         let outcome = self.cells.update(0, now, |held| {
             reserved = rule.reserve(held.stamp, now, cost, latest - now)?;
-            Some(rule.balance(reserved.stamp, now))
+            if reserved.go_at > now {
+                self.cells.marks(0).promised.raise(reserved.go_at);
+            }
+            Some(rule.balance(reserved.debit.stamp, now))
         });
         match outcome {
             Outcome::Changed(_) => Ok(reserved),
             // Of no bucket: nothing can come back.
-            Outcome::Untracked => Ok(Reserved { stamp: 0, go_at: now }),
+            Outcome::Untracked => Ok(Reserved { debit: Debit::NONE, go_at: now }),
             Outcome::Kept(held) => Err(self.refused(cost, held)),
             Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
         }
     }
 
-    /// Takes back a debit that left the stamp at `reserved`, as far as it makes nothing up.
-    pub(crate) fn cancel(self, cost: u64, reserved: Units, now: impl Fn() -> Units) {
-        if cost == 0 {
+    /// Undoes a debit, if it can be known what that frees (`marks.rs`). What time it is does not matter to that.
+    pub(crate) fn undo(self, debit: &Debit) {
+        if debit.cost == 0 {
             return;
         }
         if self.limit.is_log() {
-            return self.release_cells_of(cost, reserved);
+            return self.release_cells_of(debit.cost, debit.stamp);
         }
-        let rule = &self.limit.rule;
-        // The clock after the word: the debit may have been paid for while this thread slept.
-        self.cells.update(0, self.units, |held| {
-            let now = now();
-            self.lowered(held, rule.cancel(held.stamp, now, cost, reserved), now)
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.cells.update(0, now, |held| {
+            if rule.sells_time() && !self.is_last_word(0, debit.stamp) {
+                return None;
+            }
+            self.lowered(held, rule.undo(held.stamp, now, debit), now)
         });
+    }
+
+    /// Whether a stamp, if the word that was just read has it, is the one that a debit of this cell left, and not the same
+    /// instant once more.
+    fn is_last_word(self, cell: u64, stamp: Units) -> bool {
+        stamp > self.cells.marks(cell).lowered.get()
     }
 
     /// Takes `cost` from what the caller holds if it is enough, else from the bucket, and then up to `batch` in all.
@@ -246,13 +281,13 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.decision(Verdict::Allowed, cost, Evidence::Stamp(held.stamp));
         }
         // Made anew, out of line, as in `check`.
-        Self::new(self.cells, self.limit, self.now, self.doubt).fetch(held, cost, batch)
+        Self::new(self.cells, self.limit, self.now, self.own).fetch(held, cost, batch)
     }
 
     #[inline(never)]
     fn fetch(self, held: &mut Batch, cost: u64, batch: u64) -> Decision<'a> {
         let (rule, now) = (&self.limit.rule, self.units);
-        if now + self.doubt.skew < held.since {
+        if now < held.since && self.own.behind_itself().is_some() {
             // The clock has stepped back: words of that time are taken back, so what was bought with them is void.
             *held = Batch::NONE;
         }
@@ -278,16 +313,25 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Gives back what the caller holds, as far as it is nobody else's.
     pub(crate) fn give_back(self, held: &mut Batch) {
         let batch = core::mem::replace(held, Batch::NONE);
-        if !batch.is_none() {
-            self.lower(0, |stamp| self.limit.rule.return_batch(stamp, self.units, &batch));
+        if batch.is_none() {
+            return;
         }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.cells.update(0, now, |held| {
+            if rule.sells_time() && !self.is_last_word(0, batch.stamp) {
+                return None;
+            }
+            self.lowered(held, rule.return_batch(held.stamp, now, &batch), now)
+        });
     }
 
-    /// Takes back an admission of `take` that counted in a set which another limit refused.
-    pub(crate) fn undo(self, admitted: &Decision<'_>) {
+    /// The debit of an admission of `check`.
+    pub(crate) fn debit_of(self, admitted: &Decision<'_>) -> Debit {
         match admitted.evidence {
-            Evidence::Stamp(stamp) => self.cancel(admitted.cost, stamp, || self.limit.base.units(self.latest())),
-            _ => self.release_cells_of(admitted.cost, self.units + self.window()),
+            // Of no bucket.
+            Evidence::Stamp(0) => Debit::NONE,
+            Evidence::Stamp(stamp) => self.limit.rule.debit(stamp, admitted.cost),
+            _ => Debit { cost: admitted.cost, from: self.units, stamp: self.units + self.window() },
         }
     }
 
@@ -316,7 +360,7 @@ impl<'a, S: Cells> Op<'a, S> {
             let left = carried.numerator.div_euclid(carried.denominator).clamp(0, new);
             self.reset();
             // left is at most new, a u64.
-            Op::new(self.cells, to, self.now, self.doubt).charge(u64::try_from(new - left).unwrap_or(0));
+            Op::new(self.cells, to, self.now, self.own).charge(u64::try_from(new - left).unwrap_or(0));
             return;
         }
         self.cells.update(0, now, |balance| {
@@ -333,9 +377,13 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.held(self.cells.read(0).stamp, self.units)
     }
 
-    /// Gives back: moves a stamp to where `to` says, unless the bucket is full or the key is not there.
+    /// Moves a stamp to where `to` says, unless the bucket is full or the key is not there, and marks that.
     fn lower(self, cell: u64, to: impl Fn(Units) -> Units) {
-        self.cells.update(cell, self.units, |held| self.lowered(held, to(held.stamp), self.units));
+        self.cells.update(cell, self.units, |held| {
+            let lowered = self.lowered(held, to(held.stamp), self.units)?;
+            self.cells.marks(cell).lowered.raise(held.stamp);
+            Some(lowered)
+        });
     }
 
     fn lowered(self, held: Balance, stamp: Units, now: Units) -> Option<Balance> {
@@ -364,7 +412,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Whether no call at this time under this quota can have left such a stamp.
     #[inline]
     const fn is_from_another_time(self, held: Balance, now: Units) -> bool {
-        held.stamp > self.limit.rule.bound(now + self.doubt.skew, held.overdrawn)
+        held.stamp > self.limit.rule.bound(now, held.overdrawn)
     }
 
     /// Passes a refusal on; one that rests on a stamp from another time is mended first.
@@ -374,7 +422,7 @@ impl<'a, S: Cells> Op<'a, S> {
             Evidence::Stamp(latest) | Evidence::Log { full_at: latest, .. } => latest,
             Evidence::NoRoom { .. } => return refused,
         };
-        if refused.is_refused() && self.is_from_another_time(Balance::at(latest), self.units) {
+        if refused.is_retryable() && self.is_from_another_time(Balance::at(latest), self.units) {
             return self.pull_back_all(refused);
         }
         refused
@@ -388,15 +436,16 @@ impl<'a, S: Cells> Op<'a, S> {
         if peeked.is_allowed() { refused } else { peeked }
     }
 
-    /// The clock has stepped back, or the quota has shrunk: sets the cell to empty, never to more, so that it refuses no
-    /// longer than a refill takes (P7). This and the mending of other keys' slots are the only writes of a refusal.
+    /// If the limiter's clock has stepped back: sets the cell to empty, never to more, so that it refuses no longer than a
+    /// refill takes (P7). This and the mending of other keys' slots are the only writes of a refusal.
     fn pull_back(self, cell: u64) -> Option<Instant> {
         // A thread that slept with an old `now` must not take another's debit for a step of the clock. So the word is
         // read first and the clock asked again after that: what the word holds was written at an earlier reading, and
         // is impossible only if the clock has stepped back. And only that word is replaced, not what may follow it.
         // Model: clock.
         let seen = self.cells.read(cell);
-        let now = self.latest();
+        // A caller who is ahead of the clock counts as well.
+        let now = self.own.behind_itself()?.max(self.now);
         let units = self.limit.base.units(now);
         if !self.is_from_another_time(seen, units) {
             return None;
@@ -406,7 +455,13 @@ impl<'a, S: Cells> Op<'a, S> {
             true => Balance { stamp: self.limit.rule.bound(units, true), overdrawn: true },
             false => Balance::at(self.limit.rule.empty(units)),
         };
-        let outcome = self.cells.update(cell, units, |held| (held == seen).then_some(mended));
+        let outcome = self.cells.update(cell, units, |held| {
+            if held != seen {
+                return None;
+            }
+            self.cells.marks(cell).lowered.raise(held.stamp);
+            Some(mended)
+        });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
     }
 
@@ -415,11 +470,33 @@ impl<'a, S: Cells> Op<'a, S> {
     fn refused_for_room(self, cost: u64, cell: u64, full: Full) -> Decision<'a> {
         let mut nearest = full.nearest;
         if self.is_from_another_time(Balance::at(full.latest), self.units) {
-            let now = || self.limit.base.units(self.latest());
-            nearest = self.cells.mend_others(cell, now, self.doubt.skew).unwrap_or(nearest);
+            let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
+            nearest = self.cells.mend_others(cell, now).unwrap_or(nearest);
         }
         let evidence = if full.inherits { Evidence::Stamp(nearest) } else { Evidence::NoRoom { until: nearest + 1 } };
         self.decision(self.refusal(cost), cost, evidence)
+    }
+
+    /// Makes a refusal say that the request can go at `ready_at`, and not before, for want of room; or never.
+    pub(crate) const fn refused_until(self, cost: u64, ready_at: Option<Units>) -> Decision<'a> {
+        match ready_at {
+            Some(until) => self.decision(Verdict::Refused, cost, Evidence::NoRoom { until }),
+            None => self.decision(Verdict::NeverFits, cost, Evidence::NoRoom { until: self.units }),
+        }
+    }
+
+    /// Whether the bucket that this decision is about is full or has no slot, so that its key may have to find one.
+    pub(crate) const fn may_have_no_slot(self, decision: &Decision<'_>) -> bool {
+        match decision.evidence {
+            Evidence::Stamp(stamp) => stamp <= self.units,
+            Evidence::Log { available, .. } => available > 0,
+            Evidence::NoRoom { .. } => true,
+        }
+    }
+
+    /// The instant of a decision's figures, in units.
+    pub(crate) const fn units_at(self, instant: Instant) -> Units {
+        self.limit.base.units(instant)
     }
 
     /// The answer for a new key that passes unrecorded.
@@ -450,11 +527,52 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         // Others were faster, or the table is full.
         self.release_cells_of(taken, self.units + self.window());
-        if let Some(no_room) = no_room {
-            return self.decision(Verdict::Refused, cost, no_room);
-        }
         let survey = self.survey();
-        self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey })
+        if no_room.is_none() {
+            return self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey });
+        }
+        self.without_room(cost, survey)
+    }
+
+    /// The answer to a request of `cost` for which the log, or the table, has no room: its cells compete for slots.
+    #[cold]
+    fn without_room(self, cost: u64, survey: Survey) -> Decision<'a> {
+        let taken_at = |at| {
+            let mut rehearsal = Rehearsal::at(at);
+            self.rehearse_cells(&mut rehearsal, cost)
+        };
+        let log = |ready_at| Evidence::Log { available: taken_at(self.units), ready_at, full_at: survey.latest };
+        match first_that_fits(self.units, |at| taken_at(at) == cost) {
+            Some(ready_at) => self.decision(Verdict::Refused, cost, log(ready_at)),
+            // The table is smaller than the request.
+            None => self.decision(Verdict::NeverFits, cost, log(self.units)),
+        }
+    }
+
+    /// Whether `check` would admit `cost`.
+    pub(crate) fn rehearse(self, rehearsal: &mut Rehearsal, cost: u64) -> bool {
+        if cost == 0 {
+            return true;
+        }
+        if self.limit.is_log() {
+            return self.rehearse_cells(rehearsal, cost) == cost;
+        }
+        let (rule, now) = (&self.limit.rule, rehearsal.now());
+        self.cells.rehearse(0, rehearsal, |held| rule.take(held.stamp, now, cost).map(Balance::at))
+    }
+
+    /// How many of `cost` cells would be taken.
+    fn rehearse_cells(self, rehearsal: &mut Rehearsal, cost: u64) -> u64 {
+        let (rule, now) = (&self.limit.rule, rehearsal.now());
+        let mut taken = 0;
+        for cell in 0..self.limit.cells {
+            if taken == cost {
+                break;
+            }
+            let take = |held: Balance| rule.take(held.stamp, now, 1).map(Balance::at);
+            taken += u64::from(self.cells.rehearse(cell, rehearsal, take));
+        }
+        taken
     }
 
     /// The period of a log in units: how long a cell takes to fill again.
@@ -490,7 +608,8 @@ impl<'a, S: Cells> Op<'a, S> {
                 break;
             }
             let outcome = self.cells.update(cell, self.units, |held| {
-                if held.stamp == mine { self.lowered(held, self.units, self.units) } else { None }
+                let is_mine = held.stamp == mine && self.is_last_word(cell, mine);
+                if is_mine { self.lowered(held, self.units, self.units) } else { None }
             });
             left -= u64::from(matches!(outcome, Outcome::Changed(_)));
         }
@@ -539,6 +658,11 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(0) => survey.soonest,
             Some(more) => self.nth_soonest(more),
         };
+        // By then it needs cells that are full now, so may have no slot, and find none.
+        let needs_room = survey.available > 0 && verdict == Verdict::Refused;
+        if needs_room && self.rehearse_cells(&mut Rehearsal::at(ready_at), cost) < cost {
+            return self.without_room(cost, survey);
+        }
         self.decision(verdict, cost, Evidence::Log { available: survey.available, ready_at, full_at: survey.latest })
     }
 

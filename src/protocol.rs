@@ -183,15 +183,15 @@ pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
     }
 }
 
-/// Takes back the stamps of live and dead slots that no call at `now` or up to `skew` later can have left: the clock has
-/// stepped back. Each is moved to the latest that such a call can leave, `reach` ahead without debt and with, so that a
+/// Takes back the stamps of live and dead slots that no call at `now` can have left: the clock has stepped back (`None` if
+/// it has not). Each is moved to the latest that such a call can leave, `reach` ahead without debt and with, so that a
 /// table used before the step has room again no later than one refill after it. The nearest stamp, if any was moved.
 #[cold]
 pub(crate) fn mend<P: Places>(
     places: &P,
-    now: impl Fn() -> Units,
-    skew: Units,
+    now: impl Fn() -> Option<Units>,
     reach: impl Fn() -> [Units; 2],
+    mark: impl Fn(Identity, Units),
 ) -> Option<Units> {
     let (mut nearest, mut moved) = (Units::MAX, false);
     for place in 0..places.count() {
@@ -199,12 +199,13 @@ pub(crate) fn mend<P: Places>(
         // The clock after the word: what the word holds was written at an earlier reading. And what limits there are
         // after it too: whoever wrote it had made its limit known, which came before the Release that this Acquire reads.
         // Model: clock.
-        let (word, _) = slot.read();
+        let (word, key) = slot.read();
         if !matches!(word.state(), State::Live | State::Dead) {
             continue;
         }
-        let (now, reach) = (now(), reach()[usize::from(word.is_overdrawn())]);
-        if word.stamp() > now + skew + reach {
+        let (now, reach) = (now()?, reach()[usize::from(word.is_overdrawn())]);
+        if word.stamp() > now + reach {
+            mark(key, word.stamp());
             moved |= slot.replace(word, word.at(now + reach));
             nearest = nearest.min(now + reach);
         } else {

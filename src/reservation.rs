@@ -3,13 +3,13 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::algorithm::Debit;
 use crate::bucket::Words;
 use crate::clock::Instant;
 use crate::decision::Decision;
 use crate::ops::{Cells, Op};
 #[cfg(not(tollgate_model))]
 use crate::table::Entry;
-use crate::word::Units;
 
 /// Where the tokens came from.
 #[derive(Clone, Copy)]
@@ -39,8 +39,7 @@ impl<'a> From<Op<'a, &'a Words>> for Origin<'a> {
 pub struct Reservation<'a> {
     origin: Origin<'a>,
     cost: u64,
-    /// The stamp this reservation left.
-    stamp: Units,
+    debit: Debit,
     wait: Duration,
     made_at: Instant,
     cancelled: bool,
@@ -54,7 +53,7 @@ impl<'a> Reservation<'a> {
         let reserved = op.reserve(cost, max_wait)?;
         Ok(Self {
             cost,
-            stamp: reserved.stamp,
+            debit: reserved.debit,
             wait: Duration::from_nanos(op.limit.base.nanos_until(op.now, reserved.go_at)),
             made_at: op.now,
             cancelled: false,
@@ -86,11 +85,15 @@ impl<'a> Reservation<'a> {
         self.cost
     }
 
-    /// Gives the tokens back; a second time does nothing. Says whether it was the first.
+    /// Gives the tokens back, all of them or none; a second time does nothing. Says whether it was the first.
     ///
-    /// While reservations made later still wait, only what they do not stand on comes back, as in Go's
-    /// `x/time/rate`: their instants were promised after this one's. The limiter's clock says when "now" is, or, for a
-    /// reservation made at a caller's `now`, that same `now`.
+    /// They come back if nobody has taken from the bucket since: then it is as if the reservation had not been made. If
+    /// somebody has, what he took lies behind them, and nothing comes back: his instant was promised after this one's, or
+    /// he may hold tokens ahead. Nor does it after a [refund](crate::Limiter::refund), a reset or a conversion of the key
+    /// that came later. Under a window the count becomes less by the cost, while it lasts, whoever else took.
+    ///
+    /// Go's `x/time/rate` gives back what later reservations do not stand on. That depends on how many of them have been
+    /// cancelled before, which a bucket of one word does not remember, and sells tokens twice if it is some.
     pub fn cancel(&mut self) -> bool {
         self.cancel_by(None)
     }
@@ -113,8 +116,7 @@ impl<'a> Reservation<'a> {
     }
 
     fn give_back<S: Cells>(&self, op: Op<'a, S>, now: Option<Instant>) {
-        let now = || now.unwrap_or_else(|| op.latest());
-        op.at(now()).cancel(self.cost, self.stamp, || op.limit.base.units(now()));
+        op.at(now.unwrap_or_else(|| op.latest())).undo(&self.debit);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::decision::{Decision, Verdict};
 use crate::hash::KeyHash;
 use crate::limit::Limit;
 use crate::ops::{Cells, Op};
+use crate::rehearsal::{Rehearsal, first_that_fits};
 
 /// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
 #[derive(Debug, Clone)]
@@ -141,6 +142,42 @@ impl<'a> SetDecision<'a> {
     }
 }
 
+/// The answer to a set that was refused by one of its limits: how long it takes until all admit it.
+#[cold]
+fn refuse<'a, S: Cells>(
+    count: usize,
+    op: &impl Fn(usize) -> (Op<'a, S>, u64),
+    first: SetDecision<'a>,
+) -> SetDecision<'a> {
+    let mut might_lack_room = false;
+    // Whatever a step of the clock has left is mended in all of them now, so that they are shut for the longest refill, and
+    // not for one after the other.
+    let mut look = |index| {
+        let (op, cost) = op(index);
+        let decision = op.mend(op.peek(cost));
+        might_lack_room |= op.may_have_no_slot(&decision);
+        SetDecision { decision, index }
+    };
+    let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
+    // All would admit it by themselves: another thread was faster, or there is no room.
+    let mut refusal = if looked.is_allowed() { first } else { looked };
+    // Keys without a slot need one by then, and may find none: they compete for those that become free.
+    let (worst, cost) = op(refusal.index);
+    let Some(wait) = refusal.decision.retry_after().filter(|_| might_lack_room) else { return refusal };
+    let fits = |at| {
+        let mut rehearsal = Rehearsal::at(at);
+        (0..count).all(|index| {
+            let (op, cost) = op(index);
+            op.rehearse(&mut rehearsal, cost)
+        })
+    };
+    let ready_at = worst.units_at(refusal.decision.at().saturating_add(wait));
+    if !fits(ready_at) {
+        refusal.decision = worst.refused_until(cost, first_that_fits(ready_at, fits));
+    }
+    refusal
+}
+
 /// Takes from all of `count` buckets, 1 to [`LimitSet::MAX`], or from none.
 ///
 /// Looks first, so that a refusal writes nothing; then takes one after the other, and gives back if another thread was
@@ -153,7 +190,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     };
     let looked = (1..count).fold(decide(Op::peek, 0), |worst, index| worst.or(decide(Op::peek, index)));
     if !looked.is_allowed() {
-        return SetDecision { decision: op(looked.index).0.mend(looked.decision), ..looked };
+        return refuse(count, &op, looked);
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
     let mut tightest = looked;
@@ -161,9 +198,10 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         let took = decide(Op::check, index);
         if !took.is_allowed() {
             for (index, admitted) in taken.iter().flatten().enumerate() {
-                op(index).0.undo(admitted);
+                let op = op(index).0;
+                op.undo(&op.debit_of(admitted));
             }
-            return took;
+            return refuse(count, &op, took);
         }
         *place = Some(took.decision);
         tightest = if index == 0 { took } else { tightest.or(took) };

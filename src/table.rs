@@ -9,11 +9,13 @@ use crossbeam_utils::CachePadded;
 use crate::error::BuildError;
 use crate::hash::Identity;
 use crate::limit::Limit;
+use crate::marks::{MarkTable, Marks};
 use crate::memory::{Line, Lines};
 use crate::ops::Cells;
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
+use crate::rehearsal::Rehearsal;
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Balance, State, Units, Word};
@@ -39,6 +41,7 @@ pub(crate) struct Table {
     shape: Shape,
     lines: Lines,
     shards: Box<[CachePadded<Counters>]>,
+    marks: MarkTable,
     on_full: OnFull,
     /// How far ahead of now any limit of this table can leave a stamp: without debt, and with.
     reach: [Atomic<u64>; 2],
@@ -55,6 +58,7 @@ impl Table {
             shape,
             lines: Lines::reserve(shape.lines())?,
             shards: (0..shape.shards()).map(|_| CachePadded::new(counters())).collect(),
+            marks: MarkTable::new(),
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)],
         })
@@ -165,11 +169,25 @@ impl Cells for Entry<'_> {
         }
     }
 
-    fn mend_others(&self, cell: u64, now: impl Fn() -> Units, skew: Units) -> Option<Units> {
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        mut decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
+        let entry = self.cell(cell);
+        rehearsal.update(&entry.places(), entry.id, self.table.on_full, &mut decide)
+    }
+
+    fn marks(&self, cell: u64) -> &Marks {
+        self.table.marks.of(self.cell(cell).id)
+    }
+
+    fn mend_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         let entry = self.cell(cell);
         // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.
         let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
-        protocol::mend(&entry.places(), now, skew, reach)
+        protocol::mend(&entry.places(), now, reach, |id, stamp| self.table.marks.of(id).lowered.raise(stamp))
     }
 }
 

@@ -32,19 +32,12 @@ impl Table {
     }
 
     pub fn with(slots: usize, quota: Quota, on_full: OnFull) -> Self {
-        // Old callers are believed: what happens when they are not is in `clock`.
-        Self::of(Model::new(slots, quota, on_full).with_skew(Duration::from_secs(3_600)), quota)
+        Self::of(Model::new(slots, quota, on_full), quota)
     }
 
-    /// Callers are believed to a second: what is further off is a step of the clock.
-    pub fn on_time(slots: usize, quota: Quota) -> Self {
-        Self::of(Model::new(slots, quota, OnFull::RefuseNew).with_skew(Duration::from_secs(1)), quota)
-    }
-
-    /// The same, and the clock is asked again before it is taken for one that has stepped back.
+    /// On a clock that the threads set, forward or back.
     pub fn with_clock(slots: usize, quota: Quota, clock: &Shared<ModelClock>) -> Self {
-        let Self { model, limit } = Self::on_time(slots, quota);
-        Self { model: model.with_clock(Shared::clone(clock)), limit }
+        Self::of(Model::new(slots, quota, OnFull::RefuseNew).with_clock(Shared::clone(clock)), quota)
     }
 
     fn of(model: Model, quota: Quota) -> Self {

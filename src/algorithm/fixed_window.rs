@@ -4,8 +4,8 @@
 //! (The design this grew from rounded the end up to make room for the count's bits. A sum needs no room: the end is
 //! known from `now`, the rest is the count.)
 
-use super::Borrowed;
 use super::window::Grid;
+use super::{Borrowed, Debit};
 use crate::word::Units;
 
 /// At most `limit` in each window.
@@ -54,6 +54,15 @@ impl FixedWindow {
         let (end, count) = self.grid.split(stamp, now);
         // A count of zero is a full bucket: no reason to hold the slot until the window ends.
         if cost >= count { now } else { end + count - cost }
+    }
+
+    /// Gives a debit back to the window that counted it, if that is the one the stamp is of, and is not over.
+    pub(crate) const fn undo(&self, stamp: Units, now: Units, debit: &Debit) -> Units {
+        // An end and a count of at least one: the next end of both is that of the window after.
+        if stamp <= now || self.grid.end(stamp) != self.grid.end(debit.stamp) {
+            return stamp;
+        }
+        self.give_back(stamp, now, debit.cost)
     }
 
     /// The stamp of a window with so much left.

@@ -3,8 +3,8 @@
 //!
 //! This is nginx's `limit_req` with a delay, answered as "when" rather than by holding the request.
 
-use super::Reserved;
 use super::token_bucket::{TokenBucket, later};
+use super::{Debit, Reserved};
 use crate::word::Units;
 
 /// A token bucket of one request's depth, and places to wait in.
@@ -32,6 +32,6 @@ impl LeakyQueue {
         if cost > self.bucket.burst || wait > max_wait || wait > self.bucket.debt {
             return None;
         }
-        Some(Reserved { stamp: go_at + cost * self.bucket.token, go_at })
+        Some(Reserved { debit: Debit { cost, from: go_at, stamp: go_at + cost * self.bucket.token }, go_at })
     }
 }

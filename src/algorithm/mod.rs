@@ -19,8 +19,22 @@ use token_bucket::TokenBucket;
 /// Tokens taken for a request that may go at `go_at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reserved {
-    pub(crate) stamp: Units,
+    pub(crate) debit: Debit,
     pub(crate) go_at: Units,
+}
+
+/// A debit that may be undone: how much it was, and the stamps that it found (or now, if that was later) and left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Debit {
+    pub(crate) cost: u64,
+    /// Where a token bucket or a queue goes back to; windows only count.
+    pub(crate) from: Units,
+    pub(crate) stamp: Units,
+}
+
+impl Debit {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self { cost: 0, from: 0, stamp: 0 };
 }
 
 /// Tokens taken after the fact, as far as the bound on debt allowed.
@@ -117,7 +131,7 @@ impl Rule {
             Self::TokenBucket(rule) => rule.reserve(stamp, now, cost, max_wait),
             Self::LeakyQueue(rule) => rule.reserve(stamp, now, cost, max_wait),
             Self::FixedWindow(_) | Self::SlidingWindow(_) => match self.take(stamp, now, cost) {
-                Some(stamp) => Some(Reserved { stamp, go_at: now }),
+                Some(stamp) => Some(Reserved { debit: self.debit(stamp, cost), go_at: now }),
                 None => None,
             },
         }
@@ -185,25 +199,46 @@ impl Rule {
         self.holding(now, Fraction { numerator: 0, denominator: 1 })
     }
 
-    /// Takes back a debit of `cost` that left the stamp at `reserved`, as far as it makes nothing up.
+    /// The debit of `cost` that left the stamp at `after`, for a request that went at once.
+    pub(crate) const fn debit(&self, after: Units, cost: u64) -> Debit {
+        match self {
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => {
+                // It was taken, so the product is a part of `after`.
+                Debit { cost, from: after.saturating_sub(cost.saturating_mul(rule.token)), stamp: after }
+            }
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => Debit { cost, from: 0, stamp: after },
+        }
+    }
+
+    /// The stamp with a debit undone, or the same stamp where it cannot be known what that would free.
     ///
-    /// What the bucket has refilled since is paid for: had the debit not been there, that time would have run over. And
-    /// while later reservations wait, moving the stamp back by all of it would let a newcomer go at an instant that is
-    /// promised: a token bucket keeps what they took from what comes back (as Go's `x/time/rate` does), a queue all.
-    pub(crate) fn cancel(&self, stamp: Units, now: Units, cost: u64, reserved: Units) -> Units {
-        let (rule, stood_on) = match self {
-            Self::TokenBucket(rule) if stamp > now + rule.depth => (rule, stamp.saturating_sub(reserved)),
-            Self::TokenBucket(rule) => (rule, 0),
-            Self::LeakyQueue(LeakyQueue { bucket }) if stamp == reserved => (bucket, 0),
-            Self::LeakyQueue(_) => return stamp,
-            // Counted in a window that is over: nothing of it is left to give back.
-            Self::FixedWindow(rule) if rule.grid.end(now) > reserved => return stamp,
-            Self::FixedWindow(rule) => return rule.give_back(stamp, now, cost),
-            Self::SlidingWindow(rule) => return rule.cancel(stamp, now, cost, reserved),
-        };
-        let debit = cost.saturating_mul(rule.token).saturating_sub(stood_on);
-        let back = debit.min(reserved.saturating_sub(now));
-        token_bucket::later(stamp.saturating_sub(back), now)
+    /// A token bucket or a queue is set to what it was before the debit, if nobody has taken since: the stamp still stands
+    /// where the debit left it. Then nobody owns anything of what becomes free. Otherwise nothing comes back: what others
+    /// have taken lies behind it, and who they are (a request that has gone, one that waits for its instant, one whose
+    /// tokens a lease holds) is nowhere written down. A window has no places: its count becomes less by the cost, while it
+    /// lasts.
+    pub(crate) const fn undo(&self, stamp: Units, now: Units, debit: &Debit) -> Units {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) if stamp == debit.stamp => debit.from,
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => stamp,
+            Self::FixedWindow(rule) => rule.undo(stamp, now, debit),
+            Self::SlidingWindow(rule) => rule.undo(stamp, now, debit),
+        }
+    }
+
+    /// Whether requests that were promised an instant may wait in a bucket with this stamp: it is past empty, or a queue
+    /// that has not left yet.
+    pub(crate) const fn may_have_promised(&self, stamp: Units, now: Units) -> bool {
+        match self {
+            Self::TokenBucket(rule) => stamp > now + rule.depth,
+            Self::LeakyQueue(_) => stamp > now,
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => false,
+        }
+    }
+
+    /// Whether the stamp is where sold time ends, and not a count.
+    pub(crate) const fn sells_time(&self) -> bool {
+        matches!(self, Self::TokenBucket(_) | Self::LeakyQueue(_))
     }
 
     /// The latest stamp that any call at `now` can have left.

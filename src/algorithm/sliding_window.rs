@@ -5,9 +5,9 @@
 //! The weight is exact: `previous * rest + (current + cost) * window <= limit * window`, in 128 bits, where the `limits`
 //! package for Python rounds `previous * rest / window` down first and so may admit one more.
 
-use super::Borrowed;
 use super::token_bucket::later;
 use super::window::Grid;
+use super::{Borrowed, Debit};
 use crate::base::narrow;
 use crate::word::Units;
 
@@ -149,16 +149,11 @@ impl SlidingWindow {
         if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
     }
 
-    /// Gives back from the count that a debit which left the stamp at `reserved` is in now, if in any.
-    pub(crate) const fn cancel(&self, stamp: Units, now: Units, cost: u64, reserved: Units) -> Units {
-        let end = self.grid.end(now);
-        if end > reserved {
-            return stamp;
-        }
-        let mut counts = self.counts(stamp, now);
-        let count = if end + self.grid.window <= reserved { &mut counts.current } else { &mut counts.previous };
-        *count = count.saturating_sub(cost);
-        if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
+    /// Gives a debit back to the count that it is in now, if in any.
+    pub(crate) const fn undo(&self, stamp: Units, now: Units, debit: &Debit) -> Units {
+        // The stamp of a window that ends at `e` lies in the window after the next one.
+        let until = self.grid.end(debit.stamp).saturating_sub(2 * self.grid.window);
+        self.return_count(stamp, now, debit.cost, until)
     }
 
     /// Gives back from the count of the window that ends at `until`, which is the current one, the previous, or past.

@@ -4,7 +4,7 @@
 //! A stamp in the past means full. Taking `c` tokens moves it `c * T` later, counted from now if it is in the past. The
 //! bucket is empty when the stamp is `burst * T` ahead of now.
 
-use super::{Borrowed, Reserved};
+use super::{Borrowed, Debit, Reserved};
 use crate::word::Units;
 
 /// `T` per token, and how far ahead of now the stamp may be.
@@ -55,7 +55,8 @@ impl TokenBucket {
         if wait > max_wait || wait > self.debt {
             return None;
         }
-        Some(Reserved { stamp: self.after(stamp, now, cost), go_at })
+        let (from, stamp) = (later(stamp, now), self.after(stamp, now, cost));
+        Some(Reserved { debit: Debit { cost, from, stamp }, go_at })
     }
 
     /// Takes `cost` tokens whether they are there or not, down to `debt` past empty.

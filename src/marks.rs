@@ -1,0 +1,86 @@
+//! What the words of buckets cannot say: up to which instant one of them may have promised something, and up to which it
+//! has been lowered for another reason than that a debit was undone.
+//!
+//! **Which word may be lowered by what.** Read the stamp's axis as time that is sold (`algorithm/batch.rs`). Lowering a
+//! stamp frees the end of it, and may free only what nobody owns:
+//!
+//! | what | frees | sound, because |
+//! |---|---|---|
+//! | undoing a debit: a reservation cancelled, a waiter dropped, a set rolled back | all of the debit, or nothing | the word still is the one that the debit left, so its stretch is the last one sold, and it is its owner who frees it |
+//! | giving a lease back | what is left of the batch, or nothing | the same |
+//! | refund | up to the cost | it is a cost below zero, by definition; not what is promised to a waiter: `promised` |
+//! | reset, a conversion that fills the bucket | all | the same, whoever waits |
+//! | repair after a step of the clock | down to empty | the stamp is from a time that the clock has yet to show (`step.rs`) |
+//!
+//! The first two compare stamps. That the stamp is the one that the debit left proves that nobody has taken since only if it
+//! has not been lowered and raised again to that very instant in between. Undoing cannot do that: what is freed ends at
+//! the stamp, and who owns what lies below has his end where he left it. The other three can; so they raise `lowered` to the
+//! stamp they found, and a debit that ends no later than that is not undone. (Windows count, and have no places: there one
+//! request less is one less, whoever took.)
+//!
+//! A mark is shared by many keys: one of them may withhold from another what could have come back, and nothing else.
+
+use crate::hash::Identity;
+use crate::sync::{Atomic, Ordering};
+use crate::word::Units;
+
+/// An instant that only becomes later. Raised before the word is changed for the reason that it marks.
+#[derive(Debug)]
+pub(crate) struct Mark(Atomic<u64>);
+
+impl Mark {
+    fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Before the compare-and-swap of the word that it is about.
+    pub(crate) fn raise(&self, to: Units) {
+        // Relaxed, both, with `get`: the word carries it. It is raised before the CAS that changes the word, a Release, and
+        // asked for after the word was read, an Acquire: whoever has read that word, or one that followed it, finds it.
+        // Models: refund, reserve.
+        if self.0.load(Ordering::Relaxed) < to {
+            self.0.fetch_max(to, Ordering::Relaxed);
+        }
+    }
+
+    /// After the word was read.
+    pub(crate) fn get(&self) -> Units {
+        // Relaxed, with `raise`: see there. Models: refund, reserve.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The marks of some keys.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    /// The latest instant at which one who reserved may go.
+    pub(crate) promised: Mark,
+    /// The latest stamp that was lowered, but for debits undone.
+    pub(crate) lowered: Mark,
+}
+
+impl Marks {
+    pub(crate) fn new() -> Self {
+        Self { promised: Mark::new(), lowered: Mark::new() }
+    }
+}
+
+/// The marks of a table: a key has those that its identity falls on.
+#[derive(Debug)]
+pub(crate) struct MarkTable(Box<[Marks]>);
+
+impl MarkTable {
+    /// 4 KiB.
+    const COUNT: usize = 256;
+
+    pub(crate) fn new() -> Self {
+        Self((0..Self::COUNT).map(|_| Marks::new()).collect())
+    }
+
+    pub(crate) fn of(&self, id: Identity) -> &Marks {
+        // A power of two, and bits that choose neither line nor shard.
+        const MIDDLE: u32 = 24;
+        let index = usize::try_from(id.bits() >> MIDDLE & (Self::COUNT as u64 - 1)).unwrap_or(0);
+        &self.0[index]
+    }
+}

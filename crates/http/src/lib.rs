@@ -13,6 +13,7 @@ mod dialect;
 mod error;
 mod exempt;
 pub mod forwarded;
+mod gate;
 mod in_flight;
 mod key;
 mod label;

@@ -12,6 +12,7 @@ use crate::address::Grouping;
 use crate::counts::Counts;
 use crate::dialect::Dialect;
 use crate::error::PolicyError;
+use crate::gate;
 use crate::in_flight::InFlight;
 use crate::key::{FoundKey, KeyBy, OnMissingKey};
 use crate::label::Labeller;
@@ -67,6 +68,8 @@ pub(crate) struct Tier {
 pub(crate) struct NamedLimit {
     pub(crate) name: String,
     pub(crate) limit: Limit,
+    /// Of a queue beside which a request may wait in others.
+    pub(crate) gate: Option<Limit>,
 }
 
 /// A policy that is for a request, and what the request is to it.
@@ -125,6 +128,7 @@ impl Rules {
         settings.validate()?;
         let kept: HashMap<&str, &Rule> =
             before.iter().flat_map(|rules| &rules.rules).map(|rule| (rule.policy.name.as_str(), rule)).collect();
+        let has_gates = gate::are_needed(&settings.policies);
         let ready = |policy: &Policy| {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
             let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
@@ -136,7 +140,7 @@ impl Rules {
             Ok(Rule {
                 policy: policy.clone(),
                 tiers: tiers
-                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, settings.answer.dialect(), engine))
+                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, settings.answer.dialect(), engine))
                     .collect::<Result<_, PolicyError>>()?,
                 shared,
             })
@@ -258,6 +262,7 @@ impl Tier {
         policy: &Policy,
         tier: Option<&str>,
         quotas: &[Quota],
+        has_gates: bool,
         dialect: Dialect,
         engine: &Engine<C>,
     ) -> Result<Self, PolicyError> {
@@ -275,12 +280,16 @@ impl Tier {
                 tier.unwrap_or_default(),
                 period.as_nanos()
             );
-            let limit = engine
-                .limiter
-                .limit(&identity, *quota)
-                .map_err(|error| PolicyError::Quota { policy: policy.name.clone(), error })?;
+            let held = |identity: &str, quota| {
+                let limit = engine.limiter.limit(identity, quota);
+                limit.map_err(|error| PolicyError::Quota { policy: policy.name.clone(), error })
+            };
+            let limit = held(&identity, *quota)?;
+            let gate = (has_gates && gate::makes_wait(policy) && gate::is_queue(quota))
+                .then(|| held(&format!("{identity}\u{1f}gate"), gate::quota(quota)))
+                .transpose()?;
             items.push(dialect.policy_item(&name, quota, Unit::Requests));
-            limits.push(NamedLimit { name, limit });
+            limits.push(NamedLimit { name, limit, gate });
         }
         let in_flight = policy.concurrency.map(Quota::per_second);
         if let Some(quota) = &in_flight {

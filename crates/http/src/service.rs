@@ -144,6 +144,12 @@ where
                 StageProjection::Queueing { turn, held } => {
                     ready!(turn.as_mut().poll(cx));
                     let Some((mut inner, request, mut waiting)) = held.take() else { return Poll::Pending };
+                    if let Some(Err(longer)) = waiting.0.as_mut().map(Admission::turn) {
+                        let end = turn.deadline() + longer;
+                        turn.as_mut().reset(end);
+                        *held = Some((inner, request, waiting));
+                        continue;
+                    }
                     Stage::Going { response: inner.call(request), admission: waiting.0.take() }
                 }
                 StageProjection::Going { response, admission } => {

@@ -132,6 +132,7 @@ impl Player<'_> {
                     let refused = self.key(met, policy).map(|key| ShadowRefusal { time: record.time, key });
                     self.shadow_refusals.extend(refused);
                 }
+                // Of several queues, what their lines say; who would meet whom at the gates, the log does not tell.
                 let delay = admission.wait();
                 // Without a status, nothing is charged or given back that depends on it.
                 match asking.status {

@@ -58,7 +58,12 @@ impl Cells for Source<'_> {
         }
     }
 
-    fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool {
         match self {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.rehearse(cell, rehearsal, decide),

@@ -29,7 +29,12 @@ pub(crate) trait Cells: Copy {
     fn read(&self, cell: u64) -> Balance;
 
     /// Whether `update` of the cell would change it in a rehearsal.
-    fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool;
+    fn rehearse(
+        &self,
+        cell: u64,
+        rehearsal: &mut Rehearsal,
+        decide: impl FnMut(Balance) -> Option<Balance>,
+    ) -> bool;
 
     /// The marks that the cell's key shares with some others.
     fn marks(&self, cell: u64) -> &Marks;

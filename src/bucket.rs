@@ -6,11 +6,11 @@ use crate::base::TimeBase;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::error::QuotaError;
-use crate::hash::Salt;
+use crate::hash::{Owner, Salt};
 use crate::lease::{Lease, Source};
 use crate::limit::Limit;
 use crate::marks::Marks;
-use crate::ops::{Cells, Inheritance, Op, OwnClock};
+use crate::ops::{Cells, Op, OwnClock};
 use crate::protocol::{Outcome, Tried};
 use crate::quota::Quota;
 use crate::rehearsal::Rehearsal;
@@ -69,6 +69,14 @@ impl Cells for &Words {
         self.word(cell).load(Ordering::Acquire).balance()
     }
 
+    fn under(&self, _other: Salt) -> Self {
+        self // a bucket has one limit
+    }
+
+    fn update_if_room(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        self.update(0, now, decide)
+    }
+
     fn rehearse(&self, cell: u64, _: &mut Rehearsal, mut decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
         decide(self.read(cell)).is_some()
     }
@@ -121,7 +129,7 @@ impl<C: Clock> Bucket<C> {
     /// If the quota is out of bounds.
     pub fn with_clock(quota: Quota, clock: C) -> Result<Self, QuotaError> {
         let now = clock.now();
-        let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], now))?;
+        let limit = Limit::new(quota, Salt::NONE, Owner::NONE, TimeBase::new(&[quota], now))?;
         Ok(Self {
             words: Words::new(limit.cells),
             limit,
@@ -138,30 +146,10 @@ impl<C: Clock> Bucket<C> {
         &self.limit
     }
 
-    /// Makes another quota ready for use with [`Bucket::with`].
-    ///
-    /// # Errors
-    ///
-    /// If it is out of bounds, or a sliding log larger than the one given at construction.
-    pub fn limit(&self, quota: Quota) -> Result<Limit, QuotaError> {
-        let limit = self.limit.with_quota(quota)?;
-        match u64::try_from(self.words.words.len()) {
-            Ok(max_count) if limit.cells > max_count => Err(QuotaError::CountTooLarge { quota, max_count }),
-            _ => Ok(limit),
-        }
-    }
-
     /// The clock.
     #[must_use]
     pub const fn clock(&self) -> &C {
         &self.clock
-    }
-
-    /// The same bucket under another limit, made by [`Bucket::limit`].
-    #[inline]
-    #[must_use]
-    pub const fn with<'a>(&'a self, limit: &'a Limit) -> BucketView<'a, C> {
-        BucketView { bucket: self, limit, now: None }
     }
 
     /// The same bucket at the caller's `now`; see [`Limiter::at`](crate::Limiter::at).
@@ -253,14 +241,9 @@ impl<C: Clock> Bucket<C> {
     ) -> Result<(), crate::WaitError> {
         crate::wait::until_ready(|left| self.reserve(cost, left), &self.clock, &self.waiters, max_wait, sleep).await
     }
-
-    /// See [`Limiter::convert`](crate::Limiter::convert).
-    pub fn convert(&self, to: &Limit, how: Inheritance) {
-        self.view().convert(to, how);
-    }
 }
 
-/// A [`Bucket`] under another limit, or at the caller's time, or both. Free to make and to copy.
+/// A [`Bucket`] at the caller's time. Free to make and to copy.
 #[derive(Debug)]
 pub struct BucketView<'a, C = ExactClock> {
     bucket: &'a Bucket<C>,
@@ -277,13 +260,6 @@ impl<C> Clone for BucketView<'_, C> {
 impl<C> Copy for BucketView<'_, C> {}
 
 impl<'a, C: Clock> BucketView<'a, C> {
-    /// The same under another limit, made by [`Bucket::limit`].
-    #[inline]
-    #[must_use]
-    pub const fn with(self, limit: &'a Limit) -> Self {
-        Self { limit, ..self }
-    }
-
     /// The same at the caller's `now`; see [`Bucket::at`].
     #[inline]
     #[must_use]
@@ -359,10 +335,5 @@ impl<'a, C: Clock> BucketView<'a, C> {
     /// See [`View::lease`](crate::View::lease).
     pub fn lease(&self, batch: u64) -> Lease<'a, C> {
         Lease::new(Source::Bucket(&self.bucket.words), self.limit, &self.bucket.clock, &self.bucket.steps, batch)
-    }
-
-    /// See [`Limiter::convert`](crate::Limiter::convert).
-    pub fn convert(&self, to: &Limit, how: Inheritance) {
-        self.op().convert(to, how);
     }
 }

@@ -3,6 +3,7 @@
 use crate::base::TimeBase;
 use crate::clock::{Clock, ExactClock};
 use crate::error::BuildError;
+use crate::foreign::Foreign;
 use crate::hash::Hasher;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
@@ -105,11 +106,12 @@ impl Builder {
         let now = clock.now();
         let base = TimeBase::new(&quotas, now);
         let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
-        let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME), base)?;
+        let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME, &self.quota), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full)?;
         table.expect(&limit);
         Ok(Limiter {
             steps: Steps::new(now),
+            foreign: Foreign::new(),
             capacity: self.capacity,
             #[cfg(feature = "async")]
             waiters: crate::wait::Waiters::new(self.max_waiters),

@@ -14,7 +14,8 @@ pub enum Verdict {
     Allowed,
     /// Not now: nothing was taken, and [`Decision::retry_after`] says when to try again.
     Refused,
-    /// The cost is more than the limit can ever hold at once: nothing was taken, and waiting is of no use.
+    /// Nothing was taken, and waiting is of no use: the cost is more than the limit, or the table, can ever hold at once; or
+    /// the limit or the hash of the key is another limiter's.
     NeverFits,
 }
 
@@ -44,6 +45,11 @@ pub struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
+    /// Under a limit, or for a key, that is not the limiter's own.
+    pub(crate) const fn foreign(limit: &'a Limit, cost: u64, now: Instant) -> Self {
+        Self { limit, verdict: Verdict::NeverFits, cost, now, evidence: Evidence::NoRoom { until: 0 } }
+    }
+
     /// Whether the request may go. Ask this, and not whether there is a wait: one that can never go has none either.
     #[inline]
     #[must_use]
@@ -65,7 +71,7 @@ impl<'a> Decision<'a> {
         matches!(self.verdict, Verdict::Refused)
     }
 
-    /// Whether the request can never go: its cost is above [`limit`](Self::limit).
+    /// Whether the request can never go, most likely because its cost is above [`limit`](Self::limit).
     #[inline]
     #[must_use]
     pub const fn never_fits(&self) -> bool {

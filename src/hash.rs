@@ -6,6 +6,8 @@
 use ahash::RandomState;
 use bytemuck::{Pod, Zeroable};
 
+use crate::quota::{Algorithm, Quota};
+
 /// What can be limited: anything that can be hashed, borrowed and never kept; or a hash made before by the same limiter.
 ///
 /// `&str` and `String`, `[u8]`, `IpAddr`, numbers, tuples. Two keys are the same if they hash the same.
@@ -18,34 +20,64 @@ mod sealed {
     use core::hash::Hash;
 
     pub trait Key {
-        fn hash_with(&self, state: &RandomState) -> KeyHash;
+        /// The hash, or one that was made before.
+        fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash>;
     }
 
     impl<K: Hash + ?Sized> Key for K {
         #[inline]
-        fn hash_with(&self, state: &RandomState) -> KeyHash {
-            KeyHash(state.hash_one(self))
+        fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash> {
+            Ok(state.hash_one(self))
         }
     }
 
     // `KeyHash` does not implement `Hash`, so that this is the only way to hash one.
     impl Key for KeyHash {
         #[inline]
-        fn hash_with(&self, _: &RandomState) -> KeyHash {
-            *self
+        fn hash_with(&self, _: &RandomState) -> Result<u64, KeyHash> {
+            Err(*self)
         }
     }
 }
 
-/// A key hashed by one limiter, good for that limiter alone; see [`Limiter::hash`](crate::Limiter::hash).
+/// Which limiter a limit or a hash is of: a number that no other limiter of this process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner(u64);
+
+impl Owner {
+    /// Of a bucket without a table, whose limit nobody else is given.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// One that was not there before.
+    #[cfg(not(tollgate_model))]
+    fn next() -> Self {
+        use crate::sync::{Atomic, Ordering};
+
+        static LAST: Atomic<u64> = Atomic::new(0);
+        // Relaxed: a number by itself. No model.
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Models have one limiter each, and their atomics no statics.
+    #[cfg(tollgate_model)]
+    fn next() -> Self {
+        Self::NONE
+    }
+}
+
+/// A key hashed by one limiter, good for that limiter alone, which refuses those of others; see
+/// [`Limiter::hash`](crate::Limiter::hash).
 ///
 /// Debug does not print the bits: who knows them can aim at other keys' slots.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash(u64);
+pub struct KeyHash {
+    bits: u64,
+    pub(crate) owner: Owner,
+}
 
 impl KeyHash {
     /// Of no key.
-    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self { bits: 0, owner: Owner::NONE };
 }
 
 impl core::fmt::Debug for KeyHash {
@@ -92,9 +124,14 @@ impl Identity {
         // An odd factor: different cells of one key never meet.
         Self::from_bits(self.0.wrapping_add(cell.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
+
+    /// The identity of the same key under a limit whose salt is so far from this one's.
+    pub(crate) const fn under(self, other: Salt) -> Self {
+        Self::from_bits(self.0 ^ other.0)
+    }
 }
 
-/// What sets one limit's identities apart from another's: 64 bits drawn from the limit's name.
+/// What sets one limit's identities apart from another's: 64 bits drawn from the limit's name and its quota.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Salt(u64);
 
@@ -105,13 +142,23 @@ impl core::fmt::Debug for Salt {
 }
 
 impl Salt {
+    #[cfg(tollgate_model)]
+    pub(crate) const fn for_model(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// For a bucket without a table, where nothing needs telling apart.
     pub(crate) const NONE: Self = Self(0);
 
     /// Salts and hashes are both uniform, so their sum without carry is as good an identity as either.
     #[inline]
     pub(crate) const fn identity(self, hash: KeyHash) -> Identity {
-        Identity::from_bits(hash.0 ^ self.0)
+        Identity::from_bits(hash.bits ^ self.0)
+    }
+
+    /// What leads from the identities under one limit to those under another, and back.
+    pub(crate) const fn from_here_to(self, other: Self) -> Self {
+        Self(self.0 ^ other.0)
     }
 }
 
@@ -120,12 +167,13 @@ impl Salt {
 pub(crate) struct Hasher {
     keys: RandomState,
     names: RandomState,
+    pub(crate) owner: Owner,
 }
 
 impl Hasher {
     /// Seeded from the operating system.
     pub(crate) fn from_os() -> Self {
-        Self { keys: RandomState::new(), names: RandomState::new() }
+        Self { keys: RandomState::new(), names: RandomState::new(), owner: Owner::next() }
     }
 
     /// Seeded by the caller: the same hashes in every process.
@@ -133,15 +181,31 @@ impl Hasher {
         Self {
             keys: RandomState::with_seeds(seed, 0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344, 0xA409_3822_299F_31D0),
             names: RandomState::with_seeds(seed, 0x082E_FA98_EC4E_6C89, 0x4528_21E6_38D0_1377, 0xBE54_66CF_34E9_0C6C),
+            owner: Owner::next(),
         }
     }
 
     #[inline]
     pub(crate) fn key<K: Key + ?Sized>(&self, key: &K) -> KeyHash {
-        key.hash_with(&self.keys)
+        key.hash_with(&self.keys).map_or_else(|before| before, |bits| KeyHash { bits, owner: self.owner })
     }
 
-    pub(crate) fn salt(&self, name: &str) -> Salt {
-        Salt(self.names.hash_one(name))
+    /// Of a limit: its name and its quota are what it is.
+    pub(crate) fn salt(&self, name: &str, quota: &Quota) -> Salt {
+        self.of_quota(Salt(self.names.hash_one(name)), quota)
+    }
+
+    /// Of what a limit becomes when its quota changes; of a sliding log the same, whatever its count: what it remembers
+    /// is when requests came.
+    pub(crate) fn changed(&self, from: Salt, old: &Quota, new: &Quota) -> Salt {
+        let are_logs = [old, new].iter().all(|quota| quota.algorithm() == Algorithm::SlidingLog);
+        if are_logs && old.period() == new.period() { from } else { self.of_quota(from, new) }
+    }
+
+    fn of_quota(&self, salt: Salt, quota: &Quota) -> Salt {
+        Salt(match quota.algorithm() {
+            Algorithm::SlidingLog => self.names.hash_one((salt.0, quota.period())),
+            _ => self.names.hash_one((salt.0, quota)),
+        })
     }
 }

@@ -6,6 +6,8 @@ use crate::algorithm::batch::Batch;
 use crate::bucket::Words;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
+use crate::foreign::Foreign;
+use crate::hash::Salt;
 use crate::limit::Limit;
 use crate::marks::Marks;
 use crate::ops::{Cells, Op, OwnClock};
@@ -58,12 +60,23 @@ impl Cells for Source<'_> {
         }
     }
 
-    fn rehearse(
-        &self,
-        cell: u64,
-        rehearsal: &mut Rehearsal,
-        decide: impl FnMut(Balance) -> Option<Balance>,
-    ) -> bool {
+    fn under(&self, other: Salt) -> Self {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => Self::Table(entry.under(other)),
+            Self::Bucket(words) => Self::Bucket(words.under(other)),
+        }
+    }
+
+    fn update_if_room(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.update_if_room(now, decide),
+            Self::Bucket(words) => words.update_if_room(now, decide),
+        }
+    }
+
+    fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
         match self {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.rehearse(cell, rehearsal, decide),
@@ -146,11 +159,20 @@ pub struct Lease<'a, C: Clock = ExactClock> {
     steps: &'a Steps,
     batch: u64,
     held: Batch,
+    /// Refuses everything, and counts that, if limit or key were another limiter's.
+    foreign: Option<&'a Foreign>,
 }
 
 impl<'a, C: Clock> Lease<'a, C> {
     pub(crate) const fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
-        Self { source, limit, clock, steps, batch, held: Batch::NONE }
+        Self { source, limit, clock, steps, batch, held: Batch::NONE, foreign: None }
+    }
+
+    /// Of a limit or a key of another limiter.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn refusing(mut self, foreign: &'a Foreign) -> Self {
+        self.foreign = Some(foreign);
+        self
     }
 
     #[inline]
@@ -188,6 +210,9 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// is used.
     #[inline]
     pub fn check_n_at(&mut self, cost: u64, now: Instant) -> Decision<'a> {
+        if let Some(foreign) = self.foreign {
+            return foreign.refuse(self.limit, cost, now);
+        }
         self.op(now).take_ahead(&mut self.held, cost, self.batch)
     }
 

@@ -17,6 +17,7 @@ mod clock;
 mod counting;
 mod decision;
 mod error;
+mod foreign;
 mod hash;
 mod lease;
 mod limit;
@@ -28,6 +29,7 @@ mod memory;
 pub mod model;
 mod ops;
 mod policy;
+mod predecessor;
 #[cfg(not(tollgate_model))]
 mod probe;
 mod protocol;

@@ -9,30 +9,34 @@ use crate::algorithm::window::Grid;
 use crate::base::{MAX_AHEAD, NANOS_PER_SECOND, TimeBase, gcd};
 use crate::clock::saturating_nanos;
 use crate::error::QuotaError;
-use crate::hash::Salt;
+use crate::hash::{Owner, Salt};
+use crate::predecessor::Predecessor;
 use crate::quota::{Algorithm, Quota};
 use crate::word::Units;
 
 /// A quota made ready for one limiter, with an identity: the name it was made under.
 ///
-/// Made by [`Limiter::limit`](crate::Limiter::limit); for that limiter only. Cheap to copy. The bucket of a key under a
-/// limit belongs to (name, key): another limit of the same name and another quota decides on the *same* bucket, which is
-/// how tiers and live changes keep their state; a limit of another name has buckets of its own.
+/// Made by [`Limiter::limit`](crate::Limiter::limit); for that limiter only, which refuses those of others. Cheap to copy.
 ///
-/// State is kept as time: a bucket that needed three more seconds to be full still needs three under the new quota. One
-/// that is further from full than the new quota can ever be is set to empty by the next refusal, never to full. So change
-/// the quota of a key, but do not judge one name by two quotas in turn: the smaller would keep forgiving what the larger
-/// took. Between a sliding log and anything else, or logs or windows of other sizes, only
-/// [`Limiter::convert`](crate::Limiter::convert) carries state over; it keeps tokens rather than time.
+/// **A limit is its name and its quota.** The bucket of a key under a limit belongs to (name, quota, key): a limit of another
+/// name or another quota has buckets of its own, so two quotas that judge one key in turn admit the sum of both. To change
+/// the quota of a limit, name the old one: [`Limiter::change_quota`](crate::Limiter::change_quota) for all keys, or
+/// [`Limiter::convert`](crate::Limiter::convert) for one. (Sliding logs of one name and one period share their memory,
+/// whatever their counts.)
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     quota: Quota,
     pub(crate) salt: Salt,
+    pub(crate) owner: Owner,
     pub(crate) rule: Rule,
     /// How many one-token buckets make up this limit: 1, or the count of a sliding log.
     pub(crate) cells: u64,
     most: u64,
     pub(crate) base: TimeBase,
+    /// The limit that this one has taken the place of.
+    pub(crate) predecessor: Option<Predecessor>,
+    /// Whether all there is to a key is one word: no log, and no predecessor.
+    is_plain: bool,
 }
 
 impl Limit {
@@ -40,7 +44,7 @@ impl Limit {
     pub const DEFAULT_NAME: &'static str = "default";
 
     /// Bounds are checked here, in 128 bits; nothing after this can wrap.
-    pub(crate) fn new(quota: Quota, salt: Salt, base: TimeBase) -> Result<Self, QuotaError> {
+    pub(crate) fn new(quota: Quota, salt: Salt, owner: Owner, base: TimeBase) -> Result<Self, QuotaError> {
         let (rule, cells) = match quota.algorithm() {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => (Rule::TokenBucket(bucket(&quota, &base)?), 1),
             Algorithm::LeakyQueue => (Rule::LeakyQueue(queue(&quota, &base)?), 1),
@@ -66,12 +70,27 @@ impl Limit {
                 (Rule::TokenBucket(cell), cells.max(1))
             }
         };
-        Ok(Self { quota, salt, rule, cells, most: cells * rule.limit(), base })
+        let is_plain = quota.algorithm() != Algorithm::SlidingLog;
+        Ok(Self { quota, salt, owner, rule, cells, most: cells * rule.limit(), base, predecessor: None, is_plain })
     }
 
-    /// The same limit with another quota: the same buckets.
-    pub(crate) fn with_quota(&self, quota: Quota) -> Result<Self, QuotaError> {
-        Self::new(quota, self.salt, self.base)
+    /// What this limit becomes at `since` under another quota, with buckets of `salt`.
+    pub(crate) fn changed(&self, quota: Quota, salt: Salt, since: Units) -> Result<Self, QuotaError> {
+        let mut new = Self::new(quota, salt, self.owner, self.base)?;
+        // Of another period or algorithm, what was counted says nothing.
+        if (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
+            let way = new.salt.from_here_to(self.salt);
+            new.predecessor = Some(Predecessor::new(self.rule, self.cells, way, &new.rule, since));
+            new.is_plain = false;
+        }
+        Ok(new)
+    }
+
+    /// Whether what keys used under the quota before counts under this one: if it came by
+    /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period and algorithm.
+    #[must_use]
+    pub const fn carries_over(&self) -> bool {
+        self.predecessor.is_some()
     }
 
     /// The resolution of the limiter: how many of its time units make a second, at least 1e9.
@@ -97,6 +116,12 @@ impl Limit {
     #[inline]
     pub(crate) const fn most(&self) -> u64 {
         self.most
+    }
+
+    /// Whether one word is all that there is to a key.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// Whether several cells make up one bucket.

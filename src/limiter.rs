@@ -8,6 +8,7 @@ use crate::builder::Builder;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::error::QuotaError;
+use crate::foreign::Foreign;
 use crate::hash::{Hasher, Key, KeyHash};
 use crate::lease::{Lease, Source};
 use crate::limit::Limit;
@@ -40,6 +41,7 @@ pub struct Limiter<C = ExactClock> {
     pub(crate) clock: C,
     pub(crate) capacity: usize,
     pub(crate) steps: Steps,
+    pub(crate) foreign: Foreign,
     #[cfg(feature = "async")]
     pub(crate) waiters: crate::wait::Waiters,
 }
@@ -55,13 +57,48 @@ impl Limiter {
 impl<C: Clock> Limiter<C> {
     /// Makes a quota ready for use with [`Limiter::with`], under a name.
     ///
-    /// A key's bucket belongs to (name, key). Costs a few divisions: do it once, not per check.
+    /// A key's bucket belongs to (name, quota, key). Costs a few divisions: do it once, not per check.
     ///
     /// # Errors
     ///
     /// If the limiter's time unit cannot hold the quota; see [`QuotaError`]. [`Builder::expect`] helps it to be exact.
     pub fn limit(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
-        let limit = Limit::new(quota, self.hasher.salt(name), self.limit.base)?;
+        let limit = Limit::new(quota, self.hasher.salt(name, &quota), self.hasher.owner, self.limit.base)?;
+        self.table.expect(&limit);
+        Ok(limit)
+    }
+
+    /// What a limit becomes when its quota changes, now, for all its keys: use the answer in the place of `old` from here on.
+    ///
+    /// A key's first request that is admitted under the new quota takes all that is left in its old bucket, and begins with
+    /// what was used, in tokens, at most the new burst: so a higher quota helps at once, and a lower one hurts at once. From
+    /// any instant before the change to any after it, a key is admitted the larger burst at most, and what either rate adds
+    /// in its part of the time. What is past empty, owed or promised, is carried over as that.
+    ///
+    /// While keys may still have used something before the change (the longer of the two refills, with the debt that is
+    /// allowed), a key whose new bucket is full costs a second look-up, and one that is admitted then a second bucket of the
+    /// table, for no longer than four refills. One limit before is looked at, not the one before that. The same quota is the
+    /// same limit. One of another period or another algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::limit`].
+    ///
+    /// ```
+    /// use tollgate::{Limiter, Quota};
+    ///
+    /// let limiter = Limiter::builder(Quota::per_hour(10)).build()?;
+    /// assert_eq!(limiter.take_up_to("key", 4), 4);
+    /// let more = limiter.change_quota(limiter.default_limit(), Quota::per_hour(100))?;
+    /// assert_eq!(limiter.with(&more).peek("key").remaining(), 96);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn change_quota(&self, old: &Limit, quota: Quota) -> Result<Limit, QuotaError> {
+        if *old.quota() == quota {
+            return Ok(*old);
+        }
+        let salt = self.hasher.changed(old.salt, old.quota(), &quota);
+        let limit = old.changed(quota, salt, self.limit.base.units(self.now()))?;
         self.table.expect(&limit);
         Ok(limit)
     }
@@ -128,6 +165,7 @@ impl<C: Clock> Limiter<C> {
             refused_full: counts.refused,
             untracked: counts.untracked,
             clock_steps: self.steps.count(),
+            foreign: self.foreign.count(),
         }
     }
 }
@@ -164,6 +202,18 @@ impl<'a, C: Clock> View<'a, C> {
         Self { now: Some(now), ..self }
     }
 
+    /// Whether a limit and a hash are this limiter's own.
+    #[inline]
+    fn owns(&self, limit: &Limit, hash: KeyHash) -> bool {
+        limit.owner == self.limiter.hasher.owner && hash.owner == self.limiter.hasher.owner
+    }
+
+    /// The answer to a call with what is not.
+    #[cold]
+    fn foreign(&self, limit: &'a Limit, cost: u64) -> Decision<'a> {
+        self.limiter.foreign.refuse(limit, cost, self.now())
+    }
+
     /// The slots of a key under one limit.
     #[inline]
     fn entry(&self, limit: &Limit, hash: KeyHash) -> Entry<'a> {
@@ -181,14 +231,19 @@ impl<'a, C: Clock> View<'a, C> {
         self.now.unwrap_or_else(|| self.limiter.now())
     }
 
+    /// One call on the bucket of a key; the answer instead if it is not this limiter's.
     #[inline(always)]
-    fn on<K: Key + ?Sized>(&self, key: &K) -> Op<'a, Entry<'a>> {
-        let entry = self.entry(self.limit, self.limiter.hash(key));
+    fn on<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Result<Op<'a, Entry<'a>>, Decision<'a>> {
+        let hash = self.limiter.hash(key);
+        if !self.owns(self.limit, hash) {
+            return Err(self.foreign(self.limit, cost));
+        }
+        let entry = self.entry(self.limit, hash);
         if self.now.is_none() {
             // Reading the clock takes about as long as a cache miss: let them overlap.
             entry.prefetch();
         }
-        self.op(entry, self.limit, self.now())
+        Ok(self.op(entry, self.limit, self.now()))
     }
 
     /// See [`Limiter::check`].
@@ -200,44 +255,54 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::check_n`].
     #[inline]
     pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        self.on(key).check(cost)
+        match self.on(key, cost) {
+            Ok(op) => op.check(cost),
+            Err(foreign) => foreign,
+        }
     }
 
     /// See [`Limiter::peek`].
     #[inline]
     pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'a> {
-        self.on(key).peek(1)
+        self.peek_n(key, 1)
     }
 
     /// See [`Limiter::peek_n`].
     #[inline]
     pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        self.on(key).peek(cost)
+        match self.on(key, cost) {
+            Ok(op) => op.peek(cost),
+            Err(foreign) => foreign,
+        }
     }
 
     /// See [`Limiter::take_up_to`].
     #[inline]
     #[must_use = "nothing says how much may go but the answer"]
     pub fn take_up_to<K: Key + ?Sized>(&self, key: &K, most: u64) -> u64 {
-        self.on(key).take_up_to(most)
+        self.on(key, most).map_or(0, |op| op.take_up_to(most))
     }
 
     /// See [`Limiter::refund`].
     #[inline]
     pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
-        self.on(key).refund(cost);
+        if let Ok(op) = self.on(key, cost) {
+            op.refund(cost);
+        }
     }
 
     /// See [`Limiter::reset`].
     #[inline]
     pub fn reset<K: Key + ?Sized>(&self, key: &K) {
-        self.on(key).reset();
+        if let Ok(op) = self.on(key, 0) {
+            op.reset();
+        }
     }
 
     /// See [`Limiter::charge`].
     #[inline]
     pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: u64) -> u64 {
-        self.on(key).charge(cost)
+        self.on(key, cost).map_or(0, |op| op.charge(cost))
     }
 
     /// See [`Limiter::reserve`].
@@ -251,13 +316,15 @@ impl<'a, C: Clock> View<'a, C> {
         cost: u64,
         max_wait: Duration,
     ) -> Result<Reservation<'a>, Decision<'a>> {
-        Reservation::new(self.on(key), cost, max_wait)
+        Reservation::new(self.on(key, cost)?, cost, max_wait)
     }
 
     /// See [`Limiter::lease`]. The caller's `now` plays no part: a lease is used at many instants.
     pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
-        let entry = self.limiter.table.entry(self.limit.salt.identity(self.limiter.hash(key)));
-        Lease::new(Source::Table(entry), self.limit, &self.limiter.clock, &self.limiter.steps, batch)
+        let hash = self.limiter.hash(key);
+        let source = Source::Table(self.entry(self.limit, hash));
+        let lease = Lease::new(source, self.limit, &self.limiter.clock, &self.limiter.steps, batch);
+        if self.owns(self.limit, hash) { lease } else { lease.refusing(&self.limiter.foreign) }
     }
 
     /// See [`Limiter::until_ready`].
@@ -280,8 +347,13 @@ impl<'a, C: Clock> View<'a, C> {
     }
 
     /// See [`Limiter::convert`].
-    pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &Limit, how: Inheritance) {
-        self.on(key).convert(to, how);
+    pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &'a Limit, how: Inheritance) {
+        let hash = self.limiter.hash(key);
+        match self.on(&hash, 0) {
+            Ok(op) if self.owns(to, hash) => op.convert(self.op(self.entry(to, hash), to, op.now), how),
+            Ok(_) => drop(self.foreign(to, 0)),
+            Err(_) => {}
+        }
     }
 
     /// See [`Limiter::check_many`].
@@ -291,14 +363,18 @@ impl<'a, C: Clock> View<'a, C> {
         let now = self.now();
         let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            let entries = &mut entries[..keys.len()];
-            for (entry, key) in entries.iter_mut().zip(keys) {
-                *entry = self.entry(self.limit, self.limiter.hash(key));
+            let (entries, foreign) = (&mut entries[..keys.len()], &mut [false; BATCH]);
+            for ((entry, is_foreign), key) in entries.iter_mut().zip(&mut *foreign).zip(keys) {
+                let hash = self.limiter.hash(key);
+                *is_foreign = !self.owns(self.limit, hash);
+                *entry = self.entry(self.limit, hash);
                 entry.prefetch();
             }
             entries.iter().for_each(Entry::prefetch_further);
-            for (i, &entry) in entries.iter().enumerate() {
-                each(batch * BATCH + i, self.op(entry, self.limit, now).check(1));
+            for (i, (&entry, &is_foreign)) in entries.iter().zip(&*foreign).enumerate() {
+                let decision =
+                    if is_foreign { self.foreign(self.limit, 1) } else { self.op(entry, self.limit, now).check(1) };
+                each(batch * BATCH + i, decision);
             }
         }
     }
@@ -311,6 +387,9 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::check_set_n`].
     pub fn check_set_n<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         let (hash, now) = (self.limiter.hash(key), self.now());
+        if let Some(index) = set.limits().iter().position(|limit| !self.owns(limit, hash)) {
+            return SetDecision::new(self.foreign(&set.limits()[index], cost), index);
+        }
         crate::set::take_all(set.limits().len(), |i| {
             let limit = &set.limits()[i];
             (self.op(self.entry(limit, hash), limit, now), cost)
@@ -325,6 +404,9 @@ impl<'a, C: Clock> View<'a, C> {
     pub fn check_all(&self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         crate::set::check_count(shares.len())?;
         let now = self.now();
+        if let Some(index) = shares.iter().position(|share| !self.owns(share.limit, share.key)) {
+            return Ok(SetDecision::new(self.foreign(shares[index].limit, shares[index].cost), index));
+        }
         Ok(crate::set::take_all(shares.len(), |i| {
             let share = &shares[i];
             (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
@@ -444,11 +526,14 @@ impl<C: Clock> Limiter<C> {
         self.view().until_ready(key, cost, max_wait, sleep).await
     }
 
-    /// Rewrites the bucket of `key` for another quota of the same limit, keeping tokens rather than time.
+    /// Moves one key from one limit to another, such as a client who pays from now on: its bucket under `to` holds at most the
+    /// tokens that it has left under this one, by the rule of `how`. Call it on the [view](Limiter::with) of the old limit, and
+    /// decide the key by the new one from there on.
     ///
-    /// `to` must be of the same name; call it on the [view](Limiter::with) of the old one.
-    /// One atomic step, unless one of the two is a sliding log: then it is a reset and a charge.
-    pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &Limit, how: Inheritance) {
+    /// The bucket under `to` is only ever made emptier, so converting back and forth sells nothing; what is cancelled or
+    /// refunded under the old limit afterwards comes back there. But for [`Inheritance::Reset`], which fills it: a cost
+    /// below zero, by definition. For all keys at once there is [`change_quota`](Limiter::change_quota).
+    pub fn convert<'a, K: Key + ?Sized>(&'a self, key: &K, to: &'a Limit, how: Inheritance) {
         self.view().convert(key, to, how);
     }
 
@@ -520,6 +605,8 @@ pub struct Stats {
     /// How often the limiter's clock has stepped back, by a millisecond or more, since the start. Until it has caught up
     /// with itself, buckets that it left further ahead than they can be now are taken back to empty when they refuse.
     pub clock_steps: u64,
+    /// Calls refused because their limit or their hash was another limiter's, since the start: a mistake of the caller's.
+    pub foreign: u64,
 }
 
 // Shared between threads by reference, whatever its clock.

@@ -14,7 +14,7 @@ use crate::base::TimeBase;
 use crate::bucket::Words;
 use crate::clock::{Clock, Instant};
 use crate::decision::Decision;
-use crate::hash::{Identity, Salt};
+use crate::hash::{Identity, Owner, Salt};
 use crate::limit::Limit;
 use crate::marks::Marks;
 use crate::ops::{Cells, Inheritance, Op, OwnClock};
@@ -135,17 +135,31 @@ impl Model {
     /// A limit for the keys of this model; all limits share the buckets. The table takes note of it before anybody can use
     /// it, as in `table.rs`.
     pub fn limit(&self, quota: Quota) -> Limit {
-        let limit = Limit::new(quota, Salt::NONE, self.base).expect("a quota for a model");
+        let limit = Limit::new(quota, Salt::NONE, Owner::NONE, self.base).expect("a quota for a model");
+        self.expect(&limit);
+        limit
+    }
+
+    fn expect(&self, limit: &Limit) {
         for (most, reach) in self.reach.iter().zip(limit.reach()) {
             // Relaxed, with the load in `mend_others`: as in `Table::expect`. Model: clock.
             most.fetch_max(reach, Ordering::Relaxed);
         }
+    }
+
+    /// What a limit becomes at `since` under another quota. Its keys have buckets of their own, in the same slots.
+    pub fn change(&self, old: &Limit, quota: Quota, since: Duration) -> Limit {
+        let since = self.base.units(Instant::from_nanos(nanos(since)));
+        let salt = Salt::for_model(1 << 32);
+        let limit = old.changed(quota, salt, since).expect("a quota for a model");
+        self.expect(&limit);
         limit
     }
 
     fn op<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration) -> Op<'a, Entry<'a>> {
         let now = Instant::from_nanos(0).saturating_add(now);
-        Op::new(Entry { model: self, key }, limit, now, self.own.clock())
+        let id = key.id.under(limit.salt);
+        Op::new(Entry { model: self, key, id }, limit, now, self.own.clock())
     }
 
     pub fn take<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration, cost: u64) -> Decision<'a> {
@@ -169,7 +183,7 @@ impl Model {
     }
 
     pub fn convert(&self, key: &Key, from: &Limit, to: &Limit, now: Duration, how: Inheritance) {
-        self.op(key, from, now).convert(to, how);
+        self.op(key, from, now).convert(self.op(key, to, now), how);
     }
 
     /// Reserves, and says how long to wait and what to cancel.
@@ -248,6 +262,7 @@ impl Model {
 struct Entry<'a> {
     model: &'a Model,
     key: &'a Key,
+    id: Identity,
 }
 
 impl Entry<'_> {
@@ -290,27 +305,35 @@ impl Places for Entry<'_> {
 
 impl Cells for Entry<'_> {
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let id = self.key.id.cell(cell);
+        let id = self.id.cell(cell);
         let found = self.find(id).and_then(|(slot, word)| protocol::try_words(slot, word, id, &mut decide));
         found.unwrap_or_else(|| protocol::update(self, id, now, self.model.on_full, &mut decide))
     }
 
     fn try_update(&self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
-        let Some((slot, word)) = self.find(self.key.id) else { return Tried::Absent };
+        let Some((slot, word)) = self.find(self.id) else { return Tried::Absent };
         protocol::try_word(slot, word, &mut decide).map_or(Tried::Overtaken, Tried::Done)
     }
 
     fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        protocol::insert(self, self.key.id, now, self.model.on_full, &mut decide)
+        protocol::insert(self, self.id, now, self.model.on_full, &mut decide)
     }
 
     fn read(&self, cell: u64) -> Balance {
-        let id = self.key.id.cell(cell);
+        let id = self.id.cell(cell);
         let Some((slot, word)) = self.find(id) else { return Balance::FULL };
         match protocol::try_words(slot, word, id, &mut |_| None) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(self, id),
         }
+    }
+
+    fn under(&self, other: Salt) -> Self {
+        Self { id: self.id.under(other), ..*self }
+    }
+
+    fn update_if_room(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        protocol::update(self, self.id, now, OnFull::RefuseNew, &mut decide)
     }
 
     fn rehearse(
@@ -319,7 +342,7 @@ impl Cells for Entry<'_> {
         rehearsal: &mut Rehearsal,
         mut decide: impl FnMut(Balance) -> Option<Balance>,
     ) -> bool {
-        rehearsal.update(self, self.key.id.cell(cell), self.model.on_full, &mut decide)
+        rehearsal.update(self, self.id.cell(cell), self.model.on_full, &mut decide)
     }
 
     fn marks(&self, _: u64) -> &Marks {
@@ -343,7 +366,7 @@ pub struct Single {
 impl Single {
     pub fn new(quota: Quota) -> Self {
         let base = TimeBase::new(&[quota], Instant::from_nanos(0));
-        let limit = Limit::new(quota, Salt::NONE, base).expect("a quota for a model");
+        let limit = Limit::new(quota, Salt::NONE, Owner::NONE, base).expect("a quota for a model");
         let own = Own::new(Arc::new(ModelClock::new(Duration::ZERO)));
         Self { words: Words::new(limit.cells), limit, own }
     }

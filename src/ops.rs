@@ -6,8 +6,10 @@ use crate::algorithm::batch::Batch;
 use crate::algorithm::{Debit, Fraction, Reserved};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
+use crate::hash::Salt;
 use crate::limit::Limit;
 use crate::marks::Marks;
+use crate::predecessor::Predecessor;
 use crate::protocol::{Full, Outcome, Tried};
 use crate::quota::Quota;
 use crate::rehearsal::{Rehearsal, first_that_fits};
@@ -29,12 +31,13 @@ pub(crate) trait Cells: Copy {
     fn read(&self, cell: u64) -> Balance;
 
     /// Whether `update` of the cell would change it in a rehearsal.
-    fn rehearse(
-        &self,
-        cell: u64,
-        rehearsal: &mut Rehearsal,
-        decide: impl FnMut(Balance) -> Option<Balance>,
-    ) -> bool;
+    fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool;
+
+    /// The same key under another limit, whose salt is so far from this one's.
+    fn under(&self, other: Salt) -> Self;
+
+    /// As `update` of cell 0, but nobody is displaced for it.
+    fn update_if_room(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
 
     /// The marks that the cell's key shares with some others.
     fn marks(&self, cell: u64) -> &Marks;
@@ -106,7 +109,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
         let (rule, now) = (&self.limit.rule, self.units);
         let mut is_absent = false;
-        if cost > 0 && !self.limit.is_log() {
+        if cost > 0 && self.limit.is_plain() {
             match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
                 Tried::Done(Outcome::Changed(after)) => {
                     return self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp));
@@ -133,7 +136,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
-        match if is_absent { self.cells.insert(now, decide) } else { self.cells.update(0, now, decide) } {
+        match if is_absent { self.cells.insert(now, decide) } else { self.update(decide) } {
             Outcome::Changed(after) => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
             Outcome::Kept(held) => self.refused(cost, held),
             Outcome::Full(full) => self.refused_for_room(cost, 0, full),
@@ -147,7 +150,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if self.limit.is_log() {
             return self.decision_of_log(cost, self.survey());
         }
-        let stamp = self.cells.read(0).stamp;
+        let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.decision(verdict, cost, Evidence::Stamp(stamp))
@@ -156,7 +159,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
-            let (taken, _) = self.take_cells(most);
+            let (taken, _) = self.take_cells(most.min(self.survey().available));
             if taken < most {
                 let _ = self.mend(self.peek(1));
             }
@@ -164,7 +167,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
-        let outcome = self.cells.update(0, now, |held| {
+        let outcome = self.update(|held| {
             taken = rule.available(held.stamp, now).min(most);
             if taken == 0 { None } else { rule.take(held.stamp, now, taken).map(Balance::at) }
         });
@@ -197,8 +200,13 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Fills the bucket.
     pub(crate) fn reset(self) {
-        for cell in 0..self.limit.cells {
+        for cell in 0..self.span() {
             self.lower(cell, |_| self.units);
+        }
+        if let Some(before) = self.predecessor() {
+            // And forgets what was carried over.
+            let old = self.cells.under(before.salt);
+            old.update(0, self.units, |held| (held.stamp > before.since()).then_some(Balance::at(before.since())));
         }
     }
 
@@ -209,7 +217,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
-        let outcome = self.cells.update(0, now, |held| {
+        let outcome = self.update(|held| {
             let borrowed = rule.borrow(held.stamp, now, cost);
             taken = borrowed.taken;
             (taken > 0).then(|| rule.balance(borrowed.stamp, now))
@@ -235,7 +243,7 @@ impl<'a, S: Cells> Op<'a, S> {
         // Rounded down: no wait is longer than asked for.
         let latest = self.limit.base.units(self.now.saturating_add(max_wait));
         let mut reserved = Reserved { debit: Debit::NONE, go_at: now };
-        let outcome = self.cells.update(0, now, |held| {
+        let outcome = self.update(|held| {
             reserved = rule.reserve(held.stamp, now, cost, latest - now)?;
             if reserved.go_at > now {
                 self.cells.marks(0).promised.raise(reserved.go_at);
@@ -295,7 +303,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.check(cost);
         }
         let mut taken = Batch::NONE;
-        let outcome = self.cells.update(0, now, |balance| {
+        let outcome = self.update(|balance| {
             taken = rule.fetch(balance.stamp, now, held, cost, batch)?;
             Some(rule.balance(taken.stamp, now))
         });
@@ -335,11 +343,11 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    /// Rewrites the bucket for another quota, keeping tokens rather than time.
-    pub(crate) fn convert(self, to: &'a Limit, how: Inheritance) {
-        let (from, now) = (self.limit, self.units);
-        let (old, new) = (i128::from(from.most()), i128::from(to.most()));
-        let carry = |held: Fraction| match how {
+    /// Makes the bucket of the key under another limit hold no more tokens than this one does, by `how`; or fills it.
+    pub(crate) fn convert(self, to: Self, how: Inheritance) {
+        let (old, new) = (i128::from(self.limit.most()), i128::from(to.limit.most()));
+        let held = self.held();
+        let carried = match how {
             Inheritance::AsIs => held,
             // No share of nothing.
             Inheritance::Proportional if old == 0 => held,
@@ -352,21 +360,21 @@ impl<'a, S: Cells> Op<'a, S> {
                 numerator: held.numerator.saturating_add((new - old).saturating_mul(held.denominator)),
                 denominator: held.denominator,
             },
-            Inheritance::Reset => Fraction { numerator: new, denominator: 1 },
+            Inheritance::Reset => return to.reset(),
         };
-        if from.is_log() || to.is_log() {
-            // A log has a word per request, so this is not one atomic step: empty the old, then charge the new.
-            let carried = carry(self.held());
+        if to.limit.is_log() {
             let left = carried.numerator.div_euclid(carried.denominator).clamp(0, new);
-            self.reset();
             // left is at most new, a u64.
-            Op::new(self.cells, to, self.now, self.own).charge(u64::try_from(new - left).unwrap_or(0));
+            let surplus = to.survey().available.saturating_sub(u64::try_from(left).unwrap_or(0));
+            to.charge(surplus);
             return;
         }
-        self.cells.update(0, now, |balance| {
-            let stamp = to.rule.holding(now, carry(from.rule.held(balance.stamp, now)));
-            // Full before and after: no reason to take a slot.
-            (stamp > now || balance.stamp > now).then(|| to.rule.balance(stamp, now))
+        let (rule, now) = (&to.limit.rule, to.units);
+        let stamp = rule.holding(now, carried);
+        to.update(|balance| {
+            let after = rule.later(balance.stamp, stamp, now);
+            // Only ever further from full; and no slot is taken for a bucket that stays full.
+            (after > now && after != balance.stamp).then(|| rule.balance(after, now))
         });
     }
 
@@ -374,16 +382,21 @@ impl<'a, S: Cells> Op<'a, S> {
         if self.limit.is_log() {
             return Fraction { numerator: i128::from(self.survey().available), denominator: 1 };
         }
-        self.limit.rule.held(self.cells.read(0).stamp, self.units)
+        self.limit.rule.held(self.read().stamp, self.units)
     }
 
     /// Moves a stamp to where `to` says, unless the bucket is full or the key is not there, and marks that.
     fn lower(self, cell: u64, to: impl Fn(Units) -> Units) {
-        self.cells.update(cell, self.units, |held| {
+        let lower = |held: Balance| {
             let lowered = self.lowered(held, to(held.stamp), self.units)?;
             self.cells.marks(cell).lowered.raise(held.stamp);
             Some(lowered)
-        });
+        };
+        if cell == 0 {
+            self.update(lower)
+        } else {
+            self.cells.update(cell, self.units, lower)
+        };
     }
 
     fn lowered(self, held: Balance, stamp: Units, now: Units) -> Option<Balance> {
@@ -391,6 +404,65 @@ impl<'a, S: Cells> Op<'a, S> {
         let after = self.limit.rule.balance(stamp, now);
         let after = Balance { overdrawn: held.overdrawn && after.overdrawn, ..after };
         (held.stamp > now && after.stamp != held.stamp).then_some(after)
+    }
+
+    /// The limit whose place this one has taken, while that counts; of a log, its cells do (`span`).
+    #[inline]
+    fn predecessor(self) -> Option<&'a Predecessor> {
+        self.limit.predecessor.as_ref().filter(|before| !self.limit.is_log() && before.counts_at(self.units))
+    }
+
+    /// The balance of cell 0, with what the key used under the limit before.
+    fn read(self) -> Balance {
+        let held = self.cells.read(0);
+        match self.predecessor() {
+            // A bucket that is in use has begun with that.
+            Some(before) if held.stamp <= self.units => {
+                self.carrying(held, before, self.cells.under(before.salt).read(0))
+            }
+            _ => held,
+        }
+    }
+
+    /// A balance, or the one that the key has left under the limit before, whichever is further from full.
+    fn carrying(self, held: Balance, before: &Predecessor, old: Balance) -> Balance {
+        let (rule, now) = (&self.limit.rule, self.units);
+        let stamp = rule.later(held.stamp, before.carried(rule, old, now), now);
+        Balance { overdrawn: held.overdrawn || rule.balance(stamp, now).overdrawn, stamp }
+    }
+
+    /// Changes cell 0 from the balance that `read` says.
+    fn update(self, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        match self.predecessor() {
+            None => self.cells.update(0, self.units, decide),
+            Some(before) => self.update_after(before, decide),
+        }
+    }
+
+    /// The same, of a limit whose quota has changed (`predecessor.rs`).
+    #[cold]
+    fn update_after(self, before: &Predecessor, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let held = self.cells.read(0);
+        if held.stamp > self.units {
+            return self.cells.update(0, self.units, decide);
+        }
+        let mut old = Balance::FULL;
+        let cells = self.cells.under(before.salt);
+        let held = self.carrying(held, before, cells.read(0));
+        if decide(held).is_none() {
+            // A refusal, or a look: nothing is written.
+            return Outcome::Kept(held);
+        }
+        cells.update_if_room(self.units, |held| {
+            old = held;
+            before.closed(held, self.units)
+        });
+        let mut kept = held;
+        let outcome = self.cells.update(0, self.units, |held| {
+            kept = self.carrying(held, before, old);
+            decide(kept)
+        });
+        if let Outcome::Kept(_) = outcome { Outcome::Kept(kept) } else { outcome }
     }
 
     #[inline]
@@ -558,15 +630,22 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.rehearse_cells(rehearsal, cost) == cost;
         }
         let (rule, now) = (&self.limit.rule, rehearsal.now());
-        self.cells.rehearse(0, rehearsal, |held| rule.take(held.stamp, now, cost).map(Balance::at))
+        let carried = self.read();
+        self.cells.rehearse(0, rehearsal, |held| {
+            let from =
+                if self.predecessor().is_some() { rule.later(held.stamp, carried.stamp, now) } else { held.stamp };
+            rule.take(from, now, cost).map(Balance::at)
+        })
     }
 
     /// How many of `cost` cells would be taken.
     fn rehearse_cells(self, rehearsal: &mut Rehearsal, cost: u64) -> u64 {
         let (rule, now) = (&self.limit.rule, rehearsal.now());
+        // Of a log that was larger before, some cells count that it has no more.
+        let foreign = (self.limit.cells..self.span()).filter(|&cell| self.cells.read(cell).stamp > now).count() as u64;
         let mut taken = 0;
         for cell in 0..self.limit.cells {
-            if taken == cost {
+            if taken == cost.min(self.limit.most().saturating_sub(foreign)) {
                 break;
             }
             let take = |held: Balance| rule.take(held.stamp, now, 1).map(Balance::at);
@@ -626,22 +705,29 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     fn busy_cells(self, room: &mut [(Units, u64); LOG_ROOM]) -> &mut [(Units, u64)] {
-        let busy = (0..self.limit.cells).map(|cell| (self.cells.read(cell).stamp, cell));
+        let busy = (0..self.span()).map(|cell| (self.cells.read(cell).stamp, cell));
         let busy = busy.filter(|&(stamp, _)| stamp > self.units);
         let count = room.iter_mut().zip(busy).map(|(place, cell)| *place = cell).count();
         &mut room[..count]
     }
 
+    /// How many cells count: of a log that was larger before, those that it had.
+    fn span(self) -> u64 {
+        match &self.limit.predecessor {
+            Some(before) if self.limit.is_log() && before.counts_at(self.units) => before.cells.max(self.limit.cells),
+            _ => self.limit.cells,
+        }
+    }
+
     fn survey(self) -> Survey {
-        let mut survey = Survey { available: 0, soonest: Word::MAX_STAMP, latest: self.units };
+        let mut survey = Survey { available: self.limit.most(), soonest: Word::MAX_STAMP, latest: self.units };
         if self.limit.most() == 0 {
             return survey;
         }
-        for cell in 0..self.limit.cells {
+        for cell in 0..self.span() {
             let held = self.cells.read(cell);
-            if held.stamp <= self.units {
-                survey.available += 1;
-            } else {
+            if held.stamp > self.units {
+                survey.available = survey.available.saturating_sub(1);
                 survey.soonest = survey.soonest.min(held.stamp);
                 survey.latest = survey.latest.max(held.stamp);
             }
@@ -655,8 +741,8 @@ impl<'a, S: Cells> Op<'a, S> {
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         let ready_at = match cost.checked_sub(survey.available + 1) {
             None => self.units,
-            Some(0) => survey.soonest,
-            Some(more) => self.nth_soonest(more),
+            Some(0) if self.span() == self.limit.cells => survey.soonest,
+            Some(more) => self.nth_soonest(more, cost),
         };
         // By then it needs cells that are full now, so may have no slot, and find none.
         let needs_room = survey.available > 0 && verdict == Verdict::Refused;
@@ -666,11 +752,14 @@ impl<'a, S: Cells> Op<'a, S> {
         self.decision(verdict, cost, Evidence::Log { available: survey.available, ready_at, full_at: survey.latest })
     }
 
-    /// When the cell after the `n` soonest ones will be full.
+    /// When the cell after the `n` soonest ones will be full; of a log that was larger before, after more of them.
     #[cold]
-    fn nth_soonest(self, n: u64) -> Units {
+    fn nth_soonest(self, n: u64, cost: u64) -> Units {
         let mut room = [(0, 0); LOG_ROOM];
         let busy = self.busy_cells(&mut room);
+        // So many may be busy then; at most LOG_ROOM are.
+        let may_stay = self.limit.most().saturating_sub(cost);
+        let n = n.max((busy.len() as u64).saturating_sub(may_stay + 1));
         match usize::try_from(n) {
             Ok(n) if n < busy.len() => busy.select_nth_unstable(n).1.0,
             _ => self.units,

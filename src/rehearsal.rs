@@ -1,9 +1,9 @@
 //! What a call would do at another instant, if nobody else came: with which a refusal in a full table says how long to
 //! wait. Keys of one call compete for slots there, so each must know what the others would have taken.
 
-use crate::protocol::Places;
-use crate::policy::OnFull;
 use crate::hash::Identity;
+use crate::policy::OnFull;
+use crate::protocol::Places;
 use crate::slot::Slot;
 use crate::word::{Balance, State, Units, Word};
 

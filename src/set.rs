@@ -110,6 +110,10 @@ pub struct SetDecision<'a> {
 }
 
 impl<'a> SetDecision<'a> {
+    pub(crate) const fn new(decision: Decision<'a>, index: usize) -> Self {
+        Self { decision, index }
+    }
+
     /// Whether the request may go: every limit admitted it, and each has taken its cost. If not, none has.
     #[inline]
     #[must_use]

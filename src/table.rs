@@ -7,7 +7,7 @@ use core::fmt;
 use crossbeam_utils::CachePadded;
 
 use crate::error::BuildError;
-use crate::hash::Identity;
+use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::marks::{MarkTable, Marks};
 use crate::memory::{Line, Lines};
@@ -167,6 +167,14 @@ impl Cells for Entry<'_> {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
         }
+    }
+
+    fn under(&self, other: Salt) -> Self {
+        self.table.entry(self.id.under(other))
+    }
+
+    fn update_if_room(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        protocol::update(&self.places(), self.id, now, OnFull::RefuseNew, &mut decide)
     }
 
     fn rehearse(

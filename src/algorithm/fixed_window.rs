@@ -5,7 +5,7 @@
 //! known from `now`, the rest is the count.)
 
 use super::window::Grid;
-use super::{Borrowed, Debit};
+use super::{Borrowed, Debit, least};
 use crate::word::Units;
 
 /// At most `limit` in each window.
@@ -69,6 +69,24 @@ impl FixedWindow {
     pub(crate) const fn holding(&self, now: Units, available: u64) -> Units {
         let used = self.limit.saturating_sub(available);
         if used == 0 { now } else { self.grid.end(now) + used }
+    }
+
+    /// A stamp whose count is above all that the limit allows, and says what it was; `None` if it is so already.
+    pub(crate) const fn closed(&self, stamp: Units, now: Units) -> Option<Units> {
+        let (end, count) = self.grid.split(stamp, now);
+        if count > self.limit { None } else { Some(end + self.limit + 1 + count) }
+    }
+
+    /// The stamp of this limit after what was counted under another, maybe closed, at most the limit; 0 after nothing.
+    pub(crate) const fn after(&self, other: &Self, stamp: Units, now: Units) -> Units {
+        let (end, count) = self.grid.split(stamp, now);
+        let count = least(other.counted(count), self.limit);
+        if count == 0 { 0 } else { end + count }
+    }
+
+    /// What a count was before it was closed.
+    const fn counted(&self, count: u64) -> u64 {
+        if count > self.limit { count - self.limit - 1 } else { count }
     }
 
     /// The latest stamp that any call at `now` can leave.

@@ -194,6 +194,14 @@ impl Rule {
         }
     }
 
+    /// The stamp of a bucket that is as far from full as either of two stamps says.
+    pub(crate) const fn later(&self, a: Units, b: Units, now: Units) -> Units {
+        match self {
+            Self::SlidingWindow(rule) => in_range(rule.later(a, b, now)),
+            _ => token_bucket::later(a, b),
+        }
+    }
+
     /// The stamp of a bucket with nothing in it.
     pub(crate) fn empty(&self, now: Units) -> Units {
         self.holding(now, Fraction { numerator: 0, denominator: 1 })
@@ -281,6 +289,10 @@ impl Rule {
             Self::FixedWindow(_) | Self::SlidingWindow(_) => Balance::at(in_range(stamp)),
         }
     }
+}
+
+pub(crate) const fn least(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
 }
 
 /// At the end of the range a window may end later than a stamp can say, under a quota that another's debt is judged by:

@@ -5,6 +5,7 @@
 //! The weight is exact: `previous * rest + (current + cost) * window <= limit * window`, in 128 bits, where the `limits`
 //! package for Python rounds `previous * rest / window` down first and so may admit one more.
 
+use super::least;
 use super::token_bucket::later;
 use super::window::Grid;
 use super::{Borrowed, Debit};
@@ -168,6 +169,43 @@ impl SlidingWindow {
         };
         *count = count.saturating_sub(cost);
         if counts.current == 0 && counts.previous == 0 { now } else { self.stamp(counts) }
+    }
+
+    /// A stamp whose count is above all that the limit allows, and says what it was; `None` if it is so already.
+    pub(crate) const fn closed(&self, stamp: Units, now: Units) -> Option<Units> {
+        let mut counts = self.counts(stamp, now);
+        if counts.current > self.limit {
+            return None;
+        }
+        counts.current += self.limit + 1;
+        Some(self.stamp(counts))
+    }
+
+    /// The stamp of this limit after what was counted under another, maybe closed, at most the limit; 0 after nothing.
+    pub(crate) const fn after(&self, other: &Self, stamp: Units, now: Units) -> Units {
+        let mut counts = self.counts(stamp, now);
+        counts.previous = least(other.counted(counts.previous), self.limit);
+        counts.current = least(other.counted(counts.current), self.limit);
+        if counts.current == 0 && counts.previous == 0 { 0 } else { self.stamp(counts) }
+    }
+
+    /// What a count was before it was closed.
+    const fn counted(&self, count: u64) -> u64 {
+        if count > self.limit { count - self.limit - 1 } else { count }
+    }
+
+    /// The stamp that has each count as large as the larger of two stamps.
+    pub(crate) const fn later(&self, a: Units, b: Units, now: Units) -> Units {
+        if a <= now || b <= now {
+            return later(a, b);
+        }
+        // The later window counts for both.
+        let (first, second) = if a < b { (a, b) } else { (b, a) };
+        let mut counts = self.counts(second, now);
+        let others = self.counts(first, later(now, counts.end.saturating_sub(self.grid.window)));
+        counts.previous = later(counts.previous, others.previous);
+        counts.current = later(counts.current, others.current);
+        self.stamp(counts)
     }
 
     pub(crate) const fn holding(&self, now: Units, available: u64) -> Units {

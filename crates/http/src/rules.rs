@@ -67,6 +67,8 @@ pub(crate) struct Tier {
 /// A limit, and what it is called in header fields.
 pub(crate) struct NamedLimit {
     pub(crate) name: String,
+    /// What it is called in the engine, whatever its count is.
+    identity: String,
     pub(crate) limit: Limit,
     /// Of a queue beside which a request may wait in others.
     pub(crate) gate: Option<Limit>,
@@ -133,14 +135,18 @@ impl Rules {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
             let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
             let tiers = [(None, &policy.limits)].into_iter().chain(tiers);
-            let shared = match kept.get(policy.name.as_str()) {
+            let old = kept.get(policy.name.as_str());
+            let shared = match old {
                 Some(rule) => Arc::clone(&rule.shared),
                 None => Arc::new(Shared { counts: Counts::new(&policy.name), top: TopRefused::new() }),
             };
             Ok(Rule {
                 policy: policy.clone(),
                 tiers: tiers
-                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, settings.answer.dialect(), engine))
+                    .map(|(tier, quotas)| {
+                        let old = old.map_or(&[][..], |rule| &rule.tiers);
+                        Tier::new(policy, tier, quotas, old, has_gates, settings.answer.dialect(), engine)
+                    })
                     .collect::<Result<_, PolicyError>>()?,
                 shared,
             })
@@ -262,6 +268,7 @@ impl Tier {
         policy: &Policy,
         tier: Option<&str>,
         quotas: &[Quota],
+        old: &[Self],
         has_gates: bool,
         dialect: Dialect,
         engine: &Engine<C>,
@@ -280,16 +287,24 @@ impl Tier {
                 tier.unwrap_or_default(),
                 period.as_nanos()
             );
-            let held = |identity: &str, quota| {
-                let limit = engine.limiter.limit(identity, quota);
+            let mut known = old.iter().flat_map(|tier| &tier.limits);
+            let old = known.find(|known| known.identity == identity);
+            let held = |old: Option<&Limit>, identity: &str, quota| {
+                let limit = match old {
+                    Some(old) => engine.limiter.change_quota(old, quota),
+                    None => engine.limiter.limit(identity, quota),
+                };
                 limit.map_err(|error| PolicyError::Quota { policy: policy.name.clone(), error })
             };
-            let limit = held(&identity, *quota)?;
+            let limit = held(old.map(|old| &old.limit), &identity, *quota)?;
             let gate = (has_gates && gate::makes_wait(policy) && gate::is_queue(quota))
-                .then(|| held(&format!("{identity}\u{1f}gate"), gate::quota(quota)))
+                .then(|| {
+                    let old = old.and_then(|old| old.gate.as_ref());
+                    held(old, &format!("{identity}\u{1f}gate"), gate::quota(quota))
+                })
                 .transpose()?;
             items.push(dialect.policy_item(&name, quota, Unit::Requests));
-            limits.push(NamedLimit { name, limit, gate });
+            limits.push(NamedLimit { name, identity, limit, gate });
         }
         let in_flight = policy.concurrency.map(Quota::per_second);
         if let Some(quota) = &in_flight {

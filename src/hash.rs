@@ -156,6 +156,11 @@ impl Salt {
         Identity::from_bits(hash.bits ^ self.0)
     }
 
+    /// One way after another.
+    pub(crate) const fn further(self, way: Self) -> Self {
+        Self(self.0 ^ way.0)
+    }
+
     /// What leads from the identities under one limit to those under another, and back.
     pub(crate) const fn from_here_to(self, other: Self) -> Self {
         Self(self.0 ^ other.0)

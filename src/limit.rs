@@ -33,8 +33,8 @@ pub struct Limit {
     pub(crate) cells: u64,
     most: u64,
     pub(crate) base: TimeBase,
-    /// The limit that this one has taken the place of.
-    pub(crate) predecessor: Option<Predecessor>,
+    /// The limits that this one has taken the place of, the latest first.
+    pub(crate) predecessors: [Option<Predecessor>; Limit::PREDECESSORS],
     /// Whether all there is to a key is one word: no log, and no predecessor.
     is_plain: bool,
 }
@@ -42,6 +42,9 @@ pub struct Limit {
 impl Limit {
     /// The name of the limit that a limiter is built with, as for [`Limiter::limit`](crate::Limiter::limit).
     pub const DEFAULT_NAME: &'static str = "default";
+
+    /// How many limits before a limit are asked what a key has used.
+    pub(crate) const PREDECESSORS: usize = 4;
 
     /// Bounds are checked here, in 128 bits; nothing after this can wrap.
     pub(crate) fn new(quota: Quota, salt: Salt, owner: Owner, base: TimeBase) -> Result<Self, QuotaError> {
@@ -71,7 +74,17 @@ impl Limit {
             }
         };
         let is_plain = quota.algorithm() != Algorithm::SlidingLog;
-        Ok(Self { quota, salt, owner, rule, cells, most: cells * rule.limit(), base, predecessor: None, is_plain })
+        Ok(Self {
+            quota,
+            salt,
+            owner,
+            rule,
+            cells,
+            most: cells * rule.limit(),
+            base,
+            predecessors: [None; Self::PREDECESSORS],
+            is_plain,
+        })
     }
 
     /// What this limit becomes at `since` under another quota, with buckets of `salt`.
@@ -80,7 +93,12 @@ impl Limit {
         // Of another period or algorithm, what was counted says nothing.
         if (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
             let way = new.salt.from_here_to(self.salt);
-            new.predecessor = Some(Predecessor::new(self.rule, self.cells, way, &new.rule, since));
+            new.predecessors[0] = Some(Predecessor::new(self.rule, self.cells, way, &new.rule, since));
+            // What has no longer a say need not be asked.
+            let earlier = self.predecessors.iter().flatten().filter(|earlier| earlier.counts_at(since));
+            for (place, earlier) in new.predecessors[1..].iter_mut().zip(earlier) {
+                *place = Some(earlier.further(way));
+            }
             new.is_plain = false;
         }
         Ok(new)
@@ -90,7 +108,7 @@ impl Limit {
     /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period and algorithm.
     #[must_use]
     pub const fn carries_over(&self) -> bool {
-        self.predecessor.is_some()
+        self.predecessors[0].is_some()
     }
 
     /// The resolution of the limiter: how many of its time units make a second, at least 1e9.

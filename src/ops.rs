@@ -203,10 +203,12 @@ impl<'a, S: Cells> Op<'a, S> {
         for cell in 0..self.span() {
             self.lower(cell, |_| self.units);
         }
-        if let Some(before) = self.predecessor() {
-            // And forgets what was carried over.
-            let old = self.cells.under(before.salt);
-            old.update(0, self.units, |held| (held.stamp > before.since()).then_some(Balance::at(before.since())));
+        if self.has_predecessor() {
+            // And forgets what would be carried over.
+            for before in self.predecessors() {
+                let (old, full) = (self.cells.under(before.salt), Balance::at(before.since()));
+                old.update(0, self.units, |held| (held.stamp > full.stamp).then_some(full));
+            }
         }
     }
 
@@ -406,60 +408,78 @@ impl<'a, S: Cells> Op<'a, S> {
         (held.stamp > now && after.stamp != held.stamp).then_some(after)
     }
 
-    /// The limit whose place this one has taken, while that counts; of a log, its cells do (`span`).
+    /// Whether the key may have used something under a limit whose place this one has taken. (Of a log, whose cells are the
+    /// same, `span` says what counts.)
     #[inline]
-    fn predecessor(self) -> Option<&'a Predecessor> {
-        self.limit.predecessor.as_ref().filter(|before| !self.limit.is_log() && before.counts_at(self.units))
+    fn has_predecessor(self) -> bool {
+        !self.limit.is_plain() && !self.limit.is_log() && self.predecessors().next().is_some()
     }
 
-    /// The balance of cell 0, with what the key used under the limit before.
+    /// The limits whose place this one has taken, as long as they count, the oldest first.
+    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> {
+        self.limit.predecessors.iter().rev().flatten().filter(move |before| before.counts_at(self.units))
+    }
+
+    /// How far from full the key is at least, by what it used before; `close` looks at each old bucket, and may change it.
+    fn carried(self, close: impl Fn(S, &dyn Fn(Balance) -> Balance, &Predecessor) -> Balance) -> Units {
+        let mut carried = 0;
+        let mut chain = self.predecessors().peekable();
+        while let Some(before) = chain.next() {
+            let now = self.units;
+            let held = close(self.cells.under(before.salt), &|held| before.raised(held, carried, now), before);
+            let next = chain.peek().map_or(&self.limit.rule, |next| next.rule());
+            carried = before.carried(next, held, now);
+        }
+        carried
+    }
+
+    /// A balance, or the one that the key has left before, whichever is further from full.
+    fn carrying(self, held: Balance, carried: Units) -> Balance {
+        let (rule, now) = (&self.limit.rule, self.units);
+        let stamp = rule.later(held.stamp, carried, now);
+        Balance { overdrawn: held.overdrawn || rule.balance(stamp, now).overdrawn, stamp }
+    }
+
+    /// The balance of cell 0, with what the key used under the limits before.
+    #[inline]
     fn read(self) -> Balance {
         let held = self.cells.read(0);
-        match self.predecessor() {
-            // A bucket that is in use has begun with that.
-            Some(before) if held.stamp <= self.units => {
-                self.carrying(held, before, self.cells.under(before.salt).read(0))
-            }
-            _ => held,
+        // A bucket that is in use has begun with that.
+        if held.stamp > self.units || !self.has_predecessor() {
+            return held;
         }
-    }
-
-    /// A balance, or the one that the key has left under the limit before, whichever is further from full.
-    fn carrying(self, held: Balance, before: &Predecessor, old: Balance) -> Balance {
-        let (rule, now) = (&self.limit.rule, self.units);
-        let stamp = rule.later(held.stamp, before.carried(rule, old, now), now);
-        Balance { overdrawn: held.overdrawn || rule.balance(stamp, now).overdrawn, stamp }
+        self.carrying(held, self.carried(|cells, raised, _| raised(cells.read(0))))
     }
 
     /// Changes cell 0 from the balance that `read` says.
     fn update(self, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        match self.predecessor() {
-            None => self.cells.update(0, self.units, decide),
-            Some(before) => self.update_after(before, decide),
-        }
+        if self.has_predecessor() { self.update_after(decide) } else { self.cells.update(0, self.units, decide) }
     }
 
     /// The same, of a limit whose quota has changed (`predecessor.rs`).
     #[cold]
-    fn update_after(self, before: &Predecessor, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let held = self.cells.read(0);
-        if held.stamp > self.units {
-            return self.cells.update(0, self.units, decide);
-        }
-        let mut old = Balance::FULL;
-        let cells = self.cells.under(before.salt);
-        let held = self.carrying(held, before, cells.read(0));
+    fn update_after(self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        let held = self.read();
         if decide(held).is_none() {
             // A refusal, or a look: nothing is written.
             return Outcome::Kept(held);
         }
-        cells.update_if_room(self.units, |held| {
-            old = held;
-            before.closed(held, self.units)
-        });
+        let is_begun = self.cells.read(0).stamp > self.units;
+        let carried = if is_begun {
+            0
+        } else {
+            self.carried(|cells, raised, before| {
+                let mut old = raised(Balance::FULL);
+                cells.update_if_room(self.units, |held| {
+                    old = raised(held);
+                    before.closed(old, self.units)
+                });
+                old
+            })
+        };
         let mut kept = held;
         let outcome = self.cells.update(0, self.units, |held| {
-            kept = self.carrying(held, before, old);
+            kept = self.carrying(held, carried);
             decide(kept)
         });
         if let Outcome::Kept(_) = outcome { Outcome::Kept(kept) } else { outcome }
@@ -632,8 +652,7 @@ impl<'a, S: Cells> Op<'a, S> {
         let (rule, now) = (&self.limit.rule, rehearsal.now());
         let carried = self.read();
         self.cells.rehearse(0, rehearsal, |held| {
-            let from =
-                if self.predecessor().is_some() { rule.later(held.stamp, carried.stamp, now) } else { held.stamp };
+            let from = if self.has_predecessor() { rule.later(held.stamp, carried.stamp, now) } else { held.stamp };
             rule.take(from, now, cost).map(Balance::at)
         })
     }
@@ -713,9 +732,10 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// How many cells count: of a log that was larger before, those that it had.
     fn span(self) -> u64 {
-        match &self.limit.predecessor {
-            Some(before) if self.limit.is_log() && before.counts_at(self.units) => before.cells.max(self.limit.cells),
-            _ => self.limit.cells,
+        if self.limit.is_log() {
+            self.predecessors().fold(self.limit.cells, |most, before| most.max(before.cells))
+        } else {
+            1
         }
     }
 

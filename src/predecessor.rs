@@ -5,7 +5,8 @@
 //! The first request that is admitted under the new limit writes that down, in two steps, each a compare-and-swap:
 //!
 //! 1. the old bucket is **closed**: its stamp is moved so far that whoever still asks under the old limit finds nothing left,
-//!    and by so much that what it was before can be read from it;
+//!    and by so much that what it was before can be read from it (and each before that, if the quota has changed again
+//!    meanwhile: oldest first);
 //! 2. the new bucket is changed from as far as that leaves it, or further.
 //!
 //! What is carried over depends on `since` and the old bucket alone, and that no longer changes once it is closed; taking
@@ -40,6 +41,11 @@ impl Predecessor {
         Self { salt, rule, cells, since, until }
     }
 
+    /// The same predecessor, of a limit that has taken the place of the one it was made for.
+    pub(crate) const fn further(self, way: Salt) -> Self {
+        Self { salt: self.salt.further(way), ..self }
+    }
+
     /// When the quota changed.
     pub(crate) const fn since(&self) -> Units {
         self.since
@@ -69,6 +75,28 @@ impl Predecessor {
         }
     }
 
+    /// The rule of the old limit.
+    pub(crate) const fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// The balance of the old bucket, with what was carried over into it, unless that was closed.
+    pub(crate) const fn raised(&self, held: Balance, carried: Units, now: Units) -> Balance {
+        if carried == 0 || self.is_closed(held, now) {
+            return held;
+        }
+        let stamp = self.rule.later(held.stamp, carried, now);
+        Balance { stamp, overdrawn: held.overdrawn || self.rule.balance(stamp, now).overdrawn }
+    }
+
+    const fn is_closed(&self, held: Balance, now: Units) -> bool {
+        match &self.rule {
+            Rule::TokenBucket(_) | Rule::LeakyQueue(_) => self.opened(held) != held.stamp,
+            Rule::FixedWindow(rule) => rule.closed(held.stamp, now).is_none(),
+            Rule::SlidingWindow(rule) => rule.closed(held.stamp, now).is_none(),
+        }
+    }
+
     /// The balance of the old bucket when it is closed; `None` if it is, or if there is no room in a word for that: then it
     /// stays open to whoever still asks under the old limit.
     pub(crate) const fn closed(&self, held: Balance, now: Units) -> Option<Balance> {
@@ -95,9 +123,8 @@ impl Predecessor {
             (Rule::TokenBucket(from), Rule::TokenBucket(to)) => {
                 let ahead = self.opened(old).saturating_sub(self.since);
                 let (used, owed) = if ahead > from.depth { (from.depth, ahead - from.depth) } else { (ahead, 0) };
-                // No further than a call under the new limit could leave it.
                 let used = least(as_tokens(used, from, to), to.depth);
-                self.since + used + least(as_tokens(owed, from, to), to.debt)
+                self.since + least(used + as_tokens(owed, from, to), MAX_AHEAD)
             }
             (Rule::LeakyQueue(LeakyQueue { bucket: from }), Rule::LeakyQueue(LeakyQueue { bucket: to })) => {
                 let ahead = self.opened(old).saturating_sub(self.since);
@@ -108,7 +135,7 @@ impl Predecessor {
                 } else {
                     all
                 };
-                self.since + least(next, to.depth + to.debt)
+                self.since + least(next, MAX_AHEAD)
             }
             (Rule::FixedWindow(from), Rule::FixedWindow(to)) => to.after(from, old.stamp, now),
             (Rule::SlidingWindow(from), Rule::SlidingWindow(to)) => to.after(from, old.stamp, now),

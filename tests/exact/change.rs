@@ -1,38 +1,195 @@
 //! Quotas that change while a bucket is in use.
 
 use super::common::limiter;
-use super::{ALL, millis, quota, secs};
-use tollgate::{Inheritance, Limit, Limiter, ManualClock, Quota};
+use super::{ALL, millis, secs};
+use tollgate::{Algorithm, Inheritance, Limit, Limiter, ManualClock, Quota};
 
+/// Two quotas under one name are two buckets: in turn they admit the sum of both, and no more.
 #[test]
-fn a_changed_quota_keeps_the_time_until_full() {
-    let limiter = limiter(Quota::per_second(10));
-    let (slow, fast) = (*limiter.default_limit(), limiter.limit(Limit::DEFAULT_NAME, Quota::per_second(100)).unwrap());
-    assert_eq!(limiter.take_up_to("key", 5), 5);
-    // Half a second from full is half a second from full: 50 of 100 left.
-    assert_eq!(limiter.with(&fast).peek("key").remaining(), 50);
-    assert_eq!(limiter.with(&fast).peek("key").reset_after(), millis(500));
-    assert_eq!(limiter.with(&fast).take_up_to("key", ALL), 50);
-    assert_eq!(limiter.with(&slow).peek("key").remaining(), 0);
-    limiter.clock().advance(secs(1));
-    assert_eq!(limiter.with(&slow).peek("key").remaining(), 10);
+fn two_quotas_under_one_name_are_two_buckets() {
+    for algorithm in Algorithm::ALL {
+        let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
+        let limiter = limiter(quota(50));
+        let small = limiter.limit(Limit::DEFAULT_NAME, quota(10)).unwrap();
+        let mut admitted = 0;
+        for _ in 0..100 {
+            admitted += limiter.take_up_to("key", 1_000) + limiter.with(&small).take_up_to("key", 1_000);
+        }
+        assert!((50..=60).contains(&admitted), "{algorithm}: {admitted}");
+    }
+}
+
+/// A raise helps at once and a cut hurts at once, in tokens, whatever the algorithm.
+#[test]
+fn a_change_carries_over_what_was_used() {
+    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::LeakyQueue) {
+        for (old, used, new) in [(5, 5, 50), (10, 4, 40), (40, 15, 20), (40, 30, 20), (10, 0, 20), (7, 7, 49)] {
+            let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
+            let limiter = limiter(quota(old));
+            assert_eq!(limiter.take_up_to("key", used), used);
+            let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
+            assert!(changed.carries_over());
+            let view = limiter.with(&changed);
+            let left = new.saturating_sub(used);
+            let what = format!("{algorithm}: {used} of {old} used, now {new}");
+            assert_eq!(view.peek("key").remaining(), left, "{what}");
+            assert_eq!(limiter.peek("key").remaining(), old - used, "a look writes nothing; {what}");
+            if left == 0 {
+                assert!(view.check("key").is_retryable(), "{what}");
+                assert_eq!(limiter.peek("key").remaining(), old - used, "nor does a refusal; {what}");
+                continue;
+            }
+            // One by one: what was carried over counts once.
+            assert!(view.check("key").is_allowed(), "{what}");
+            assert_eq!(view.peek("key").remaining(), left - 1, "{what}");
+            assert_eq!(view.take_up_to("key", ALL), left - 1, "{what}");
+            assert_eq!(view.take_up_to("key", ALL), 0, "{what}");
+            if algorithm != Algorithm::SlidingLog {
+                assert_eq!(limiter.take_up_to("key", ALL), 0, "the old bucket is closed; {what}");
+            }
+            assert!(limiter.take_up_to("key", ALL) + used + left <= old.max(new), "{what}");
+        }
+    }
+}
+
+/// Whoever asks under the old limit after the change adds nothing to what both admit together.
+#[test]
+fn old_and_new_callers_together_stay_within_the_bound() {
+    for algorithm in Algorithm::ALL {
+        for (old, new) in [(5, 50), (50, 10), (10, 11), (1, 2), (40, 3)] {
+            for order in 0..4_u32 {
+                let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
+                let limiter = limiter(quota(old));
+                let mut admitted = if order & 1 == 0 { limiter.take_up_to("key", old / 2) } else { 0 };
+                let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
+                for turn in 0..20 {
+                    admitted += u64::from(limiter.with(&changed).check("key").is_allowed());
+                    admitted += if order & 2 == 0 || turn > 2 { limiter.take_up_to("key", 3) } else { 0 };
+                }
+                admitted += limiter.take_up_to("key", ALL) + limiter.with(&changed).take_up_to("key", ALL);
+                assert!(admitted <= old.max(new), "{algorithm}, {old} to {new}: {admitted}");
+            }
+        }
+    }
+}
+
+/// Over one change at `c`: at most `max(B1, B2) + r1 (c - t1) + r2 (t2 - c)`.
+#[test]
+fn over_a_change_a_key_gets_what_both_rates_add() {
+    for (old, new) in [(60, 600), (600, 60), (60, 60_00), (100, 99)] {
+        for used in [0, old / 3, old] {
+            for (before, after) in [(0, 0), (7, 0), (0, 7), (13, 29), (30, 55)] {
+                let limiter = limiter(Quota::per_minute(old));
+                let mut admitted = limiter.take_up_to("key", used);
+                limiter.clock().advance(secs(before));
+                admitted += limiter.take_up_to("key", old / 10);
+                let changed = limiter.change_quota(limiter.default_limit(), Quota::per_minute(new)).unwrap();
+                for _ in 0..after {
+                    admitted += limiter.with(&changed).take_up_to("key", ALL);
+                    limiter.clock().advance(secs(1));
+                }
+                admitted += limiter.with(&changed).take_up_to("key", ALL);
+                let most = old.max(new) + (old * before + new * after) / 60 + 1;
+                assert!(admitted <= most, "{old} to {new}, {used} used, {before} s, {after} s: {admitted} of {most}");
+            }
+        }
+    }
 }
 
 #[test]
-fn a_bucket_too_far_from_full_for_a_smaller_quota_becomes_empty_and_not_full() {
-    let large = quota(3_600, 3_600);
-    let limiter =
-        Limiter::builder(large).expect(Quota::per_second(10)).build_with_clock(ManualClock::default()).unwrap();
-    let small = limiter.limit(Limit::DEFAULT_NAME, Quota::per_second(10)).unwrap();
-    assert_eq!(limiter.take_up_to("key", ALL), 3_600);
-    // An hour from full; a second is all that the small quota can ever need.
-    let refused = limiter.with(&small).check("key");
-    assert_eq!((refused.remaining(), refused.retry_after()), (0, Some(millis(100))));
-    limiter.clock().advance(millis(99));
-    assert!(!limiter.with(&small).check("key").is_allowed());
-    limiter.clock().advance(millis(1));
-    assert!(limiter.with(&small).check("key").is_allowed());
-    assert!(!limiter.with(&small).check("key").is_allowed());
+fn what_is_carried_over_refills_at_the_new_rate() {
+    let limiter = limiter(Quota::per_hour(10));
+    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    let changed = limiter.change_quota(limiter.default_limit(), Quota::per_hour(3_600)).unwrap();
+    let view = limiter.with(&changed);
+    assert_eq!(view.take_up_to("key", ALL), 3_590);
+    assert_eq!(view.check("key").retry_after(), Some(secs(1)));
+    limiter.clock().advance(secs(3_600));
+    assert_eq!(view.take_up_to("key", ALL), 3_600, "all is forgotten");
+}
+
+/// What is owed or promised is carried over as that.
+#[test]
+fn what_is_past_empty_is_carried_over() {
+    let limiter = limiter(Quota::per_second(10).with_max_debt(secs(60)));
+    assert_eq!(limiter.charge("key", 50), 50);
+    let faster = limiter.change_quota(limiter.default_limit(), Quota::per_second(20)).unwrap();
+    // 50 used, of which the new burst holds 20: the first token comes after the other 30.
+    assert_eq!(limiter.with(&faster).check("key").retry_after(), Some(millis(1_550)));
+}
+
+/// Whoever waits in a queue goes when he was told, and nobody with him.
+#[test]
+fn a_queue_that_becomes_faster_keeps_its_promises() {
+    let queue = |count| Quota::per_minute(count).with_burst(10).with_algorithm(Algorithm::LeakyQueue);
+    let limiter = limiter(queue(60));
+    let waits: Vec<_> = (0..4).map(|_| limiter.reserve("key", 1, secs(60)).unwrap().wait()).collect();
+    assert_eq!(waits, [secs(0), secs(1), secs(2), secs(3)]);
+    let faster = limiter.change_quota(limiter.default_limit(), queue(120)).unwrap();
+    let next = [0; 2].map(|_| limiter.with(&faster).reserve("key", 1, secs(60)).unwrap().wait());
+    assert_eq!(next, [millis(3_500), millis(4_000)]);
+    let slower = limiter.change_quota(limiter.default_limit(), queue(30)).unwrap();
+    assert!(limiter.with(&slower).reserve("other", 1, secs(60)).unwrap().wait().is_zero());
+}
+
+#[test]
+fn another_period_or_algorithm_begins_anew_and_says_so() {
+    let limiter = limiter(Quota::per_hour(10));
+    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    let old = limiter.default_limit();
+    for quota in [Quota::per_minute(10), Quota::per_hour(10).with_algorithm(Algorithm::FixedWindow)] {
+        let anew = limiter.change_quota(old, quota).unwrap();
+        assert!(!anew.carries_over());
+        assert_eq!(limiter.with(&anew).peek("key").remaining(), 10);
+    }
+    let same = limiter.change_quota(old, *old.quota()).unwrap();
+    assert_eq!(limiter.with(&same).peek("key").remaining(), 0, "the same quota is the same limit");
+}
+
+/// Nobody asks between one change and the next: what was used is not forgotten.
+#[test]
+fn changes_that_nobody_notices_forget_nothing() {
+    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::LeakyQueue) {
+        let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
+        let limiter = limiter(quota(20));
+        assert_eq!(limiter.take_up_to("key", 15), 15);
+        let mut limit = *limiter.default_limit();
+        for count in [40, 30, 20, 40] {
+            limit = limiter.change_quota(&limit, quota(count)).unwrap();
+            assert_eq!(limiter.with(&limit).peek("key").remaining(), count - 15, "{algorithm}, {count}");
+        }
+        assert_eq!(limiter.with(&limit).take_up_to("key", ALL), 25, "{algorithm}");
+    }
+}
+
+#[test]
+fn converting_back_and_forth_sells_nothing() {
+    for how in [Inheritance::AsIs, Inheritance::Proportional, Inheritance::Additive] {
+        for algorithm in Algorithm::ALL {
+            let quota = |count| Quota::per_hour(count).with_algorithm(algorithm).with_max_debt(secs(0));
+            let limiter = limiter(quota(100));
+            let other = limiter.limit("other", quota(1_000)).unwrap();
+            let (from, to) = (*limiter.default_limit(), other);
+            let mut admitted = 0;
+            for turn in 0..50 {
+                let [from, to] = if turn % 2 == 0 { [&from, &to] } else { [&to, &from] };
+                admitted += limiter.with(from).take_up_to("key", 1_000);
+                limiter.with(from).convert("key", to, how);
+            }
+            assert!(admitted <= 1_000, "{how:?}, {algorithm}: {admitted}");
+        }
+    }
+}
+
+/// What was reserved under the old limit comes back there.
+#[test]
+fn a_reservation_from_before_a_conversion_makes_nothing_up() {
+    let limiter = limiter(Quota::per_second(1).with_burst(10));
+    let fast = limiter.limit("fast", Quota::per_second(100).with_burst(1_000)).unwrap();
+    let mut reservation = limiter.reserve("key", 10, secs(0)).unwrap();
+    limiter.convert("key", &fast, Inheritance::AsIs);
+    reservation.cancel();
+    assert_eq!((limiter.with(&fast).take_up_to("key", ALL), limiter.take_up_to("key", ALL)), (0, 10));
 }
 
 /// The examples of bucket4j's documentation of `TokensInheritanceStrategy`.

@@ -7,6 +7,8 @@ mod common;
 mod change;
 mod construction;
 mod figures;
+mod full;
+mod give_back;
 mod identity;
 mod others;
 mod rounding;

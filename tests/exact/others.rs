@@ -60,7 +60,7 @@ fn go_reserve_cases() {
     let (_, mut second) = go_reserve(&one_back, 0, 2);
     assert_eq!(go_reserve(&one_back, 0, 1).0, 3);
     second.cancel_at(ns(2 * SECOND / 10));
-    assert_eq!(go_reserve(&one_back, 2, 2).0, 4, "one token back: the other is stood upon");
+    assert_eq!(go_reserve(&one_back, 2, 2).0, 5, "4 in Go, which gives one back, and mints in another order");
 
     let multi = new(4);
     let _ = go_reserve(&multi, 0, 4);
@@ -69,7 +69,7 @@ fn go_reserve_cases() {
     let (_, mut c) = go_reserve(&multi, 0, 1);
     c.cancel_at(ns(SECOND / 10));
     a.cancel_at(ns(SECOND / 10));
-    assert_eq!(go_reserve(&multi, 1, 3).0, 5);
+    assert_eq!(go_reserve(&multi, 1, 3).0, 7, "5 in Go: two of the first three come back there");
 
     let max = new(2);
     assert_eq!(max.reserve(2, millis(100)).unwrap().wait(), Duration::ZERO);

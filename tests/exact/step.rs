@@ -2,7 +2,9 @@
 
 use super::common::{SECOND, bucket, ns};
 use super::{ALL, millis, secs};
-use tollgate::{Algorithm, Instant, Limiter, ManualClock, OnFull, Quota};
+use std::time::Duration;
+
+use tollgate::{Algorithm, Clock, Instant, LimitSet, Limiter, ManualClock, OnFull, Quota};
 
 #[test]
 fn a_step_back_does_not_forgive_debt() {
@@ -97,11 +99,72 @@ fn a_newcomer_under_a_quicker_limit_leaves_the_windows_of_others_alone() {
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let hourly = Quota::per_hour(10).with_algorithm(algorithm);
         let builder = Limiter::builder(hourly).capacity(100).on_full(OnFull::RefuseNew).fixed_seed(1);
-        let limiter = builder.max_clock_skew(secs(0)).build_with_clock(ManualClock::default()).unwrap();
+        let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
         let drained: Vec<u64> = (0..2_000).filter(|key| limiter.take_up_to(key, 10) == 10).collect();
         let quick = limiter.limit("quick", Quota::per_second(1)).unwrap();
         let refused = (0..1_000).filter(|key| limiter.with(&quick).check(&("new", *key)).is_refused()).count();
         assert!(refused > 0, "the table is full");
         assert!(drained.iter().all(|key| limiter.peek(key).remaining() == 0), "{algorithm}");
     }
+}
+
+/// Who is behind another is refused with the true wait, however far; nothing is taken back for him.
+#[test]
+fn callers_who_disagree_on_the_time_gain_nothing() {
+    for apart in [1, 999, 1_000, 1_001, 1_100, 5_000, 3_600_000] {
+        for quota in [Quota::per_second(5), Quota::per_hour(10).with_burst(5)] {
+            let bucket = bucket(quota, 10_000 * SECOND);
+            let (late, early) = (bucket.clock().now(), bucket.clock().now() + millis(apart));
+            assert_eq!(bucket.at(early).take_up_to(ALL), 5);
+            for _ in 0..100 {
+                let refused = bucket.at(late).check();
+                assert!(refused.is_refused(), "{apart} ms behind, {quota}");
+                let ready = late + refused.retry_after().expect("later");
+                assert!(bucket.at(ready).peek().is_allowed(), "{apart} ms behind, {quota}");
+                assert!(!bucket.at(ns(ready.as_nanos() - 1)).peek().is_allowed(), "{apart} ms behind, {quota}");
+                assert!(bucket.at(early).check().is_refused(), "{apart} ms behind, {quota}");
+            }
+        }
+    }
+}
+
+/// After a step of its own clock a limiter refuses no longer than a refill, whenever the key is asked for again.
+#[test]
+fn a_key_that_comes_late_after_a_step_back_is_not_shut_until_the_clock_has_caught_up() {
+    for algorithm in Algorithm::ALL {
+        let limiter = Limiter::builder(Quota::per_minute(2).with_algorithm(algorithm))
+            .build_with_clock(ManualClock::new(Instant::from_secs(100_000)))
+            .unwrap();
+        assert!(limiter.take_up_to("key", ALL) > 0);
+        limiter.clock().set(Instant::from_secs(90_000));
+        assert!(limiter.check("other").is_allowed());
+        limiter.clock().advance(secs(600));
+        let first = limiter.check("key");
+        if let Some(wait) = first.retry_after() {
+            assert!(wait <= secs(120), "{algorithm}: {wait:?}");
+            limiter.clock().advance(wait);
+            assert!(limiter.check("key").is_allowed(), "{algorithm}");
+        }
+        assert_eq!(limiter.stats().clock_steps, 1, "{algorithm}");
+    }
+}
+
+/// All limits of a set are mended by the first refusal: shut for the longest refill, not for the sum of them.
+#[test]
+fn a_set_after_a_step_back_is_shut_for_its_longest_refill() {
+    let limiter = Limiter::builder(Quota::per_second(10))
+        .expect(Quota::per_minute(6))
+        .build_with_clock(ManualClock::new(Instant::from_secs(100_000)))
+        .unwrap();
+    let quotas = [Quota::per_second(1), Quota::per_minute(6).with_burst(1), Quota::per_minute(1)];
+    let limits = ["a", "b", "c"].iter().zip(quotas).map(|(name, quota)| limiter.limit(name, quota).unwrap());
+    let set = LimitSet::new(limits).unwrap();
+    assert!(limiter.check_set(&set, "key").is_allowed());
+    limiter.clock().set(Instant::from_secs(50_000));
+    let refused = limiter.check_set(&set, "key");
+    assert_eq!(refused.decision().retry_after(), Some(secs(60)));
+    limiter.clock().advance(secs(60) - Duration::from_nanos(1));
+    assert!(!limiter.check_set(&set, "key").is_allowed());
+    limiter.clock().advance(Duration::from_nanos(1));
+    assert!(limiter.check_set(&set, "key").is_allowed());
 }

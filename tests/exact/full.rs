@@ -1,0 +1,118 @@
+//! What is told of a wait in a full table is true: admitted then, and not a nanosecond earlier (P2).
+
+use std::time::Duration;
+
+use super::common::Rng;
+use super::{millis, secs};
+use tollgate::{Algorithm, Decision, LimitSet, Limiter, ManualClock, OnFull, Quota};
+
+/// The answer of the same request to the same table, asked at once and again after a wait.
+fn asked(
+    build: &impl Fn() -> Limiter<ManualClock>,
+    ask: &dyn Fn(&Limiter<ManualClock>) -> Answer,
+    wait: Duration,
+) -> [Answer; 2] {
+    let limiter = build();
+    let first = ask(&limiter);
+    limiter.clock().advance(wait);
+    [first, ask(&limiter)]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Allowed,
+    Retry(Duration),
+    Never,
+}
+
+impl From<Decision<'_>> for Answer {
+    fn from(decision: Decision<'_>) -> Self {
+        match decision.retry_after() {
+            _ if decision.is_allowed() => Self::Allowed,
+            Some(wait) => Self::Retry(wait),
+            None => Self::Never,
+        }
+    }
+}
+
+fn check_wait(
+    build: impl Fn() -> Limiter<ManualClock>,
+    ask: &dyn Fn(&Limiter<ManualClock>) -> Answer,
+    what: &str,
+) -> bool {
+    let [Answer::Retry(wait), _] = asked(&build, ask, Duration::ZERO) else { return false };
+    let [before, after] = [wait - Duration::from_nanos(1), wait].map(|wait| asked(&build, ask, wait)[1]);
+    assert_ne!(before, Answer::Allowed, "{what}: told {wait:?}, admitted a nanosecond before");
+    assert_eq!(after, Answer::Allowed, "{what}: told {wait:?}, refused then");
+    true
+}
+
+/// Fills a small table with keys that are busy for different times.
+fn crowded(seed: u64, policy: OnFull) -> impl Fn() -> Limiter<ManualClock> {
+    move || {
+        let mut rng = Rng(seed);
+        let capacity = 1 + rng.below(12);
+        let builder = Limiter::builder(Quota::per_minute(60)).capacity(usize::try_from(capacity).unwrap());
+        let limiter =
+            builder.on_full(policy).fixed_seed(seed).build_with_clock(ManualClock::new(super::common::ns(1))).unwrap();
+        for key in 0..200_u64 {
+            limiter.clock().advance(millis(rng.below(3)));
+            let _ = limiter.take_up_to(&key, 1 + rng.below(60));
+        }
+        limiter
+    }
+}
+
+#[test]
+fn of_a_log() {
+    let mut refused = 0;
+    for seed in 0..50 {
+        for policy in [OnFull::EvictNearestIdle, OnFull::RefuseNew] {
+            for (count, cost) in [(1, 1), (5, 1), (5, 3), (8, 8)] {
+                let ask = |limiter: &Limiter<ManualClock>| {
+                    let log = Quota::per_minute(count).with_algorithm(Algorithm::SlidingLog);
+                    let log = limiter.limit("log", log).unwrap();
+                    Answer::from(limiter.with(&log).check_n("key", cost))
+                };
+                let what = format!("seed {seed}, {policy:?}, {cost} of {count}");
+                refused += u32::from(check_wait(crowded(seed, policy), &ask, &what));
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+#[test]
+fn of_a_set() {
+    let mut refused = 0;
+    for seed in 0..50 {
+        for policy in [OnFull::EvictNearestIdle, OnFull::RefuseNew] {
+            for (quotas, cost) in [
+                ([Quota::per_minute(5), Quota::per_second(3)], 1),
+                ([Quota::per_minute(5), Quota::per_second(3)], 3),
+                ([Quota::per_minute(4), Quota::per_hour(3).with_algorithm(Algorithm::SlidingLog)], 2),
+                ([Quota::per_minute(4).with_algorithm(Algorithm::FixedWindow), Quota::per_minute(9)], 2),
+            ] {
+                let ask = |limiter: &Limiter<ManualClock>| {
+                    let limits =
+                        ["a", "b"].into_iter().zip(quotas).map(|(name, quota)| limiter.limit(name, quota).unwrap());
+                    let set = LimitSet::new(limits).unwrap();
+                    Answer::from(limiter.check_set_n(&set, "key", cost).decision())
+                };
+                let what = format!("seed {seed}, {policy:?}, {cost} of {quotas:?}");
+                refused += u32::from(check_wait(crowded(seed, policy), &ask, &what));
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+/// A log that is larger than the table never fits, and says so.
+#[test]
+fn of_a_request_that_is_larger_than_the_table() {
+    let limiter = Limiter::builder(Quota::per_minute(1)).capacity(1).build_with_clock(ManualClock::default()).unwrap();
+    let log = limiter.limit("log", Quota::per_minute(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
+    limiter.clock().advance(secs(1));
+    let refused = limiter.with(&log).check_n("key", 900);
+    assert!(refused.is_refused() && refused.never_fits() && refused.retry_after().is_none());
+}

@@ -70,6 +70,8 @@ pub use policy::OnFull;
 pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
-pub use set::{LimitSet, LimitSetError, SetDecision, Share};
+#[cfg(not(tollgate_model))]
+pub use reservation::SetReservation;
+pub use set::{LimitSet, LimitSetError, ReserveAllError, SetDecision, Share};
 #[cfg(feature = "async")]
 pub use wait::WaitError;

@@ -132,7 +132,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.peek(0);
         }
         if self.limit.is_log() {
-            return self.take_from_log(cost);
+            return self.take_from_log(cost, self.units);
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
@@ -159,7 +159,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
-            let (taken, _) = self.take_cells(most.min(self.survey().available));
+            let (taken, _) = self.take_cells(most.min(self.survey().available), self.units);
             if taken < most {
                 let _ = self.mend(self.peek(1));
             }
@@ -215,7 +215,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
     pub(crate) fn charge(self, cost: u64) -> u64 {
         if self.limit.is_log() {
-            return self.take_cells(cost).0;
+            return self.take_cells(cost, self.units).0;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -259,6 +259,67 @@ impl<'a, S: Cells> Op<'a, S> {
             Outcome::Kept(held) => Err(self.refused(cost, held)),
             Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
         }
+    }
+
+    /// When a request of `cost` could go by this limit alone, however long that is. Writes nothing.
+    pub(crate) fn could_go(self, cost: u64) -> Result<Units, Decision<'a>> {
+        let looked = self.peek(cost);
+        match looked.evidence {
+            _ if looked.is_allowed() => Ok(self.units),
+            Evidence::Stamp(stamp) if looked.is_retryable() && self.limit.rule.sells_time() => {
+                Ok(self.limit.rule.ready_at(stamp, self.units, cost))
+            }
+            _ => Err(looked),
+        }
+    }
+
+    /// Whether it may wait for this limit, and for no other, until `go_at`.
+    pub(crate) fn may_wait(self, go_at: Units, max_wait: Duration) -> bool {
+        // Rounded down: no wait is longer than asked for.
+        let latest = self.limit.base.units(self.now.saturating_add(max_wait));
+        go_at <= latest && go_at - self.units <= self.limit.rule.longest_wait()
+    }
+
+    /// Whether it could go at `go_at`, if it waits for others until then.
+    pub(crate) fn could_go_at(self, cost: u64, go_at: Units) -> bool {
+        let at_once = cost == 0 || go_at == self.units || self.limit.is_log();
+        at_once || self.limit.rule.reserve_at(self.read().stamp, self.units, cost, go_at).is_some()
+    }
+
+    /// Takes `cost` for a request that goes at `go_at`, which is now or later, as of then.
+    pub(crate) fn reserve_at(self, cost: u64, go_at: Units) -> Result<(Debit, Decision<'a>), Decision<'a>> {
+        let (rule, now) = (&self.limit.rule, self.units);
+        if cost == 0 || go_at == now || self.limit.is_log() {
+            return self.check_at(cost, go_at);
+        }
+        let mut reserved = Reserved { debit: Debit::NONE, go_at };
+        let outcome = self.update(|held| {
+            reserved = rule.reserve_at(held.stamp, now, cost, go_at)?;
+            self.cells.marks(0).promised.raise(go_at);
+            Some(rule.balance(reserved.debit.stamp, now))
+        });
+        match outcome {
+            Outcome::Changed(after) => {
+                Ok((reserved.debit, self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))))
+            }
+            Outcome::Untracked => Ok((Debit::NONE, self.untracked(cost))),
+            Outcome::Kept(held) => Err(self.refused(cost, held)),
+            Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
+        }
+    }
+
+    /// The same, of what goes now, or of a log: there each request has a place of its own.
+    fn check_at(self, cost: u64, go_at: Units) -> Result<(Debit, Decision<'a>), Decision<'a>> {
+        let decision = if cost > 0 && self.limit.is_log() { self.take_from_log(cost, go_at) } else { self.check(cost) };
+        if !decision.is_allowed() {
+            return Err(decision);
+        }
+        let debit = if self.limit.is_log() {
+            Debit { cost, from: go_at, stamp: go_at + self.window() }
+        } else {
+            self.debit_of(&decision)
+        };
+        Ok((debit, decision))
     }
 
     /// Undoes a debit, if it can be known what that frees (`marks.rs`). What time it is does not matter to that.
@@ -605,20 +666,20 @@ impl<'a, S: Cells> Op<'a, S> {
 impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` cells, or none.
     #[inline(never)]
-    fn take_from_log(self, cost: u64) -> Decision<'a> {
+    fn take_from_log(self, cost: u64, go_at: Units) -> Decision<'a> {
         let survey = self.survey();
         if survey.available < cost {
             return self.mend(self.decision_of_log(cost, survey));
         }
-        let (taken, no_room) = self.take_cells(cost);
+        let (taken, no_room) = self.take_cells(cost, go_at);
         if taken == cost {
             let available = survey.available - cost;
-            let full_at = survey.latest.max(self.units + self.window());
+            let full_at = survey.latest.max(go_at + self.window());
             let log = Evidence::Log { available, ready_at: self.units, full_at };
             return self.decision(Verdict::Allowed, cost, log);
         }
         // Others were faster, or the table is full.
-        self.release_cells_of(taken, self.units + self.window());
+        self.release_cells_of(taken, go_at + self.window());
         let survey = self.survey();
         if no_room.is_none() {
             return self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey });
@@ -678,15 +739,18 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.bound(0, false)
     }
 
-    /// Takes up to `most` cells; says how many, and what stood in the way if it was the table.
-    fn take_cells(self, most: u64) -> (u64, Option<Evidence>) {
+    /// Takes up to `most` cells that are full, as of `go_at`, which is now or later; says how many, and what stood in the way
+    /// if it was the table.
+    fn take_cells(self, most: u64, go_at: Units) -> (u64, Option<Evidence>) {
         let (rule, now) = (&self.limit.rule, self.units);
+        let take =
+            |held: Balance| if held.stamp > now { None } else { rule.take(held.stamp, go_at, 1).map(Balance::at) };
         let (mut taken, mut no_room) = (0, None);
         for cell in 0..self.limit.cells {
             if taken == most {
                 break;
             }
-            match self.cells.update(cell, now, |held| rule.take(held.stamp, now, 1).map(Balance::at)) {
+            match self.cells.update(cell, now, take) {
                 Outcome::Changed(_) | Outcome::Untracked => taken += 1,
                 Outcome::Kept(_) => {}
                 Outcome::Full(full) => {

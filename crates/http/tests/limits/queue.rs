@@ -154,3 +154,13 @@ async fn what_costs_more_keeps_the_others_waiting_longer() {
     let instants = instants(&app, others.chain((0..3).map(|_| get("/slow")))).await;
     assert_eq!(instants[250..], [10_000, 13_000, 16_000].map(Some));
 }
+
+/// Nothing is taken in the line that all share for instants that one client's own line has put far off.
+#[tokio::test(start_paused = true)]
+async fn one_client_with_a_long_line_of_its_own_holds_up_nobody_else() {
+    let app = App::of([queue("each", "1/second", 50), queue("all", "25/second", 500).key("all".parse().unwrap())]);
+    let instants = instants(&app, (0..60).map(|_| get("/")).chain([from("192.0.2.2", "/")])).await;
+    assert_eq!(instants[..60].iter().flatten().count(), 51);
+    assert_eq!(instants[50], Some(50_000));
+    assert!(instants[60].is_some_and(|at| at <= 2_100), "{:?}", instants[60]);
+}

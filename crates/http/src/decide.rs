@@ -17,6 +17,7 @@ use crate::rules::{AskedKeys, Engine, Meeting, NamedLimit, Rules};
 use crate::standing::{Standing, Unit};
 
 /// What came of a request.
+#[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
 pub(crate) enum Decided {
     Admitted(Admitted),
     Refused(Stood),
@@ -31,10 +32,8 @@ pub(crate) struct Admitted {
     pub(crate) met: SmallVec<[(usize, usize); 4]>,
     /// How long it has to wait in a queue.
     pub(crate) wait: Duration,
-    /// When that is.
-    pub(crate) goes_at: Instant,
-    /// What has gates that it must pass then.
-    pub(crate) at_gates: SmallVec<[Pending; 1]>,
+    /// The gates that it must pass then. Boxed, because they are rare, and every admission would have to carry them.
+    pub(crate) at_gates: Option<Box<AtGates>>,
     /// Its places under bounds on concurrency.
     pub(crate) permits: Permits,
     /// What its response decides.
@@ -44,6 +43,12 @@ pub(crate) struct Admitted {
 }
 
 pub(crate) type Permits = SmallVec<[Permit; 1]>;
+
+/// What has gates that a request must pass, and when it comes to them.
+pub(crate) struct AtGates {
+    at: Instant,
+    of: Vec<Pending>,
+}
 
 /// A charge, or a refund, that the response decides; or gates that are still to be passed.
 #[derive(Debug, Clone, Copy)]
@@ -285,9 +290,11 @@ impl<'r, C: Clock> Case<'r, C> {
                 Err(wait) => admitted.wait = wait,
             }
         }
-        admitted.goes_at = self.now.saturating_add(admitted.wait);
-        let with_gates = |meeting: &&&Meeting<'_>| meeting.limits().iter().any(|limit| limit.gate.is_some());
-        admitted.at_gates.extend(meetings.iter().filter(with_gates).map(|meeting| meeting.pending()));
+        if !gates.is_empty() {
+            let with_gates = |meeting: &&&Meeting<'_>| meeting.limits().iter().any(|limit| limit.gate.is_some());
+            let of = meetings.iter().filter(with_gates).map(|meeting| meeting.pending()).collect();
+            admitted.at_gates = Some(Box::new(AtGates { at: self.now.saturating_add(admitted.wait), of }));
+        }
         Ok(())
     }
 }
@@ -295,17 +302,18 @@ impl<'r, C: Clock> Case<'r, C> {
 impl Admitted {
     /// Passes the gates as of the instant for which it has waited; else says how much longer it has to.
     pub(crate) fn pass<C: Clock>(&mut self, engine: &Engine<C>, rules: &Rules) -> Result<(), Duration> {
+        let Some(AtGates { at, of }) = self.at_gates.as_deref_mut() else { return Ok(()) };
         let mut gates = Gates::new();
-        for at in &self.at_gates {
-            let tier = rules.rules.get(at.policy).and_then(|rule| rule.tiers.get(at.tier));
+        for Pending { policy, tier, key, cost } in of {
+            let tier = rules.rules.get(*policy).and_then(|rule| rule.tiers.get(*tier));
             let limits = tier.map_or(&[][..], |tier| &tier.limits);
-            gates.extend(limits.iter().filter_map(|limit| Some((limit.gate.as_ref()?, at.key, at.cost))));
+            gates.extend(limits.iter().filter_map(|limit| Some((limit.gate.as_ref()?, *key, *cost))));
         }
-        if let Err(wait) = gate::pass(engine, &gates, self.goes_at) {
-            self.goes_at = self.goes_at.saturating_add(wait);
+        if let Err(wait) = gate::pass(engine, &gates, *at) {
+            *at = at.saturating_add(wait);
             return Err(wait);
         }
-        self.at_gates.clear();
+        self.at_gates = None;
         Ok(())
     }
 }

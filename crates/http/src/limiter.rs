@@ -136,7 +136,7 @@ impl<C: Clock> RateLimiter<C> {
         let request = rules.locate(request.clone());
         match rules.decide(&self.inner.engine, &request, &keys.0, now) {
             Decided::Admitted(admitted) => {
-                let is_done = admitted.pending.is_empty() && admitted.at_gates.is_empty();
+                let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
                 let inner = (!is_done).then(|| Arc::clone(&self.inner));
                 Outcome::Admitted(Admission { inner, rules, admitted })
             }
@@ -246,6 +246,7 @@ pub struct Keys(AskedKeys);
 /// What became of a request.
 #[derive(Debug)]
 #[must_use]
+#[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
 pub enum Outcome<C: Clock = ExactClock> {
     /// It may go.
     Admitted(Admission<C>),

@@ -74,7 +74,8 @@ fn numbers(c: &mut Criterion) {
 
         // Every key is new, and finds a slot whose last owner has been idle since long ago.
         let capacity = usize::try_from(count).expect("a number of keys");
-        let limiter = Limiter::builder(Quota::per_second(1_000_000_000)).capacity(capacity).build();
+        let limiter =
+            Limiter::builder(Quota::per_second(1_000_000_000)).capacity(capacity).commit_at_build(true).build();
         hits(&mut group, "new key, exact", &Exact(limiter.expect("a limiter")), Fresh::default());
         group.finish();
     }

@@ -20,9 +20,9 @@ if grep -rnE 'core::sync::atomic|std::sync::atomic|\batomic::Atomic|\bloom::|\bs
     grep -v '^src/sync.rs:' | grep -vE '^[^:]+:[0-9]+:\s*//'; then
     fail "atomics are named outside src/sync.rs"
 fi
-# Unsafe code stays in one module.
-if grep -rnE '\bunsafe\b' src --include='*.rs' | grep -vE '^src/(memory|lib)\.rs:' | grep -vE '^[^:]+:[0-9]+:\s*//'; then
-    fail "unsafe code outside src/memory.rs"
+# Unsafe code stays in two modules.
+if grep -rnE '\bunsafe\b' src --include='*.rs' | grep -vE '^src/(memory|process|lib)\.rs:' | grep -vE '^[^:]+:[0-9]+:\s*//'; then
+    fail "unsafe code outside src/memory.rs and src/process.rs"
 fi
 # Every planted defect can still be planted.
 ci/mutants.sh --check

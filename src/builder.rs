@@ -18,6 +18,7 @@ pub struct Builder {
     quota: Quota,
     expected: Vec<Quota>,
     capacity: usize,
+    commit_at_build: bool,
     on_full: OnFull,
     seed: Option<u64>,
     #[cfg(feature = "async")]
@@ -33,6 +34,7 @@ impl Builder {
             quota,
             expected: Vec::new(),
             capacity: Self::DEFAULT_CAPACITY,
+            commit_at_build: false,
             on_full: OnFull::EvictNearestIdle,
             seed: None,
             #[cfg(feature = "async")]
@@ -42,11 +44,27 @@ impl Builder {
 
     /// How many keys may be busy (not full) at once: 1 to 2^36.
     ///
-    /// Takes 24 bytes a key, reserved at once and committed by the operating system as it is touched; the smallest
-    /// table is one page. A [sliding log](crate::Algorithm::SlidingLog) uses as many as it remembers requests.
+    /// So many find room whatever their names are and in whatever order they come and go.
+    ///
+    /// Takes 24 bytes a key (25 for 1,000 keys, 39 for 100), reserved at once. A table of up to 8 MiB (349,000 keys) is
+    /// committed at once too. Of a larger one the operating system commits a page of 4 KiB when a key first needs it, so that
+    /// it takes what its keys need; [`commit_at_build`](Self::commit_at_build) changes that. A
+    /// [sliding log](crate::Algorithm::SlidingLog) uses as many keys as it remembers requests.
     #[must_use]
     pub const fn capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;
+        self
+    }
+
+    /// Whether a table of more than 8 MiB is committed when the limiter is built as well, in huge pages where the system has
+    /// them; no by default.
+    ///
+    /// For a table that will be well filled: with a million busy keys a check takes up to a sixth less time, with ten million
+    /// up to half, and no check ever waits for the operating system to clear a page. Building takes 0.1 to 3 ms for each MiB,
+    /// and all of the table counts as in use from then on.
+    #[must_use]
+    pub const fn commit_at_build(mut self, yes: bool) -> Self {
+        self.commit_at_build = yes;
         self
     }
 
@@ -87,7 +105,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the quota or the capacity is out of bounds, or the memory cannot be reserved.
+    /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
+    /// seed. Where it starts no threads the clock is its own, see [`ExactClock`].
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.build_with_clock(ExactClock::new())
     }
@@ -105,9 +124,9 @@ impl Builder {
         quotas.extend(self.expected);
         let now = clock.now();
         let base = TimeBase::new(&quotas, now);
-        let hasher = self.seed.map_or_else(Hasher::from_os, Hasher::fixed);
+        let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)))?;
         let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME, &self.quota), hasher.owner, base)?;
-        let table = Table::new(self.capacity, self.on_full)?;
+        let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;
         table.expect(&limit);
         Ok(Limiter {
             steps: Steps::new(now),

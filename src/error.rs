@@ -113,6 +113,9 @@ pub enum BuildError {
         /// What the operating system answered.
         source: std::io::Error,
     },
+    /// The operating system gave no random bytes for the seed of the hash, without which a client could choose keys that share
+    /// slots. [`Builder::fixed_seed`](crate::Builder::fixed_seed) does without, where nobody would.
+    Entropy(std::io::Error),
     /// The operating system did not start the thread of a cached clock.
     ClockThread(std::io::Error),
     /// The period of a cached clock is outside its bounds.
@@ -134,6 +137,9 @@ impl fmt::Display for BuildError {
                 write!(f, "the capacity must be from 1 to {max} keys, and {capacity} was given")
             }
             Self::Memory { bytes, source } => write!(f, "reserving {bytes} bytes for the table failed: {source}"),
+            Self::Entropy(source) => {
+                write!(f, "drawing the seed of the hash from the operating system failed: {source}")
+            }
             Self::ClockThread(source) => write!(f, "starting the thread of a cached clock failed: {source}"),
             Self::ClockPeriod { period, min, max } => {
                 write!(f, "the period of a cached clock must be from {min:?} to {max:?}, and {period:?} was given")
@@ -146,7 +152,7 @@ impl core::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Quota(error) => Some(error),
-            Self::Memory { source, .. } | Self::ClockThread(source) => Some(source),
+            Self::Memory { source, .. } | Self::Entropy(source) | Self::ClockThread(source) => Some(source),
             Self::Capacity { .. } | Self::ClockPeriod { .. } => None,
         }
     }

@@ -6,6 +6,7 @@
 use ahash::RandomState;
 use bytemuck::{Pod, Zeroable};
 
+use crate::error::BuildError;
 use crate::quota::{Algorithm, Quota};
 
 /// What can be limited: anything that can be hashed, borrowed and never kept; or a hash made before by the same limiter.
@@ -177,8 +178,17 @@ pub(crate) struct Hasher {
 
 impl Hasher {
     /// Seeded from the operating system.
-    pub(crate) fn from_os() -> Self {
-        Self { keys: RandomState::new(), names: RandomState::new(), owner: Owner::next() }
+    pub(crate) fn from_os() -> Result<Self, BuildError> {
+        Self::drawn(|seeds| getrandom::fill(seeds).map_err(std::io::Error::from))
+    }
+
+    /// Not `RandomState::new`, which panics if there is nothing to draw from.
+    fn drawn(draw: impl FnOnce(&mut [u8]) -> std::io::Result<()>) -> Result<Self, BuildError> {
+        let mut seeds = [0_u64; 8];
+        draw(bytemuck::cast_slice_mut(&mut seeds)).map_err(BuildError::Entropy)?;
+        let [a, b, c, d, e, f, g, h] = seeds;
+        let (keys, names) = (RandomState::with_seeds(a, b, c, d), RandomState::with_seeds(e, f, g, h));
+        Ok(Self { keys, names, owner: Owner::next() })
     }
 
     /// Seeded by the caller: the same hashes in every process.
@@ -212,5 +222,44 @@ impl Hasher {
             Algorithm::SlidingLog => self.names.hash_one((salt.0, quota.period())),
             _ => self.names.hash_one((salt.0, quota)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_entropy_there_is_no_hasher() {
+        let error = Hasher::drawn(|_| Err(std::io::Error::other("a source that is dry"))).unwrap_err();
+        assert!(error.to_string().contains("a source that is dry"), "{error}");
+    }
+
+    #[test]
+    fn all_that_is_drawn_is_used() {
+        // Each byte of the seeds changes the hash of keys or of names.
+        let hashes = |flipped: Option<usize>| {
+            let hasher = Hasher::drawn(|seeds| {
+                if let Some(byte) = flipped {
+                    seeds[byte] = 1;
+                }
+                Ok(())
+            });
+            let hasher = hasher.unwrap();
+            (hasher.key("key").bits, hasher.salt("name", &Quota::per_second(1)).0)
+        };
+        let plain = hashes(None);
+        for byte in 0..64 {
+            let flipped = hashes(Some(byte));
+            assert_eq!(flipped.0 == plain.0, byte >= 32, "byte {byte}");
+            assert_eq!(flipped.1 == plain.1, byte < 32, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn hashers_differ() {
+        let [one, two] = [Hasher::from_os().unwrap(), Hasher::from_os().unwrap()];
+        let quota = Quota::per_second(1);
+        assert!(one.key("key") != two.key("key") && one.salt("name", &quota) != two.salt("name", &quota));
     }
 }

@@ -10,7 +10,7 @@ use crate::foreign::Foreign;
 use crate::hash::Salt;
 use crate::limit::Limit;
 use crate::marks::Marks;
-use crate::ops::{Cells, Op, OwnClock};
+use crate::ops::{Cells, Op, OwnClock, Room};
 use crate::protocol::{Outcome, Tried};
 use crate::rehearsal::Rehearsal;
 use crate::step::Steps;
@@ -57,6 +57,14 @@ impl Cells for Source<'_> {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.read(cell),
             Self::Bucket(words) => words.read(cell),
+        }
+    }
+
+    fn note(&self, room: Room) {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.note(room),
+            Self::Bucket(words) => words.note(room),
         }
     }
 

@@ -32,6 +32,7 @@ mod policy;
 mod predecessor;
 #[cfg(not(tollgate_model))]
 mod probe;
+mod process;
 mod protocol;
 mod quota;
 mod rate;
@@ -43,6 +44,7 @@ mod step;
 mod sync;
 #[cfg(not(tollgate_model))]
 mod table;
+mod thread;
 #[cfg(feature = "async")]
 mod wait;
 #[cfg(tollgate_model)]

@@ -1,4 +1,4 @@
-//! The memory of a table: reserved at once, committed by the operating system as it is touched, zero until then.
+//! The memory of a table: reserved at once; committed by the operating system as it is touched, zero until then, or at once.
 //!
 //! The only module with unsafe code: it turns a mapping into a slice of lines, and gives prefetch hints.
 
@@ -21,7 +21,11 @@ pub(crate) struct Line {
 }
 
 const _: () = assert!(size_of::<Line>() == 64 && align_of::<Line>() == 64);
+/// What the operating system clears and maps at once, at most and at least, on most processors.
 const HUGE_PAGE: usize = 2 << 20;
+const PAGE: usize = 4 << 10;
+/// Up to so many bytes are committed when they are reserved: it takes a millisecond or so.
+const COMMITTED_ANYWAY: usize = 8 << 20;
 
 /// A mapping of zeroed lines.
 #[derive(Debug)]
@@ -38,24 +42,36 @@ unsafe impl Send for Lines {}
 unsafe impl Sync for Lines {}
 
 impl Lines {
-    /// Reserves `count` lines. Nothing is committed yet; every slot reads as never used.
-    pub(crate) fn reserve(count: usize) -> Result<Self, BuildError> {
+    /// Reserves `count` lines, of which every slot reads as never used; commits them, if that is asked for or they are few.
+    ///
+    /// What is not committed here is committed by whoever writes to it first, who may be a check: so in small pages. To
+    /// clear a huge one takes milliseconds on a bad day, and a few keys would touch them all.
+    pub(crate) fn reserve(count: usize, commit: bool) -> Result<Self, BuildError> {
         let bytes = count.saturating_mul(size_of::<Line>());
+        let has_huge = bytes >= HUGE_PAGE;
         // Room to begin at a huge page if there is at least one: address space, not memory.
-        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { align_of::<Line>() };
+        let align = if has_huge { HUGE_PAGE } else { align_of::<Line>() };
         let length = bytes.saturating_add(align);
         let mut mapping = MmapMut::map_anon(length).map_err(|source| BuildError::Memory { bytes, source })?;
-        #[cfg(target_os = "linux")]
-        if bytes >= HUGE_PAGE {
+        let skip = mapping.as_ptr().align_offset(align);
+        assert!(skip < align, "a byte pointer can be aligned within one alignment");
+        if commit || bytes <= COMMITTED_ANYWAY {
             // A hint: fewer misses of the address cache. Kernels without huge pages refuse it, and nothing is lost. Not for
-            // what is left beyond the last whole one, of which small pages are committed as they are touched.
-            let whole = bytes / HUGE_PAGE * HUGE_PAGE;
-            let skip = mapping.as_ptr().align_offset(align).min(length - whole);
-            let _ = mapping.advise_range(memmap2::Advice::HugePage, skip, whole);
+            // what is left beyond the last whole one.
+            #[cfg(target_os = "linux")]
+            if has_huge {
+                let _ = mapping.advise_range(memmap2::Advice::HugePage, skip, bytes / HUGE_PAGE * HUGE_PAGE);
+            }
+            // Written, not read: a page that was only read is everybody's page of zeros.
+            mapping[skip..skip + bytes].iter_mut().step_by(PAGE).for_each(|byte| *byte = 0);
+        }
+        // Whatever the system does of itself; nor shall it make huge pages of small ones later: while it copies one, checks
+        // that touch it wait. Those there are stay.
+        #[cfg(target_os = "linux")]
+        if has_huge {
+            let _ = mapping.advise(memmap2::Advice::NoHugePage);
         }
         let start = mapping.as_mut_ptr();
-        let skip = start.align_offset(align);
-        assert!(skip < align, "a byte pointer can be aligned within one alignment");
         // SAFETY: skip < align and the mapping is `bytes + align` long, so this stays inside it.
         let first = unsafe { start.add(skip) };
         let first = NonNull::new(first.cast::<Line>()).expect("a mapping is not at address zero");

@@ -1,7 +1,7 @@
 //! What the loom models see of the engine: a table of a few slots, in which each key is told which slots it may use.
 //!
 //! Built under `--cfg tollgate_model` only. The code under test is the code that ships: `slot.rs`, `protocol.rs`, `ops.rs`,
-//! `set.rs`. Time and identity are arguments, as loom needs every run to be the same.
+//! `set.rs`, `clock/timeline.rs`. Time and identity are arguments, as loom needs every run to be the same.
 
 #![allow(missing_docs, missing_debug_implementations, clippy::missing_panics_doc, reason = "for the models only")]
 
@@ -12,13 +12,15 @@ use crate::algorithm::Debit;
 use crate::algorithm::batch::Batch;
 use crate::base::TimeBase;
 use crate::bucket::Words;
-use crate::clock::{Clock, Instant};
+use crate::clock::timeline::{PLACES, Reading, Source, Timeline};
+use crate::clock::{Clock, Instant, Kept};
 use crate::decision::Decision;
 use crate::hash::{Identity, Owner, Salt};
 use crate::limit::Limit;
 use crate::marks::Marks;
 use crate::ops::{Cells, Inheritance, Op, OwnClock};
 use crate::policy::OnFull;
+use crate::process::Process;
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::quota::Quota;
 use crate::rehearsal::Rehearsal;
@@ -80,6 +82,61 @@ impl Clock for ModelClock {
     fn now(&self) -> Instant {
         // Relaxed, with `advance`: as there.
         Instant::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A counter of a tick a nanosecond, and a system's clock, that agree.
+impl Source for ModelClock {
+    fn ticks(&self) -> u64 {
+        self.now().as_nanos()
+    }
+
+    fn os_nanos(&self) -> u64 {
+        self.now().as_nanos()
+    }
+}
+
+/// What an exact clock shows of a [`ModelClock`].
+pub struct Lines {
+    timeline: Timeline,
+    clock: Arc<ModelClock>,
+}
+
+impl Lines {
+    pub fn new(clock: &Arc<ModelClock>) -> Self {
+        let now = Reading { ticks: clock.ticks(), os: clock.os_nanos(), width: 0 };
+        Self { timeline: Timeline::new(now, Some(1 << PLACES)), clock: Arc::clone(clock) }
+    }
+
+    pub fn nanos(&self) -> u64 {
+        self.timeline.nanos(&*self.clock)
+    }
+
+    /// How many lines were drawn, and whether the counter is in use.
+    pub fn drawn(&self) -> (u64, bool) {
+        (self.timeline.drawn(), self.timeline.is_line())
+    }
+}
+
+/// The time of a cached clock, and which of two processes keeps it.
+pub struct Cached(Kept);
+
+impl Cached {
+    pub fn new(nanos: u64, keeper: u64) -> Self {
+        Self(Kept::new(nanos, Process::from_bits(keeper)))
+    }
+
+    /// As a reader in process `here` sees it; `None` if it has to ask another clock.
+    pub fn nanos(&self, here: u64) -> Option<u64> {
+        self.0.nanos(|keeper| keeper.bits() == here)
+    }
+
+    pub fn set(&self, nanos: u64) {
+        self.0.set(nanos);
+    }
+
+    pub fn take_over(&self, here: u64, nanos: u64) -> bool {
+        self.0.take_over(Process::from_bits(here), nanos)
     }
 }
 

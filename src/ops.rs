@@ -30,6 +30,9 @@ pub(crate) trait Cells: Copy {
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
 
+    /// Takes note of what one request found, whatever number of cells it wanted.
+    fn note(&self, _room: Room) {}
+
     /// Whether `update` of the cell would change it in a rehearsal.
     fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool;
 
@@ -47,6 +50,17 @@ pub(crate) trait Cells: Copy {
     fn mend_others(&self, _cell: u64, _now: impl Fn() -> Option<Units>) -> Option<Units> {
         None
     }
+}
+
+/// What a request found that may have needed slots for a new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Slots, or it needed none.
+    Enough,
+    /// None, and it was refused for that.
+    Refused,
+    /// None, and it was admitted unrecorded.
+    Untracked,
 }
 
 /// How tokens are carried over when a key changes its quota; the four ways of bucket4j's `TokensInheritanceStrategy`.
@@ -78,6 +92,9 @@ impl OwnClock<'_> {
     }
 }
 
+/// Whether a key was looked for and not found.
+struct Absent(bool);
+
 /// One call: a bucket, the limit it is under, and the time.
 #[derive(Clone, Copy)]
 pub(crate) struct Op<'a, S> {
@@ -107,29 +124,57 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.
     #[inline(always)]
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
-        let (rule, now) = (&self.limit.rule, self.units);
-        let mut is_absent = false;
-        if cost > 0 && self.limit.is_plain() {
-            match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
-                Tried::Done(Outcome::Changed(after)) => {
-                    return self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp));
-                }
-                Tried::Done(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
-                    return self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp));
-                }
-                Tried::Absent => is_absent = true,
-                _ => {}
-            }
+        self.quick(cost).unwrap_or_else(|absent| {
+            // Made anew from its parts, out of line, so that in the common case they stay in registers.
+            Self::new(self.cells, self.limit, self.now, self.own).take_and_note(cost, absent)
+        })
+    }
+
+    /// As `check`, for a part of a request. Whether something of it went unrecorded is the caller's to count, once.
+    pub(crate) fn check_part(self, cost: u64, untracked: &mut bool) -> Decision<'a> {
+        self.quick(cost).unwrap_or_else(|absent| {
+            let (decision, room) = self.take(cost, absent);
+            self.note_part(room, untracked);
+            decision
+        })
+    }
+
+    fn note_part(self, room: Room, untracked: &mut bool) {
+        match room {
+            Room::Untracked => *untracked = true,
+            Room::Refused | Room::Enough => self.cells.note(room),
         }
-        // Made anew from its parts, out of line, so that in the common case they stay in registers.
-        Self::new(self.cells, self.limit, self.now, self.own).take(cost, is_absent)
+    }
+
+    /// The common case of `check`; else whether the key is known to be absent.
+    #[inline(always)]
+    fn quick(self, cost: u64) -> Result<Decision<'a>, Absent> {
+        let (rule, now) = (&self.limit.rule, self.units);
+        if cost == 0 || !self.limit.is_plain() {
+            return Err(Absent(false));
+        }
+        match self.cells.try_update(|held| rule.take(held.stamp, now, cost).map(Balance::at)) {
+            Tried::Done(Outcome::Changed(after)) => {
+                Ok(self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)))
+            }
+            Tried::Done(Outcome::Kept(held)) if !self.is_from_another_time(Balance::at(held.stamp), now) => {
+                Ok(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
+            }
+            tried => Err(Absent(matches!(tried, Tried::Absent))),
+        }
+    }
+
+    #[inline(never)]
+    fn take_and_note(self, cost: u64, absent: Absent) -> Decision<'a> {
+        let (decision, room) = self.take(cost, absent);
+        self.cells.note(room);
+        decision
     }
 
     /// Every case.
-    #[inline(never)]
-    fn take(self, cost: u64, is_absent: bool) -> Decision<'a> {
+    fn take(self, cost: u64, Absent(is_absent): Absent) -> (Decision<'a>, Room) {
         if cost == 0 {
-            return self.peek(0);
+            return (self.peek(0), Room::Enough);
         }
         if self.limit.is_log() {
             return self.take_from_log(cost, self.units);
@@ -137,10 +182,12 @@ impl<'a, S: Cells> Op<'a, S> {
         let (rule, now) = (&self.limit.rule, self.units);
         let decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
         match if is_absent { self.cells.insert(now, decide) } else { self.update(decide) } {
-            Outcome::Changed(after) => self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)),
-            Outcome::Kept(held) => self.refused(cost, held),
-            Outcome::Full(full) => self.refused_for_room(cost, 0, full),
-            Outcome::Untracked => self.untracked(cost),
+            Outcome::Changed(after) => {
+                (self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp)), Room::Enough)
+            }
+            Outcome::Kept(held) => (self.refused(cost, held), Room::Enough),
+            Outcome::Full(full) => (self.refused_for_room(cost, 0, full), Room::Refused),
+            Outcome::Untracked => (self.untracked(cost), Room::Untracked),
         }
     }
 
@@ -159,11 +206,13 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
-            let (taken, _) = self.take_cells(most.min(self.survey().available), self.units);
-            if taken < most {
+            let wanted = most.min(self.survey().available);
+            let taken = self.take_cells(wanted, self.units);
+            self.cells.note(taken.room(wanted));
+            if taken.cells < most {
                 let _ = self.mend(self.peek(1));
             }
-            return taken;
+            return taken.cells;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -178,10 +227,14 @@ impl<'a, S: Cells> Op<'a, S> {
                 0
             }
             Outcome::Full(full) => {
+                self.cells.note(Room::Refused);
                 let _ = self.refused_for_room(most.min(1), 0, full);
                 0
             }
-            Outcome::Untracked => most.min(rule.limit()),
+            Outcome::Untracked => {
+                self.cells.note(Room::Untracked);
+                most.min(rule.limit())
+            }
         }
     }
 
@@ -215,7 +268,9 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
     pub(crate) fn charge(self, cost: u64) -> u64 {
         if self.limit.is_log() {
-            return self.take_cells(cost, self.units).0;
+            let taken = self.take_cells(cost, self.units);
+            self.cells.note(taken.room(cost));
+            return taken.cells;
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = 0;
@@ -230,7 +285,14 @@ impl<'a, S: Cells> Op<'a, S> {
                 let _ = self.refused(cost.min(1), held);
                 0
             }
-            Outcome::Full(_) | Outcome::Untracked => 0,
+            Outcome::Full(_) => {
+                self.cells.note(Room::Refused);
+                0
+            }
+            Outcome::Untracked => {
+                self.cells.note(Room::Untracked);
+                0
+            }
         }
     }
 
@@ -254,10 +316,16 @@ impl<'a, S: Cells> Op<'a, S> {
         });
         match outcome {
             Outcome::Changed(_) => Ok(reserved),
-            // Of no bucket: nothing can come back.
-            Outcome::Untracked => Ok(Reserved { debit: Debit::NONE, go_at: now }),
+            Outcome::Untracked => {
+                self.cells.note(Room::Untracked);
+                // Of no bucket: nothing can come back.
+                Ok(Reserved { debit: Debit::NONE, go_at: now })
+            }
             Outcome::Kept(held) => Err(self.refused(cost, held)),
-            Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
+            Outcome::Full(full) => {
+                self.cells.note(Room::Refused);
+                Err(self.refused_for_room(cost, 0, full))
+            }
         }
     }
 
@@ -286,11 +354,24 @@ impl<'a, S: Cells> Op<'a, S> {
         at_once || self.limit.rule.reserve_at(self.read().stamp, self.units, cost, go_at).is_some()
     }
 
-    /// Takes `cost` for a request that goes at `go_at`, which is now or later, as of then.
-    pub(crate) fn reserve_at(self, cost: u64, go_at: Units) -> Result<(Debit, Decision<'a>), Decision<'a>> {
+    /// Takes `cost` for a part of a request that goes at `go_at`, which is now or later, as of then; as `check_part`.
+    pub(crate) fn reserve_part(
+        self,
+        cost: u64,
+        go_at: Units,
+        untracked: &mut bool,
+    ) -> Result<(Debit, Decision<'a>), Decision<'a>> {
         let (rule, now) = (&self.limit.rule, self.units);
-        if cost == 0 || go_at == now || self.limit.is_log() {
-            return self.check_at(cost, go_at);
+        if cost > 0 && self.limit.is_log() {
+            // Each request has a place of its own.
+            let (decision, room) = self.take_from_log(cost, go_at);
+            self.note_part(room, untracked);
+            let debit = Debit { cost, from: now, stamp: go_at + self.window() };
+            return if decision.is_allowed() { Ok((debit, decision)) } else { Err(decision) };
+        }
+        if cost == 0 || go_at == now {
+            let decision = self.check_part(cost, untracked);
+            return if decision.is_allowed() { Ok((self.debit_of(&decision), decision)) } else { Err(decision) };
         }
         let mut reserved = Reserved { debit: Debit::NONE, go_at };
         let outcome = self.update(|held| {
@@ -298,6 +379,12 @@ impl<'a, S: Cells> Op<'a, S> {
             self.cells.marks(0).promised.raise(go_at);
             Some(rule.balance(reserved.debit.stamp, now))
         });
+        let room = match outcome {
+            Outcome::Changed(_) | Outcome::Kept(_) => Room::Enough,
+            Outcome::Full(_) => Room::Refused,
+            Outcome::Untracked => Room::Untracked,
+        };
+        self.note_part(room, untracked);
         match outcome {
             Outcome::Changed(after) => {
                 Ok((reserved.debit, self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))))
@@ -308,18 +395,9 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    /// The same, of what goes now, or of a log: there each request has a place of its own.
-    fn check_at(self, cost: u64, go_at: Units) -> Result<(Debit, Decision<'a>), Decision<'a>> {
-        let decision = if cost > 0 && self.limit.is_log() { self.take_from_log(cost, go_at) } else { self.check(cost) };
-        if !decision.is_allowed() {
-            return Err(decision);
-        }
-        let debit = if self.limit.is_log() {
-            Debit { cost, from: go_at, stamp: go_at + self.window() }
-        } else {
-            self.debit_of(&decision)
-        };
-        Ok((debit, decision))
+    /// Counts a request of which something went unrecorded.
+    pub(crate) fn note_untracked(self) {
+        self.cells.note(Room::Untracked);
     }
 
     /// Undoes a debit, if it can be known what that frees (`marks.rs`). What time it is does not matter to that.
@@ -376,8 +454,14 @@ impl<'a, S: Cells> Op<'a, S> {
                 self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))
             }
             Outcome::Kept(found) => self.refused(cost, found),
-            Outcome::Full(full) => self.refused_for_room(cost, 0, full),
-            Outcome::Untracked => self.untracked(cost),
+            Outcome::Full(full) => {
+                self.cells.note(Room::Refused);
+                self.refused_for_room(cost, 0, full)
+            }
+            Outcome::Untracked => {
+                self.cells.note(Room::Untracked);
+                self.untracked(cost)
+            }
         }
     }
 
@@ -666,25 +750,26 @@ impl<'a, S: Cells> Op<'a, S> {
 impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` cells, or none.
     #[inline(never)]
-    fn take_from_log(self, cost: u64, go_at: Units) -> Decision<'a> {
+    fn take_from_log(self, cost: u64, go_at: Units) -> (Decision<'a>, Room) {
         let survey = self.survey();
         if survey.available < cost {
-            return self.mend(self.decision_of_log(cost, survey));
+            return (self.mend(self.decision_of_log(cost, survey)), Room::Enough);
         }
-        let (taken, no_room) = self.take_cells(cost, go_at);
-        if taken == cost {
+        let taken = self.take_cells(cost, go_at);
+        if taken.cells == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(go_at + self.window());
             let log = Evidence::Log { available, ready_at: self.units, full_at };
-            return self.decision(Verdict::Allowed, cost, log);
+            return (self.decision(Verdict::Allowed, cost, log), taken.room(cost));
         }
         // Others were faster, or the table is full.
-        self.release_cells_of(taken, go_at + self.window());
+        self.release_cells_of(taken.cells, go_at + self.window());
         let survey = self.survey();
-        if no_room.is_none() {
-            return self.decision_of_log(cost, Survey { available: survey.available.min(cost - 1), ..survey });
+        if taken.lacked_room {
+            return (self.without_room(cost, survey), Room::Refused);
         }
-        self.without_room(cost, survey)
+        let survey = Survey { available: survey.available.min(cost - 1), ..survey };
+        (self.decision_of_log(cost, survey), Room::Enough)
     }
 
     /// The answer to a request of `cost` for which the log, or the table, has no room: its cells compete for slots.
@@ -739,27 +824,31 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.bound(0, false)
     }
 
-    /// Takes up to `most` cells that are full, as of `go_at`, which is now or later; says how many, and what stood in the way
-    /// if it was the table.
-    fn take_cells(self, most: u64, go_at: Units) -> (u64, Option<Evidence>) {
+    /// Takes up to `most` cells that are full, as of `go_at`, which is now or later.
+    fn take_cells(self, most: u64, go_at: Units) -> Taken {
         let (rule, now) = (&self.limit.rule, self.units);
         let take =
             |held: Balance| if held.stamp > now { None } else { rule.take(held.stamp, go_at, 1).map(Balance::at) };
-        let (mut taken, mut no_room) = (0, None);
+        let mut taken = Taken { cells: 0, untracked: false, lacked_room: false };
         for cell in 0..self.limit.cells {
-            if taken == most {
+            if taken.cells == most {
                 break;
             }
             match self.cells.update(cell, now, take) {
-                Outcome::Changed(_) | Outcome::Untracked => taken += 1,
+                Outcome::Changed(_) => taken.cells += 1,
+                Outcome::Untracked => {
+                    taken.cells += 1;
+                    taken.untracked = true;
+                }
                 Outcome::Kept(_) => {}
                 Outcome::Full(full) => {
-                    // A cell fits once the stamp it would inherit is past, so this is the same under both policies.
-                    no_room = Some(self.refused_for_room(most, cell, Full { inherits: false, ..full }).evidence);
+                    taken.lacked_room = true;
+                    // For what it mends after a step of the clock.
+                    let _ = self.refused_for_room(most, cell, full);
                 }
             }
         }
-        (taken, no_room)
+        taken
     }
 
     /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
@@ -847,6 +936,26 @@ impl<'a, S: Cells> Op<'a, S> {
         match usize::try_from(n) {
             Ok(n) if n < busy.len() => busy.select_nth_unstable(n).1.0,
             _ => self.units,
+        }
+    }
+}
+
+/// How many cells of a log a request took.
+struct Taken {
+    cells: u64,
+    /// Whether one of them is in no slot.
+    untracked: bool,
+    /// Whether there was no slot for another.
+    lacked_room: bool,
+}
+
+impl Taken {
+    /// What a request found that wanted so many, and takes what it got.
+    const fn room(&self, wanted: u64) -> Room {
+        match self {
+            Self { untracked: true, .. } => Room::Untracked,
+            Self { lacked_room: true, cells, .. } if *cells < wanted => Room::Refused,
+            Self { .. } => Room::Enough,
         }
     }
 }

@@ -50,12 +50,17 @@ pub(crate) struct Shape {
 impl Shape {
     const MAX_SHARDS: usize = 64;
     const KEYS_PER_SHARD: usize = 65_536;
-    /// One line in so many is overflow.
+    /// Up to so many keys have a table of just the slots that each of them may use, and a line of those to spare.
+    const SHARED_BY_ALL: usize = SLOTS_PER_KEY - SLOTS_PER_LINE;
+    /// One line in so many is overflow, and so many more.
     const LINES_PER_OVERFLOW: usize = 48;
+    const OVERFLOW_MORE: usize = 4;
+    /// What a small table has beyond `BYTES_PER_KEY`, where few keys make an uneven spread likely: so many lines, less one
+    /// for every so many that it has anyway.
+    const LINES_MORE: usize = 24;
+    const LINES_MORE_LESS_ONE: usize = 32;
     /// One in so many is left out, so that nothing of a large table counts as more than `BYTES_PER_KEY`.
     const LINES_SPARE_ONE: usize = 512;
-    /// A table for one key has room for a few that share its lines.
-    const MIN_HOMES: usize = 2;
     /// The largest table: 2^36 keys, 1.6 TB.
     pub(crate) const MAX_CAPACITY: usize = if usize::BITS == 64 { 1 << 36 } else { 1 << 24 };
 
@@ -70,11 +75,15 @@ impl Shape {
         } else {
             shards
         };
+        if capacity <= Self::SHARED_BY_ALL {
+            return Self { homes: 2, overflow: 1, shards };
+        }
         // Below 2^41, and so is everything that follows from it.
-        let lines = capacity * BYTES_PER_KEY / LINE_BYTES;
-        let (overflow, spare) = (lines / Self::LINES_PER_OVERFLOW + 2, lines / Self::LINES_SPARE_ONE);
-        let homes = lines.saturating_sub(overflow + spare) / 2;
-        let homes = if homes < Self::MIN_HOMES { Self::MIN_HOMES } else { homes };
+        let due = capacity * BYTES_PER_KEY / LINE_BYTES;
+        let more = Self::LINES_MORE.saturating_sub(due / Self::LINES_MORE_LESS_ONE);
+        let lines = due + more - due / Self::LINES_SPARE_ONE;
+        let overflow = due / Self::LINES_PER_OVERFLOW + Self::OVERFLOW_MORE;
+        let homes = (lines - overflow) / 2;
         Self { homes, overflow, shards }
     }
 
@@ -187,7 +196,105 @@ mod tests {
             assert!(bytes <= capacity * BYTES_PER_KEY, "{capacity}: {bytes}");
             assert!(bytes >= capacity * BYTES_PER_KEY * 99 / 100, "{capacity}: {bytes}");
         }
-        assert!(Shape::for_capacity(1_000).lines() * LINE_BYTES <= 25 * 1_000);
+        // Small ones have more; what 4 KiB pages would round up to is not counted.
+        for (capacity, most) in [(1, 320), (16, 320), (17, 2_048), (100, 3_904), (1_000, 24_832), (2_000, 48_128)] {
+            let bytes = Shape::for_capacity(capacity).lines() * LINE_BYTES;
+            assert!(bytes <= most, "{capacity}: {bytes}");
+        }
+    }
+
+    /// Which slots of a table are free, a bit each; nobody's name is kept.
+    struct Simulated {
+        shape: Shape,
+        free: Vec<u8>,
+        draws: u64,
+    }
+
+    impl Simulated {
+        fn new(capacity: usize, seed: u64) -> Self {
+            let shape = Shape::for_capacity(capacity);
+            let free = vec![(1 << SLOTS_PER_LINE) - 1; shape.lines()];
+            Self { shape, free, draws: seed.wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ (capacity as u64) << 32 }
+        }
+
+        /// SplitMix64: any seed will do.
+        fn draw(&mut self) -> u64 {
+            self.draws = self.draws.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut draw = self.draws;
+            draw = (draw ^ (draw >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            draw = (draw ^ (draw >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            draw ^ (draw >> 31)
+        }
+
+        /// A new key's line, and its slot there as a bit.
+        fn come(&mut self) -> Option<(usize, u8)> {
+            let id = Identity::for_model(self.draw());
+            let lines = self.shape.lines_of(id);
+            let free = lines.iter().rev().fold(0, |free, line| free << SLOTS_PER_LINE | u32::from(self.free[*line]));
+            let place = Shape::prefer(free, |_| 0)?;
+            let taken = (lines[place / SLOTS_PER_LINE], 1 << (place % SLOTS_PER_LINE));
+            self.free[taken.0] &= !taken.1;
+            Some(taken)
+        }
+
+        /// How many keys found no room while the table was filled to `capacity`, and while `churn` times one of them went and
+        /// another came.
+        fn without_room(capacity: usize, churn: usize, seed: u64) -> [u64; 2] {
+            let mut table = Self::new(capacity, seed);
+            let mut without = [0; 2];
+            let mut keys = Vec::with_capacity(capacity);
+            for _ in 0..capacity {
+                match table.come() {
+                    Some(key) => keys.push(key),
+                    None => without[0] += 1,
+                }
+            }
+            for _ in 0..churn {
+                let goes = scale(table.draw(), keys.len());
+                let (line, slot) = keys[goes];
+                table.free[line] |= slot;
+                keys[goes] = loop {
+                    match table.come() {
+                        Some(key) => break key,
+                        None => without[1] += 1,
+                    }
+                };
+            }
+            without
+        }
+    }
+
+    #[test]
+    fn small_tables_have_room_for_their_capacity() {
+        for capacity in 1..=1_000 {
+            let (seeds, churn) = if capacity <= 100 { (200, 2 * capacity) } else { (4, 0) };
+            for seed in 0..seeds {
+                assert_eq!(Simulated::without_room(capacity, churn, seed), [0, 0], "capacity {capacity}, seed {seed}");
+            }
+        }
+    }
+
+    /// How likely the above is for any seed. `TOLLGATE_SEEDS`, `TOLLGATE_CHURN` (times the capacity), `TOLLGATE_UP_TO`.
+    #[test]
+    #[ignore = "takes minutes: `cargo test --release --lib probe::tests::small_tables_with -- --ignored --nocapture`"]
+    fn small_tables_with_many_seeds() {
+        let setting = |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a whole number"));
+        let (seeds, churn) = (setting("TOLLGATE_SEEDS", 4_000), setting("TOLLGATE_CHURN", 5));
+        let (mut all, mut came) = ([0; 2], 0);
+        for capacity in 1..=usize::try_from(setting("TOLLGATE_UP_TO", 1_000)).expect("64 bits") {
+            let churn = usize::try_from(churn).expect("64 bits") * capacity;
+            let without = (0..seeds).map(|seed| Simulated::without_room(capacity, churn, seed));
+            let sum = without.fold([0; 2], |sum, without| [sum[0] + without[0], sum[1] + without[1]]);
+            if sum != [0, 0] || capacity % 100 == 0 {
+                println!("{capacity:>5} keys, {seeds} seeds: {} without room filling, {} in churn", sum[0], sum[1]);
+            }
+            all = [all[0] + sum[0], all[1] + sum[1]];
+            came += seeds * churn as u64;
+        }
+        println!("{} without room filling, {} of {came} that came when another went", all[0], all[1]);
+        assert_eq!(all[0], 0);
+        // As for large tables: about one in 1e8.
+        assert!(all[1] <= 1 + came / 100_000_000, "{} of {came}", all[1]);
     }
 
     #[test]

@@ -214,18 +214,19 @@ fn refuse<'a, S: Cells>(
 /// faster. While that lasts, others may see less than there is, never more: nothing is over-admitted, and a lone caller
 /// is refused nothing.
 pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
-    let decide = |how: fn(Op<'a, S>, u64) -> Decision<'a>, index: usize| {
+    let look = |index: usize| {
         let (op, cost) = op(index);
-        SetDecision { decision: how(op, cost), index }
+        SetDecision { decision: op.peek(cost), index }
     };
-    let looked = (1..count).fold(decide(Op::peek, 0), |worst, index| worst.or(decide(Op::peek, index)));
+    let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
     if !looked.is_allowed() {
         return refuse(count, &op, looked);
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
-    let mut tightest = looked;
+    let (mut tightest, mut untracked) = (looked, false);
     for index in 0..count {
-        let took = decide(Op::check, index);
+        let (part, cost) = op(index);
+        let took = SetDecision { decision: part.check_part(cost, &mut untracked), index };
         if !took.is_allowed() {
             undo_all((0..index).filter_map(|index| {
                 let op = op(index).0;
@@ -235,6 +236,10 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         }
         taken[index] = Some(took.decision);
         tightest = if index == 0 { took } else { tightest.or(took) };
+    }
+    if untracked {
+        // One request, whatever the number of its limits.
+        op(0).0.note_untracked();
     }
     tightest
 }
@@ -307,11 +312,11 @@ fn try_reserve_all<'a, S: Cells>(
             return Err(Refused::ByLook(refused(op.peek(cost), index)));
         }
     }
+    let (mut tightest, mut untracked) = (None, false);
     let mut debits = Vec::with_capacity(count);
-    let mut tightest = None;
     for index in 0..count {
         let (op, cost) = op(index);
-        match op.reserve_at(cost, go_at) {
+        match op.reserve_part(cost, go_at, &mut untracked) {
             Ok((debit, decision)) => {
                 debits.push((op, debit));
                 let took = SetDecision { decision, index };
@@ -322,6 +327,9 @@ fn try_reserve_all<'a, S: Cells>(
                 return Err(Refused::Overtaken(refused(decision, index)));
             }
         }
+    }
+    if untracked {
+        op(0).0.note_untracked();
     }
     // There is one at least.
     tightest.map(|tightest| Taken { tightest, go_at, debits }).ok_or_else(|| {

@@ -11,7 +11,7 @@ use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::marks::{MarkTable, Marks};
 use crate::memory::{Line, Lines};
-use crate::ops::Cells;
+use crate::ops::{Cells, Room};
 use crate::policy::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
@@ -48,7 +48,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(capacity: usize, on_full: OnFull) -> Result<Self, BuildError> {
+    pub(crate) fn new(capacity: usize, on_full: OnFull, commit: bool) -> Result<Self, BuildError> {
         if !(1..=Shape::MAX_CAPACITY).contains(&capacity) {
             return Err(BuildError::Capacity { capacity, max: Shape::MAX_CAPACITY });
         }
@@ -56,7 +56,7 @@ impl Table {
         let counters = || Counters { evictions: Atomic::new(0), refused: Atomic::new(0), untracked: Atomic::new(0) };
         Ok(Self {
             shape,
-            lines: Lines::reserve(shape.lines())?,
+            lines: Lines::reserve(shape.lines(), commit)?,
             shards: (0..shape.shards()).map(|_| CachePadded::new(counters())).collect(),
             marks: MarkTable::new(),
             on_full,
@@ -115,7 +115,7 @@ impl Table {
         })
     }
 
-    /// Counts what came of a full set of slots.
+    /// Counts one more of what comes of a full set of slots.
     #[cold]
     fn count(&self, id: Identity, what: fn(&Counters) -> &Atomic<u64>) {
         // Relaxed, with `counts`: see there. No model.
@@ -142,10 +142,7 @@ impl Cells for Entry<'_> {
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let entry = self.cell(cell);
         let found = entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut decide));
-        found.unwrap_or_else(|| {
-            let (places, on_full) = (entry.places(), entry.table.on_full);
-            entry.counted(protocol::update(&places, entry.id, now, on_full, &mut decide))
-        })
+        found.unwrap_or_else(|| protocol::update(&entry.places(), entry.id, now, entry.table.on_full, &mut decide))
     }
 
     #[inline(always)]
@@ -155,7 +152,7 @@ impl Cells for Entry<'_> {
     }
 
     fn insert(&self, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        self.counted(protocol::insert(&self.places(), self.id, now, self.table.on_full, &mut decide))
+        protocol::insert(&self.places(), self.id, now, self.table.on_full, &mut decide)
     }
 
     #[inline]
@@ -166,6 +163,15 @@ impl Cells for Entry<'_> {
         match protocol::try_words(slot, word, entry.id, &mut |_| None) {
             Some(Outcome::Kept(balance)) => balance,
             _ => protocol::read(&entry.places(), entry.id),
+        }
+    }
+
+    #[inline]
+    fn note(&self, room: Room) {
+        match room {
+            Room::Enough => {}
+            Room::Refused => self.table.count(self.id, |shard| &shard.refused),
+            Room::Untracked => self.table.count(self.id, |shard| &shard.untracked),
         }
     }
 
@@ -225,16 +231,6 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     fn find(&self) -> Option<(&'a Slot, Word)> {
         self.near.find(self.id).or_else(|| self.table.find_further(self.id))
-    }
-
-    /// Counts what came of a full set of slots.
-    fn counted(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Changed(_) | Outcome::Kept(_) => {}
-            Outcome::Full(_) => self.table.count(self.id, |shard| &shard.refused),
-            Outcome::Untracked => self.table.count(self.id, |shard| &shard.untracked),
-        }
-        outcome
     }
 
     fn places(&self) -> KeyPlaces<'a> {
@@ -319,10 +315,11 @@ mod tests {
 
     use super::*;
     use crate::base::TimeBase;
-    use crate::clock::Instant;
-    use crate::hash::Salt;
-    use crate::ops::{Doubt, Op};
+    use crate::clock::{Instant, ManualClock};
+    use crate::hash::Owner;
+    use crate::ops::{Op, OwnClock};
     use crate::quota::Quota;
+    use crate::step::Steps;
 
     const CAPACITY: usize = 120_000;
     const CHOSEN: usize = 2_000;
@@ -356,22 +353,26 @@ mod tests {
         table: Table,
         limit: Limit,
         chosen: &'static [Identity],
+        clock: ManualClock,
+        steps: Steps,
     }
 
     impl Attack {
         fn new(on_full: OnFull) -> Self {
             static CHOSEN: OnceLock<Vec<Identity>> = OnceLock::new();
-            let table = Table::new(CAPACITY, on_full).unwrap();
+            let table = Table::new(CAPACITY, on_full, false).unwrap();
             let chosen = CHOSEN.get_or_init(|| sharing_their_lines(&table.shape));
             let quota = Quota::per_second(1).with_burst(BURST);
-            let limit = Limit::new(quota, Salt::NONE, TimeBase::new(&[quota], Instant::from_nanos(0))).unwrap();
+            let limit =
+                Limit::new(quota, Salt::NONE, Owner::NONE, TimeBase::new(&[quota], Instant::default())).unwrap();
             table.expect(&limit);
-            Self { table, limit, chosen }
+            let clock = ManualClock::default();
+            Self { table, limit, chosen, steps: Steps::new(Instant::default()), clock }
         }
 
         fn op(&self, id: Identity, second: u64) -> Op<'_, Entry<'_>> {
-            let doubt = Doubt { clock: None, skew: 0 };
-            Op::new(self.table.entry(id), &self.limit, Instant::from_secs(second), doubt)
+            let own = OwnClock { clock: &self.clock, steps: &self.steps };
+            Op::new(self.table.entry(id), &self.limit, Instant::from_secs(second), own)
         }
 
         fn left(&self, id: Identity, second: u64) -> u64 {

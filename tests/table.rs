@@ -9,8 +9,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use common::{Admitted, Rng, SECOND, ns, within_rate};
-use tollgate::{Clock, Limiter, ManualClock, OnFull, Quota, Stats};
+use common::report::Progress;
+use common::{Admitted, Rng, SECOND, ns, setting, within_rate};
+use tollgate::{Algorithm, Clock, LimitSet, Limiter, ManualClock, OnFull, Quota, Share, Stats};
 
 /// A token a millisecond: a bucket that owes `n` tokens is busy for `n` milliseconds.
 const BURST: u64 = 1_000_000;
@@ -74,6 +75,21 @@ fn small_tables_hold_their_capacity() {
     for (capacity, seeds) in [(1, 100), (2, 100), (10, 100), (100, 50), (1_000, 10)] {
         nobody_is_in_the_way(capacity, 500 + 5 * capacity, seeds);
     }
+    // Where few keys fill few lines, chance is least even.
+    for capacity in 15..60 {
+        nobody_is_in_the_way(capacity, capacity, 40);
+    }
+}
+
+/// `src/probe.rs` has the same for the places alone, which is faster, and has keys come and go as well.
+#[test]
+#[ignore = "takes minutes: `cargo test --release --test table every_small -- --ignored --nocapture`, `TOLLGATE_SEEDS` for more"]
+fn every_small_table_holds_its_capacity_whatever_the_seed() {
+    let (seeds, mut progress) = (setting("TOLLGATE_SEEDS", 4_000), Progress::new(1_000, "capacities", false));
+    for capacity in 1..=1_000_u16 {
+        nobody_is_in_the_way(capacity.into(), 0, seeds);
+        progress.show(capacity.into(), format_args!("{seeds} seeds each"));
+    }
 }
 
 #[test]
@@ -90,7 +106,7 @@ fn a_table_of_a_million_holds_its_capacity() {
 #[test]
 fn memory_is_24_bytes_a_key() {
     for (capacity, most) in
-        [(1, 512), (1_000, 24_500), (10_000, 240_000), (100_000, 2_400_000), (1_000_000, 24_000_000)]
+        [(1, 512), (1_000, 25_000), (10_000, 240_000), (100_000, 2_400_000), (1_000_000, 24_000_000)]
     {
         let bytes = limiter(capacity, OnFull::RefuseNew, 0).stats().bytes;
         assert!(bytes <= most && bytes * 100 >= 24 * capacity * 99, "{bytes} bytes for {capacity} keys");
@@ -159,6 +175,65 @@ fn beyond_capacity_new_keys_pass_untracked() {
     }
     assert_eq!(events(&limiter.stats()), [0, 0, before.untracked + 2_000]);
     assert_eq!(keys.iter().map(|&key| remaining(&limiter, key)).collect::<Vec<_>>(), owed);
+}
+
+/// One request is one, however many slots it wanted, and however many limits it meets.
+#[test]
+fn beyond_capacity_requests_are_counted_not_slots() {
+    for on_full in [OnFull::RefuseNew, OnFull::EvictNearestIdle, OnFull::AdmitUntracked] {
+        let limiter = limiter(100, on_full, 5);
+        let log = limiter.limit("log", Quota::per_second(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
+        let bucket = limiter.limit("bucket", Quota::per_second(5).with_max_debt(Duration::ZERO)).unwrap();
+        let queue = limiter.limit("queue", Quota::per_second(5).with_algorithm(Algorithm::LeakyQueue)).unwrap();
+        let all = LimitSet::new([log, bucket, queue]).unwrap();
+        // Drained to the last token, so that no request fits on top of an inherited debt.
+        for _ in 0..2 {
+            fill(&limiter, |_| BURST);
+        }
+        let passes = on_full == OnFull::AdmitUntracked;
+        type Call<'a> = (&'a str, &'a dyn Fn(&str) -> bool);
+        let calls: [Call<'_>; 14] = [
+            ("check of a log", &|key| limiter.with(&log).check(key).is_allowed()),
+            ("of three in a log", &|key| limiter.with(&log).check_n(key, 3).is_allowed()),
+            ("as much of a log as there is", &|key| limiter.with(&log).take_up_to(key, 2_000) > 0),
+            ("a few of a log", &|key| limiter.with(&log).take_up_to(key, 5) > 0),
+            ("charge of a log", &|key| limiter.with(&log).charge(key, 7) > 0),
+            ("reservation in a log", &|key| limiter.with(&log).reserve(key, 2, Duration::ZERO).is_ok()),
+            ("lease of a log", &|key| limiter.with(&log).lease(key, 8).check().is_allowed()),
+            ("check", &|key| limiter.with(&bucket).check(key).is_allowed()),
+            ("as much as there is", &|key| limiter.with(&bucket).take_up_to(key, 9) > 0),
+            // Of what is not recorded nothing is charged.
+            ("charge", &|key| limiter.with(&bucket).charge(key, 2) > 0 || passes),
+            ("reservation", &|key| limiter.with(&bucket).reserve(key, 2, Duration::ZERO).is_ok()),
+            ("lease", &|key| limiter.with(&bucket).lease(key, 8).check().is_allowed()),
+            ("queue", &|key| limiter.with(&queue).reserve(key, 1, Duration::from_secs(9)).is_ok()),
+            ("set", &|key| limiter.check_set(&all, key).is_allowed()),
+        ];
+        for (what, call) in calls {
+            let before = limiter.stats();
+            assert_eq!(call(what), passes, "{on_full:?}, {what}");
+            let after = limiter.stats();
+            let counted = [after.refused_full - before.refused_full, after.untracked - before.untracked];
+            assert_eq!(counted, if passes { [0, 1] } else { [1, 0] }, "{on_full:?}, {what}");
+            assert_eq!(after.evictions, before.evictions, "{on_full:?}, {what}");
+        }
+    }
+}
+
+/// What a set refuses went nowhere, so it did not go unrecorded either.
+#[test]
+fn beyond_capacity_a_set_that_refuses_leaves_nothing_untracked() {
+    let limiter = limiter(100, OnFull::AdmitUntracked, 6);
+    let [new, known] = ["new", "known"].map(|name| limiter.limit(name, Quota::per_day(2)).unwrap());
+    assert!(limiter.with(&known).check("key").is_allowed());
+    fill(&limiter, |_| BURST);
+    let before = limiter.stats();
+    let [new, known] = [&new, &known].map(|limit| Share { limit, key: limiter.hash("key"), cost: 1 });
+    // Each by itself fits; the second of the key that is known does not after the first.
+    assert!(!limiter.check_all(&[new, known, known]).unwrap().is_allowed());
+    assert_eq!(events(&limiter.stats()), events(&before));
+    assert!(limiter.check_all(&[new, known, new]).unwrap().is_allowed());
+    assert_eq!(events(&limiter.stats()), [0, 0, before.untracked + 1]);
 }
 
 /// The busy key nearest to idle goes, one for each that comes, which inherits what it owed; for a request that does not

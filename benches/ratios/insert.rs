@@ -25,7 +25,8 @@ pub const NOTE: &str = "governor swept by a second thread: retain_recent, shrink
 /// A key is idle again after a nanosecond, so its slot can be taken.
 pub fn ours<C: Clock>(clock: C, slots: u64) -> Limiter<C> {
     let slots = usize::try_from(slots).expect("a number of slots");
-    Limiter::builder(Quota::per_second(1_000_000_000)).capacity(slots).build_with_clock(clock).expect("a limiter")
+    let builder = Limiter::builder(Quota::per_second(1_000_000_000)).capacity(slots).commit_at_build(true);
+    builder.build_with_clock(clock).expect("a limiter")
 }
 
 /// Runs `calls` while another thread sweeps, as governor's documentation advises from time to time.

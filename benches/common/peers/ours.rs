@@ -15,7 +15,9 @@ fn quota(terms: Terms) -> Quota {
 }
 
 fn limiter<C: Clock>(keys: u64, terms: Terms, clock: C) -> Limiter<C> {
-    Limiter::builder(quota(terms)).capacity(keys as usize).build_with_clock(clock).expect("a limiter")
+    // For a table that will be full; every peer's memory has been touched before a race as well.
+    let builder = Limiter::builder(quota(terms)).capacity(keys as usize).commit_at_build(true);
+    builder.build_with_clock(clock).expect("a limiter")
 }
 
 /// The processor's counter, read for every check.

@@ -1,7 +1,7 @@
 //! Clocks that disagree, and a thread that sleeps between the clock and the word.
 
 use tollgate::OnFull::RefuseNew;
-use tollgate::model::{Key, ModelClock, Single};
+use tollgate::model::{Cached, Key, ModelClock, Single};
 use tollgate::{Clock, ManualClock, Quota};
 use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, sharing, thread};
 
@@ -201,5 +201,32 @@ fn both_advances_count() {
             thread(move || clock.advance(seconds(by)))
         });
         scene(advances, move |_| clock.now().as_nanos() / 1_000_000_000)
+    });
+}
+
+#[test]
+fn a_cached_time_is_taken_over_whole() {
+    // In a child (2) a thread takes over at 20 what the parent (1) had left at 10. A reader asks another clock until then, and
+    // never sees what was left.
+    let outcomes = [None, Some(20), Some(21)].map(|seen| (seen, true));
+    explore("clock: cached, taken over", outcomes, || {
+        let cached = Shared::new(Cached::new(10, 1));
+        let keeper = sharing(&cached, |cached| {
+            let keeps = cached.take_over(2, 20);
+            cached.set(21);
+            keeps.then_some(21)
+        });
+        let reader = sharing(&cached, |cached| cached.nanos(2));
+        scene([reader, keeper], |[seen, keeps]| (seen, keeps.is_some()))
+    });
+}
+
+#[test]
+fn one_keeps_a_cached_time() {
+    // Two threads were started; one goes on.
+    explore("clock: cached, 2 take over", [(1, Some(20))], || {
+        let cached = Shared::new(Cached::new(10, 1));
+        let keepers = [20, 20].map(|now| sharing(&cached, move |cached| u32::from(cached.take_over(2, now))));
+        scene(keepers, move |[one, two]| (one + two, cached.nanos(2)))
     });
 }

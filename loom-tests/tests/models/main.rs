@@ -15,4 +15,5 @@ mod refund;
 mod reserve;
 mod set;
 mod stall;
+mod timeline;
 mod window;

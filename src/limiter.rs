@@ -14,8 +14,8 @@ use crate::lease::{Lease, Source};
 use crate::limit::Limit;
 use crate::ops::{Inheritance, Op, OwnClock};
 use crate::quota::Quota;
-use crate::reservation::{Reservation, SetReservation};
-use crate::set::{LimitSet, LimitSetError, ReserveAllError, SetDecision, Share};
+use crate::reservation::Reservation;
+use crate::set::{LimitSet, LimitSetError, SetDecision, Share};
 use crate::step::Steps;
 use crate::table::{Entry, Table};
 
@@ -410,44 +410,13 @@ impl<'a, C: Clock> View<'a, C> {
     pub fn check_all(&self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         crate::set::check_count(shares.len())?;
         let now = self.now();
-        if let Some(refused) = self.foreign_share(shares) {
-            return Ok(refused);
+        if let Some(index) = shares.iter().position(|share| !self.owns(share.limit, share.key)) {
+            return Ok(SetDecision::new(self.foreign(shares[index].limit, shares[index].cost), index));
         }
         Ok(crate::set::take_all(shares.len(), |i| {
             let share = &shares[i];
             (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
         }))
-    }
-}
-
-impl<'a, C: Clock> View<'a, C> {
-    /// See [`Limiter::reserve_all`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Limiter::reserve_all`].
-    pub fn reserve_all(
-        &self,
-        shares: &[Share<'a>],
-        max_wait: Duration,
-    ) -> Result<SetReservation<'a>, ReserveAllError<'a>> {
-        crate::set::check_count(shares.len()).map_err(ReserveAllError::Invalid)?;
-        let now = self.now();
-        if let Some(refused) = self.foreign_share(shares) {
-            return Err(ReserveAllError::Refused(refused));
-        }
-        let op = |i: usize| {
-            let share = &shares[i];
-            (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
-        };
-        let taken = crate::set::reserve_all(shares.len(), op, max_wait).map_err(ReserveAllError::Refused)?;
-        Ok(SetReservation::new(taken))
-    }
-
-    /// The answer to shares of which one is another limiter's.
-    fn foreign_share(&self, shares: &[Share<'a>]) -> Option<SetDecision<'a>> {
-        let index = shares.iter().position(|share| !self.owns(share.limit, share.key))?;
-        Some(SetDecision::new(self.foreign(shares[index].limit, shares[index].cost), index))
     }
 }
 
@@ -607,25 +576,6 @@ impl<C: Clock> Limiter<C> {
     /// If there are none, or more than [`LimitSet::MAX`].
     pub fn check_all<'a>(&'a self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         self.view().check_all(shares)
-    }
-
-    /// As [`check_all`](Limiter::check_all), for a request that may wait up to `max_wait`: takes its cost from every limit, or
-    /// from none, and says when it may go, which is the first instant at which all of them let it.
-    ///
-    /// Every limit is charged as of that instant, so that what it promises holds of the requests as they go, and not as they
-    /// come. The limit that makes it wait longest does so no longer than it would by itself ([`Quota::with_max_debt`], the line of
-    /// a queue); a window algorithm promises nothing beyond the end of its window. Allocates.
-    ///
-    /// # Errors
-    ///
-    /// If the request would have to wait longer, with the answer of the limit that refuses longest; or if there are no shares, or
-    /// more than [`LimitSet::MAX`]. Nothing was taken.
-    pub fn reserve_all<'a>(
-        &'a self,
-        shares: &[Share<'a>],
-        max_wait: Duration,
-    ) -> Result<SetReservation<'a>, ReserveAllError<'a>> {
-        self.view().reserve_all(shares, max_wait)
     }
 }
 

@@ -291,6 +291,14 @@ impl<'a, C: Clock> View<'a, C> {
         }
     }
 
+    /// See [`Limiter::refund_of`].
+    #[inline]
+    pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
+        if let Ok(op) = self.on(key, cost) {
+            op.refund_of(cost, taken_at);
+        }
+    }
+
     /// See [`Limiter::reset`].
     #[inline]
     pub fn reset<K: Key + ?Sized>(&self, key: &K) {
@@ -468,6 +476,15 @@ impl<C: Clock> Limiter<C> {
     #[inline]
     pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
         self.view().refund(key, cost);
+    }
+
+    /// As [`refund`](Limiter::refund), of what was taken at an earlier instant, [`Decision::at`]: a request whose response
+    /// decides that it was free. What has been paid for by the time that has passed does not come back: a window gives back
+    /// only what it has counted itself (the sliding counter in the window after as well), a log the places taken at that very
+    /// instant, a bucket no more than one that was drained then has not refilled since.
+    #[inline]
+    pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
+        self.view().refund_of(key, cost, taken_at);
     }
 
     /// Fills the bucket of `key`: forgets what it owes, and what was promised. By definition a cost less than zero, as a

@@ -240,11 +240,26 @@ impl<'a, S: Cells> Op<'a, S> {
         if self.limit.is_log() {
             return self.release_cells(cost);
         }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.give_back_unless_promised(|stamp| rule.give_back(stamp, now, cost));
+    }
+
+    /// The same, of what was taken at an instant: nothing to a window that has not counted it.
+    pub(crate) fn refund_of(self, cost: u64, taken_at: Instant) {
+        let taken_at = self.limit.base.units(taken_at);
+        if self.limit.is_log() {
+            return self.release_cells_of(cost, taken_at + self.window());
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.give_back_unless_promised(|stamp| rule.give_back_of(stamp, now, cost, taken_at));
+    }
+
+    fn give_back_unless_promised(self, to: impl Fn(Units) -> Units) {
         let (rule, now, marks) = (&self.limit.rule, self.units, self.cells.marks(0));
         self.lower(0, |stamp| {
             // Whoever came next would get an instant that was promised to one who waits.
             let others_wait = rule.may_have_promised(stamp, now) && marks.promised.get() > now;
-            if others_wait { stamp } else { rule.give_back(stamp, now, cost) }
+            if others_wait { stamp } else { to(stamp) }
         });
     }
 

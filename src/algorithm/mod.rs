@@ -157,6 +157,22 @@ impl Rule {
         }
     }
 
+    /// Gives back what was taken at `taken_at`: a window only what it has counted itself, a bucket no more than can still be
+    /// owed of it.
+    pub(crate) const fn give_back_of(&self, stamp: Units, now: Units, cost: u64, taken_at: Units) -> Units {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => {
+                let owed = self.bound(taken_at, matches!(self, Self::LeakyQueue(_))).saturating_sub(now);
+                token_bucket::later(self.give_back(stamp, now, cost), stamp.saturating_sub(owed))
+            }
+            Self::FixedWindow(rule) if rule.grid.split(stamp, now).0 == rule.grid.end(taken_at) => {
+                rule.give_back(stamp, now, cost)
+            }
+            Self::FixedWindow(_) => stamp,
+            Self::SlidingWindow(rule) => rule.return_count(stamp, now, cost, rule.grid.end(taken_at)),
+        }
+    }
+
     /// The balance as an exact fraction of requests, negative if past empty.
     pub(crate) fn held(&self, stamp: Units, now: Units) -> Fraction {
         match self {

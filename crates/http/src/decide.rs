@@ -1,8 +1,8 @@
 //! One request, all its policies: the path of a decision from top to bottom.
 //!
-//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then takes from all rate
-//! limits at once or from none, and at last asks the queues for a turn (and for one instant, see [`gate`]); what was entered
-//! is left again when a later step refuses. Shadow policies come last, each by itself, for requests that are admitted.
+//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then asks the queues for a turn
+//! (and for one instant, see [`gate`]), and at last takes from all rate limits at once or from none; what was entered is left
+//! again when a later step refuses. Shadow policies come last, each by itself, for requests that are admitted.
 
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(crate) struct Pending {
     pub(crate) tier: usize,
     pub(crate) key: KeyHash,
     pub(crate) cost: u64,
+    /// When it was decided about.
+    pub(crate) at: Instant,
 }
 
 /// Where a client stood with a limit: a [`Standing`] that borrows nothing.
@@ -144,8 +146,8 @@ impl Rules {
 /// The policy that refuses, and where the client stands with it.
 type Refuses<'m> = (&'m Meeting<'m>, Stood);
 
-/// Limits that have been charged.
-type Taken<'m> = SmallVec<[(&'m Meeting<'m>, &'m NamedLimit); 4]>;
+/// Turns in queues.
+type Turns<'m> = SmallVec<[Reservation<'m>; 2]>;
 
 /// What stands still while one request is decided.
 struct Case<'r, C> {
@@ -164,12 +166,10 @@ impl<'r, C: Clock> Case<'r, C> {
         for meeting in meetings {
             self.enter(meeting, &mut admitted)?;
         }
-        let taken = self.take(meetings, &mut admitted)?;
-        self.queue(meetings, &mut admitted).inspect_err(|_| {
-            for (meeting, limit) in taken {
-                self.under(&limit.limit).refund(&meeting.hash, meeting.cost);
-            }
-        })?;
+        let gates = self.gates(meetings)?;
+        let turns = self.queue(meetings, &mut admitted)?;
+        self.take(meetings, &mut admitted).inspect_err(|_| self.leave(turns))?;
+        self.wait_at_gates(meetings, &gates, &mut admitted);
         Ok(admitted)
     }
 
@@ -182,7 +182,7 @@ impl<'r, C: Clock> Case<'r, C> {
         if meeting.rule.policy.charge == Charge::OnRequest {
             return Ok(());
         }
-        admitted.pending.push(meeting.pending());
+        admitted.pending.push(meeting.pending(self.now));
         if meeting.is_charged_first() {
             return Ok(());
         }
@@ -219,22 +219,20 @@ impl<'r, C: Clock> Case<'r, C> {
         Ok(())
     }
 
-    /// Takes from all rate limits that are charged first, or from none; says what from.
-    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
+    /// Takes from all rate limits that are charged first, or from none.
+    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
         let mut shares = SmallVec::<[Share<'_>; 4]>::new();
-        let mut taken = Taken::new();
-        let mut indices = SmallVec::<[usize; 4]>::new();
+        let mut from = SmallVec::<[(&Meeting<'_>, usize); 4]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| !is_queue(limit)) {
             shares.push(Share { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
-            taken.push((meeting, limit));
-            indices.push(index);
+            from.push((meeting, index));
         }
-        let Some((first, _)) = taken.first() else { return Ok(taken) };
+        let Some((first, _)) = from.first() else { return Ok(()) };
         // Settings with too many for one request are refused; but a path that servers read in several ways may be one of
         // several requests.
         let decided = self.engine.limiter.at(self.now).check_all(&shares);
         let decided = decided.map_err(|_| (*first, Stood::never(first, self.now)))?;
-        let (Some((meeting, _)), Some(index)) = (taken.get(decided.index()), indices.get(decided.index())) else {
+        let Some((meeting, index)) = from.get(decided.index()) else {
             return Err((first, Stood::never(first, self.now)));
         };
         let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
@@ -242,12 +240,23 @@ impl<'r, C: Clock> Case<'r, C> {
             return Err((meeting, stood));
         }
         admitted.nearest(stood);
-        Ok(taken)
+        Ok(())
+    }
+
+    /// Gives turns back, the last first.
+    fn leave(&self, turns: Turns<'_>) {
+        for mut turn in turns.into_iter().rev() {
+            turn.cancel_at(self.now);
+        }
     }
 
     /// Takes a turn in every queue, or in none.
-    fn queue<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
-        let mut turns = SmallVec::<[Reservation<'_>; 2]>::new();
+    fn queue<'a, 'm: 'a>(
+        &'a self,
+        meetings: &[&'m Meeting<'m>],
+        admitted: &mut Admitted,
+    ) -> Result<Turns<'a>, Refuses<'m>> {
+        let mut turns = Turns::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
             let view = self.engine.limiter.at(self.now).with(&limit.limit);
             match view.reserve(&meeting.hash, meeting.cost, Duration::MAX) {
@@ -259,22 +268,16 @@ impl<'r, C: Clock> Case<'r, C> {
                 }
                 Err(decision) => {
                     let stood = Stood::of(meeting, Some(index), self.now, decision.report());
-                    turns.iter_mut().rev().for_each(|turn| {
-                        turn.cancel_at(self.now);
-                    });
+                    self.leave(turns);
                     return Err((meeting, stood));
                 }
             }
         }
-        self.wait_at_gates(meetings, admitted).inspect_err(|_| {
-            turns.iter_mut().rev().for_each(|turn| {
-                turn.cancel_at(self.now);
-            });
-        })
+        Ok(turns)
     }
 
-    /// Passes the gates at once if there is no wait; else notes which there are, and when they are reached.
-    fn wait_at_gates<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
+    /// The gates of all queues.
+    fn gates<'m>(&self, meetings: &[&'m Meeting<'m>]) -> Result<Gates<'m>, Refuses<'m>> {
         let mut gates = Gates::new();
         for (meeting, _, limit) in charged_first(meetings) {
             let Some(gate) = &limit.gate else { continue };
@@ -284,18 +287,22 @@ impl<'r, C: Clock> Case<'r, C> {
             }
             gates.push((gate, meeting.hash, meeting.cost));
         }
+        Ok(gates)
+    }
+
+    /// Passes the gates at once if there is no wait; else notes which there are, and when they are reached.
+    fn wait_at_gates(&self, meetings: &[&Meeting<'_>], gates: &Gates<'_>, admitted: &mut Admitted) {
         if admitted.wait.is_zero() {
-            match gate::pass(self.engine, &gates, self.now) {
-                Ok(()) => return Ok(()),
+            match gate::pass(self.engine, gates, self.now) {
+                Ok(()) => return,
                 Err(wait) => admitted.wait = wait,
             }
         }
         if !gates.is_empty() {
             let with_gates = |meeting: &&&Meeting<'_>| meeting.limits().iter().any(|limit| limit.gate.is_some());
-            let of = meetings.iter().filter(with_gates).map(|meeting| meeting.pending()).collect();
+            let of = meetings.iter().filter(with_gates).map(|meeting| meeting.pending(self.now)).collect();
             admitted.at_gates = Some(Box::new(AtGates { at: self.now.saturating_add(admitted.wait), of }));
         }
-        Ok(())
     }
 }
 
@@ -304,7 +311,7 @@ impl Admitted {
     pub(crate) fn pass<C: Clock>(&mut self, engine: &Engine<C>, rules: &Rules) -> Result<(), Duration> {
         let Some(AtGates { at, of }) = self.at_gates.as_deref_mut() else { return Ok(()) };
         let mut gates = Gates::new();
-        for Pending { policy, tier, key, cost } in of {
+        for Pending { policy, tier, key, cost, .. } in of {
             let tier = rules.rules.get(*policy).and_then(|rule| rule.tiers.get(*tier));
             let limits = tier.map_or(&[][..], |tier| &tier.limits);
             gates.extend(limits.iter().filter_map(|limit| Some((limit.gate.as_ref()?, *key, *cost))));
@@ -333,8 +340,8 @@ impl Meeting<'_> {
         !matches!(self.rule.policy.charge, Charge::OnlyOn(_))
     }
 
-    fn pending(&self) -> Pending {
-        Pending { policy: self.index, tier: self.tier, key: self.hash, cost: self.cost }
+    fn pending(&self, at: Instant) -> Pending {
+        Pending { policy: self.index, tier: self.tier, key: self.hash, cost: self.cost, at }
     }
 }
 

@@ -337,7 +337,7 @@ impl<C: Clock> Admission<C> {
             for (index, limit) in limits.iter().enumerate() {
                 let view = limiter.with(&limit.limit);
                 match settlement {
-                    Settlement::Refund => view.refund(&pending.key, pending.cost),
+                    Settlement::Refund => view.refund_of(&pending.key, pending.cost, pending.at),
                     Settlement::Charge => {
                         view.charge(&pending.key, pending.cost);
                     }

@@ -12,7 +12,7 @@ use super::{Clock, Instant};
 /// counter, in a thread of its own, for up to 0.2 s and 10 ms: it must agree with the operating system's monotonic clock to one
 /// part in a thousand, never step back, and be in step between threads to a microsecond. If it fails, if no thread can be
 /// started, or if there is no answer in two seconds, the operating system's clock is read each time instead: slower, and
-/// right. Making another costs about a microsecond. A forked child tests again.
+/// right. Making another takes some 30 us at most. A forked child tests again.
 ///
 /// # How far it is off
 ///

@@ -121,6 +121,26 @@ mod tests {
     }
 
     #[test]
+    fn no_thread_sees_what_another_has_seen_go_back() {
+        use crate::sync::{Atomic, Ordering};
+        // Over the ends of two lines.
+        let clock = ExactClock::new();
+        let (start, latest) = (clock.now().as_nanos(), Atomic::<u64>::new(0));
+        let watch = || loop {
+            // AcqRel, with each other: a reading comes after the one that it is compared with. No model: a test.
+            let before = latest.fetch_max(0, Ordering::AcqRel);
+            let now = clock.now().as_nanos();
+            latest.fetch_max(now, Ordering::AcqRel);
+            assert!(now + 1_000 >= before, "{} ns back", before - now);
+            if now - start > 2_300_000_000 {
+                break;
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(watch))));
+        assert!(clock.now().as_nanos().abs_diff(unix_nanos()) < 1_000_000_000);
+    }
+
+    #[test]
     fn clones_are_one_clock() {
         let clock = ExactClock::new();
         assert!(Arc::ptr_eq(&clock.shared, &clock.clone().shared));

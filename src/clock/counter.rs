@@ -119,8 +119,9 @@ mod tests {
         // Relaxed: set by this thread or before. No model: a test.
         assert_eq!(answer.load(Ordering::Relaxed), here);
         let os = Os::new();
-        let (before, _, after) = (os.nanos(), tested(), os.nanos());
-        // Half a millisecond: the test takes four.
-        assert!(after - before < 500_000, "it was tested again: {} ns", after - before);
+        let again = (0..20).map(|_| (os.nanos(), tested(), os.nanos())).map(|(before, _, after)| after - before);
+        // The best of a few, as the machine has other things to do. Half a millisecond: the test takes four.
+        let nanos = again.min().expect("twenty times");
+        assert!(nanos < 500_000, "it was tested again: {nanos} ns");
     }
 }

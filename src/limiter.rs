@@ -446,8 +446,8 @@ impl<C: Clock> Limiter<C> {
         self.view().check_n(key, cost)
     }
 
-    /// What [`check`](Limiter::check) would answer a key that has a slot. Writes nothing, so it neither sees that the
-    /// table is full for a new key, nor mends what a clock left that has stepped back.
+    /// What [`check`](Limiter::check) would answer. Writes nothing, so it does not mend what a clock left that has stepped
+    /// back.
     #[inline]
     pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
         self.view().peek(key)

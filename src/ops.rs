@@ -33,6 +33,11 @@ pub(crate) trait Cells: Copy {
     /// Takes note of what one request found, whatever number of cells it wanted.
     fn note(&self, _room: Room) {}
 
+    /// Whether there is a free slot for cell 0, which has none.
+    fn has_room(&self, _now: Units) -> bool {
+        true
+    }
+
     /// Whether `update` of the cell would change it in a rehearsal.
     fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool;
 
@@ -196,8 +201,22 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
+        // A key that is nowhere needs a slot.
+        if fits && stamp == Balance::FULL.stamp && cost > 0 && !self.cells.has_room(self.units) {
+            return self.peek_without_room(cost);
+        }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.decision(verdict, cost, Evidence::Stamp(stamp))
+    }
+
+    #[cold]
+    fn peek_without_room(self, cost: u64) -> Decision<'a> {
+        let fits = |at| self.rehearse(&mut Rehearsal::at(at), cost);
+        if fits(self.units) {
+            // In the place of another, or unrecorded.
+            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(Balance::FULL.stamp));
+        }
+        self.refused_until(cost, first_that_fits(self.units, fits))
     }
 
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
@@ -338,6 +357,13 @@ impl<'a, S: Cells> Op<'a, S> {
                 self.cells.note(Room::Refused);
                 Err(self.refused_for_room(cost, 0, full))
             }
+        }
+    }
+
+    /// Counts a request that was refused for want of room before it took anything.
+    pub(crate) fn note_refusal_by_look(self, refused: &Decision<'_>) {
+        if let Evidence::NoRoom { .. } = refused.evidence {
+            self.cells.note(Room::Refused);
         }
     }
 

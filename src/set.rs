@@ -202,6 +202,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     };
     let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
     if !looked.is_allowed() {
+        op(looked.index).0.note_refusal_by_look(&looked.decision);
         return refuse(count, &op, looked);
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];

@@ -148,6 +148,12 @@ impl<C: Clock> Limiter<C> {
         View { limiter: self, limit: &self.limit, now: Some(now) }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn refuse_foreign<'a>(&'a self, limit: &'a Limit, cost: u64, now: Option<Instant>) -> Decision<'a> {
+        self.foreign.refuse(limit, cost, now.unwrap_or_else(|| self.now()))
+    }
+
     #[inline]
     const fn view(&self) -> View<'_, C> {
         View { limiter: self, limit: &self.limit, now: None }
@@ -209,9 +215,10 @@ impl<'a, C: Clock> View<'a, C> {
     }
 
     /// The answer to a call with what is not.
-    #[cold]
+    #[inline]
     fn foreign(&self, limit: &'a Limit, cost: u64) -> Decision<'a> {
-        self.limiter.foreign.refuse(limit, cost, self.now())
+        // From its parts, so that the view itself stays in registers.
+        self.limiter.refuse_foreign(limit, cost, self.now)
     }
 
     /// The slots of a key under one limit.
@@ -231,7 +238,7 @@ impl<'a, C: Clock> View<'a, C> {
         self.now.unwrap_or_else(|| self.limiter.now())
     }
 
-    /// One call on the bucket of a key; the answer instead if it is not this limiter's.
+    /// One call on the bucket of a key; the answer instead if limit or key are not this limiter's.
     #[inline(always)]
     fn on<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Result<Op<'a, Entry<'a>>, Decision<'a>> {
         let hash = self.limiter.hash(key);
@@ -270,10 +277,7 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::peek_n`].
     #[inline]
     pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        match self.on(key, cost) {
-            Ok(op) => op.peek(cost),
-            Err(foreign) => foreign,
-        }
+        self.on(key, cost).map_or_else(|foreign| foreign, |op| op.peek(cost))
     }
 
     /// See [`Limiter::take_up_to`].
@@ -286,7 +290,7 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::refund`].
     #[inline]
     pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
-        if let Ok(op) = self.on(key, cost) {
+        if let Ok(op) = self.on(key, 0) {
             op.refund(cost);
         }
     }
@@ -294,7 +298,7 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::refund_of`].
     #[inline]
     pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
-        if let Ok(op) = self.on(key, cost) {
+        if let Ok(op) = self.on(key, 0) {
             op.refund_of(cost, taken_at);
         }
     }
@@ -370,25 +374,30 @@ impl<'a, C: Clock> View<'a, C> {
         const BATCH: usize = 32;
         let now = self.now();
         let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
-        let is_ours = self.limit.owner == self.limiter.hasher.owner;
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            let entries = &mut entries[..keys.len()];
-            // A bit for each; the compiler sees that it is zero for keys that are hashed here.
-            let mut foreign = 0_u32;
-            for (i, (entry, key)) in entries.iter_mut().zip(keys).enumerate() {
+            let (first, entries) = (batch * BATCH, &mut entries[..keys.len()]);
+            let mut are_ours = true;
+            for (entry, key) in entries.iter_mut().zip(keys) {
                 let hash = self.limiter.hash(key);
-                foreign |= u32::from(hash.owner != self.limiter.hasher.owner) << i;
+                are_ours &= self.owns(self.limit, hash);
                 *entry = self.entry(self.limit, hash);
                 entry.prefetch();
             }
+            if !are_ours {
+                self.check_one_by_one(first, keys, &mut each);
+                continue;
+            }
             entries.iter().for_each(Entry::prefetch_further);
             for (i, &entry) in entries.iter().enumerate() {
-                let is_foreign = !is_ours || foreign >> i & 1 == 1;
-                let decision =
-                    if is_foreign { self.foreign(self.limit, 1) } else { self.op(entry, self.limit, now).check(1) };
-                each(batch * BATCH + i, decision);
+                each(first + i, self.op(entry, self.limit, now).check(1));
             }
         }
+    }
+
+    /// Some of the keys, or the limit, are another limiter's.
+    #[cold]
+    fn check_one_by_one<K: Key>(&self, first: usize, keys: &[K], each: &mut impl FnMut(usize, Decision<'a>)) {
+        keys.iter().enumerate().for_each(|(i, key)| each(first + i, self.check(key)));
     }
 
     /// See [`Limiter::check_set`].

@@ -104,6 +104,11 @@ impl Clock for ExactClock {
     fn now(&self) -> Instant {
         Instant(self.shared.timeline.nanos(&self.shared.machine))
     }
+
+    #[inline]
+    fn never_steps_back(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -397,7 +397,8 @@ impl<'a, C: Clock> View<'a, C> {
     /// Some of the keys, or the limit, are another limiter's.
     #[cold]
     fn check_one_by_one<K: Key>(&self, first: usize, keys: &[K], each: &mut impl FnMut(usize, Decision<'a>)) {
-        keys.iter().enumerate().for_each(|(i, key)| each(first + i, self.check(key)));
+        let view = self.at(self.now());
+        keys.iter().enumerate().for_each(|(i, key)| each(first + i, view.check(key)));
     }
 
     /// See [`Limiter::check_set`].

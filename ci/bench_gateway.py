@@ -92,7 +92,9 @@ def nginx(scene, port, upstream_port):
 def gateway(scene, port, upstream_port):
     limits = {"no limiter": None, "none refused": "1000000000/second", "all refused": "1/hour"}[scene]
     config = f"listen: 127.0.0.1:{port}\nupstreams: [http://127.0.0.1:{upstream_port}]\nadmin: off\n"
-    if limits is not None:
+    if limits is None:
+        config += "policies: []\n"
+    else:
         config += f"policies:\n  - name: default\n    limits: {limits}\n    key: ip\n"
 
     def command(directory):

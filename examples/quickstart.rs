@@ -9,9 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client: IpAddr = "192.0.2.7".parse()?;
     for request in 1..=12 {
         let decision = limiter.check(&client);
-        match decision.retry_after() {
-            None => println!("request {request:2}: served, {} left", decision.remaining()),
-            Some(wait) => println!("request {request:2}: refused, try again in {wait:?}"),
+        if decision.is_allowed() {
+            println!("request {request:2}: served, {} left", decision.remaining());
+        } else {
+            println!("request {request:2}: refused, try again in {:?}", decision.retry_after());
         }
     }
     println!("{:?}", limiter.stats());

@@ -16,11 +16,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for request in 1..=6 {
         let answer = limiter.check_set(&set, &client);
         let quota = &quotas[answer.index()];
-        match answer.decision().retry_after() {
-            None => {
-                println!("request {request}: served; tightest is `{quota}`, {} left", answer.decision().remaining())
-            }
-            Some(wait) => println!("request {request}: refused by `{quota}`, try again in {wait:?}"),
+        let decision = answer.decision();
+        if answer.is_allowed() {
+            println!("request {request}: served; tightest is `{quota}`, {} left", decision.remaining());
+        } else {
+            println!("request {request}: refused by `{quota}`, try again in {:?}", decision.retry_after());
         }
     }
 

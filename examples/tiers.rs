@@ -1,4 +1,4 @@
-//! Tiers: the quota depends on who is asking, and may change while the service runs. One table, one bucket a user.
+//! Tiers: the quota depends on who is asking, and may change while the service runs. One table.
 
 use tollgate::{Inheritance, Limiter, Quota};
 
@@ -7,18 +7,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Announced, so that the time unit suits both.
     let limiter = Limiter::builder(free).expect(paid).capacity(100_000).build()?;
 
-    // The same name: the same bucket of a user, whichever quota it is judged by.
-    let free = limiter.limit("api", free)?;
-    let paid = limiter.limit("api", paid)?;
+    let free = limiter.limit("free", free)?;
+    let paid = limiter.limit("paid", paid)?;
 
     for request in 1..=6 {
         let decision = limiter.with(&free).check("ada");
         println!("free, request {request}: {:?}, {} left", decision.verdict(), decision.remaining());
     }
 
-    // Ada pays. Her debt would be kept as time; this keeps it as a share of what she may have.
+    // Ada pays. What she has used stays used.
     limiter.with(&free).convert("ada", &paid, Inheritance::Additive);
     let decision = limiter.with(&paid).check("ada");
     println!("paid: {:?}, {} left of {}", decision.verdict(), decision.remaining(), decision.limit());
+
+    // The free tier becomes larger, for all who are in it.
+    let larger = limiter.change_quota(&free, Quota::per_minute(10))?;
+    println!("free, larger: {} left for ada", limiter.with(&larger).peek("ada").remaining());
     Ok(())
 }

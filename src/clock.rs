@@ -86,6 +86,12 @@ pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
 pub trait Clock: Send + Sync {
     /// The current instant.
     fn now(&self) -> Instant;
+
+    /// Whether no reading is ever earlier, by a millisecond or more, than one that any thread had made before. Limiters watch a
+    /// clock that does not say so, which costs some instructions a check, and go on if it has stepped back.
+    fn never_steps_back(&self) -> bool {
+        false
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
@@ -93,12 +99,22 @@ impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Instant {
         (**self).now()
     }
+
+    #[inline]
+    fn never_steps_back(&self) -> bool {
+        (**self).never_steps_back()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     #[inline]
     fn now(&self) -> Instant {
         (**self).now()
+    }
+
+    #[inline]
+    fn never_steps_back(&self) -> bool {
+        (**self).never_steps_back()
     }
 }
 

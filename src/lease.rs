@@ -61,6 +61,14 @@ impl Cells for Source<'_> {
         }
     }
 
+    fn has_room(&self, now: Units) -> bool {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.has_room(now),
+            Self::Bucket(words) => words.has_room(now),
+        }
+    }
+
     fn note(&self, room: Room) {
         match self {
             #[cfg(not(tollgate_model))]

@@ -72,8 +72,6 @@ pub use policy::OnFull;
 pub use quota::{Algorithm, Quota};
 pub use rate::{ParseQuotaError, parse_quotas};
 pub use reservation::Reservation;
-#[cfg(not(tollgate_model))]
-pub use reservation::SetReservation;
-pub use set::{LimitSet, LimitSetError, ReserveAllError, SetDecision, Share};
+pub use set::{LimitSet, LimitSetError, SetDecision, Share};
 #[cfg(feature = "async")]
 pub use wait::WaitError;

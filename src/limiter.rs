@@ -14,8 +14,8 @@ use crate::lease::{Lease, Source};
 use crate::limit::Limit;
 use crate::ops::{Inheritance, Op, OwnClock};
 use crate::quota::Quota;
-use crate::reservation::{Reservation, SetReservation};
-use crate::set::{LimitSet, LimitSetError, ReserveAllError, SetDecision, Share};
+use crate::reservation::Reservation;
+use crate::set::{LimitSet, LimitSetError, SetDecision, Share};
 use crate::step::Steps;
 use crate::table::{Entry, Table};
 
@@ -148,6 +148,12 @@ impl<C: Clock> Limiter<C> {
         View { limiter: self, limit: &self.limit, now: Some(now) }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn refuse_foreign<'a>(&'a self, limit: &'a Limit, cost: u64, now: Option<Instant>) -> Decision<'a> {
+        self.foreign.refuse(limit, cost, now.unwrap_or_else(|| self.now()))
+    }
+
     #[inline]
     const fn view(&self) -> View<'_, C> {
         View { limiter: self, limit: &self.limit, now: None }
@@ -209,9 +215,10 @@ impl<'a, C: Clock> View<'a, C> {
     }
 
     /// The answer to a call with what is not.
-    #[cold]
+    #[inline]
     fn foreign(&self, limit: &'a Limit, cost: u64) -> Decision<'a> {
-        self.limiter.foreign.refuse(limit, cost, self.now())
+        // From its parts, so that the view itself stays in registers.
+        self.limiter.refuse_foreign(limit, cost, self.now)
     }
 
     /// The slots of a key under one limit.
@@ -231,7 +238,7 @@ impl<'a, C: Clock> View<'a, C> {
         self.now.unwrap_or_else(|| self.limiter.now())
     }
 
-    /// One call on the bucket of a key; the answer instead if it is not this limiter's.
+    /// One call on the bucket of a key; the answer instead if limit or key are not this limiter's.
     #[inline(always)]
     fn on<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Result<Op<'a, Entry<'a>>, Decision<'a>> {
         let hash = self.limiter.hash(key);
@@ -270,10 +277,7 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::peek_n`].
     #[inline]
     pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        match self.on(key, cost) {
-            Ok(op) => op.peek(cost),
-            Err(foreign) => foreign,
-        }
+        self.on(key, cost).map_or_else(|foreign| foreign, |op| op.peek(cost))
     }
 
     /// See [`Limiter::take_up_to`].
@@ -286,8 +290,16 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::refund`].
     #[inline]
     pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
-        if let Ok(op) = self.on(key, cost) {
+        if let Ok(op) = self.on(key, 0) {
             op.refund(cost);
+        }
+    }
+
+    /// See [`Limiter::refund_of`].
+    #[inline]
+    pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
+        if let Ok(op) = self.on(key, 0) {
+            op.refund_of(cost, taken_at);
         }
     }
 
@@ -362,25 +374,31 @@ impl<'a, C: Clock> View<'a, C> {
         const BATCH: usize = 32;
         let now = self.now();
         let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
-        let is_ours = self.limit.owner == self.limiter.hasher.owner;
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            let entries = &mut entries[..keys.len()];
-            // A bit for each; the compiler sees that it is zero for keys that are hashed here.
-            let mut foreign = 0_u32;
-            for (i, (entry, key)) in entries.iter_mut().zip(keys).enumerate() {
+            let (first, entries) = (batch * BATCH, &mut entries[..keys.len()]);
+            let mut are_ours = true;
+            for (entry, key) in entries.iter_mut().zip(keys) {
                 let hash = self.limiter.hash(key);
-                foreign |= u32::from(hash.owner != self.limiter.hasher.owner) << i;
+                are_ours &= self.owns(self.limit, hash);
                 *entry = self.entry(self.limit, hash);
                 entry.prefetch();
             }
+            if !are_ours {
+                self.check_one_by_one(first, keys, &mut each);
+                continue;
+            }
             entries.iter().for_each(Entry::prefetch_further);
             for (i, &entry) in entries.iter().enumerate() {
-                let is_foreign = !is_ours || foreign >> i & 1 == 1;
-                let decision =
-                    if is_foreign { self.foreign(self.limit, 1) } else { self.op(entry, self.limit, now).check(1) };
-                each(batch * BATCH + i, decision);
+                each(first + i, self.op(entry, self.limit, now).check(1));
             }
         }
+    }
+
+    /// Some of the keys, or the limit, are another limiter's.
+    #[cold]
+    fn check_one_by_one<K: Key>(&self, first: usize, keys: &[K], each: &mut impl FnMut(usize, Decision<'a>)) {
+        let view = self.at(self.now());
+        keys.iter().enumerate().for_each(|(i, key)| each(first + i, view.check(key)));
     }
 
     /// See [`Limiter::check_set`].
@@ -410,44 +428,13 @@ impl<'a, C: Clock> View<'a, C> {
     pub fn check_all(&self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         crate::set::check_count(shares.len())?;
         let now = self.now();
-        if let Some(refused) = self.foreign_share(shares) {
-            return Ok(refused);
+        if let Some(index) = shares.iter().position(|share| !self.owns(share.limit, share.key)) {
+            return Ok(SetDecision::new(self.foreign(shares[index].limit, shares[index].cost), index));
         }
         Ok(crate::set::take_all(shares.len(), |i| {
             let share = &shares[i];
             (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
         }))
-    }
-}
-
-impl<'a, C: Clock> View<'a, C> {
-    /// See [`Limiter::reserve_all`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Limiter::reserve_all`].
-    pub fn reserve_all(
-        &self,
-        shares: &[Share<'a>],
-        max_wait: Duration,
-    ) -> Result<SetReservation<'a>, ReserveAllError<'a>> {
-        crate::set::check_count(shares.len()).map_err(ReserveAllError::Invalid)?;
-        let now = self.now();
-        if let Some(refused) = self.foreign_share(shares) {
-            return Err(ReserveAllError::Refused(refused));
-        }
-        let op = |i: usize| {
-            let share = &shares[i];
-            (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
-        };
-        let taken = crate::set::reserve_all(shares.len(), op, max_wait).map_err(ReserveAllError::Refused)?;
-        Ok(SetReservation::new(taken))
-    }
-
-    /// The answer to shares of which one is another limiter's.
-    fn foreign_share(&self, shares: &[Share<'a>]) -> Option<SetDecision<'a>> {
-        let index = shares.iter().position(|share| !self.owns(share.limit, share.key))?;
-        Some(SetDecision::new(self.foreign(shares[index].limit, shares[index].cost), index))
     }
 }
 
@@ -469,8 +456,8 @@ impl<C: Clock> Limiter<C> {
         self.view().check_n(key, cost)
     }
 
-    /// What [`check`](Limiter::check) would answer a key that has a slot. Writes nothing, so it neither sees that the
-    /// table is full for a new key, nor mends what a clock left that has stepped back.
+    /// What [`check`](Limiter::check) would answer. Writes nothing, so it does not mend what a clock left that has stepped
+    /// back.
     #[inline]
     pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
         self.view().peek(key)
@@ -491,14 +478,27 @@ impl<C: Clock> Limiter<C> {
 
     /// Gives `cost` tokens back, up to full: for a request that was admitted and then not made.
     ///
-    /// The limiter does not know who took what: give back only what was taken. In P1 a refund counts as a cost of its
-    /// own, less than zero, at its own instant.
+    /// The limiter does not know who took what: give back only what was taken. By definition a refund is a cost of its own,
+    /// less than zero, at its own instant; beside a [`Lease`] that holds tokens of the key also later, when those are used.
+    /// While requests that were [reserved](Limiter::reserve) wait for their instants it gives nothing back, as whoever came
+    /// next would get one of those. A reservation made before a refund of the same key gives nothing back when it is
+    /// cancelled.
     #[inline]
     pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
         self.view().refund(key, cost);
     }
 
-    /// Fills the bucket of `key`: forgets what it owes.
+    /// As [`refund`](Limiter::refund), of what was taken at an earlier instant, [`Decision::at`]: a request whose response
+    /// decides that it was free. What has been paid for by the time that has passed does not come back: a window gives back
+    /// only what it has counted itself (the sliding counter in the window after as well), a log the places taken at that very
+    /// instant, a bucket no more than one that was drained then has not refilled since.
+    #[inline]
+    pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
+        self.view().refund_of(key, cost, taken_at);
+    }
+
+    /// Fills the bucket of `key`: forgets what it owes, and what was promised. By definition a cost less than zero, as a
+    /// [refund](Limiter::refund) of all.
     #[inline]
     pub fn reset<K: Key + ?Sized>(&self, key: &K) {
         self.view().reset(key);
@@ -603,25 +603,6 @@ impl<C: Clock> Limiter<C> {
     /// If there are none, or more than [`LimitSet::MAX`].
     pub fn check_all<'a>(&'a self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         self.view().check_all(shares)
-    }
-
-    /// As [`check_all`](Limiter::check_all), for a request that may wait up to `max_wait`: takes its cost from every limit, or
-    /// from none, and says when it may go, which is the first instant at which all of them let it.
-    ///
-    /// Every limit is charged as of that instant, so that what it promises holds of the requests as they go, and not as they
-    /// come. The limit that makes it wait longest does so no longer than it would by itself ([`Quota::with_max_debt`], the line of
-    /// a queue); a window algorithm promises nothing beyond the end of its window. Allocates.
-    ///
-    /// # Errors
-    ///
-    /// If the request would have to wait longer, with the answer of the limit that refuses longest; or if there are no shares, or
-    /// more than [`LimitSet::MAX`]. Nothing was taken.
-    pub fn reserve_all<'a>(
-        &'a self,
-        shares: &[Share<'a>],
-        max_wait: Duration,
-    ) -> Result<SetReservation<'a>, ReserveAllError<'a>> {
-        self.view().reserve_all(shares, max_wait)
     }
 }
 

@@ -33,6 +33,11 @@ pub(crate) trait Cells: Copy {
     /// Takes note of what one request found, whatever number of cells it wanted.
     fn note(&self, _room: Room) {}
 
+    /// Whether there is a free slot for cell 0, which has none.
+    fn has_room(&self, _now: Units) -> bool {
+        true
+    }
+
     /// Whether `update` of the cell would change it in a rehearsal.
     fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool;
 
@@ -63,7 +68,8 @@ pub(crate) enum Room {
     Untracked,
 }
 
-/// How tokens are carried over when a key changes its quota; the four ways of bucket4j's `TokensInheritanceStrategy`.
+/// How tokens are carried over when a key [moves](crate::Limiter::convert) from one limit to another; the four ways of
+/// bucket4j's `TokensInheritanceStrategy`. The bucket that it moves to never gains by it, but for [`Reset`](Self::Reset).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Inheritance {
@@ -134,16 +140,12 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn check_part(self, cost: u64, untracked: &mut bool) -> Decision<'a> {
         self.quick(cost).unwrap_or_else(|absent| {
             let (decision, room) = self.take(cost, absent);
-            self.note_part(room, untracked);
+            match room {
+                Room::Untracked => *untracked = true,
+                Room::Refused | Room::Enough => self.cells.note(room),
+            }
             decision
         })
-    }
-
-    fn note_part(self, room: Room, untracked: &mut bool) {
-        match room {
-            Room::Untracked => *untracked = true,
-            Room::Refused | Room::Enough => self.cells.note(room),
-        }
     }
 
     /// The common case of `check`; else whether the key is known to be absent.
@@ -177,7 +179,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return (self.peek(0), Room::Enough);
         }
         if self.limit.is_log() {
-            return self.take_from_log(cost, self.units);
+            return self.take_from_log(cost);
         }
         let (rule, now) = (&self.limit.rule, self.units);
         let decide = |held: Balance| rule.take(held.stamp, now, cost).map(Balance::at);
@@ -199,15 +201,29 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
+        // A key that is nowhere needs a slot.
+        if fits && stamp == Balance::FULL.stamp && cost > 0 && !self.cells.has_room(self.units) {
+            return self.peek_without_room(cost);
+        }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.decision(verdict, cost, Evidence::Stamp(stamp))
+    }
+
+    #[cold]
+    fn peek_without_room(self, cost: u64) -> Decision<'a> {
+        let fits = |at| self.rehearse(&mut Rehearsal::at(at), cost);
+        if fits(self.units) {
+            // In the place of another, or unrecorded.
+            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(Balance::FULL.stamp));
+        }
+        self.refused_until(cost, first_that_fits(self.units, fits))
     }
 
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
         if self.limit.is_log() {
             let wanted = most.min(self.survey().available);
-            let taken = self.take_cells(wanted, self.units);
+            let taken = self.take_cells(wanted);
             self.cells.note(taken.room(wanted));
             if taken.cells < most {
                 let _ = self.mend(self.peek(1));
@@ -243,11 +259,26 @@ impl<'a, S: Cells> Op<'a, S> {
         if self.limit.is_log() {
             return self.release_cells(cost);
         }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.give_back_unless_promised(|stamp| rule.give_back(stamp, now, cost));
+    }
+
+    /// The same, of what was taken at an instant: nothing to a window that has not counted it.
+    pub(crate) fn refund_of(self, cost: u64, taken_at: Instant) {
+        let taken_at = self.limit.base.units(taken_at);
+        if self.limit.is_log() {
+            return self.release_cells_of(cost, taken_at + self.window());
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        self.give_back_unless_promised(|stamp| rule.give_back_of(stamp, now, cost, taken_at));
+    }
+
+    fn give_back_unless_promised(self, to: impl Fn(Units) -> Units) {
         let (rule, now, marks) = (&self.limit.rule, self.units, self.cells.marks(0));
         self.lower(0, |stamp| {
             // Whoever came next would get an instant that was promised to one who waits.
             let others_wait = rule.may_have_promised(stamp, now) && marks.promised.get() > now;
-            if others_wait { stamp } else { rule.give_back(stamp, now, cost) }
+            if others_wait { stamp } else { to(stamp) }
         });
     }
 
@@ -268,7 +299,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
     pub(crate) fn charge(self, cost: u64) -> u64 {
         if self.limit.is_log() {
-            let taken = self.take_cells(cost, self.units);
+            let taken = self.take_cells(cost);
             self.cells.note(taken.room(cost));
             return taken.cells;
         }
@@ -329,69 +360,10 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
-    /// When a request of `cost` could go by this limit alone, however long that is. Writes nothing.
-    pub(crate) fn could_go(self, cost: u64) -> Result<Units, Decision<'a>> {
-        let looked = self.peek(cost);
-        match looked.evidence {
-            _ if looked.is_allowed() => Ok(self.units),
-            Evidence::Stamp(stamp) if looked.is_retryable() && self.limit.rule.sells_time() => {
-                Ok(self.limit.rule.ready_at(stamp, self.units, cost))
-            }
-            _ => Err(looked),
-        }
-    }
-
-    /// Whether it may wait for this limit, and for no other, until `go_at`.
-    pub(crate) fn may_wait(self, go_at: Units, max_wait: Duration) -> bool {
-        // Rounded down: no wait is longer than asked for.
-        let latest = self.limit.base.units(self.now.saturating_add(max_wait));
-        go_at <= latest && go_at - self.units <= self.limit.rule.longest_wait()
-    }
-
-    /// Whether it could go at `go_at`, if it waits for others until then.
-    pub(crate) fn could_go_at(self, cost: u64, go_at: Units) -> bool {
-        let at_once = cost == 0 || go_at == self.units || self.limit.is_log();
-        at_once || self.limit.rule.reserve_at(self.read().stamp, self.units, cost, go_at).is_some()
-    }
-
-    /// Takes `cost` for a part of a request that goes at `go_at`, which is now or later, as of then; as `check_part`.
-    pub(crate) fn reserve_part(
-        self,
-        cost: u64,
-        go_at: Units,
-        untracked: &mut bool,
-    ) -> Result<(Debit, Decision<'a>), Decision<'a>> {
-        let (rule, now) = (&self.limit.rule, self.units);
-        if cost > 0 && self.limit.is_log() {
-            // Each request has a place of its own.
-            let (decision, room) = self.take_from_log(cost, go_at);
-            self.note_part(room, untracked);
-            let debit = Debit { cost, from: now, stamp: go_at + self.window() };
-            return if decision.is_allowed() { Ok((debit, decision)) } else { Err(decision) };
-        }
-        if cost == 0 || go_at == now {
-            let decision = self.check_part(cost, untracked);
-            return if decision.is_allowed() { Ok((self.debit_of(&decision), decision)) } else { Err(decision) };
-        }
-        let mut reserved = Reserved { debit: Debit::NONE, go_at };
-        let outcome = self.update(|held| {
-            reserved = rule.reserve_at(held.stamp, now, cost, go_at)?;
-            self.cells.marks(0).promised.raise(go_at);
-            Some(rule.balance(reserved.debit.stamp, now))
-        });
-        let room = match outcome {
-            Outcome::Changed(_) | Outcome::Kept(_) => Room::Enough,
-            Outcome::Full(_) => Room::Refused,
-            Outcome::Untracked => Room::Untracked,
-        };
-        self.note_part(room, untracked);
-        match outcome {
-            Outcome::Changed(after) => {
-                Ok((reserved.debit, self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))))
-            }
-            Outcome::Untracked => Ok((Debit::NONE, self.untracked(cost))),
-            Outcome::Kept(held) => Err(self.refused(cost, held)),
-            Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
+    /// Counts a request that was refused for want of room before it took anything.
+    pub(crate) fn note_refusal_by_look(self, refused: &Decision<'_>) {
+        if let Evidence::NoRoom { .. } = refused.evidence {
+            self.cells.note(Room::Refused);
         }
     }
 
@@ -750,20 +722,20 @@ impl<'a, S: Cells> Op<'a, S> {
 impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` cells, or none.
     #[inline(never)]
-    fn take_from_log(self, cost: u64, go_at: Units) -> (Decision<'a>, Room) {
+    fn take_from_log(self, cost: u64) -> (Decision<'a>, Room) {
         let survey = self.survey();
         if survey.available < cost {
             return (self.mend(self.decision_of_log(cost, survey)), Room::Enough);
         }
-        let taken = self.take_cells(cost, go_at);
+        let taken = self.take_cells(cost);
         if taken.cells == cost {
             let available = survey.available - cost;
-            let full_at = survey.latest.max(go_at + self.window());
+            let full_at = survey.latest.max(self.units + self.window());
             let log = Evidence::Log { available, ready_at: self.units, full_at };
             return (self.decision(Verdict::Allowed, cost, log), taken.room(cost));
         }
         // Others were faster, or the table is full.
-        self.release_cells_of(taken.cells, go_at + self.window());
+        self.release_cells_of(taken.cells, self.units + self.window());
         let survey = self.survey();
         if taken.lacked_room {
             return (self.without_room(cost, survey), Room::Refused);
@@ -824,17 +796,15 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.bound(0, false)
     }
 
-    /// Takes up to `most` cells that are full, as of `go_at`, which is now or later.
-    fn take_cells(self, most: u64, go_at: Units) -> Taken {
+    /// Takes up to `most` cells.
+    fn take_cells(self, most: u64) -> Taken {
         let (rule, now) = (&self.limit.rule, self.units);
-        let take =
-            |held: Balance| if held.stamp > now { None } else { rule.take(held.stamp, go_at, 1).map(Balance::at) };
         let mut taken = Taken { cells: 0, untracked: false, lacked_room: false };
         for cell in 0..self.limit.cells {
             if taken.cells == most {
                 break;
             }
-            match self.cells.update(cell, now, take) {
+            match self.cells.update(cell, now, |held| rule.take(held.stamp, now, 1).map(Balance::at)) {
                 Outcome::Changed(_) => taken.cells += 1,
                 Outcome::Untracked => {
                     taken.cells += 1;

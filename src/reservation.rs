@@ -9,8 +9,6 @@ use crate::clock::Instant;
 use crate::decision::Decision;
 use crate::ops::{Cells, Op};
 #[cfg(not(tollgate_model))]
-use crate::set::{SetDecision, Taken, undo_all};
-#[cfg(not(tollgate_model))]
 use crate::table::Entry;
 
 /// Where the tokens came from.
@@ -119,56 +117,6 @@ impl<'a> Reservation<'a> {
 
     fn give_back<S: Cells>(&self, op: Op<'a, S>, now: Option<Instant>) {
         op.at(now.unwrap_or_else(|| op.latest())).undo(&self.debit);
-    }
-}
-
-/// Tokens taken from several limits for one request, and the one instant at which it may go.
-///
-/// Dropping it keeps the tokens taken: the request went. If it will not go, [`cancel`](Self::cancel).
-#[cfg(not(tollgate_model))]
-#[must_use = "the tokens are taken: wait for them, or cancel"]
-pub struct SetReservation<'a> {
-    answer: SetDecision<'a>,
-    wait: Duration,
-    debits: Vec<(Op<'a, Entry<'a>>, Debit)>,
-}
-
-#[cfg(not(tollgate_model))]
-impl<'a> SetReservation<'a> {
-    pub(crate) fn new(taken: Taken<'a, Entry<'a>>) -> Self {
-        let (answer, debits) = (taken.tightest, taken.debits);
-        let decision = answer.decision();
-        let wait = Duration::from_nanos(decision.limit.base.nanos_until(decision.at(), taken.go_at));
-        Self { answer, wait, debits }
-    }
-
-    /// How long after it was reserved the request may go; zero if it may go at once. To the nanosecond.
-    #[must_use]
-    pub const fn wait(&self) -> Duration {
-        self.wait
-    }
-
-    /// The instant at which the request may go.
-    #[must_use]
-    pub const fn go_at(&self) -> Instant {
-        self.answer.decision().at().saturating_add(self.wait)
-    }
-
-    /// The figures of the limit with the fewest tokens left, and which that is.
-    pub const fn answer(&self) -> SetDecision<'a> {
-        self.answer
-    }
-
-    /// Gives back to each limit what was taken from it, all or nothing each, as [`Reservation::cancel`] does.
-    pub fn cancel(self) {
-        undo_all(self.debits.into_iter());
-    }
-}
-
-#[cfg(not(tollgate_model))]
-impl fmt::Debug for SetReservation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SetReservation").field("wait", &self.wait).finish_non_exhaustive()
     }
 }
 

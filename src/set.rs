@@ -1,16 +1,13 @@
 //! Several limits decided at once: all or nothing.
 
 use core::fmt;
-use core::time::Duration;
 
-use crate::algorithm::Debit;
 use crate::clock::Instant;
 use crate::decision::{Decision, Verdict};
 use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
 use crate::ops::{Cells, Op};
 use crate::rehearsal::{Rehearsal, first_that_fits};
-use crate::word::Units;
 
 /// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
 #[derive(Debug, Clone)]
@@ -101,29 +98,6 @@ impl fmt::Display for LimitSetError {
 }
 
 impl core::error::Error for LimitSetError {}
-
-/// Why nothing was reserved; see [`Limiter::reserve_all`](crate::Limiter::reserve_all).
-#[derive(Debug, Clone, Copy)]
-pub enum ReserveAllError<'a> {
-    /// A limit refuses: the answer of the one that refuses longest.
-    Refused(SetDecision<'a>),
-    /// The limits cannot be decided together.
-    Invalid(LimitSetError),
-}
-
-impl fmt::Display for ReserveAllError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refused) => match refused.decision().retry_after() {
-                Some(wait) => write!(f, "limit {} refuses for {wait:?}", refused.index()),
-                None => write!(f, "limit {} can never admit the request", refused.index()),
-            },
-            Self::Invalid(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for ReserveAllError<'_> {}
 
 /// What one request needs of one limit; see [`Limiter::check_all`](crate::Limiter::check_all).
 #[derive(Debug, Clone, Copy)]
@@ -234,21 +208,25 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     };
     let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
     if !looked.is_allowed() {
+        op(looked.index).0.note_refusal_by_look(&looked.decision);
         return refuse(count, &op, looked);
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
     let (mut tightest, mut untracked) = (looked, false);
-    for index in 0..count {
+    for (index, place) in taken.iter_mut().enumerate().take(count) {
         let (part, cost) = op(index);
         let took = SetDecision { decision: part.check_part(cost, &mut untracked), index };
         if !took.is_allowed() {
-            undo_all((0..index).filter_map(|index| {
-                let op = op(index).0;
-                taken[index].map(|admitted| (op, op.debit_of(&admitted)))
-            }));
+            // The last first: of several of one bucket that is the one on top.
+            for (index, admitted) in taken.iter().enumerate().rev() {
+                if let Some(admitted) = admitted {
+                    let op = op(index).0;
+                    op.undo(&op.debit_of(admitted));
+                }
+            }
             return refuse(count, &op, took);
         }
-        taken[index] = Some(took.decision);
+        *place = Some(took.decision);
         tightest = if index == 0 { took } else { tightest.or(took) };
     }
     if untracked {
@@ -256,98 +234,4 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         op(0).0.note_untracked();
     }
     tightest
-}
-
-/// What a set has taken: its answer, when the request goes, and what is to be undone if it does not.
-pub(crate) struct Taken<'a, S> {
-    pub(crate) tightest: SetDecision<'a>,
-    pub(crate) go_at: Units,
-    pub(crate) debits: Vec<(Op<'a, S>, Debit)>,
-}
-
-/// Undoes debits, the last first: of several of one bucket that is the one on top.
-pub(crate) fn undo_all<'a, S: Cells>(debits: impl DoubleEndedIterator<Item = (Op<'a, S>, Debit)>) {
-    debits.rev().for_each(|(op, debit)| op.undo(&debit));
-}
-
-/// How often a set is asked again when other threads were faster.
-const ATTEMPTS: u32 = 8;
-
-/// Takes from all of `count` buckets, 1 to [`LimitSet::MAX`], or from none, for a request that goes at one instant, within
-/// `max_wait`: the first at which all let it go. Each is charged as of then, so that what each promises holds of the requests
-/// as they go.
-pub(crate) fn reserve_all<'a, S: Cells>(
-    count: usize,
-    op: impl Fn(usize) -> (Op<'a, S>, u64),
-    max_wait: Duration,
-) -> Result<Taken<'a, S>, SetDecision<'a>> {
-    let mut attempts = 0;
-    loop {
-        let refused = match try_reserve_all(count, &op, max_wait) {
-            Ok(taken) => return Ok(taken),
-            Err(Refused::ByLook(refused)) => refused,
-            Err(Refused::Overtaken(_)) if attempts < ATTEMPTS => {
-                attempts += 1;
-                continue;
-            }
-            Err(Refused::Overtaken(refused)) => refused,
-        };
-        return Err(refuse(count, &op, refused));
-    }
-}
-
-enum Refused<'a> {
-    /// Nothing was taken.
-    ByLook(SetDecision<'a>),
-    /// All let it go when they were looked at, and one not when it was to be charged.
-    Overtaken(SetDecision<'a>),
-}
-
-fn try_reserve_all<'a, S: Cells>(
-    count: usize,
-    op: &impl Fn(usize) -> (Op<'a, S>, u64),
-    max_wait: Duration,
-) -> Result<Taken<'a, S>, Refused<'a>> {
-    let refused = |decision, index| SetDecision { decision, index };
-    // The limit that makes it wait, and until when.
-    let (mut slowest, mut go_at) = (0, 0);
-    for index in 0..count {
-        let (op, cost) = op(index);
-        let could_go = op.could_go(cost).map_err(|decision| Refused::ByLook(refused(decision, index)))?;
-        if could_go > go_at {
-            (slowest, go_at) = (index, could_go);
-        }
-    }
-    for index in 0..count {
-        let (op, cost) = op(index);
-        let may_wait = index != slowest || op.may_wait(go_at, max_wait);
-        // One that could go at once may not be able to wait for the others.
-        if !may_wait || !op.could_go_at(cost, go_at) {
-            return Err(Refused::ByLook(refused(op.peek(cost), index)));
-        }
-    }
-    let (mut tightest, mut untracked) = (None, false);
-    let mut debits = Vec::with_capacity(count);
-    for index in 0..count {
-        let (op, cost) = op(index);
-        match op.reserve_part(cost, go_at, &mut untracked) {
-            Ok((debit, decision)) => {
-                debits.push((op, debit));
-                let took = SetDecision { decision, index };
-                tightest = Some(tightest.map_or(took, |before: SetDecision<'a>| before.or(took)));
-            }
-            Err(decision) => {
-                undo_all(debits.into_iter());
-                return Err(Refused::Overtaken(refused(decision, index)));
-            }
-        }
-    }
-    if untracked {
-        op(0).0.note_untracked();
-    }
-    // There is one at least.
-    tightest.map(|tightest| Taken { tightest, go_at, debits }).ok_or_else(|| {
-        let (op, cost) = op(0);
-        Refused::ByLook(refused(op.peek(cost), 0))
-    })
 }

@@ -33,6 +33,9 @@ impl Steps {
     #[inline]
     pub(crate) fn now(&self, clock: &(impl Clock + ?Sized)) -> Instant {
         let now = clock.now();
+        if clock.never_steps_back() {
+            return now;
+        }
         // Acquire, with the exchange in `look`: who sees the time that another thread read reads no earlier one after that.
         // Model: step.
         let latest = self.latest.load(Ordering::Acquire);

@@ -166,6 +166,12 @@ impl Cells for Entry<'_> {
         }
     }
 
+    fn has_room(&self, now: Units) -> bool {
+        let mut has_room = false;
+        self.places().each(|_, slot| has_room |= slot.word().is_free(now));
+        has_room
+    }
+
     #[inline]
     fn note(&self, room: Room) {
         match room {

@@ -106,26 +106,27 @@ pub(crate) async fn until_ready<'a, F: Future<Output = ()>>(
     };
     loop {
         let left = deadline.saturating_duration_since(clock.now());
-        match reserve(left) {
-            Ok(reservation) if reservation.wait().is_zero() => return Ok(()),
-            Ok(reservation) => {
-                let go_at = reservation.go_at();
-                let mut held = Held(Some(reservation));
-                let _waiting = waiters.enter()?;
-                sleep_until(go_at).await;
-                held.0 = None;
-                return Ok(());
-            }
-            Err(decision) => {
-                let report = decision.report();
-                let Some(retry) = report.retry_after else { return Err(WaitError::NeverFits(report)) };
-                let promises = !decision.limit_used().quota().algorithm().is_window();
-                if promises || retry > left {
-                    return Err(WaitError::TooLong(report));
-                }
-                let _waiting = waiters.enter()?;
-                sleep_until(decision.at().saturating_add(retry)).await;
-            }
+        // At once, or not at all: only those who wait need a place, and until they have one they take nothing.
+        let decision = match reserve(Duration::ZERO) {
+            Ok(_) => return Ok(()),
+            Err(decision) => decision,
+        };
+        let report = decision.report();
+        let Some(retry) = report.retry_after else { return Err(WaitError::NeverFits(report)) };
+        if retry > left {
+            return Err(WaitError::TooLong(report));
         }
+        let _waiting = waiters.enter()?;
+        if decision.limit_used().quota().algorithm().is_window() {
+            sleep_until(decision.at().saturating_add(retry)).await;
+            continue;
+        }
+        let left = deadline.saturating_duration_since(clock.now());
+        let reservation = reserve(left).map_err(|decision| WaitError::TooLong(decision.report()))?;
+        let go_at = reservation.go_at();
+        let mut held = Held(Some(reservation));
+        sleep_until(go_at).await;
+        held.0 = None;
+        return Ok(());
     }
 }

@@ -7,6 +7,8 @@ mod common;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 use common::report::Progress;
@@ -78,6 +80,32 @@ fn small_tables_hold_their_capacity() {
     // Where few keys fill few lines, chance is least even.
     for capacity in 15..60 {
         nobody_is_in_the_way(capacity, capacity, 40);
+    }
+}
+
+/// Threads that insert at once hold a slot more each, for a moment: there is room for that too.
+#[test]
+fn small_tables_hold_their_capacity_for_several_threads() {
+    const THREADS: u8 = 4;
+    for capacity in 1..60 {
+        for seed in 0..20 {
+            let limiter = limiter(usize::try_from(capacity).unwrap(), OnFull::RefuseNew, seed);
+            let start = Barrier::new(THREADS.into());
+            thread::scope(|scope| {
+                for first in 0..THREADS.into() {
+                    let (limiter, start) = (&limiter, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        // All of the keys, each thread from a place of its own: most are asked for by several at once.
+                        for i in 0..capacity {
+                            let key = (i + first * capacity / u64::from(THREADS)) % capacity;
+                            assert!(limiter.check_n(&key, 1_000).is_allowed());
+                        }
+                    });
+                }
+            });
+            assert_eq!(events(&limiter.stats()), [0; 3], "capacity {capacity}, seed {seed}");
+        }
     }
 }
 

@@ -10,7 +10,6 @@ pub(crate) mod sliding_window;
 pub(crate) mod token_bucket;
 pub(crate) mod window;
 
-use crate::base::MAX_AHEAD;
 use crate::word::{Balance, Units, Word};
 use fixed_window::FixedWindow;
 use leaky_queue::LeakyQueue;
@@ -138,35 +137,6 @@ impl Rule {
         }
     }
 
-    /// How long a request may wait for this limit alone: not at all where nothing is promised ahead of time.
-    pub(crate) const fn longest_wait(&self) -> Units {
-        match self {
-            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => rule.debt,
-            Self::FixedWindow(_) | Self::SlidingWindow(_) => 0,
-        }
-    }
-
-    /// Takes now for a request that goes at `go_at`, as of then, because of this limit or another. Windows promise nothing
-    /// beyond their end.
-    pub(crate) const fn reserve_at(&self, stamp: Units, now: Units, cost: u64, go_at: Units) -> Option<Reserved> {
-        let (reserved, latest) = match self {
-            Self::TokenBucket(rule) => (rule.reserve(stamp, go_at, cost, 0), now + MAX_AHEAD),
-            Self::LeakyQueue(rule) => (rule.reserve(stamp, go_at, cost, 0), now + MAX_AHEAD),
-            Self::FixedWindow(FixedWindow { grid, .. }) | Self::SlidingWindow(SlidingWindow { grid, .. }) => {
-                let within = go_at < grid.end(now);
-                (if within { self.reserve(stamp, go_at, cost, 0) } else { None }, Word::MAX_STAMP)
-            }
-        };
-        match reserved {
-            // What it goes back to is what there was, not what there would have been by then.
-            Some(Reserved { debit, go_at }) if debit.stamp <= latest => {
-                let from = least(token_bucket::later(stamp, now), debit.from);
-                Some(Reserved { debit: Debit { from, ..debit }, go_at })
-            }
-            _ => None,
-        }
-    }
-
     /// Takes `cost` whether it fits or not, as far as debt is allowed.
     pub(crate) const fn borrow(&self, stamp: Units, now: Units, cost: u64) -> Borrowed {
         match self {
@@ -184,6 +154,22 @@ impl Rule {
             Self::LeakyQueue(rule) => rule.bucket.give_back(stamp, now, cost),
             Self::FixedWindow(rule) => rule.give_back(stamp, now, cost),
             Self::SlidingWindow(rule) => rule.give_back(stamp, now, cost),
+        }
+    }
+
+    /// Gives back what was taken at `taken_at`: a window only what it has counted itself, a bucket no more than can still be
+    /// owed of it.
+    pub(crate) const fn give_back_of(&self, stamp: Units, now: Units, cost: u64, taken_at: Units) -> Units {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => {
+                let owed = self.bound(taken_at, matches!(self, Self::LeakyQueue(_))).saturating_sub(now);
+                token_bucket::later(self.give_back(stamp, now, cost), stamp.saturating_sub(owed))
+            }
+            Self::FixedWindow(rule) if rule.grid.split(stamp, now).0 == rule.grid.end(taken_at) => {
+                rule.give_back(stamp, now, cost)
+            }
+            Self::FixedWindow(_) => stamp,
+            Self::SlidingWindow(rule) => rule.return_count(stamp, now, cost, rule.grid.end(taken_at)),
         }
     }
 

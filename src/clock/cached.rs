@@ -149,6 +149,12 @@ impl Clock for CachedClock {
     fn now(&self) -> Instant {
         Instant(self.shared.kept.nanos(Process::is_current).unwrap_or_else(|| self.shared.exact()))
     }
+
+    #[inline]
+    fn never_steps_back(&self) -> bool {
+        // But for what `resume` says, which is within the error of a period that any reading has.
+        true
+    }
 }
 
 impl Shared {

@@ -1,8 +1,7 @@
 //! Whether the processor's counter can be trusted: tested once in a process, and again in a forked child, which may run on
 //! other terms.
 
-use std::sync::mpsc;
-use std::thread::{available_parallelism, scope};
+use std::thread::{available_parallelism, scope, sleep};
 use std::time::Duration;
 
 use super::os::Os;
@@ -11,8 +10,8 @@ use crate::process::Process;
 use crate::sync::{Atomic, Ordering};
 use crate::thread;
 
-/// How long the test may take: `quanta` calibrates for up to 0.2 s, and the rest takes about 10 ms.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How many milliseconds the test may take: `quanta` calibrates for up to 0.2 s, and the rest takes about 10 ms.
+const PATIENCE: u32 = 2_000;
 
 /// The processes in which the counter was found sound, and not; zero for none.
 static SOUND: Atomic<u64> = Atomic::new(0);
@@ -39,18 +38,18 @@ pub(crate) fn tested() -> Option<quanta::Clock> {
 /// Tests in a thread that can be left alone: `quanta` calibrates behind a lock, which is held for ever in a child that was
 /// forked meanwhile.
 fn test() -> Option<quanta::Clock> {
-    let (answer, answered) = mpsc::sync_channel(1);
-    let test = move || {
+    let test = || {
         let counter = quanta::Clock::new();
-        let sound = keeps_pace(&counter) && agrees_between_threads(&counter);
-        // Nobody to take it: it came too late.
-        let _ = answer.send(sound.then_some(counter));
+        (keeps_pace(&counter) && agrees_between_threads(&counter)).then_some(counter)
     };
     let thread = thread::small("tollgate-counter").and_then(|builder| builder.spawn(test)).ok()?;
-    let counter = answered.recv_timeout(PATIENCE).ok()?;
-    // It has nothing left to do.
-    thread.join().ok()?;
-    counter
+    for _ in 0..PATIENCE {
+        if thread.is_finished() {
+            return thread.join().ok()?;
+        }
+        sleep(Duration::from_millis(1));
+    }
+    None
 }
 
 struct Both<'a>(&'a quanta::Clock, Os);
@@ -120,8 +119,9 @@ mod tests {
         // Relaxed: set by this thread or before. No model: a test.
         assert_eq!(answer.load(Ordering::Relaxed), here);
         let os = Os::new();
-        let (before, _, after) = (os.nanos(), tested(), os.nanos());
-        // Half a millisecond: the test takes four.
-        assert!(after - before < 500_000, "it was tested again: {} ns", after - before);
+        let again = (0..20).map(|_| (os.nanos(), tested(), os.nanos())).map(|(before, _, after)| after - before);
+        // The best of a few, as the machine has other things to do. Half a millisecond: the test takes four.
+        let nanos = again.min().expect("twenty times");
+        assert!(nanos < 500_000, "it was tested again: {nanos} ns");
     }
 }

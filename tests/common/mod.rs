@@ -80,9 +80,8 @@ impl Rng {
     fn draw(&mut self, bits: u32) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         INPUT.with_borrow_mut(|input| match input {
-            Some(rest) => (0..bits.div_ceil(8)).fold(0, |word, place| {
-                word | u64::from(rest.next().unwrap_or(0)) << (56 - 8 * place)
-            }),
+            Some(rest) => (0..bits.div_ceil(8))
+                .fold(0, |word, place| word | u64::from(rest.next().unwrap_or(0)) << (56 - 8 * place)),
             None => mix(self.0),
         })
     }

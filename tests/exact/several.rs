@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::common::limiter;
-use tollgate::{
-    Algorithm, Instant, LimitSet, LimitSetError, Limiter, ManualClock, Quota, ReserveAllError, Share, Verdict,
-};
+use tollgate::{Algorithm, Instant, LimitSet, LimitSetError, Limiter, ManualClock, Quota, Share, Verdict};
 
 #[test]
 fn a_set_needs_limits_of_different_names() {
@@ -86,64 +84,6 @@ fn many_checks_are_single_checks() {
     limiter(Quota::per_minute(1)).check_many(&[0_u8; 0], |_, _| panic!("no keys, no decisions"));
 }
 
-/// A request that waits for two queues goes when both let it, and both count it then.
-#[test]
-fn a_request_that_waits_for_several_is_charged_as_of_the_instant_at_which_it_goes() {
-    for order in [[0, 1], [1, 0]] {
-        let queue = |count| Quota::per_second(count).with_burst(20).with_algorithm(Algorithm::LeakyQueue);
-        let limiter = limiter(queue(1));
-        let limits =
-            ["slow", "fast"].iter().zip([1, 25]).map(|(name, count)| limiter.limit(name, queue(count)).unwrap());
-        let limits: Vec<_> = limits.collect();
-        let key = limiter.hash("client");
-        let shares = order.map(|i| Share { limit: &limits[i], key, cost: 1 });
-        // The fast one alone is 40 ms behind by now: with both, nobody goes less than a second after another.
-        let mut last = None;
-        for _ in 0..5 {
-            let made = limiter.reserve_all(&shares, Duration::from_secs(60));
-            let Ok(made) = made else { break };
-            if let Some(last) = last {
-                assert!(made.go_at() >= last + Duration::from_secs(1), "{order:?}");
-            }
-            last = Some(made.go_at());
-        }
-        assert!(last > Some(Instant::default()), "{order:?}: no more than one went");
-    }
-}
-
-#[test]
-fn what_was_reserved_of_several_comes_back_to_each() {
-    let limiter = limiter(Quota::per_second(1).with_burst(4));
-    let queue = Quota::per_second(1).with_burst(9).with_algorithm(Algorithm::LeakyQueue);
-    let queue = limiter.limit("queue", queue).unwrap();
-    let window = limiter.limit("window", Quota::per_hour(5).with_algorithm(Algorithm::FixedWindow)).unwrap();
-    let log = limiter.limit("log", Quota::per_hour(5).with_algorithm(Algorithm::SlidingLog)).unwrap();
-    let key = limiter.hash("client");
-    let shares = [limiter.default_limit(), &queue, &window, &log].map(|limit| Share { limit, key, cost: 1 });
-    let reserve = || limiter.reserve_all(&shares, Duration::from_secs(60)).unwrap();
-    let left = || shares.map(|share| limiter.with(share.limit).peek(&key).remaining());
-    assert!(reserve().wait().is_zero());
-    let before = (left(), limiter.with(&queue).peek("client").retry_after());
-    let made = reserve();
-    assert_eq!(made.wait(), Duration::from_secs(1));
-    assert_eq!(limiter.peek("client").remaining(), 2, "charged as of a second from now, when one has come back");
-    made.cancel();
-    assert_eq!((left(), limiter.with(&queue).peek("client").retry_after()), before);
-}
-
-#[test]
-fn a_window_promises_nothing_beyond_its_end() {
-    let limiter = limiter(Quota::per_second(1).with_burst(9).with_algorithm(Algorithm::LeakyQueue));
-    let window = limiter.limit("window", Quota::per_second(2).with_algorithm(Algorithm::FixedWindow)).unwrap();
-    let shares = [limiter.default_limit(), &window].map(|limit| Share { limit, key: limiter.hash("client"), cost: 1 });
-    limiter.clock().set(super::common::ns(500_000_000));
-    assert!(limiter.reserve_all(&shares, Duration::from_secs(60)).unwrap().wait().is_zero());
-    let refused = limiter.reserve_all(&shares, Duration::from_secs(60)).unwrap_err();
-    let ReserveAllError::Refused(refused) = refused else { panic!("{refused}") };
-    limiter.clock().advance(refused.decision().retry_after().unwrap());
-    assert!(limiter.reserve_all(&shares, Duration::from_secs(60)).unwrap().wait().is_zero());
-}
-
 #[test]
 fn what_is_another_limiters_is_refused_and_counted() {
     let [ours, theirs] = [(); 2].map(|()| limiter(Quota::per_minute(5)));
@@ -157,7 +97,6 @@ fn what_is_another_limiters_is_refused_and_counted() {
     assert!(!ours.check_set(&set, "key").is_allowed());
     let share = |limit, key| Share { limit, key, cost: 1 };
     assert!(!ours.check_all(&[share(ours.default_limit(), hash)]).unwrap().is_allowed());
-    assert!(ours.reserve_all(&[share(&limit, ours.hash("key"))], Duration::ZERO).is_err());
     let mut lease = view.lease("key", 4);
     assert!(lease.check().is_refused() && lease.held() == 0);
     drop(lease);
@@ -165,6 +104,15 @@ fn what_is_another_limiters_is_refused_and_counted() {
     view.refund("key", 1);
     view.reset("key");
     ours.convert("key", &limit, tollgate::Inheritance::AsIs);
-    assert_eq!((ours.stats().foreign, theirs.stats().foreign), (15, 0));
+    assert_eq!((ours.stats().foreign, theirs.stats().foreign), (14, 0));
     assert!(theirs.with(&limit).check(&hash).is_allowed());
+}
+
+/// Three shares of one bucket, of which the last does not fit: what the others took comes back, in whatever order.
+#[test]
+fn shares_of_one_bucket_come_back_all() {
+    let limiter = limiter(Quota::per_minute(10));
+    let share = Share { limit: limiter.default_limit(), key: limiter.hash("key"), cost: 4 };
+    assert!(!limiter.check_all(&[share; 3]).unwrap().is_allowed());
+    assert_eq!(limiter.peek("key").remaining(), 10);
 }

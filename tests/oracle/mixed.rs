@@ -196,7 +196,8 @@ impl<'a> Mixed<'a> {
     fn leased(&mut self, bucket: usize, handle: &mut Handle<'a>, cost: u64, journal: &mut Journal) {
         let track = &mut self.several.tracks[bucket];
         // Of a log whose clock went back it is not known which entries count.
-        let decision = if track.is_equal() { track.check_leased(handle, cost, journal) } else { track.check(cost, journal) };
+        let decision =
+            if track.is_equal() { track.check_leased(handle, cost, journal) } else { track.check(cost, journal) };
         self.uses(bucket, cost, decision.is_allowed());
     }
 

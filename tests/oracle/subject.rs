@@ -73,12 +73,7 @@ impl Subject {
     }
 
     /// The error comes with the index of its quota.
-    fn try_new(
-        rng: &mut Rng,
-        quotas: &[Quota],
-        start: u64,
-        lone: bool,
-    ) -> Result<Self, (usize, QuotaError)> {
+    fn try_new(rng: &mut Rng, quotas: &[Quota], start: u64, lone: bool) -> Result<Self, (usize, QuotaError)> {
         let clock = ManualClock::new(ns(start));
         let kind = if lone {
             let last = quotas.len() - 1;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use http::StatusCode;
 
 use crate::error::PolicyError;
+use crate::policy::Policy;
 
 /// When a request is charged for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,8 +19,24 @@ pub enum Charge {
     /// failures only: no more than the limit are ever under way.
     RefundOn(Statuses),
     /// After the response, if that has one of these statuses, such as a failed login. A request is refused while the
-    /// limit is used up; requests that are under way at once may go past it together, each by its cost.
+    /// limit is used up; requests that are under way at once may go past it together, each by its cost. See
+    /// [`Unanswered`] for those that end without a response.
     OnlyOn(Statuses),
+}
+
+/// What becomes of a request that went to the application and ended without a response: its client has gone away, or the
+/// application failed. It matters where the response decides about the charge.
+///
+/// The application may have done its work all the same. A client that learns what it wants by other means, or wants no
+/// answer, can always be gone before the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// It is charged, whatever the response would have been.
+    #[default]
+    Charged,
+    /// It is free.
+    Free,
 }
 
 /// Statuses of responses, such as `401`, `5xx`, or `401, 403, 5xx`.
@@ -31,6 +48,28 @@ impl Statuses {
     #[must_use]
     pub fn contains(&self, status: StatusCode) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
+    }
+}
+
+/// What is still to be done about a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    Charge,
+    Refund,
+}
+
+impl Policy {
+    /// What is to be done about a request that ended with `status`, or without a response.
+    pub(crate) fn settlement(&self, status: Option<StatusCode>) -> Option<Settlement> {
+        let said = |statuses: &Statuses, otherwise: Unanswered| match status {
+            Some(status) => statuses.contains(status),
+            None => self.unanswered == otherwise,
+        };
+        match &self.charge {
+            Charge::OnlyOn(statuses) if said(statuses, Unanswered::Charged) => Some(Settlement::Charge),
+            Charge::RefundOn(statuses) if said(statuses, Unanswered::Free) => Some(Settlement::Refund),
+            _ => None,
+        }
     }
 }
 

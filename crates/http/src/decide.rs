@@ -1,21 +1,23 @@
 //! One request, all its policies: the path of a decision from top to bottom.
 //!
-//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then takes from all rate
-//! limits at once or from none, and at last asks the queues for a turn; what was entered is left again when a later step
-//! refuses. Shadow policies come last, each by itself, for requests that are admitted.
+//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then asks the queues for a turn
+//! (and for one instant, see [`gate`]), and at last takes from all rate limits at once or from none; what was entered is left
+//! again when a later step refuses. Shadow policies come last, each by itself, for requests that are admitted.
 
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tollgate::{Algorithm, Clock, Decision, Instant, KeyHash, Limit, Report, Reservation, Share, Verdict, View};
+use tollgate::{Clock, Decision, Instant, KeyHash, Limit, LimitSet, Report, Reservation, Share, Verdict, View};
 
 use crate::charge::Charge;
+use crate::gate::{self, Gates};
 use crate::in_flight::Permit;
 use crate::request::RequestInfo;
 use crate::rules::{AskedKeys, Engine, Meeting, NamedLimit, Rules};
 use crate::standing::{Standing, Unit};
 
 /// What came of a request.
+#[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
 pub(crate) enum Decided {
     Admitted(Admitted),
     Refused(Stood),
@@ -30,6 +32,8 @@ pub(crate) struct Admitted {
     pub(crate) met: SmallVec<[(usize, usize); 4]>,
     /// How long it has to wait in a queue.
     pub(crate) wait: Duration,
+    /// The gates that it must pass then. Boxed, because they are rare, and every admission would have to carry them.
+    pub(crate) at_gates: Option<Box<AtGates>>,
     /// Its places under bounds on concurrency.
     pub(crate) permits: Permits,
     /// What its response decides.
@@ -40,13 +44,21 @@ pub(crate) struct Admitted {
 
 pub(crate) type Permits = SmallVec<[Permit; 1]>;
 
-/// A charge, or a refund, that the response decides.
+/// What has gates that a request must pass, and when it comes to them.
+pub(crate) struct AtGates {
+    at: Instant,
+    of: Vec<Pending>,
+}
+
+/// A charge, or a refund, that the response decides; or gates that are still to be passed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pending {
     pub(crate) policy: usize,
     pub(crate) tier: usize,
     pub(crate) key: KeyHash,
     pub(crate) cost: u64,
+    /// When it was decided about.
+    pub(crate) at: Instant,
 }
 
 /// Where a client stood with a limit: a [`Standing`] that borrows nothing.
@@ -134,8 +146,8 @@ impl Rules {
 /// The policy that refuses, and where the client stands with it.
 type Refuses<'m> = (&'m Meeting<'m>, Stood);
 
-/// Limits that have been charged.
-type Taken<'m> = SmallVec<[(&'m Meeting<'m>, &'m NamedLimit); 4]>;
+/// Turns in queues.
+type Turns<'m> = SmallVec<[Reservation<'m>; 2]>;
 
 /// What stands still while one request is decided.
 struct Case<'r, C> {
@@ -154,12 +166,10 @@ impl<'r, C: Clock> Case<'r, C> {
         for meeting in meetings {
             self.enter(meeting, &mut admitted)?;
         }
-        let taken = self.take(meetings, &mut admitted)?;
-        self.queue(meetings, &mut admitted).inspect_err(|_| {
-            for (meeting, limit) in taken {
-                self.under(&limit.limit).refund(&meeting.hash, meeting.cost);
-            }
-        })?;
+        let gates = self.gates(meetings)?;
+        let turns = self.queue(meetings, &mut admitted)?;
+        self.take(meetings, &mut admitted).inspect_err(|_| self.leave(turns))?;
+        self.wait_at_gates(meetings, &gates, &mut admitted);
         Ok(admitted)
     }
 
@@ -172,11 +182,11 @@ impl<'r, C: Clock> Case<'r, C> {
         if meeting.rule.policy.charge == Charge::OnRequest {
             return Ok(());
         }
-        let Meeting { index: policy, tier, hash: key, cost, .. } = *meeting;
-        admitted.pending.push(Pending { policy, tier, key, cost });
+        admitted.pending.push(meeting.pending(self.now));
         if meeting.is_charged_first() {
             return Ok(());
         }
+        let Meeting { hash: key, cost, .. } = *meeting;
         for (index, limit) in meeting.limits().iter().enumerate() {
             let decision = self.under(&limit.limit).peek_n(&key, cost);
             let stood = Stood::of(meeting, Some(index), self.now, decision.report());
@@ -209,34 +219,44 @@ impl<'r, C: Clock> Case<'r, C> {
         Ok(())
     }
 
-    /// Takes from all rate limits that are charged first, or from none; says what from.
-    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
+    /// Takes from all rate limits that are charged first, or from none.
+    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
         let mut shares = SmallVec::<[Share<'_>; 4]>::new();
-        let mut taken = Taken::new();
-        let mut indices = SmallVec::<[usize; 4]>::new();
+        let mut from = SmallVec::<[(&Meeting<'_>, usize); 4]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| !is_queue(limit)) {
             shares.push(Share { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
-            taken.push((meeting, limit));
-            indices.push(index);
+            from.push((meeting, index));
         }
-        let Some((first, _)) = taken.first() else { return Ok(taken) };
+        let Some((first, _)) = from.first() else { return Ok(()) };
         // Settings with too many for one request are refused; but a path that servers read in several ways may be one of
         // several requests.
         let decided = self.engine.limiter.at(self.now).check_all(&shares);
         let decided = decided.map_err(|_| (*first, Stood::never(first, self.now)))?;
-        if let (Some((meeting, _)), Some(index)) = (taken.get(decided.index()), indices.get(decided.index())) {
-            let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
-            if !decided.is_allowed() {
-                return Err((meeting, stood));
-            }
-            admitted.nearest(stood);
+        let Some((meeting, index)) = from.get(decided.index()) else {
+            return Err((first, Stood::never(first, self.now)));
+        };
+        let stood = Stood::of(meeting, Some(*index), self.now, decided.decision().report());
+        if !decided.is_allowed() {
+            return Err((meeting, stood));
         }
-        Ok(taken)
+        admitted.nearest(stood);
+        Ok(())
+    }
+
+    /// Gives turns back, the last first.
+    fn leave(&self, turns: Turns<'_>) {
+        for mut turn in turns.into_iter().rev() {
+            turn.cancel_at(self.now);
+        }
     }
 
     /// Takes a turn in every queue, or in none.
-    fn queue<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
-        let mut turns = SmallVec::<[Reservation<'_>; 2]>::new();
+    fn queue<'a, 'm: 'a>(
+        &'a self,
+        meetings: &[&'m Meeting<'m>],
+        admitted: &mut Admitted,
+    ) -> Result<Turns<'a>, Refuses<'m>> {
+        let mut turns = Turns::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
             let view = self.engine.limiter.at(self.now).with(&limit.limit);
             match view.reserve(&meeting.hash, meeting.cost, Duration::MAX) {
@@ -248,13 +268,59 @@ impl<'r, C: Clock> Case<'r, C> {
                 }
                 Err(decision) => {
                     let stood = Stood::of(meeting, Some(index), self.now, decision.report());
-                    turns.iter_mut().rev().for_each(|turn| {
-                        turn.cancel_at(self.now);
-                    });
+                    self.leave(turns);
                     return Err((meeting, stood));
                 }
             }
         }
+        Ok(turns)
+    }
+
+    /// The gates of all queues.
+    fn gates<'m>(&self, meetings: &[&'m Meeting<'m>]) -> Result<Gates<'m>, Refuses<'m>> {
+        let mut gates = Gates::new();
+        for (meeting, _, limit) in charged_first(meetings) {
+            let Some(gate) = &limit.gate else { continue };
+            if gates.len() == LimitSet::MAX {
+                // As with the other limits: a path that servers read in several ways.
+                return Err((meeting, Stood::never(meeting, self.now)));
+            }
+            gates.push((gate, meeting.hash, meeting.cost));
+        }
+        Ok(gates)
+    }
+
+    /// Passes the gates at once if there is no wait; else notes which there are, and when they are reached.
+    fn wait_at_gates(&self, meetings: &[&Meeting<'_>], gates: &Gates<'_>, admitted: &mut Admitted) {
+        if admitted.wait.is_zero() {
+            match gate::pass(self.engine, gates, self.now) {
+                Ok(()) => return,
+                Err(wait) => admitted.wait = wait,
+            }
+        }
+        if !gates.is_empty() {
+            let with_gates = |meeting: &&&Meeting<'_>| meeting.limits().iter().any(|limit| limit.gate.is_some());
+            let of = meetings.iter().filter(with_gates).map(|meeting| meeting.pending(self.now)).collect();
+            admitted.at_gates = Some(Box::new(AtGates { at: self.now.saturating_add(admitted.wait), of }));
+        }
+    }
+}
+
+impl Admitted {
+    /// Passes the gates as of the instant for which it has waited; else says how much longer it has to.
+    pub(crate) fn pass<C: Clock>(&mut self, engine: &Engine<C>, rules: &Rules) -> Result<(), Duration> {
+        let Some(AtGates { at, of }) = self.at_gates.as_deref_mut() else { return Ok(()) };
+        let mut gates = Gates::new();
+        for Pending { policy, tier, key, cost, .. } in of {
+            let tier = rules.rules.get(*policy).and_then(|rule| rule.tiers.get(*tier));
+            let limits = tier.map_or(&[][..], |tier| &tier.limits);
+            gates.extend(limits.iter().filter_map(|limit| Some((limit.gate.as_ref()?, *key, *cost))));
+        }
+        if let Err(wait) = gate::pass(engine, &gates, *at) {
+            *at = at.saturating_add(wait);
+            return Err(wait);
+        }
+        self.at_gates = None;
         Ok(())
     }
 }
@@ -266,12 +332,16 @@ fn charged_first<'m>(meetings: &[&'m Meeting<'m>]) -> impl Iterator<Item = (&'m 
 }
 
 fn is_queue(limit: &NamedLimit) -> bool {
-    limit.limit.quota().algorithm() == Algorithm::LeakyQueue
+    gate::is_queue(limit.limit.quota())
 }
 
 impl Meeting<'_> {
     fn is_charged_first(&self) -> bool {
         !matches!(self.rule.policy.charge, Charge::OnlyOn(_))
+    }
+
+    fn pending(&self, at: Instant) -> Pending {
+        Pending { policy: self.index, tier: self.tier, key: self.hash, cost: self.cost, at }
     }
 }
 

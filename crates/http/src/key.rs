@@ -54,6 +54,11 @@ impl Part {
                 }
                 Said::Several => Said::hash_several(hasher),
             },
+            // Several fields are one list here, as HTTP/2 has it (RFC 9113, 8.2.3).
+            Self::Header(name) if *name == COOKIE => match cookie_list(request) {
+                Some(list) => hash_bytes(&list, hasher),
+                None => return false,
+            },
             Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
                 Said::Nothing => return false,
                 Said::One(value) => hash_field(name, value.as_bytes(), hasher),
@@ -87,6 +92,7 @@ impl Part {
                 Said::One(host) => Some(host.to_ascii_lowercase()),
                 Said::Several => Some(several()),
             },
+            Self::Header(name) if *name == COOKIE => cookie_list(request).map(|list| named(list.to_vec())),
             Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
                 Said::Nothing => None,
                 Said::One(value) => Some(named(match credentials(name, value.as_bytes()) {
@@ -183,7 +189,22 @@ fn credentials<'v>(name: &HeaderName, value: &'v [u8]) -> Option<(Short, &'v [u8
 /// Bytes that have been respelled.
 type Short = SmallVec<[u8; 64]>;
 
-/// The values of a cookie, without blanks and quotes around them.
+/// All cookies as one field, in the order in which they came.
+fn cookie_list(request: &RequestInfo<'_>) -> Option<Short> {
+    let mut list: Option<Short> = None;
+    for line in request.headers().get_all(COOKIE) {
+        match &mut list {
+            None => list = Some(Short::from_slice(line.as_bytes())),
+            Some(list) => {
+                list.extend_from_slice(b"; ");
+                list.extend_from_slice(line.as_bytes());
+            }
+        }
+    }
+    list
+}
+
+/// The values of a cookie, without blanks and quotes around them, in whichever of several fields.
 fn cookies<'r>(request: &RequestInfo<'r>, name: &str) -> impl Iterator<Item = &'r [u8]> {
     let lines = request.headers().get_all(COOKIE).into_iter();
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {

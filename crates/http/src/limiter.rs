@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::RandomState;
 use arc_swap::ArcSwap;
@@ -9,9 +10,10 @@ use http::{HeaderMap, Response, StatusCode};
 use metrics::Histogram;
 use tollgate::{Clock, ExactClock, Instant, Limiter, Quota, Stats};
 
-use crate::charge::Charge;
+use crate::charge::Settlement;
 use crate::decide::{Admitted, Decided, Permits, Stood};
 use crate::error::PolicyError;
+use crate::gate;
 use crate::key::{BoxFuture, KeyBy};
 use crate::label::Labeller;
 use crate::layer::RateLimitLayer;
@@ -62,8 +64,12 @@ impl<C: Clock> RateLimiter<C> {
             policy.limits.iter().chain(tiers.flat_map(|(_, quotas)| quotas))
         });
         let mut builder = Limiter::builder(Quota::per_second(1)).capacity(settings.capacity).on_full(settings.on_full);
+        let has_gates = gate::are_needed(&settings.policies);
         for quota in quotas {
             builder = builder.expect(*quota);
+            if has_gates && gate::is_queue(quota) {
+                builder = builder.expect(gate::quota(quota));
+            }
         }
         let engine = Engine {
             limiter: builder.build_with_clock(clock)?,
@@ -114,7 +120,7 @@ impl<C: Clock> RateLimiter<C> {
 
     /// As [`check`](Self::check), with the answers of async key functions.
     pub fn check_with(&self, request: &RequestInfo<'_>, keys: &Keys) -> Outcome<C> {
-        let now = self.inner.engine.limiter.clock().now();
+        let now = self.inner.engine.limiter.now();
         let outcome = self.check_at(request, keys, now);
         // One in 64 or so: two readings of the clock cost as much as a check.
         if now.as_nanos().is_multiple_of(64) {
@@ -130,8 +136,9 @@ impl<C: Clock> RateLimiter<C> {
         let request = rules.locate(request.clone());
         match rules.decide(&self.inner.engine, &request, &keys.0, now) {
             Decided::Admitted(admitted) => {
-                let settles = (!admitted.pending.is_empty()).then(|| Arc::clone(&self.inner));
-                Outcome::Admitted(Admission { settles, rules, admitted })
+                let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
+                let inner = (!is_done).then(|| Arc::clone(&self.inner));
+                Outcome::Admitted(Admission { inner, rules, admitted })
             }
             Decided::Refused(stood) => Outcome::Refused(Refusal { rules, stood, is_grpc: request.is_grpc() }),
         }
@@ -239,14 +246,15 @@ pub struct Keys(AskedKeys);
 /// What became of a request.
 #[derive(Debug)]
 #[must_use]
-pub enum Outcome<C = ExactClock> {
+#[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
+pub enum Outcome<C: Clock = ExactClock> {
     /// It may go.
     Admitted(Admission<C>),
     /// It may not.
     Refused(Refusal),
 }
 
-impl<C> Outcome<C> {
+impl<C: Clock> Outcome<C> {
     /// Whether it may go.
     #[must_use]
     pub const fn is_admitted(&self) -> bool {
@@ -256,9 +264,12 @@ impl<C> Outcome<C> {
 
 /// A request that may go. Keep it until the response has been sent: it holds the request's places under bounds on
 /// concurrency.
-pub struct Admission<C = ExactClock> {
-    /// For what the response decides, if it does.
-    settles: Option<Arc<Inner<C>>>,
+///
+/// One that is dropped before it has been told the [response](Self::respond) is of a request that ended without any, see
+/// [`Unanswered`](crate::Unanswered). If the request never went, [withdraw](Self::withdraw) it instead.
+pub struct Admission<C: Clock = ExactClock> {
+    /// For what the response decides, and for the turn in several queues; nothing if there is neither.
+    inner: Option<Arc<Inner<C>>>,
     rules: Arc<Rules>,
     admitted: Admitted,
 }
@@ -266,8 +277,21 @@ pub struct Admission<C = ExactClock> {
 impl<C: Clock> Admission<C> {
     /// How long the request has to wait before it goes; zero but for leaky queues.
     #[must_use]
-    pub const fn wait(&self) -> std::time::Duration {
+    pub const fn wait(&self) -> Duration {
         self.admitted.wait
+    }
+
+    /// Asks whether the request goes once its [`wait`](Self::wait) is over. One that waits in several queues may have to
+    /// wait a little longer, so that each of them keeps its pace: then it has to ask again. Nothing is taken by asking.
+    ///
+    /// # Errors
+    ///
+    /// How much longer.
+    pub fn turn(&mut self) -> Result<(), Duration> {
+        match &self.inner {
+            Some(inner) => self.admitted.pass(&inner.engine, &self.rules),
+            None => Ok(()),
+        }
     }
 
     /// The policies that would have refused it, were they not in shadow mode.
@@ -294,24 +318,29 @@ impl<C: Clock> Admission<C> {
 
     /// The part of [`respond`](Self::respond) that charges and refunds.
     pub fn settle(&mut self, status: StatusCode) {
-        let Some(inner) = &self.settles else { return };
+        self.ended(Some(status));
+    }
+
+    /// The request did not go after all, so that no response decides anything. What was charged when it came stays so.
+    pub fn withdraw(mut self) {
+        self.admitted.pending.clear();
+    }
+
+    /// The request has ended with a response of this status, or without one.
+    fn ended(&mut self, status: Option<StatusCode>) {
+        let Some(inner) = &self.inner else { return };
         let limiter = &inner.engine.limiter;
         for pending in self.admitted.pending.drain(..) {
             let Some(rule) = self.rules.rules.get(pending.policy) else { continue };
-            let is_charged = match &rule.policy.charge {
-                Charge::RefundOn(statuses) | Charge::OnlyOn(statuses) => statuses.contains(status),
-                Charge::OnRequest => false,
-            };
-            if !is_charged {
-                continue;
-            }
+            let Some(settlement) = rule.policy.settlement(status) else { continue };
             let limits = rule.tiers.get(pending.tier).map_or(&[][..], |tier| &tier.limits);
             for (index, limit) in limits.iter().enumerate() {
                 let view = limiter.with(&limit.limit);
-                if matches!(rule.policy.charge, Charge::RefundOn(_)) {
-                    view.refund(&pending.key, pending.cost);
-                } else {
-                    view.charge(&pending.key, pending.cost);
+                match settlement {
+                    Settlement::Refund => view.refund_of(&pending.key, pending.cost, pending.at),
+                    Settlement::Charge => {
+                        view.charge(&pending.key, pending.cost);
+                    }
                 }
                 if let Some(stood) = self.admitted.tightest.as_mut().filter(|stood| stood.is(&pending, index)) {
                     stood.look_again(view.peek_n(&pending.key, pending.cost));
@@ -321,12 +350,18 @@ impl<C: Clock> Admission<C> {
     }
 
     /// The places under bounds on concurrency alone, to be held until the body has been sent.
-    pub(crate) fn into_permits(self) -> Permits {
-        self.admitted.permits
+    pub(crate) fn into_permits(mut self) -> Permits {
+        std::mem::take(&mut self.admitted.permits)
     }
 }
 
-impl<C> fmt::Debug for Admission<C> {
+impl<C: Clock> Drop for Admission<C> {
+    fn drop(&mut self) {
+        self.ended(None);
+    }
+}
+
+impl<C: Clock> fmt::Debug for Admission<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission").field("wait", &self.admitted.wait).finish_non_exhaustive()
     }

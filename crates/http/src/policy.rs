@@ -7,7 +7,7 @@ use http::HeaderName;
 use http::header::HOST;
 use tollgate::{Algorithm, ParseQuotaError, Quota};
 
-use crate::charge::Charge;
+use crate::charge::{Charge, Unanswered};
 use crate::error::PolicyError;
 use crate::exempt::Exemption;
 use crate::key::{KeyBy, KeySpec, OnMissingKey};
@@ -84,6 +84,7 @@ pub struct Policy {
     pub(crate) concurrency: Option<u64>,
     pub(crate) cost: Cost,
     pub(crate) charge: Charge,
+    pub(crate) unanswered: Unanswered,
     pub(crate) exemptions: Vec<Exemption>,
     pub(crate) exempt_when: Option<Predicate>,
     pub(crate) is_shadow: bool,
@@ -232,6 +233,7 @@ impl Policy {
             concurrency: None,
             cost: Cost::Constant(1),
             charge: Charge::default(),
+            unanswered: Unanswered::default(),
             exemptions: Vec::new(),
             exempt_when: None,
             is_shadow: false,
@@ -350,6 +352,13 @@ impl Policy {
     #[must_use]
     pub fn charge(mut self, charge: Charge) -> Self {
         self.charge = charge;
+        self
+    }
+
+    /// What becomes of a request that ends without a response, where that decides about the charge.
+    #[must_use]
+    pub const fn unanswered(mut self, unanswered: Unanswered) -> Self {
+        self.unanswered = unanswered;
         self
     }
 

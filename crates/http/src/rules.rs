@@ -12,6 +12,7 @@ use crate::address::Grouping;
 use crate::counts::Counts;
 use crate::dialect::Dialect;
 use crate::error::PolicyError;
+use crate::gate;
 use crate::in_flight::InFlight;
 use crate::key::{FoundKey, KeyBy, OnMissingKey};
 use crate::label::Labeller;
@@ -66,7 +67,11 @@ pub(crate) struct Tier {
 /// A limit, and what it is called in header fields.
 pub(crate) struct NamedLimit {
     pub(crate) name: String,
+    /// What it is called in the engine, whatever its count is.
+    identity: String,
     pub(crate) limit: Limit,
+    /// Of a queue beside which a request may wait in others.
+    pub(crate) gate: Option<Limit>,
 }
 
 /// A policy that is for a request, and what the request is to it.
@@ -125,18 +130,23 @@ impl Rules {
         settings.validate()?;
         let kept: HashMap<&str, &Rule> =
             before.iter().flat_map(|rules| &rules.rules).map(|rule| (rule.policy.name.as_str(), rule)).collect();
+        let has_gates = gate::are_needed(&settings.policies);
         let ready = |policy: &Policy| {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
             let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
             let tiers = [(None, &policy.limits)].into_iter().chain(tiers);
-            let shared = match kept.get(policy.name.as_str()) {
+            let old = kept.get(policy.name.as_str());
+            let shared = match old {
                 Some(rule) => Arc::clone(&rule.shared),
                 None => Arc::new(Shared { counts: Counts::new(&policy.name), top: TopRefused::new() }),
             };
             Ok(Rule {
                 policy: policy.clone(),
                 tiers: tiers
-                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, settings.answer.dialect(), engine))
+                    .map(|(tier, quotas)| {
+                        let old = old.map_or(&[][..], |rule| &rule.tiers);
+                        Tier::new(policy, tier, quotas, old, has_gates, settings.answer.dialect(), engine)
+                    })
                     .collect::<Result<_, PolicyError>>()?,
                 shared,
             })
@@ -258,6 +268,8 @@ impl Tier {
         policy: &Policy,
         tier: Option<&str>,
         quotas: &[Quota],
+        old: &[Self],
+        has_gates: bool,
         dialect: Dialect,
         engine: &Engine<C>,
     ) -> Result<Self, PolicyError> {
@@ -275,12 +287,24 @@ impl Tier {
                 tier.unwrap_or_default(),
                 period.as_nanos()
             );
-            let limit = engine
-                .limiter
-                .limit(&identity, *quota)
-                .map_err(|error| PolicyError::Quota { policy: policy.name.clone(), error })?;
+            let mut known = old.iter().flat_map(|tier| &tier.limits);
+            let old = known.find(|known| known.identity == identity);
+            let held = |old: Option<&Limit>, identity: &str, quota| {
+                let limit = match old {
+                    Some(old) => engine.limiter.change_quota(old, quota),
+                    None => engine.limiter.limit(identity, quota),
+                };
+                limit.map_err(|error| PolicyError::Quota { policy: policy.name.clone(), error })
+            };
+            let limit = held(old.map(|old| &old.limit), &identity, *quota)?;
+            let gate = (has_gates && gate::makes_wait(policy) && gate::is_queue(quota))
+                .then(|| {
+                    let old = old.and_then(|old| old.gate.as_ref());
+                    held(old, &format!("{identity}\u{1f}gate"), gate::quota(quota))
+                })
+                .transpose()?;
             items.push(dialect.policy_item(&name, quota, Unit::Requests));
-            limits.push(NamedLimit { name, limit });
+            limits.push(NamedLimit { name, identity, limit, gate });
         }
         let in_flight = policy.concurrency.map(Quota::per_second);
         if let Some(quota) = &in_flight {

@@ -82,6 +82,7 @@ pin_project! {
     pub struct ResponseFuture<S, B, C = ExactClock>
     where
         S: Service<Request<B>>,
+        C: Clock,
     {
         #[pin]
         stage: Stage<S, B, S::Future, C>,
@@ -91,18 +92,29 @@ pin_project! {
 pin_project! {
     /// How far a request has come. A request that meets no async key and no queue begins as going or refused.
     #[project = StageProjection]
-    enum Stage<S, B, F, C> {
+    enum Stage<S, B, F, C: Clock> {
         Asking { keys: BoxFuture<Keys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
-        Queueing { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Admission<C>)> },
+        Queueing { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Waiting<C>)> },
         Going { #[pin] response: F, admission: Option<Admission<C>> },
         Refused { refusal: Refusal },
+    }
+}
+
+/// An admitted request that waits for its turn. If its client goes away meanwhile, it has never been asked for anything.
+struct Waiting<C: Clock>(Option<Admission<C>>);
+
+impl<C: Clock> Drop for Waiting<C> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.0.take() {
+            admission.withdraw();
+        }
     }
 }
 
 impl<S, B, F, C: Clock> Stage<S, B, F, C> {
     fn queueing(admission: Admission<C>, inner: S, request: Request<B>) -> Self {
         let turn = Box::pin(tokio::time::sleep(admission.wait()));
-        Self::Queueing { turn, held: Some((inner, request, admission)) }
+        Self::Queueing { turn, held: Some((inner, request, Waiting(Some(admission)))) }
     }
 }
 
@@ -131,8 +143,14 @@ where
                 }
                 StageProjection::Queueing { turn, held } => {
                     ready!(turn.as_mut().poll(cx));
-                    let Some((mut inner, request, admission)) = held.take() else { return Poll::Pending };
-                    Stage::Going { response: inner.call(request), admission: Some(admission) }
+                    let Some((mut inner, request, mut waiting)) = held.take() else { return Poll::Pending };
+                    if let Some(Err(longer)) = waiting.0.as_mut().map(Admission::turn) {
+                        let end = turn.deadline() + longer;
+                        turn.as_mut().reset(end);
+                        *held = Some((inner, request, waiting));
+                        continue;
+                    }
+                    Stage::Going { response: inner.call(request), admission: waiting.0.take() }
                 }
                 StageProjection::Going { response, admission } => {
                     let response = ready!(response.poll(cx))?;
@@ -158,6 +176,7 @@ fn finished<R, C: Clock>(response: Response<R>, mut admission: Admission<C>) -> 
 impl<S, B, C> fmt::Debug for ResponseFuture<S, B, C>
 where
     S: Service<Request<B>>,
+    C: Clock,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

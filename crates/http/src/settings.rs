@@ -71,7 +71,8 @@ impl Settings {
         self
     }
 
-    /// For how many keys and limits there is room: a key takes 24 bytes for each limit. Fixed when the limiter is made.
+    /// For how many keys and limits there is room: a key takes 24 bytes for each limit, twice as much for a leaky queue if
+    /// a request can wait in several. Fixed when the limiter is made.
     #[must_use]
     pub const fn capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;

@@ -66,14 +66,20 @@ impl Standing<'_> {
         self.report.verdict == Verdict::NeverFits
     }
 
-    /// Whether anybody knows when the quota returns: a request in flight ends when it ends.
+    /// Whether anybody knows when to try next, or when the quota returns: a request in flight ends when it ends, and for
+    /// one that can never be admitted there is no next.
     pub(crate) fn knows_wait(&self) -> bool {
-        self.unit != Unit::ConcurrentRequests || self.report.retry_after.is_some()
+        let is_told = self.report.retry_after.is_some();
+        is_told || (self.report.verdict == Verdict::Allowed && self.unit != Unit::ConcurrentRequests)
     }
 
-    /// How long until what the client would ask about: its next try if it was refused, a full quota otherwise.
+    /// How long until what the client would ask about: its next try if it was refused, a full quota otherwise. Never "now"
+    /// for one that was refused.
     fn wait(&self) -> Duration {
-        self.report.retry_after.unwrap_or(self.report.reset_after)
+        match self.report.verdict {
+            Verdict::Allowed => self.report.reset_after,
+            _ => self.report.retry_after.unwrap_or(self.report.reset_after.max(Duration::from_secs(1))),
+        }
     }
 
     /// That in whole seconds, rounded up.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::{Clock, Instant};
+use tollgate::{Clock, Instant, Report, Verdict};
 
 use crate::counts::PolicyCounts;
 use crate::label::Label;
@@ -49,8 +49,9 @@ pub struct RefusedKey {
     pub last: Instant,
     /// How much is left to it now, under the limit that has least; nothing if the policy has no rate.
     pub remaining: Option<u64>,
-    /// How long until a request of it would be admitted, zero if now.
-    pub retry_after: Duration,
+    /// How long until a request of it would be admitted, zero if now; nothing if nobody knows, as of a policy that has no
+    /// rate.
+    pub retry_after: Option<Duration>,
 }
 
 impl Rules {
@@ -81,11 +82,15 @@ impl Rule {
         let rows = self.shared.top.list(top).into_iter();
         rows.map(|row| {
             let limits = self.tiers.get(row.who.tier).map_or(&[][..], |tier| &tier.limits);
-            let stands = limits.iter().map(|limit| engine.limiter.with(&limit.limit).peek(&row.who.key).report());
-            let (remaining, retry_after) = stands.fold((None::<u64>, Duration::ZERO), |(least, longest), report| {
-                let least = least.map_or(report.remaining, |least| least.min(report.remaining));
-                (Some(least), longest.max(report.retry_after.unwrap_or_default()))
+            let stands: Vec<Report> =
+                limits.iter().map(|limit| engine.limiter.with(&limit.limit).peek(&row.who.key).report()).collect();
+            let waits = stands.iter().map(|report| match report.verdict {
+                Verdict::Allowed => Some(Duration::ZERO),
+                _ => report.retry_after,
             });
+            let remaining = stands.iter().map(|report| report.remaining).min();
+            // One wait that nobody knows is one that nobody knows of all.
+            let retry_after = waits.collect::<Option<Vec<_>>>().and_then(|waits| waits.into_iter().max());
             RefusedKey {
                 key: row.who.label,
                 refused: row.refused,

@@ -92,6 +92,7 @@ fn what_can_never_fit_is_told_so() {
         let answer = Answer::new().with_body(body_kind.clone());
         let response = refused(&answer, &standing);
         assert!(!response.headers().contains_key("retry-after"), "{body_kind}");
+        assert_eq!(response.headers()["ratelimit"], "\"five\";r=5", "no `t`, which would invite a next try");
         match body_kind {
             Body::Empty => {}
             Body::Custom(_) => assert!(body(&response).contains("\"c\":null"), "{}", body(&response)),

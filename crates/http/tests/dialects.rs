@@ -8,7 +8,7 @@ use common::{Client, NOON};
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 use sfv::{BareItem, FieldType as _, Item, ListEntry, Parser};
-use tollgate::Quota;
+use tollgate::{Quota, Verdict};
 use tollgate_http::{Dialect, Reset, Standing, Unit};
 
 fn written(dialect: Dialect, standing: &Standing<'_>) -> HeaderMap {
@@ -202,6 +202,10 @@ proptest! {
             prop_assert_eq!(found_name, &listed[0].0);
             prop_assert!(found_name.len() <= 48);
             prop_assert_eq!(integer(params, "r"), Some(standing.report.remaining.try_into().unwrap()));
+            if standing.report.verdict == Verdict::NeverFits {
+                prop_assert_eq!(integer(params, "t"), None);
+                continue;
+            }
             let exact = standing.report.retry_after.unwrap_or(standing.report.reset_after);
             let t = Duration::from_secs(integer(params, "t").unwrap().try_into().unwrap());
             prop_assert!(t >= exact && t < exact + Duration::from_secs(1), "{t:?} for {exact:?}");

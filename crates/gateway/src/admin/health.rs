@@ -17,7 +17,7 @@ struct Health {
 #[derive(Debug, Serialize)]
 pub(crate) struct UpstreamHealth {
     url: String,
-    /// Whether it is left alone for a while after failures to connect.
+    /// Whether it is left alone, or asked last, for a while after failures in a row.
     resting: bool,
     requests: u64,
     failures: u64,

@@ -45,8 +45,8 @@ struct KeyJson {
     first: String,
     last: String,
     remaining: Option<u64>,
-    /// Seconds.
-    retry_after: f64,
+    /// Seconds; null if nobody knows.
+    retry_after: Option<f64>,
 }
 
 impl From<PolicyView> for PolicyJson {
@@ -77,7 +77,7 @@ impl From<&RefusedKey> for KeyJson {
             first: time(row.first),
             last: time(row.last),
             remaining: row.remaining,
-            retry_after: row.retry_after.as_secs_f64(),
+            retry_after: row.retry_after.map(|wait| wait.as_secs_f64()),
         }
     }
 }

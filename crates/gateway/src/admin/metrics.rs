@@ -32,7 +32,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_counter!("tollgate_upstream_requests_total", "Requests meant for an upstream");
     describe_counter!("tollgate_upstream_failures_total", "Requests that an upstream did not answer");
     describe_gauge!("tollgate_upstream_in_flight", Unit::Count, "Requests that an upstream has not finished");
-    describe_gauge!("tollgate_upstream_resting", "1 while an upstream is left alone after failures to connect");
+    describe_gauge!(
+        "tollgate_upstream_resting",
+        "1 while an upstream is left alone, or asked last, after failures in a row"
+    );
     describe_gauge!("tollgate_table_capacity_keys", "Keys that can be busy at once");
     describe_gauge!("tollgate_table_bytes", Unit::Bytes, "Memory reserved for keys");
     describe_gauge!("tollgate_table_busy_keys", "Keys that have used up something, estimated");

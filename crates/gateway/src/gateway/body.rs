@@ -75,7 +75,8 @@ impl Progress {
 /// A request body on its way to an upstream.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    body: Incoming,
+    /// Nothing for a request without one that is sent again.
+    body: Option<Incoming>,
     patience: Patience,
     /// Bytes that may still come.
     left: Option<u64>,
@@ -86,7 +87,13 @@ impl RequestBody {
     pub(crate) fn new(body: Incoming, timeouts: &Timeouts, limits: &Limits) -> Self {
         let progress = (!body.is_end_stream())
             .then(|| Rc::new(Progress { moved: Cell::new(moment::now()), waits_for_client: Cell::new(false) }));
-        Self { body, patience: Patience::new(timeouts.request_body), left: limits.body_bytes, progress }
+        Self { body: Some(body), patience: Patience::new(timeouts.request_body), left: limits.body_bytes, progress }
+    }
+
+    /// Another body that is nothing, if this one is.
+    pub(crate) fn nothing(&self) -> Option<Self> {
+        let patience = Patience::new(self.patience.allowed);
+        self.is_end_stream().then_some(Self { body: None, patience, left: self.left, progress: None })
     }
 
     /// `None` if there is nothing to send.
@@ -109,7 +116,8 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
             if let Some(progress) = &this.progress {
                 progress.waits_for_client.set(true);
             }
@@ -129,11 +137,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 

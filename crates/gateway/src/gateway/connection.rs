@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -26,6 +27,7 @@ use tollgate_http::PeerAddr;
 use tower_service::Service;
 
 use super::activity::{Activity, InFlight, Overdue};
+use super::fetched::Fetched;
 use super::forward::Origination;
 use super::io::{Rewound, Watched};
 use super::listener::{Door, Place};
@@ -166,7 +168,11 @@ where
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             let response = service.call(request).await?;
-            Ok::<_, S::Error>(response.map(|body| Answering { body, _in_flight: in_flight }))
+            Ok::<_, S::Error>(response.map(|body| {
+                let body = Answering { body, _in_flight: in_flight };
+                // HTTP/1 sends one response at a time, and the connection knows whether the client takes it.
+                if is_http2 { Either::Left(Fetched::new(body, timeouts.send)) } else { Either::Right(body) }
+            }))
         }
     });
     if is_http2 {

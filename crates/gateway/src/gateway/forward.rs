@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
 use ipnet::IpNet;
@@ -34,18 +34,16 @@ impl Origination {
     }
 }
 
-/// Rewrites `parts` for the upstream. Returns the protocol that the client wants to change to.
-pub(crate) fn rewrite(
-    parts: &mut Parts,
-    from: Option<Origination>,
-    settings: &Forwarding,
-) -> Result<Option<HeaderValue>, Error> {
+/// Rewrites `parts` for the upstream. Says whether the client asks to become a WebSocket.
+pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &Forwarding) -> Result<bool, Error> {
     let host = host(parts)?;
-    let upgrade = if parts.version == Version::HTTP_11 { hop::upgrade(&parts.headers) } else { None };
+    let is_websocket = hop::asks_for_websocket(&parts.method, parts.version, &parts.headers);
     let takes_trailers = hop::takes_trailers(&parts.headers);
     hop::strip(&mut parts.headers);
+    hop::strip_ambiguous(&mut parts.headers, settings.underscores);
     // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
     parts.headers.remove(EXPECT);
+    one_cookie_field(&mut parts.headers);
     if parts.uri.authority().is_some()
         && let Some(host) = &host
     {
@@ -57,10 +55,10 @@ pub(crate) fn rewrite(
     if settings.via {
         via(&mut parts.headers, parts.version);
     }
-    announce(&mut parts.headers, upgrade.as_ref(), takes_trailers);
+    announce(&mut parts.headers, is_websocket, takes_trailers);
     parts.uri = origin_form(std::mem::take(&mut parts.uri))?;
     parts.version = Version::HTTP_11;
-    Ok(upgrade)
+    Ok(is_websocket)
 }
 
 /// The host that is asked for: that of the target if it has one, else that of the one `Host` field.
@@ -126,6 +124,22 @@ pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// HTTP/2 lets clients send their cookies in several fields, and browsers do. HTTP/1.1 has one (RFC 9113, 8.2.3), and
+/// servers that find more join them with a comma, or keep one.
+fn one_cookie_field(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut list = BytesMut::from(first);
+    for crumb in [second].into_iter().chain(crumbs) {
+        list.extend_from_slice(b"; ");
+        list.extend_from_slice(crumb);
+    }
+    // Always valid, as its parts are.
+    if let Ok(list) = HeaderValue::from_maybe_shared(list.freeze()) {
+        headers.insert(COOKIE, list);
+    }
+}
+
 /// All lines of `X-Forwarded-For` as one, and `peer` at its end.
 fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     let mut list = BytesMut::new();
@@ -163,14 +177,14 @@ fn via(headers: &mut HeaderMap, version: Version) {
 }
 
 /// What this hop says for itself.
-fn announce(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>, takes_trailers: bool) {
-    if let Some(protocol) = upgrade {
-        headers.insert(UPGRADE, protocol.clone());
+fn announce(headers: &mut HeaderMap, is_websocket: bool, takes_trailers: bool) {
+    if is_websocket {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    let named = match (upgrade.is_some(), takes_trailers) {
+    let named = match (is_websocket, takes_trailers) {
         (true, true) => "upgrade, te",
         (true, false) => "upgrade",
         (false, true) => "te",
@@ -208,6 +222,22 @@ mod tests {
         assert_eq!(parts.uri, "/a?b");
         assert_eq!(parts.headers["host"], "example.com");
         assert_eq!(parts.headers["via"], "1.1 tollgate");
+    }
+
+    #[test]
+    fn cookies_are_one_field_in_the_order_in_which_they_came() {
+        for (sent, seen) in [
+            (&["a=1", "b=2", "c=\"3\""][..], Some("a=1; b=2; c=\"3\"")),
+            (&["a=1; b=2", "c=3"], Some("a=1; b=2; c=3")),
+            (&["a=1;b=2"], Some("a=1;b=2")),
+            (&[], None),
+        ] {
+            let mut fields = vec![("host", "a")];
+            fields.extend(sent.iter().map(|crumb| ("cookie", *crumb)));
+            let mut parts = parts("/", &fields);
+            rewrite(&mut parts, None, &Forwarding::default()).unwrap();
+            assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), Vec::from_iter(seen));
+        }
     }
 
     #[test]
@@ -264,7 +294,7 @@ mod tests {
     fn what_this_hop_says_is_named_in_connection() {
         let fields = [("host", "a"), ("connection", "Upgrade, x"), ("upgrade", "websocket"), ("te", "trailers, gzip")];
         let mut parts = parts("/", &fields);
-        assert_eq!(rewrite(&mut parts, None, &Forwarding::default()).unwrap().unwrap(), "websocket");
+        assert!(rewrite(&mut parts, None, &Forwarding::default()).unwrap());
         assert_eq!(parts.headers["connection"], "upgrade, te");
         assert_eq!(parts.headers["te"], "trailers");
         assert_eq!(parts.headers["upgrade"], "websocket");

@@ -1,7 +1,7 @@
-//! Fields that concern one connection and end at it (RFC 9110, 7.6.1).
+//! Fields that end here: those that concern one connection (RFC 9110, 7.6.1), and those whose names are read as others.
 
-use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, Version};
 
 const FIELDS: [&str; 9] = [
     "connection",
@@ -30,6 +30,27 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Fields that the upstream is to have from the gateway alone, or as they were checked.
+const OURS: [&str; 5] = ["content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"];
+
+/// Removes fields whose names have anything but letters, digits and hyphens.
+///
+/// Servers of CGI, WSGI, PSGI and Rack make one variable of `X-Forwarded-For` and of `X_Forwarded_For`, some of
+/// `X.Forwarded.For`, too: what was replaced here, or not found by a limit's key, would be there all the same. With
+/// `keeps_others` only those go that could be taken for a field that is made or removed here.
+pub(crate) fn strip_ambiguous(headers: &mut HeaderMap, keeps_others: bool) {
+    let is_plain = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_like = |name: &HeaderName, known: &&str| {
+        let is_same = |(byte, known): (u8, u8)| byte == known || (known == b'-' && !byte.is_ascii_alphanumeric());
+        name.as_str().len() == known.len() && name.as_str().bytes().zip(known.bytes()).all(is_same)
+    };
+    let is_ours = |name: &HeaderName| FIELDS.iter().chain(&OURS).any(|known| is_like(name, known));
+    let ambiguous = headers.keys().filter(|name| !is_plain(name) && (!keeps_others || is_ours(name)));
+    for name in ambiguous.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
 /// Removes the fields that `Connection` names.
 fn strip_named(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
@@ -49,11 +70,26 @@ pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// The protocol that the client would rather speak, if it says so as it must: `Connection` names `Upgrade`.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let protocol = headers.get(UPGRADE)?;
-    let is_named = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
-    is_named.then(|| protocol.clone())
+/// Whether the request asks to become a WebSocket, in the way in which that is asked (RFC 6455, 4.1).
+///
+/// Whatever else `Upgrade` offers ends here. An upstream might take it, and what then passes is seen by no policy: of
+/// `h2c`, any number of requests.
+pub(crate) fn asks_for_websocket(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    *method == Method::GET
+        && version == Version::HTTP_11
+        && headers.contains_key(UPGRADE)
+        && tokens(headers, &UPGRADE).any(is_websocket)
+        && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Whether an answer of 101 changes to a WebSocket and to nothing beside it.
+pub(crate) fn becomes_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = tokens(headers, &UPGRADE);
+    protocols.next().is_some_and(is_websocket) && protocols.next().is_none()
+}
+
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"websocket")
 }
 
 /// The members of a list field, over all its lines.
@@ -64,6 +100,8 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -118,11 +156,63 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_needs_both_fields() {
-        assert_eq!(upgrade(&headers(&[("upgrade", "websocket")])), None);
-        assert_eq!(upgrade(&headers(&[("connection", "upgrade")])), None);
-        let both = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(upgrade(&both).unwrap(), "websocket");
+    fn names_that_are_read_as_others_go() {
+        let names = [
+            "x_forwarded_for",
+            "x-forwarded_for",
+            "x_forwarded-proto",
+            "x.forwarded.host",
+            "x_real_ip",
+            "transfer_encoding",
+            "content_length",
+            "http2_settings",
+            "proxy~connection",
+        ];
+        let (api, plain) = (("api_key", "1"), [("x-forwarded-for", "1"), ("x-y2", "1"), ("accept", "1")]);
+        let all: Vec<_> = names.map(|name| (name, "1")).into_iter().chain([api]).chain(plain).collect();
+        let mut strict = headers(&all);
+        strip_ambiguous(&mut strict, false);
+        assert_eq!(strict, headers(&plain));
+        let mut lenient = headers(&all);
+        strip_ambiguous(&mut lenient, true);
+        assert_eq!(lenient, headers(&[&[api][..], &plain].concat()));
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_in_one_way() {
+        let asks = |lines: &[_]| asks_for_websocket(&Method::GET, Version::HTTP_11, &headers(lines));
+        let named = ("connection", "upgrade");
+        assert!(asks(&[named, ("upgrade", "websocket")]));
+        assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")]));
+        assert!(asks(&[("connection", "close"), named, ("upgrade", "h2c"), ("upgrade", "x/1 , websocket")]));
+        for lines in [
+            &[("upgrade", "websocket")][..],
+            &[named],
+            &[("connection", "close"), ("upgrade", "websocket")],
+            &[named, ("upgrade", "h2c")],
+            &[named, ("upgrade", "H2C")],
+            &[named, ("upgrade", "")],
+            &[named, ("upgrade", "websocket/13")],
+            &[named, ("upgrade", "websockets")],
+            &[named, ("upgrade", "web socket")],
+            &[named, ("upgrade", "\"websocket\"")],
+        ] {
+            assert!(!asks(lines), "{lines:?}");
+        }
+        let good = headers(&[named, ("upgrade", "websocket")]);
+        assert!(!asks_for_websocket(&Method::POST, Version::HTTP_11, &good));
+        assert!(!asks_for_websocket(&Method::GET, Version::HTTP_10, &good));
+    }
+
+    #[test]
+    fn a_change_to_a_websocket_is_to_nothing_else() {
+        assert!(becomes_websocket(&headers(&[("upgrade", "WebSocket")])));
+        for lines in
+            [&[][..], &[("upgrade", "h2c")], &[("upgrade", "websocket, h2c")], &[("upgrade", "h2c, websocket")]]
+        {
+            assert!(!becomes_websocket(&headers(lines)), "{lines:?}");
+        }
+        assert!(!becomes_websocket(&headers(&[("upgrade", "websocket"), ("upgrade", "x")])));
     }
 
     #[test]

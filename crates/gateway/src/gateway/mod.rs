@@ -3,7 +3,8 @@
 //! A client's way in, in this order: [`listener`] accepts it on one of the threads of [`server`], [`connection`] finds
 //! out what it speaks ([`proxy_header`], [`tls`]) and watches its [`activity`], [`proxy`] takes each request, has it
 //! rewritten by [`forward`] and [`hop`], and sends it over a connection of the [`pool`] to one of the upstreams of
-//! [`upstream`]; [`body`] carries the bodies both ways and [`upgrade`] what is no longer HTTP. What is in force while
+//! [`upstream`]; [`body`] carries the bodies both ways, [`fetched`] those of HTTP/2 clients that have to take them, and
+//! [`upgrade`] what is no longer HTTP. What is in force while
 //! all this happens is in [`live`], and comes from [`settings`].
 //!
 //! Nothing here limits rates: that is done by the layer round the service that the threads are given.
@@ -16,6 +17,7 @@ mod connection;
 mod descriptors;
 mod echo;
 mod error;
+mod fetched;
 mod forward;
 mod hop;
 mod io;

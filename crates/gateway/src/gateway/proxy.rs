@@ -48,12 +48,6 @@ struct Inner {
     tally: Arc<Tally>,
 }
 
-/// What the client changes to, and how it is reached then.
-struct Upgrade {
-    protocol: HeaderValue,
-    client: OnUpgrade,
-}
-
 impl Proxy {
     /// Must be called on a local runtime: connections to upstreams stay on their thread.
     pub(crate) fn new(live: &Live, tally: Arc<Tally>, draining: Draining) -> Self {
@@ -87,7 +81,7 @@ impl Service<Request<Incoming>> for Proxy {
         let onward = onward(request, &state);
         Box::pin(async move {
             let answer = match onward {
-                Ok((request, upgrade)) => inner.relay(&state, &mut Some(request), upgrade).await,
+                Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
                 Err(error) => Err(error),
             };
             let response = answer.unwrap_or_else(|error| {
@@ -109,12 +103,12 @@ impl Inner {
         &self,
         state: &State,
         request: &mut Unsent,
-        upgrade: Option<Upgrade>,
+        client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Error> {
         let (connection, mut response) = self.send(state, request).await?;
         let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(connection, response, upgrade, timeouts.upgraded);
+            return self.switch(connection, response, client, timeouts.upgraded);
         }
         hop::strip(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
@@ -123,25 +117,27 @@ impl Inner {
 
     /// Sends `request` to one upstream after the other until one can be reached.
     ///
-    /// Another one is tried only while nothing of the request has been sent, so no upstream sees half of it and none
-    /// sees it twice.
+    /// Another one is tried while nothing of the request has been sent, so no upstream sees half of it. One that may be
+    /// [repeated](repeatable) is sent once more, on a new connection, if the first ended without a byte of an answer:
+    /// the upstream may have closed it just as the request came.
     async fn send(&self, state: &State, request: &mut Unsent) -> Result<(Connection, Response<Incoming>), Error> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
+        let mut may_repeat = true;
         while let Some(upstream) = state.upstreams.choose(turn, &tried) {
             name_host(request, upstream, state.settings.forwarding.keep_host);
             upstream.asked();
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
-            while let Ok(connection) = self.pool.reuse(upstream.begin()) {
-                if let Some(answered) = exchange(connection, request, state).await? {
+            while may_repeat && let Ok(connection) = self.pool.reuse(upstream.begin()) {
+                if let Some(answered) = exchange(connection, request, state, &mut may_repeat).await? {
                     return Ok(answered);
                 }
             }
             // Boxed, because it is rare and large, and every request would have to carry room for it.
             match Box::pin(self.pool.connect(upstream.begin())).await {
-                Ok(connection) => match exchange(connection, request, state).await? {
+                Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
                     Some(answered) => return Ok(answered),
                     None => last = Error::Upstream,
                 },
@@ -152,26 +148,26 @@ impl Inner {
         Err(last)
     }
 
-    /// The upstream agrees to another protocol: so do we, and copy from then on.
+    /// The upstream agrees to become a WebSocket: so do we, and copy from then on.
     fn switch(
         &self,
         connection: Connection,
         mut response: Response<Incoming>,
-        upgrade: Option<Upgrade>,
+        client: Option<OnUpgrade>,
         idle: Duration,
     ) -> Result<Response<ResponseBody>, Error> {
-        let Some(Upgrade { protocol, client }) = upgrade else {
-            // Nobody asked.
+        let asked = client.filter(|_| hop::becomes_websocket(response.headers()));
+        let Some(client) = asked else {
+            // Nobody asked, or for something else.
             connection.upstream().failed();
             return Err(Error::Upstream);
         };
         let upstream = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
-        let protocol = parts.headers.get(UPGRADE).cloned().unwrap_or(protocol);
         hop::strip(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(UPGRADE, protocol);
+        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         spawn_local(upgrade::tunnel(client, upstream, idle, connection.leave(), self.draining.clone()));
         Ok(Response::from_parts(parts, ResponseBody::Own(None)))
     }
@@ -188,8 +184,8 @@ fn check(request: &Request<Incoming>, limit: Option<u64>) -> Result<(), Error> {
     }
 }
 
-/// The request as the upstream gets it.
-fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<Upgrade>), Error> {
+/// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
+fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Error> {
     let settings = &state.settings;
     if let Err(error) = check(&request, settings.limits.body_bytes) {
         linger(request.into_body());
@@ -198,8 +194,8 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
     let from = request.extensions_mut().remove::<Origination>();
     let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let protocol = match forward::rewrite(&mut parts, from, &settings.forwarding) {
-        Ok(protocol) => protocol,
+    let is_websocket = match forward::rewrite(&mut parts, from, &settings.forwarding) {
+        Ok(is_websocket) => is_websocket,
         Err(error) => {
             linger(body);
             return Err(error);
@@ -207,8 +203,8 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
     };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();
-    let upgrade = protocol.zip(client).map(|(protocol, client)| Upgrade { protocol, client });
-    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), upgrade))
+    let client = client.filter(|_| is_websocket);
+    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
 }
 
 /// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.
@@ -220,29 +216,62 @@ fn name_host(request: &mut Unsent, upstream: &Upstream, keep: bool) {
     }
 }
 
-/// One request and one answer on `connection`; no answer if nothing was sent, and then `request` is there again.
+/// One request and one answer on `connection`.
+///
+/// No answer if nothing was sent, or if what was sent ended without a byte of an answer and it [may be sent once
+/// more](repeatable): then `request` is there again. `may_repeat` is whether it has not come to that yet.
 async fn exchange(
     mut connection: Connection,
     request: &mut Unsent,
     state: &State,
+    may_repeat: &mut bool,
 ) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
+    let settings = &state.settings;
     let progress = request.as_ref().and_then(|request| request.body().progress());
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let copy = if *may_repeat { repeatable(&sent) } else { None };
     let answer = connection.send(sent);
-    match within(state.settings.timeouts.response_head, progress.as_deref(), answer).await {
-        Some(Ok(response)) => Ok(Some((connection, response))),
-        Some(Err(mut refused)) => match refused.take_message() {
-            Some(unsent) => {
-                *request = Some(unsent);
-                Ok(None)
-            }
-            None => Err(blame(refused.error(), &connection)),
-        },
+    let mut refused = match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
+        Some(Ok(response)) => {
+            connection.upstream().answered();
+            return Ok(Some((connection, response)));
+        }
+        Some(Err(refused)) => refused,
         None => {
             connection.upstream().failed();
-            Err(Error::UpstreamTimedOut)
+            return Err(Error::UpstreamTimedOut);
         }
+    };
+    if let Some(error) = of_the_client(refused.error()) {
+        return Err(error);
     }
+    let unsent = refused.take_message();
+    let is_sent = unsent.is_none();
+    *request = unsent.or(copy.filter(|_| connection.is_unanswered()));
+    // A kept connection that ends costs no more than another one, if the request is there again.
+    if connection.is_fresh() || request.is_none() {
+        connection.lost(&settings.health);
+    }
+    if request.is_none() {
+        return Err(Error::Upstream);
+    }
+    *may_repeat &= !is_sent;
+    Ok(None)
+}
+
+/// A copy of `request`, if it may be sent twice: it does the same as once (RFC 9110, 9.2.2), and no body is needed for it,
+/// which would have gone with the first.
+fn repeatable(request: &Request<RequestBody>) -> Unsent {
+    let body = request.body().nothing()?;
+    if !request.method().is_idempotent() {
+        return None;
+    }
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// Waits for `answer`, but not longer than `patience` after the upstream last took something.
@@ -262,17 +291,16 @@ async fn within<A: Future>(patience: Duration, progress: Option<&Progress>, answ
     }
 }
 
-/// Whose fault it is that no answer came: the client's, if its body broke off.
-fn blame(error: &hyper::Error, connection: &Connection) -> Error {
+/// The client's part in it that no answer came: its body broke off.
+fn of_the_client(error: &hyper::Error) -> Option<Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if let Some(own) = error.downcast_ref::<Error>() {
-            return *own;
+            return Some(*own);
         }
         cause = error.source();
     }
-    connection.upstream().failed();
-    Error::Upstream
+    None
 }
 
 /// Reads on for a moment after a refusal: closing a socket with unread bytes resets it, and the client would never see

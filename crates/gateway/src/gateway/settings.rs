@@ -56,6 +56,9 @@ pub(crate) struct Forwarding {
     pub(crate) keep_host: bool,
     /// Whether `Via` is added to requests. Default: yes.
     pub(crate) via: bool,
+    /// Whether fields are passed on whose names have an underscore, or anything but letters, digits and hyphens; never
+    /// those that could be taken for one of the gateway's own. Default: no.
+    pub(crate) underscores: bool,
 }
 
 /// What becomes of `X-Forwarded-For`, `-Proto` and `-Host`.
@@ -116,10 +119,11 @@ pub(crate) struct Limits {
     pub(crate) pooled: usize,
 }
 
-/// When an upstream is left alone for a while.
+/// When an upstream is left alone for a while, or asked last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Health {
-    /// Failures to connect in a row. Default: 3.
+    /// Failures to connect in a row, or requests in a row that were sent on new connections and not answered.
+    /// Default: 3.
     pub(crate) failures: u32,
     /// For how long. Default: 10 s.
     pub(crate) rest: Duration,
@@ -143,7 +147,7 @@ impl Settings {
 
 impl Default for Forwarding {
     fn default() -> Self {
-        Self { x_forwarded: XForwarded::Trusted, trusted: Vec::new(), keep_host: true, via: true }
+        Self { x_forwarded: XForwarded::Trusted, trusted: Vec::new(), keep_host: true, via: true, underscores: false }
     }
 }
 

@@ -94,6 +94,10 @@ pub(crate) struct Upstream {
     in_a_row: AtomicU32,
     /// The [`moment`] until which it is left alone.
     rests_until: AtomicU64,
+    /// Requests that were sent and not answered since the last answer.
+    unanswered_in_a_row: AtomicU32,
+    /// The [`moment`] until which others are asked first.
+    spared_until: AtomicU64,
 }
 
 /// What an upstream has seen so far.
@@ -116,15 +120,18 @@ impl Upstream {
             in_flight: AtomicU64::new(0),
             in_a_row: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
+            unanswered_in_a_row: AtomicU32::new(0),
+            spared_until: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn counts(&self) -> Counts {
+        let now = moment::now();
         Counts {
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
-            is_resting: self.is_resting(moment::now()),
+            is_resting: self.is_resting(now) || self.is_spared(now),
         }
     }
 
@@ -147,11 +154,7 @@ impl Upstream {
     /// A connection could not be made.
     pub(crate) fn unreachable(&self, health: &Health) {
         self.failed();
-        // Saturating would need a loop; four billion failures without one success end in one more trial.
-        let in_a_row = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        if in_a_row >= health.failures {
-            self.rests_until.store(moment::now().saturating_add(moment::millis(health.rest)), Relaxed);
-        }
+        Self::one_more(&self.in_a_row, &self.rests_until, health);
     }
 
     /// A connection was made.
@@ -160,8 +163,38 @@ impl Upstream {
         self.rests_until.store(0, Relaxed);
     }
 
+    /// A request was sent on a new connection, and the upstream hung up or spoke no HTTP.
+    ///
+    /// It is quick about that, so it has the fewest requests in flight, and would get nearly all there are. But a client
+    /// may know a request that has this effect on every upstream: so they do not rest, and others are only preferred.
+    pub(crate) fn unanswering(&self, health: &Health) {
+        self.failed();
+        Self::one_more(&self.unanswered_in_a_row, &self.spared_until, health);
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self) {
+        // It nearly always is, and then nobody else's copy of these is disturbed.
+        if self.unanswered_in_a_row.load(Relaxed) != 0 {
+            self.unanswered_in_a_row.store(0, Relaxed);
+            self.spared_until.store(0, Relaxed);
+        }
+    }
+
+    fn one_more(in_a_row: &AtomicU32, until: &AtomicU64, health: &Health) {
+        // Saturating would need a loop; four billion failures without one success end in one more trial.
+        let in_a_row = in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if in_a_row >= health.failures {
+            until.store(moment::now().saturating_add(moment::millis(health.rest)), Relaxed);
+        }
+    }
+
     fn is_resting(&self, now: u64) -> bool {
         self.rests_until.load(Relaxed) > now
+    }
+
+    fn is_spared(&self, now: u64) -> bool {
+        self.spared_until.load(Relaxed) > now
     }
 }
 
@@ -199,7 +232,8 @@ impl Upstreams {
         self.0.iter()
     }
 
-    /// The upstream with the fewest requests in flight that neither rests nor is among `tried`; equals take turns.
+    /// The upstream with the fewest requests in flight that neither rests nor is among `tried`; equals take turns, and one
+    /// that has not answered lately is the last.
     ///
     /// A lone upstream never rests: there is nobody to spare it for, and it may be back any moment.
     pub(crate) fn choose(&self, turn: usize, tried: &[Arc<Upstream>]) -> Option<&Arc<Upstream>> {
@@ -211,7 +245,8 @@ impl Upstreams {
         let able = |upstream: &&Arc<Upstream>| {
             !upstream.is_resting(now) && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
         };
-        back.iter().chain(front).filter(able).min_by_key(|upstream| upstream.in_flight.load(Relaxed))
+        let order = |upstream: &&Arc<Upstream>| (upstream.is_spared(now), upstream.in_flight.load(Relaxed));
+        back.iter().chain(front).filter(able).min_by_key(order)
     }
 }
 
@@ -263,6 +298,28 @@ mod tests {
         assert!(all.choose(0, &[second]).is_none());
         first.reached();
         assert!(Arc::ptr_eq(all.choose(0, &[]).unwrap(), &first));
+    }
+
+    #[test]
+    fn one_that_does_not_answer_is_the_last_and_never_nobody() {
+        let health = Health { failures: 2, rest: Duration::from_secs(60) };
+        let all = upstreams(2);
+        let chosen = |turn| Arc::clone(all.choose(turn, &[]).unwrap());
+        let (first, second) = (chosen(0), chosen(1));
+        first.unanswering(&health);
+        assert!(Arc::ptr_eq(&chosen(0), &first), "once is no row");
+        first.unanswering(&health);
+        let _busy = [second.begin(), second.begin()];
+        assert!(Arc::ptr_eq(&chosen(0), &second), "however busy the other is");
+        assert!(first.counts().is_resting);
+        // Nor does it help that a connection can be made.
+        first.reached();
+        assert!(Arc::ptr_eq(&chosen(0), &second));
+        second.unanswering(&health);
+        second.unanswering(&health);
+        assert!(Arc::ptr_eq(&chosen(0), &first), "where nobody answers there is nobody to prefer");
+        second.answered();
+        assert!(Arc::ptr_eq(&chosen(0), &second));
     }
 
     #[test]

@@ -22,8 +22,8 @@ fn the_example_can_be_used() {
 }
 
 #[test]
-fn an_empty_file_is_all_defaults() {
-    for text in ["", "---\n", "# nothing\n", "{}"] {
+fn all_but_the_policies_has_a_default() {
+    for text in ["policies: []", "---\npolicies: []\n...\n", "{policies: []}"] {
         let text = explained(text);
         for part in [
             "http://127.0.0.1:8080, for this machine alone.",
@@ -49,6 +49,8 @@ fn what_is_written_is_what_is_meant() {
         ("client: {from: x-forwarded-for, hops: 2}", "yours are the last 2 in front of this gateway"),
         ("client: {trusted: 10.0.0.0/8}", "appended to if they come from 10.0.0.0/8,"),
         ("{client: {trusted: 10.0.0.0/8}, forwarding: {trusted: []}}", "are replaced, because no proxy is trusted."),
+        ("threads: 1", "hyphens in their names are not passed on."),
+        ("forwarding: {underscores: true}", "hyphens in their names are passed on, unless"),
         ("answer: {status: 503, body: text, headers: none}", "Status 503, a body of the kind `text`,"),
         ("limiter: {on_full: refuse}", "new keys are refused."),
         ("policies: [{name: a, limits: 5/minute}]", "`a`: every request, for each ip: 5 per minute."),
@@ -58,6 +60,18 @@ fn what_is_written_is_what_is_meant() {
         ("policies: [{name: a, limits: 5/m, shadow: yes}]", "SHADOW"),
         ("policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]", "only if that is one of 401."),
         ("policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx}}]", "given back if the response is one of 2xx."),
+        (
+            "policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]",
+            "401. A request that ends without a response is charged, too.",
+        ),
+        (
+            "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswered: free}}]",
+            "401. A request that ends without a response is free.",
+        ),
+        (
+            "policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx, unanswered: free}}]",
+            "2xx. So is what a request cost that ends without a response.",
+        ),
         ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),
         (
             "policies: [{name: a, limits: 5/m}, {name: b, limits: 1/m, match: {path: /b}}]",
@@ -65,8 +79,17 @@ fn what_is_written_is_what_is_meant() {
         ),
     ];
     for (text, part) in rows {
+        let text = if text.contains("policies") { text } else { &with_policies(text) };
         let told = explained(text);
         assert!(told.contains(part), "{text}: `{part}` is not in {told}");
+    }
+}
+
+/// A table in one line, with that key too.
+fn with_policies(text: &str) -> String {
+    match text.strip_suffix('}').filter(|_| text.starts_with('{')) {
+        Some(open) => format!("{open}, policies: []}}"),
+        None => format!("{text}\npolicies: []"),
     }
 }
 

@@ -23,7 +23,10 @@ const ROWS: &[(&str, &str)] = &[
     ("- 1", "1:1: expected keys, and a list was given"),
     ("listen", "1:1: expected keys, and `listen` was given"),
     ("x: *nobody", "1:4: "),
-    ("--- {}\n--- {}", "2:"),
+    ("--- {}\n--- {}", "2:1: a second document begins here; a configuration is one"),
+    ("---\n---\npolicies: []", "2:1: a second document begins here;"),
+    ("policies: []\n---\npolicies: [{name: a, limits: 1/s}]", "2:1: a second document begins here;"),
+    ("policies: []\n\0\0", "2:1: "),
     // Keys
     ("lisen: 127.0.0.1:80", "1:1: lisen: unknown key, did you mean `listen`?"),
     ("zzz: 1", "1:1: zzz: unknown key; expected one of client, listen, upstreams,"),
@@ -50,7 +53,7 @@ const ROWS: &[(&str, &str)] = &[
         "1:20: limiter.on_full: `explode` is unknown; expected one of evict, refuse, admit",
     ),
     ("limiter: {capacity: 0}", "1:21: limiter.capacity: expected a whole number from 1 to"),
-    ("limiter: {capacity: 99999999999999999}", " limiter: the capacity must be from 1 to"),
+    ("limiter: {capacity: 99999999999999999}\npolicies: []", " limiter: the capacity must be from 1 to"),
     // Where
     ("listen: 127.0.0.1", "1:9: listen: `127.0.0.1` is no address to listen on; expected such as 0.0.0.0:8080"),
     ("listen: []", "1:9: listen: expected at least one address"),
@@ -84,6 +87,18 @@ const ROWS: &[(&str, &str)] = &[
     ("answer: {body: {content_type: a}}", "1:16: answer.body: `text` is missing"),
     ("answer: {retry_after: never}", "1:23: answer.retry_after: `never` is unknown; expected one of seconds, date"),
     // Policies
+    ("", "1:1: `policies` is missing, so that this may be half of a file; to limit nothing, say so: `policies: []`"),
+    (" \n\n", "1:1: `policies` is missing,"),
+    ("\u{feff}", "1:1: `policies` is missing,"),
+    ("# policies: []\n", "1:1: `policies` is missing,"),
+    ("---\n...\n", "1:1: `policies` is missing,"),
+    ("~", "1:1: `policies` is missing,"),
+    ("{}", "1:1: `policies` is missing,"),
+    ("listen: 127.0.0.1:0\nupstreams: http://127.0.0.1:1\n", "1:1: `policies` is missing,"),
+    ("policies:\n", "1:9: policies: nothing stands here; to limit nothing, say so: `policies: []`"),
+    ("policies: null", "1:11: policies: nothing stands here; to limit nothing,"),
+    ("policies: [{name: a, limits: 1/s}, null]", "1:36: policies[1]: nothing stands here;"),
+    ("policies:\n  - {name: a, limits: 1/s}\n  -\n", "3:4: policies[1]: nothing stands here;"),
     ("policies: [{limits: 5/m}]", "1:12: policies[0]: `name` is missing"),
     ("policies: [{name: a}]", "1:12: policies[0]: limits nothing;"),
     ("policies: [{name: '\"', limits: 5/m}]", "1:12: policies[0]: `\"` cannot name a policy;"),
@@ -142,6 +157,18 @@ const ROWS: &[(&str, &str)] = &[
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 4x}}]",
         "1:53: policies[0].charge.only_on: `4x` are no statuses;",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswered: refund}}]",
+        "1:70: policies[0].charge.unanswered: `refund` is unknown; expected one of charged, free",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {unanswered: free}}]",
+        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswerd: free}}]",
+        "1:58: policies[0].charge.unanswerd: unknown key, did you mean `unanswered`?",
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {}}]",
@@ -231,8 +258,12 @@ fn certificates_are_looked_at() {
     assert!(told("cert.pem", "empty.pem").contains("empty.pem: "));
     assert!(told("cert.pem", "other.pem").contains("cert.pem: "), "a key of another certificate");
     // Found beside the file, wherever the program runs.
-    assert!(check(&folder.write("tollgate.yaml", &listen("cert.pem", "key.pem"))).status.success());
-    assert!(check(&folder.write("tollgate.yaml", "upstream_ca: cert.pem")).status.success());
+    assert!(
+        check(&folder.write("tollgate.yaml", &format!("{}\npolicies: []", listen("cert.pem", "key.pem"))))
+            .status
+            .success()
+    );
+    assert!(check(&folder.write("tollgate.yaml", "upstream_ca: cert.pem\npolicies: []")).status.success());
 }
 
 #[test]

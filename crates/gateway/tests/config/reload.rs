@@ -97,6 +97,27 @@ fn a_bad_file_changes_nothing_and_is_told_once() {
     assert_reloaded(&gateway);
 }
 
+/// A write that was cut off, a full disk, `> tollgate.yaml`.
+#[test]
+fn an_empty_file_and_half_of_one_change_nothing() {
+    let whole = once_an_hour("ietf");
+    let (folder, gateway) = exhausted(&whole);
+    let half = whole.split("policies").next().unwrap();
+    for text in ["", "# to be written\n", half, &format!("{half}policies:\n")] {
+        folder.write("tollgate.yaml", text);
+        // The first is seen; the others say the same, and are told of because somebody asks.
+        if !text.is_empty() {
+            gateway.hang_up();
+        }
+        let lines = gateway.hear(NOT_IN_FORCE);
+        assert!(lines[0].contains("to limit nothing, say so: `policies: []`"), "{lines:?}");
+        assert_eq!(gateway.status("/"), 429);
+    }
+    folder.write("tollgate.yaml", &once_an_hour("x-ratelimit"));
+    gateway.hear(IN_FORCE);
+    assert_reloaded(&gateway);
+}
+
 #[test]
 fn a_file_that_has_gone_changes_nothing() {
     let (folder, gateway) = exhausted(&once_an_hour("ietf"));
@@ -161,9 +182,9 @@ fn reloads_are_counted() {
 #[test]
 fn policies_come_and_go() {
     let (folder, gateway) = exhausted(&once_an_hour("ietf"));
-    folder.write("tollgate.yaml", "{listen: 127.0.0.1:0, admin: off, threads: 1}");
+    folder.write("tollgate.yaml", "{listen: 127.0.0.1:0, admin: off, threads: 1, policies: []}");
     gateway.hang_up();
-    gateway.hear(IN_FORCE);
+    gateway.hear("policies: there are none, so nothing is limited");
     assert_eq!([(); 3].map(|()| gateway.status("/")), [200; 3]);
     folder.write("tollgate.yaml", &once_an_hour("ietf").replace("name: a", "name: b"));
     gateway.hang_up();
@@ -174,7 +195,7 @@ fn policies_come_and_go() {
 #[test]
 fn upstreams_change() {
     let folder = Folder::new();
-    let text = "{listen: 127.0.0.1:0, admin: off, threads: 1}";
+    let text = "{listen: 127.0.0.1:0, admin: off, threads: 1, policies: []}";
     let gateway = Gateway::start(&folder.write("tollgate.yaml", text));
     assert_eq!(gateway.status("/"), 200);
     // Nobody listens there.
@@ -194,7 +215,7 @@ fn a_new_certificate_is_shown() {
     let [old, new] = [(); 2].map(|()| generate_simple_self_signed(["localhost".to_owned()]).unwrap());
     folder.write("cert.pem", &old.cert.pem());
     folder.write("key.pem", &old.signing_key.serialize_pem());
-    let text = "{listen: {address: 127.0.0.1:0, tls: {certificate: cert.pem, key: key.pem}}, admin: off, threads: 1}";
+    let text = "{listen: {address: 127.0.0.1:0, tls: {certificate: cert.pem, key: key.pem}}, admin: off, threads: 1, policies: []}";
     let gateway = Gateway::start(&folder.write("tollgate.yaml", text));
     let shows = |cert: &rcgen::Certificate| tls::trusts(gateway.addr, cert.der().clone());
     assert!(shows(&old.cert) && !shows(&new.cert));

@@ -1,6 +1,8 @@
 //! Charges that the response decides.
 
-use tollgate_http::Charge;
+use http::StatusCode;
+use tollgate::Algorithm;
+use tollgate_http::{Charge, Outcome, RequestInfo};
 
 use crate::app::{App, With, get, header, policy};
 
@@ -54,4 +56,29 @@ async fn clients_are_told_how_they_stand_after_the_charge() {
     let told = async |want| header(&app.send(get("/").header("want", want)).await, "ratelimit").to_owned();
     assert_eq!(told("200").await, "\"login\";r=2;t=0");
     assert_eq!(told("500").await, "\"login\";r=1;t=1800");
+}
+
+/// What is given back is of the window in which it was taken, and no more than has not come back by itself.
+#[tokio::test]
+async fn a_refund_of_a_window_that_is_over_adds_nothing_to_the_next() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::SlidingLog, Algorithm::TokenBucket] {
+        let limited = policy("limited", "100/minute").algorithm(algorithm);
+        let app = App::of([limited.charge(Charge::RefundOn("2xx".parse().unwrap()))]);
+        let request = get("/");
+        let info = RequestInfo::new(&request);
+        let admit = || match app.limiter.check(&info) {
+            Outcome::Admitted(admission) => Some(admission),
+            Outcome::Refused(_) => None,
+        };
+        app.wait(30);
+        let mut under_way: Vec<_> = (0..100).filter_map(|_| admit()).collect();
+        assert_eq!((under_way.len(), admit().is_some()), (100, false), "{algorithm}");
+        app.wait(120);
+        let mut next: Vec<_> = (0..100).filter_map(|_| admit()).collect();
+        assert_eq!(next.len(), 100, "{algorithm}");
+        under_way.iter_mut().for_each(|admission| admission.settle(StatusCode::OK));
+        assert!(admit().is_none(), "{algorithm}: the new window sells more than it has");
+        next[0].settle(StatusCode::OK);
+        assert!(admit().is_some() && admit().is_none(), "{algorithm}: its own comes back");
+    }
 }

@@ -12,6 +12,8 @@ async fn a_request_is_in_flight_until_its_body_has_ended() {
     assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
     let refused = app.send(get("/")).await;
     assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (429, "1"));
+    let row = &app.limiter.policies(1)[0].refused[0];
+    assert_eq!((row.remaining, row.retry_after), (None, None), "nobody knows when one of them ends");
     assert_eq!(header(&refused, "ratelimit-policy"), "\"few\";q=2;qu=\"concurrent-requests\"");
     assert_eq!(app.send(from("192.0.2.2", "/")).await.status(), 200);
     first.into_body().collect().await.unwrap();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tollgate_http::{ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
+use tollgate_http::{Answer, ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
 
-use crate::app::{App, With, at, from, get, policy};
+use crate::app::{App, With, at, from, get, header, policy};
 
 #[tokio::test]
 async fn the_first_part_that_is_there() {
@@ -48,6 +48,12 @@ async fn a_request_without_a_key() {
     assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 200]);
     let app = App::of([by_header(OnMissingKey::Refuse)]);
     assert_eq!(app.statuses([get("/"), get("/").header("x-api-key", "k")]).await, [429, 200]);
+    // No word of it reads as "now".
+    let refused = app.send(get("/")).await;
+    assert_eq!((header(&refused, "retry-after"), header(&refused, "ratelimit")), ("", "\"default\";r=0"));
+    let seconds = Answer::new().with_dialect("x-ratelimit-seconds".parse().unwrap());
+    let app = App::new(Settings::new().policy(by_header(OnMissingKey::Refuse)).answer(seconds));
+    assert_eq!(header(&app.send(get("/")).await, "x-ratelimit-reset"), "1");
     // Without a peer there is no address.
     let app = App::of([policy("default", "1/hour")]);
     let nowhere = || http::Request::new(());
@@ -76,6 +82,19 @@ async fn addresses_of_one_network_are_one_client() {
     assert_eq!(app.statuses([from("2001:db8::1", "/"), from("2001:db8::2:3:4:5", "/")]).await, [200, 429], "one /64");
     assert_eq!(app.statuses([from("2001:db8:0:1::1", "/"), from("::ffff:192.0.2.1", "/")]).await, [200, 200]);
     assert_eq!(app.statuses([from("192.0.2.1", "/"), from("::ffff:192.0.2.2", "/")]).await, [429, 200]);
+}
+
+/// As HTTP/2 has it; browsers send them apart.
+#[tokio::test]
+async fn cookies_in_several_fields_are_one_list() {
+    let apart = |crumbs: &[&str]| crumbs.iter().fold(get("/"), |request, crumb| request.header("cookie", crumb));
+    for key in ["cookie:sid", "header:cookie"] {
+        let app = App::of([policy("default", "1/hour").key(key.parse().unwrap())]);
+        let ada = [&["sid=ada", "theme=dark"][..], &["sid=ada; theme=dark"], &["sid=ada", "theme=dark"]];
+        assert_eq!(app.statuses(ada.map(apart)).await, [200, 429, 429], "{key}");
+        let others = [&["sid=bob", "theme=dark"][..], &["sid=eve", "theme=dark"]];
+        assert_eq!(app.statuses(others.map(apart)).await, [200, 200], "{key}: each has a bucket of their own");
+    }
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ async fn state_is_kept_and_a_bad_change_changes_nothing() {
     assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429], "the old rules hold");
     assert_eq!(app.limiter.reload(Settings::new().policy(policy("default", "8/hour"))).unwrap(), [""; 0]);
     let allowed = app.statuses((0..9).map(|_| get("/"))).await.iter().filter(|status| **status == 200).count();
-    assert_eq!(allowed, 0, "an hour that was owed under the old rules is owed under the new ones");
+    assert_eq!(allowed, 4, "what was used under the old rules is used under the new ones");
     assert_eq!(app.limiter.policies(0).len(), 1);
-    assert_eq!(app.limiter.policies(0)[0].counts.allowed, 4, "counts go on");
+    assert_eq!(app.limiter.policies(0)[0].counts.allowed, 8, "counts go on");
     let fresh = policy("default", "1/hour").algorithm(Algorithm::FixedWindow);
     app.limiter.reload(Settings::new().policy(fresh)).unwrap();
     assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429], "another algorithm begins anew");

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tollgate::Algorithm;
-use tollgate_http::{Charge, Policy, RateLimit, RateLimitLayer, RateLimiter, ResponseFuture, Settings};
+use tollgate_http::{Charge, Policy, RateLimit, RateLimitLayer, RateLimiter, ResponseFuture, Settings, Unanswered};
 use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -118,6 +118,45 @@ async fn a_service_that_panics_or_fails_leaves_no_place_taken() {
         let _ = tokio::spawn(panics.clone().oneshot(get(path))).await;
     }
     assert_eq!(panics.oneshot(get("/")).await.unwrap().status(), 200);
+}
+
+/// It was sent, and whoever sent it did not wait for the answer.
+#[tokio::test]
+async fn what_ends_without_a_response_is_charged_as_the_policy_says() {
+    let charges = |charge: Charge, unanswered: Unanswered| {
+        policy("login", "2/hour").key("all".parse().unwrap()).charge(charge).unanswered(unanswered)
+    };
+    let only_on = || Charge::OnlyOn("401".parse().unwrap());
+    let refund_on = || Charge::RefundOn("2xx".parse().unwrap());
+    for (policies, is_charged) in [
+        ([policy("login", "2/hour").key("all".parse().unwrap()).charge(only_on())], true),
+        ([policy("login", "2/hour").key("all".parse().unwrap()).charge(refund_on())], true),
+        ([charges(only_on(), Unanswered::Free)], false),
+        ([charges(refund_on(), Unanswered::Free)], false),
+    ] {
+        let [of] = &policies;
+        let limiter = limiter(policies.clone());
+        let never = limiter.layer().layer(service_fn(|_: Request<()>| pending::<Result<Hello, Infallible>>()));
+        let fails = limiter.layer().layer(service_fn(|_: Request<()>| ready(Err::<Hello, _>("failed"))));
+        let answers = limiter.layer().layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Hello::default()))));
+        give_up(never.oneshot(get("/"))).await;
+        assert!(fails.oneshot(get("/")).await.is_err());
+        let status = answers.oneshot(get("/")).await.unwrap().status().as_u16();
+        assert_eq!(status, if is_charged { 429 } else { 200 }, "{of:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_before_the_request_went_is_charged_for_no_response() {
+    let [_, queued] = slowly();
+    let login = policy("login", "1/hour").charge(Charge::OnlyOn("401".parse().unwrap()));
+    let limiter = limiter([queued, login]);
+    let service = limiter.layer().layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Hello::default()))));
+    // The first goes at once, the second has to wait.
+    assert_eq!(service.clone().oneshot(get("/")).await.unwrap().status(), 200);
+    give_up(service.clone().oneshot(get("/"))).await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
 }
 
 #[tokio::test]

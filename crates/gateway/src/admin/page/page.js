@@ -333,7 +333,7 @@ function showKeys(live) {
     share.firstChild.style.width = `${(100 * at.refused) / keys[0].refused}%`;
     set(share.firstChild, "class", at.policy.shadow ? "shadow" : "");
     say(left, at.remaining === null ? "–" : grouped(at.remaining));
-    say(free, at.retry_after > 0 ? `in ${duration(at.retry_after)}` : "now");
+    say(free, at.retry_after === null ? "–" : at.retry_after > 0 ? `in ${duration(at.retry_after)}` : "now");
     const ago = Math.max(0, live.second - Math.floor(Date.parse(at.last) / 1000));
     say(last, ago ? `${duration(ago)} ago` : "just now");
     set(last, "title", at.last);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tollgate::{Algorithm, OnFull, Quota};
-use tollgate_http::{Charge, OnMissingKey, Reach, RetryForm, Source};
+use tollgate_http::{Charge, OnMissingKey, Reach, RetryForm, Source, Unanswered};
 
 use super::Config;
 use super::limiter::Keeping;
@@ -104,7 +104,8 @@ impl Config {
                 page.line(format_args!("{}, whichever has the fewest requests in flight.", list(several, "and")));
                 let health = gateway.health;
                 page.line(format_args!(
-                    "One that cannot be reached {} times in a row is left alone for {}.",
+                    "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
+                     row without an answer is asked last for {1}.",
                     health.failures,
                     time(health.rest)
                 ));
@@ -129,6 +130,14 @@ impl Config {
                 XForwarded::Untouched => "are passed as they come".to_owned(),
             },
             if forwarding.via { "added" } else { "not added" },
+        ));
+        page.line(format_args!(
+            "Fields with anything but letters, digits and hyphens in their names are {}.",
+            if forwarding.underscores {
+                "passed on, unless they could be taken for one of the gateway's own"
+            } else {
+                "not passed on"
+            }
         ));
     }
 
@@ -301,6 +310,12 @@ impl Plan {
             }
             _ => Ok(()),
         };
+        text.push_str(match (&self.charge, self.unanswered) {
+            (Charge::OnlyOn(_), Unanswered::Charged) => " A request that ends without a response is charged, too.",
+            (Charge::OnlyOn(_), _) => " A request that ends without a response is free.",
+            (Charge::RefundOn(_), Unanswered::Free) => " So is what a request cost that ends without a response.",
+            _ => "",
+        });
         if !self.exemptions.is_empty() {
             let _ = write!(text, " Exempt: {}.", list(&self.exemptions, "and"));
         }

@@ -112,6 +112,7 @@ fn forwarding(table: &mut Table<'_, '_>, forwarding: &mut Forwarding) {
     table.set("trusted", &mut forwarding.trusted, |item| Some(networks(&item)));
     table.set("keep_host", &mut forwarding.keep_host, |item| item.flag());
     table.set("via", &mut forwarding.via, |item| item.flag());
+    table.set("underscores", &mut forwarding.underscores, |item| item.flag());
 }
 
 fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {

@@ -57,6 +57,10 @@ impl<'n> Item<'n> {
         self.problems.found.borrow().is_empty()
     }
 
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.node.value, Value::Nothing)
+    }
+
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))
     }
@@ -117,7 +121,7 @@ impl<'n> Item<'n> {
     pub(crate) fn table<T>(&self, read: impl FnOnce(&mut Table<'_, 'n>) -> T) -> Option<T> {
         let Value::Table(entries) = &self.node.value else {
             match &self.node.value {
-                Value::Nothing => self.refuse("nothing stands here; leave the key out for its defaults"),
+                Value::Nothing => self.refuse("nothing stands here; leave it out for its defaults"),
                 Value::Text(text) => self.refuse(format_args!("expected keys, and `{text}` was given")),
                 _ => self.refuse("expected keys, and a list was given"),
             }

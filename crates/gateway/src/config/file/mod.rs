@@ -58,7 +58,15 @@ pub(crate) struct Files<'a> {
 pub(crate) fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
     let root = node::parse(text).map_err(|problem| vec![problem])?;
     let problems = Problems::default();
-    let config = Item::root(&root, &problems).table(|table| read(table, files));
+    let item = Item::root(&root, &problems);
+    let read = item.table(|table| (read(table, files), table.has("policies")));
+    // An empty file, or half of one, has no mistake in it, and in force it would be the end of all limits.
+    if item.is_fine() && read.as_ref().is_some_and(|(_, has_policies)| !has_policies) {
+        item.refuse(
+            "`policies` is missing, so that this may be half of a file; to limit nothing, say so: `policies: []`",
+        );
+    }
+    let config = read.map(|(config, _)| config);
     let problems = problems.into_sorted();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -90,6 +98,10 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .show_keys(keeping.shows_keys)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     let policies = table.get("policies");
+    if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
+        item.refuse("nothing stands here; to limit nothing, say so: `policies: []`");
+    }
+    let policies = policies.filter(|item| !item.is_nothing());
     let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();
     if let Some(item) = policies {
         for policy in plans.iter().filter_map(|plan| item.accept(plan.policy())) {
@@ -148,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_defaults_in_the_example_are_those_of_the_program() {
-        let (shown, plain) = (parse(EXAMPLE, &files()).unwrap(), parse("", &files()).unwrap());
+        let (shown, plain) = (parse(EXAMPLE, &files()).unwrap(), parse("policies: []", &files()).unwrap());
         let bounds = |config: &Config| {
             let settings = &config.gateway;
             format!("{:?} {:?} {:?} {:?}", settings.timeouts, settings.limits, settings.health, config.keeping)
@@ -158,5 +170,6 @@ mod tests {
         assert_eq!(shown.reply.dialect, plain.reply.dialect);
         let (shown, plain) = (shown.gateway.forwarding, plain.gateway.forwarding);
         assert_eq!((shown.x_forwarded, shown.keep_host, shown.via), (plain.x_forwarded, plain.keep_host, plain.via));
+        assert_eq!(shown.underscores, plain.underscores);
     }
 }

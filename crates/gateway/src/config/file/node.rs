@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, Location, MessageFormatter, Spanned, UserMessageFormatter};
 
 use super::problem::{Place, Problem};
@@ -49,6 +50,10 @@ pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
 
 fn problem(error: &Error) -> Problem {
     let place = error.location().map_or(Place::START, place);
+    if let Error::Budget { breach: BudgetBreach::Documents { .. }, .. } = error.without_snippet() {
+        let what = "a second document begins here; a configuration is one".to_owned();
+        return Problem { place, path: String::new(), what };
+    }
     let what = UserMessageFormatter.format_message(error.without_snippet());
     Problem { place, path: String::new(), what: what.lines().next().unwrap_or_default().to_owned() }
 }

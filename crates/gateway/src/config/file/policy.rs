@@ -4,7 +4,8 @@ use http::{HeaderName, Method};
 use metrics::NoopRecorder;
 use tollgate::{Algorithm, Instant, Limiter, ManualClock, Quota, parse_quotas};
 use tollgate_http::{
-    Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses, Tiers,
+    Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses,
+    Tiers, Unanswered,
 };
 
 use super::item::{Item, Table};
@@ -23,6 +24,7 @@ pub(crate) struct Plan {
     pub(crate) concurrency: Option<u64>,
     pub(crate) cost: u64,
     pub(crate) charge: Charge,
+    pub(crate) unanswered: Unanswered,
     pub(crate) is_shadow: bool,
 }
 
@@ -42,6 +44,7 @@ impl Plan {
             .on_missing_key(self.missing_key)
             .cost(self.cost)
             .charge(self.charge.clone())
+            .unanswered(self.unanswered)
             .shadow(self.is_shadow);
         if let Some(TierPlan { by, tiers }) = &self.tiers {
             let mut chosen = Tiers::by_header(by.clone());
@@ -97,6 +100,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
         concurrency: None,
         cost: 1,
         charge: Charge::default(),
+        unanswered: Unanswered::default(),
         is_shadow: false,
     };
     plan.limits = table.get("limits").map(|item| counting.quotas(&item)).unwrap_or_default();
@@ -109,7 +113,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
     table.set("exempt", &mut plan.exemptions, |item| Some(item.items().iter().filter_map(Item::parse).collect()));
     table.set("concurrency", &mut plan.concurrency, |item| item.number(1..=u64::MAX).map(Some));
     table.set("cost", &mut plan.cost, |item| item.number(0..=u64::MAX));
-    table.set("charge", &mut plan.charge, |item| item.table(charge)?);
+    table.set("charge", &mut plan.charge, |item| item.table(|table| charge(table, &mut plan.unanswered))?);
     table.set("shadow", &mut plan.is_shadow, |item| item.flag());
     if !["limits", "tiers", "concurrency"].into_iter().any(|name| table.has(name)) {
         table.item().refuse("limits nothing; expected `limits`, `tiers` or `concurrency`");
@@ -225,8 +229,10 @@ fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
     Some(text)
 }
 
-fn charge(table: &mut Table<'_, '_>) -> Option<Charge> {
+fn charge(table: &mut Table<'_, '_>, unanswered: &mut Unanswered) -> Option<Charge> {
     let (only_on, refund_on) = (table.get("only_on"), table.get("refund_on"));
+    let choices = [("charged", Unanswered::Charged), ("free", Unanswered::Free)];
+    table.set("unanswered", unanswered, |item| item.choice(&choices));
     let statuses = |item: &Item<'_>| item.parse::<Statuses>();
     match (&only_on, &refund_on) {
         (Some(item), None) => statuses(item).map(Charge::OnlyOn),

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::Instant;
 
-use super::tool::{Conn, PATIENCE, SHORT, eventually, front, front_with, mirror, upstream};
+use super::tool::{Conn, Front, PATIENCE, SHORT, eventually, front, front_with, mirror, upstream};
 
 /// How long a test waits to see that nothing happens.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -98,6 +102,75 @@ fn a_client_that_takes_nothing_is_given_up() {
     client.head().unwrap();
     // Never reads on.
     eventually("nobody is present", || front.crowd.present() == 0);
+}
+
+fn in_flight(front: &Front) -> u64 {
+    front.live.now().upstreams.iter().map(|upstream| upstream.counts().in_flight).sum()
+}
+
+/// One stream's window stays shut, from the beginning or after a while; the rest of its connection is as good as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_window_stays_shut_holds_nothing() {
+    for window in [0, 10_000] {
+        let front = front_with(
+            upstream(|conn| {
+                while let Some(head) = conn.head() {
+                    if !head.starts_with("GET /large ") {
+                        conn.answer("");
+                        continue;
+                    }
+                    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+                    for _ in 0..1_500 {
+                        conn.send(vec![b'x'; 1 << 16]);
+                    }
+                }
+            }),
+            |settings| settings.timeouts.send = SHORT,
+        );
+        let socket = tokio::net::TcpStream::connect(front.addr()).await.unwrap();
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window).initial_connection_window_size(1 << 20);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        let ask = |path: &str| Request::get(format!("http://a{path}")).body(Empty::<Bytes>::new()).unwrap();
+        let unread = sender.send_request(ask("/large")).await.unwrap();
+        assert_eq!(in_flight(&front), 1);
+        let start = Instant::now();
+        eventually("the upstream is let go", || in_flight(&front) == 0);
+        assert!(start.elapsed() + MOMENT >= SHORT, "{window}: {:?}", start.elapsed());
+        let other = sender.send_request(ask("/small")).await.unwrap();
+        assert_eq!(other.status(), 200, "{window}");
+        // What was read of it in the end is not taken for the whole.
+        let read = tokio::time::timeout(MOMENT, unread.into_body().collect()).await;
+        assert!(!matches!(read, Ok(Ok(_))), "{window}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_read_slowly_or_waits_for_the_upstream_goes_on() {
+    let front = front_with(
+        upstream(|conn| {
+            conn.head();
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n");
+            std::thread::sleep(SHORT * 2);
+            conn.send(vec![b'x'; 40_000]);
+            conn.is_closed();
+        }),
+        |settings| settings.timeouts.send = SHORT,
+    );
+    let socket = tokio::net::TcpStream::connect(front.addr()).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(10_000);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://a/").body(Empty::<Bytes>::new()).unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame.unwrap().into_data().unwrap().len();
+        tokio::time::sleep(SHORT / 2).await;
+    }
+    assert_eq!(length, 40_000);
 }
 
 #[test]

@@ -128,6 +128,38 @@ fn a_connection_that_the_upstream_closed_meanwhile_is_replaced() {
     assert_eq!(failures(&front), 0);
 }
 
+/// The upstream closes a connection that was kept when the next request has been written to it already.
+#[test]
+fn a_connection_that_the_upstream_closes_meanwhile_costs_no_request_that_may_be_repeated() {
+    let (tell, told) = mpsc::channel();
+    let front = front_with(
+        upstream(move |conn| {
+            conn.head();
+            conn.answer("ok");
+            if let Some(head) = conn.head() {
+                tell.send(head).unwrap();
+            }
+        }),
+        |settings| settings.threads = std::num::NonZeroUsize::MIN,
+    );
+    let mut client = front.client();
+    for _ in 0..6 {
+        client.get("/");
+        assert_eq!(client.response().body, "ok");
+    }
+    assert_eq!(failures(&front), 0, "that is no failure of the upstream");
+    assert_eq!(told.try_iter().count(), 5, "each but the first met a connection that was about to be closed");
+    client.get("/");
+    assert_eq!(client.response().body, "ok");
+    assert!(told.recv().unwrap().starts_with("GET"));
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay");
+    client.response().is_problem(502);
+    assert!(told.recv().unwrap().starts_with("POST"));
+    client.get("/");
+    assert_eq!(client.response().body, "ok");
+    assert!(told.try_recv().is_err(), "paid twice");
+}
+
 /// An upstream that does not answer, and tells when it is asked and when whoever asked has gone.
 fn silent() -> (SocketAddr, mpsc::Receiver<&'static str>) {
     let (tell, told) = mpsc::channel();

@@ -24,6 +24,11 @@ fn request_fields_row_by_row() {
         ("X-Forwarded-Proto: https", "x-forwarded-proto", Some("http")),
         ("X-Forwarded-Host: other.example", "x-forwarded-host", Some("api.example")),
         ("Forwarded: for=10.9.9.9", "forwarded", None),
+        ("X_Forwarded_For: 10.9.9.9", "x_forwarded_for", None),
+        ("x-forwarded_proto: https", "x-forwarded_proto", None),
+        ("X_Real_IP: 10.9.9.9", "x_real_ip", None),
+        ("Api_Key: 1", "api_key", None),
+        ("X.Forwarded.For: 10.9.9.9", "x.forwarded.for", None),
         ("Via: 1.1 before", "via", Some("1.1 before")),
         ("Accept: */*", "via", Some("1.1 tollgate")),
     ];
@@ -34,6 +39,16 @@ fn request_fields_row_by_row() {
         let answer = client.response();
         assert_eq!(super::tool::field(&answer.body, name), *seen, "{sent}: {}", answer.body);
     }
+}
+
+#[test]
+fn underscores_pass_where_they_are_wanted_and_cannot_be_mistaken() {
+    let front = front_with(mirror(), |settings| settings.forwarding.underscores = true);
+    let mut client = front.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nApi_Key: 1\r\nX_Forwarded_For: 10.9.9.9\r\nTransfer_Encoding: x\r\n\r\n");
+    let head = client.response().body.to_lowercase();
+    assert!(head.contains("api_key: 1\r\n"), "{head}");
+    assert!(!head.contains("x_forwarded_for") && !head.contains("transfer_encoding"), "{head}");
 }
 
 #[test]

@@ -227,6 +227,22 @@ async fn http2_with_prior_knowledge() {
     }
 }
 
+/// As browsers do, so that a field which does not change is not sent again.
+#[tokio::test]
+async fn cookies_that_http2_sends_apart_arrive_together() {
+    let front = front(mirror());
+    let socket = tokio::net::TcpStream::connect(front.addr()).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://api.example/").header("cookie", "session=s3").header("cookie", "csrf=c7");
+    let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+    let head = response.into_body().collect().await.unwrap().to_bytes();
+    let head = String::from_utf8(head.to_vec()).unwrap().to_lowercase();
+    assert!(head.contains("\r\ncookie: session=s3; csrf=c7\r\n"), "{head}");
+    assert_eq!(head.matches("cookie:").count(), 1, "{head}");
+}
+
 #[test]
 fn sixty_four_clients_at_once() {
     let front = front(mirror());

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::tool::{PATIENCE, SHORT, eventually, front, front_with, mirror, upstream};
 
-const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n";
+const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 #[tokio::test]
 async fn a_websocket_works_both_ways() {
@@ -45,12 +45,12 @@ async fn a_websocket_works_both_ways() {
     });
 }
 
-/// An upstream that changes to a protocol in which it repeats four bytes in capitals.
+/// An upstream that agrees to a WebSocket and then repeats four bytes in capitals: the gateway only copies.
 fn shouter() -> std::net::SocketAddr {
     upstream(|conn| {
         let head = conn.head().unwrap().to_lowercase();
-        assert!(head.contains("upgrade: shout\r\n") && head.contains("connection: upgrade\r\n"), "{head}");
-        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n");
+        assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"), "{head}");
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         while let Ok(bytes) = conn.bytes(4) {
             conn.send(bytes.to_ascii_uppercase());
         }
@@ -63,7 +63,7 @@ fn bytes_sent_along_with_the_request_are_not_lost() {
     let mut client = front.client();
     client.send(format!("{ASK}earl"));
     let answer = client.head().unwrap().to_lowercase();
-    assert!(answer.starts_with("http/1.1 101 ") && answer.contains("upgrade: shout\r\n"), "{answer}");
+    assert!(answer.starts_with("http/1.1 101 ") && answer.contains("upgrade: websocket\r\n"), "{answer}");
     assert_eq!(client.bytes(4).unwrap(), b"EARL");
     client.send("late");
     assert_eq!(client.bytes(4).unwrap(), b"LATE");
@@ -96,6 +96,60 @@ fn an_upgrade_that_is_declined_is_an_answer_like_any_other() {
     for _ in 0..2 {
         client.send(ASK);
         assert_eq!(client.response().status, 200);
+    }
+}
+
+/// What one field says, and what the upstream is asked then.
+#[test]
+fn nothing_but_a_websocket_is_asked_of_the_upstream() {
+    let front = front(mirror());
+    for (asked, seen) in [
+        ("Connection: Upgrade\r\nUpgrade: websocket", true),
+        ("Connection: upgrade, keep-alive\r\nUPGRADE: WebSocket", true),
+        ("Connection: Upgrade\r\nUpgrade: h2c, websocket", true),
+        ("Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket", true),
+        ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk", false),
+        ("Connection: Upgrade\r\nUpgrade: h2c", false),
+        ("Connection: Upgrade\r\nUpgrade: H2c\r\nUpgrade: TLS/1.0", false),
+        ("Connection: Upgrade\r\nUpgrade: websocket/13", false),
+        ("Connection: close\r\nUpgrade: websocket", false),
+    ] {
+        let mut client = front.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{asked}\r\n\r\n"));
+        let head = client.response().body.to_lowercase();
+        assert_eq!(head.contains("\r\nupgrade: websocket\r\n"), seen, "{asked}: {head}");
+        assert_eq!(head.contains("\r\nconnection: upgrade\r\n"), seen, "{asked}: {head}");
+        for gone in ["h2c", "http2-settings", "tls", "websocket/13"] {
+            assert!(!head.contains(gone), "{asked}: {head}");
+        }
+    }
+    let mut client = front.client();
+    client.send(ASK.replacen("GET", "POST", 1).replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"));
+    let head = client.response().body.to_lowercase();
+    assert!(!head.contains("upgrade"), "{head}");
+}
+
+#[test]
+fn an_upstream_that_changes_to_what_nobody_asked_for_is_502() {
+    const PLAIN: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const H2C: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    for (asked, agreed) in [
+        (PLAIN, "Upgrade: websocket\r\n"),
+        (H2C, "Upgrade: h2c\r\n"),
+        (H2C, "Upgrade: websocket\r\n"),
+        (ASK, "Upgrade: h2c\r\n"),
+        (ASK, "Upgrade: websocket, h2c\r\n"),
+        (ASK, "Upgrade: websocket\r\nUpgrade: h2c\r\n"),
+        (ASK, ""),
+    ] {
+        let front = front(upstream(move |conn| {
+            conn.head();
+            conn.send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{agreed}\r\nPRI"));
+            conn.is_closed();
+        }));
+        let mut client = front.client();
+        client.send(asked);
+        client.response().is_problem(502);
     }
 }
 

@@ -89,7 +89,7 @@ impl Meetings {
 
     /// How many buckets can be busy at once, so that none is ever evicted for want of room.
     ///
-    /// A bucket per limit and key; a sliding log takes one for each unit that it remembers.
+    /// A bucket per limit and key; a sliding log takes one for each unit that it remembers, and a queue up to two.
     pub(super) fn buckets(&self, settings: &Settings, records: &[Record]) -> usize {
         let mut units = vec![0_u64; self.keys.len()];
         for meeting in records.iter().filter_map(|record| record.key).flat_map(|request| self.of(request)) {
@@ -104,6 +104,8 @@ impl Meetings {
         let buckets_of = |(owner, units): (&Owner, u64)| -> u64 {
             let of_limit = |quota: &tollgate::Quota| match quota.algorithm() {
                 Algorithm::SlidingLog => units.min(quota.count()),
+                // A line, and a gate beside those of other queues.
+                Algorithm::LeakyQueue => 2,
                 _ => 1,
             };
             limits_of(owner).iter().map(of_limit).sum()

@@ -132,11 +132,13 @@ impl Player<'_> {
                     let refused = self.key(met, policy).map(|key| ShadowRefusal { time: record.time, key });
                     self.shadow_refusals.extend(refused);
                 }
-                // Without a status, nothing is charged or given back that depends on it.
-                if let Some(status) = asking.status {
-                    admission.settle(status);
-                }
+                // Of several queues, what their lines say; who would meet whom at the gates, the log does not tell.
                 let delay = admission.wait();
+                // Without a status, nothing is charged or given back that depends on it.
+                match asking.status {
+                    Some(status) => admission.settle(status),
+                    None => admission.withdraw(),
+                }
                 self.delays.total += delay;
                 self.delays.longest = self.delays.longest.max(delay);
                 if !delay.is_zero() {

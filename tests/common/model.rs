@@ -288,6 +288,36 @@ impl Model {
         self.lower(t, cost);
     }
 
+    /// Gives back what was taken at an instant, unless somebody waits: a window only what it has counted itself, a log the
+    /// places taken at that instant, and a level no more than one that was empty then can still owe.
+    pub(crate) fn refund_of(&mut self, t: i128, cost: u64, taken_at: i128) {
+        if self.withholds(t, self.promised) {
+            return;
+        }
+        let latest = self.latest(t);
+        match &mut self.state {
+            State::Level { .. } => {
+                // A queue's may have waited.
+                let most = self.empty() + if self.is_queue() { self.debt() } else { 0 };
+                let owed = (taken_at * self.leak + most - t * self.leak).max(0);
+                let back = i128::from(cost).saturating_mul(self.token).min(owed);
+                let before = self.end();
+                self.set_level(t, self.level(t) - back.min(self.level(t)));
+                if self.end() < before {
+                    self.lowered = self.lowered.max(before);
+                }
+            }
+            State::Windows { .. } => {
+                self.lowered = self.lowered.max(latest);
+                self.undo_in(t, cost.into(), taken_at.div_euclid(self.period));
+            }
+            State::Log(cells) => {
+                let mine = cells.iter_mut().filter(|end| **end == taken_at + self.period && **end > t);
+                mine.take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
+            }
+        }
+    }
+
     /// Gives back, whoever waits.
     pub(crate) fn lower(&mut self, t: i128, cost: u64) {
         match &mut self.state {

@@ -23,6 +23,7 @@ calls! {
     PeekN = "peek_n",
     TakeUpTo = "take_up_to",
     Refund = "refund",
+    RefundOf = "refund_of",
     Reset = "reset",
     Charge = "charge",
     Reserve = "reserve",

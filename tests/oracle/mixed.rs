@@ -166,7 +166,12 @@ impl<'a> Mixed<'a> {
             26 | 27 => self.ask_all(rng, journal, times, bucket, cost),
             28 => self.convert(rng, journal, bucket),
             29 if self.kinds.refunds => {
-                track.refund(cost, journal);
+                if rng.once_in(2) {
+                    track.refund(cost, journal);
+                } else {
+                    let ago = rng.pick(&[0, 1, SECOND, nanos(quota.period())]);
+                    track.refund_of(cost, track.t.saturating_sub(ago), journal);
+                }
                 let refunded = cost.min(track.limit());
                 self.refunded[bucket] = self.refunded[bucket].saturating_add(refunded);
             }

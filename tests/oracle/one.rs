@@ -105,7 +105,11 @@ fn scenario(rng: &mut Rng, journal: &mut Journal, mut track: Track<'_>, back: bo
             8 => drop(track.check(1, journal)),
             9 => drop(track.peek(cost, journal)),
             10 | 11 => _ = track.take_up_to(cost, journal),
-            12 => track.refund(cost, journal),
+            12 if rng.once_in(2) => track.refund(cost, journal),
+            12 => {
+                let ago = rng.pick(&[0, 1, SECOND, nanos(quota.period())]);
+                track.refund_of(cost, track.t.saturating_sub(ago), journal);
+            }
             13 => track.reset(journal),
             14 | 15 => track.charge(cost, journal),
             16..19 => {

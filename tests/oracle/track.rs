@@ -6,7 +6,7 @@ use super::common::model::{Batch, Debit, Model};
 use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
-use super::subject::{At, call};
+use super::subject::{At, Kind, call};
 use tollgate::{Algorithm, Decision, Inheritance, Lease, ManualClock, Reservation, Verdict};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
@@ -379,17 +379,39 @@ impl<'a> Track<'a> {
     }
 
     pub(crate) fn refund(&mut self, cost: u64, journal: &mut Journal) {
+        self.refund_as(cost, None, journal);
+    }
+
+    /// A refund of what was taken at an instant; of a log only where it is known which of its entries count.
+    pub(crate) fn refund_of(&mut self, cost: u64, taken_at: u64, journal: &mut Journal) {
+        let keyed = matches!(self.at.subject.kind, Kind::Keyed(_));
+        if keyed && self.is_equal() && self.algorithm() != Algorithm::SlidingLog {
+            self.refund_as(cost, Some(taken_at), journal);
+        }
+    }
+
+    fn refund_as(&mut self, cost: u64, taken_at: Option<u64>, journal: &mut Journal) {
         // What was never taken comes back longer than it was, if a token is rounded up.
         if !self.exact {
             return;
         }
-        call!(self.at, refund(cost));
-        journal.call(Call::Refund, self.t, cost);
+        match (taken_at, &self.at.subject.kind) {
+            (Some(taken_at), Kind::Keyed(limiter)) => {
+                let view = limiter.with(self.at.limit);
+                let view = self.at.now.map_or(view, |now| view.at(ns(now)));
+                view.refund_of(self.at.key, cost, ns(taken_at));
+            }
+            _ => call!(self.at, refund(cost)),
+        }
+        journal.call(if taken_at.is_some() { Call::RefundOf } else { Call::Refund }, self.t, cost);
         let (now, high_now) = (self.now(), self.high_now());
         let others = self.others.promised.saturating_mul(self.low.leak());
         if self.is_equal() {
             let mut after = self.low.clone();
-            after.refund(now, cost);
+            match taken_at {
+                Some(taken_at) => after.refund_of(now, cost, self.range.nearest(taken_at)),
+                None => after.refund(now, cost),
+            }
             // Another's promise may be taken for one of this bucket.
             if !self.low.withholds(now, others) || self.is_seen(&after) {
                 self.low = after;
@@ -575,8 +597,8 @@ impl<'a> Track<'a> {
     pub(crate) fn convert(&self, to: &mut Self, how: Inheritance, journal: &mut Journal) {
         assert!(self.is_whole() && to.is_whole(), "nothing else is followed from one quota to another");
         match &self.at.subject.kind {
-            super::subject::Kind::Bucket(_) => panic!("a bucket has one limit"),
-            super::subject::Kind::Keyed(limiter) => {
+            Kind::Bucket(_) => panic!("a bucket has one limit"),
+            Kind::Keyed(limiter) => {
                 let view = limiter.with(self.at.limit);
                 let view = self.at.now.map_or(view, |now| view.at(ns(now)));
                 view.convert(self.at.key, to.at.limit, how);

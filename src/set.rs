@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::clock::Instant;
 use crate::decision::{Decision, Verdict};
 use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
@@ -141,6 +142,11 @@ impl<'a> SetDecision<'a> {
         self.index
     }
 
+    /// Until when it refuses. One that was mended speaks of a later instant than the others, so waits are not compared.
+    fn ready_at(&self) -> Option<Instant> {
+        self.decision.retry_after().map(|wait| self.decision.at().saturating_add(wait))
+    }
+
     /// Keeps the more telling of two decisions of the same verdict.
     fn or(self, other: Self) -> Self {
         let tighter = match (self.decision.verdict(), other.decision.verdict()) {
@@ -148,7 +154,7 @@ impl<'a> SetDecision<'a> {
                 let (one, two) = ((other.decision.remaining(), other.index), (self.decision.remaining(), self.index));
                 one < two
             }
-            (Verdict::Refused, Verdict::Refused) => other.decision.retry_after() > self.decision.retry_after(),
+            (Verdict::Refused, Verdict::Refused) => other.ready_at() > self.ready_at(),
             (_, Verdict::NeverFits) => !self.decision.never_fits(),
             (Verdict::Allowed, Verdict::Refused) => true,
             (Verdict::Refused | Verdict::NeverFits, _) => false,

@@ -79,7 +79,7 @@ fn unequal_keys_in_rounds_are_exact() {
 
 /// Half of what is taken is given back, by a refund or by cancelling a reservation, before the clock goes on.
 #[test]
-fn what_is_given_back_in_rounds_is_there_again() {
+fn what_is_given_back_in_rounds_is_there_again_or_lapses() {
     let _alone = alone();
     const KEYS: u64 = 4;
     let quota = Quota::per_second(1_000).with_burst(20);
@@ -90,15 +90,15 @@ fn what_is_given_back_in_rounds_is_there_again() {
             if rng.once_in(3) {
                 let reserved = limiter.reserve(&key, cost, Duration::ZERO);
                 let at = limiter.clock().now().as_nanos();
-                let allowed = reserved.is_ok_and(|mut reserved| !(rng.once_in(2) && reserved.cancel()));
-                return Seen::with_answer(
-                    thread,
-                    key,
-                    cost,
-                    at,
-                    if allowed { Answer::Allowed } else { Answer::Refused },
-                    at,
-                );
+                let answer = match reserved {
+                    Ok(mut reserved) if rng.once_in(2) => {
+                        assert!(reserved.cancel());
+                        Answer::GivenBack
+                    }
+                    Ok(_) => Answer::Allowed,
+                    Err(_) => Answer::Refused,
+                };
+                return Seen::with_answer(thread, key, cost, at, answer, at);
             }
             let seen = Seen::check(&limiter, thread, key, cost);
             if !(seen.is_allowed() && rng.once_in(2)) {
@@ -115,7 +115,8 @@ fn what_is_given_back_in_rounds_is_there_again() {
     }
 }
 
-/// Whatever a set took before it was refused has been given back: each limit has lost what was admitted, and no more.
+/// Whatever a set took before it was refused has been given back, unless others stand behind it: each limit has lost what was
+/// admitted, and no more than that and what came not back.
 #[test]
 fn sets_are_all_or_nothing_under_race() {
     let _alone = alone();
@@ -146,7 +147,8 @@ fn race_for_sets(threads: usize, quotas: [Quota; 3]) -> usize {
             if decision.is_refused() && *decision.limit_used().quota() != quotas[2] {
                 half_taken.fetch_add(1, Ordering::Relaxed);
             }
-            Seen::new(thread, key, cost, &decision, 0)
+            let seen = Seen::new(thread, key, cost, &decision, 0);
+            if decision.is_allowed() { seen } else { seen.given_back() }
         };
         (0..KEYS * VISITS / threads as u64).map(|_| check()).collect()
     };

@@ -52,8 +52,13 @@ impl FixedWindow {
 
     pub(crate) const fn give_back(&self, stamp: Units, now: Units, cost: u64) -> Units {
         let (end, count) = self.grid.split(stamp, now);
-        // A count of zero is a full bucket: no reason to hold the slot until the window ends.
-        if cost >= count { now } else { end + count - cost }
+        match count {
+            // Nothing in now's window, though the stamp may be later than now: what the one before counted stays.
+            0 => stamp,
+            // A count of zero is a full bucket: no reason to hold the slot until the window ends.
+            _ if cost >= count => now,
+            _ => end + count - cost,
+        }
     }
 
     /// Gives a debit back to the window that counted it, if that is the one the stamp is of, and is not over.

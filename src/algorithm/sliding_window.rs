@@ -144,6 +144,9 @@ impl SlidingWindow {
     /// Gives back from the current count, then from the previous.
     pub(crate) const fn give_back(&self, stamp: Units, now: Units, cost: u64) -> Units {
         let mut counts = self.counts(stamp, now);
+        if counts.current == 0 && counts.previous == 0 {
+            return stamp; // what windows counted that are over stays
+        }
         let from_previous = cost.saturating_sub(counts.current);
         counts.current = counts.current.saturating_sub(cost);
         counts.previous = counts.previous.saturating_sub(from_previous);

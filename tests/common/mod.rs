@@ -45,22 +45,51 @@ pub(crate) fn limiter(quota: Quota) -> Limiter<ManualClock> {
     Limiter::builder(quota).capacity(64).build_with_clock(ManualClock::default()).expect("a valid quota")
 }
 
-/// Random numbers: SplitMix64, so any seed will do.
+/// Random numbers: SplitMix64, so any seed will do; or what the input of a fuzzer says.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(pub(crate) u64);
 
+thread_local! {
+    static INPUT: RefCell<Option<std::vec::IntoIter<u8>>> = const { RefCell::new(None) };
+}
+
+/// One step of SplitMix64.
+pub(crate) const fn mix(state: u64) -> u64 {
+    let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 impl Rng {
+    /// All numbers of this thread are drawn from an input from here on, and zero when it is used up.
+    pub(crate) fn from_input(input: &[u8]) -> Self {
+        INPUT.set(Some(input.to_vec().into_iter()));
+        Self(0)
+    }
+
+    /// Whether there was an input, and it has been used up.
+    pub(crate) fn is_used_up(&self) -> bool {
+        INPUT.with_borrow(|input| input.as_ref().is_some_and(|rest| rest.len() == 0))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
+        self.draw(u64::BITS)
+    }
+
+    /// A number of which so many of the highest bits count: an input is not spent on the others.
+    fn draw(&mut self, bits: u32) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        INPUT.with_borrow_mut(|input| match input {
+            Some(rest) => (0..bits.div_ceil(8))
+                .fold(0, |word, place| word | u64::from(rest.next().unwrap_or(0)) << (56 - 8 * place)),
+            None => mix(self.0),
+        })
     }
 
     /// From 0 to `n - 1`.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        u64::try_from((u128::from(self.next()) * u128::from(n)) >> 64).expect("below n")
+        let bits = u64::BITS - n.leading_zeros();
+        u64::try_from((u128::from(self.draw(bits)) * u128::from(n)) >> 64).expect("below n")
     }
 
     /// True once in `n` times.

@@ -28,6 +28,40 @@ pub(crate) struct Model {
     leak: i128,
     token: i128,
     state: State,
+    /// Up to where a level was lowered by anything but undoing a debit, and until when somebody waits; in nanoseconds,
+    /// exact as fractions of `leak`. Of a log: until when an entry counted that was given back.
+    lowered: i128,
+    promised: i128,
+}
+
+/// What was taken at once, and how it may be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Debit {
+    pub(crate) cost: u64,
+    /// Where the level was, and where it was left, as the instant at which it is zero, times `leak`.
+    from: i128,
+    end: i128,
+    /// The window that counted it.
+    index: i128,
+}
+
+/// What a handle holds: taken at `since`; of a level the stretch of time, times `leak`, that ends at `until`, and of a
+/// window so many of its count, until it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) since: i128,
+    end: i128,
+    until: i128,
+    left: i128,
+}
+
+impl Batch {
+    pub(crate) const NONE: Self = Self { since: i128::MIN, end: 0, until: 0, left: 0 };
+
+    /// Whether nothing is left to give back.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.left == 0
+    }
 }
 
 impl Model {
@@ -43,7 +77,8 @@ impl Model {
             Algorithm::SlidingLog => State::Log(vec![i128::MIN; usize::try_from(count).expect("at most 1,024")]),
             _ => State::Level { level: 0, at: 0, overdrawn: false },
         };
-        Self { quota, period, leak, token: if count == 0 { 1 } else { leak / count * period }, state }
+        let token = if count == 0 { 1 } else { leak / count * period };
+        Self { quota, period, leak, token, state, lowered: i128::MIN, promised: i128::MIN }
     }
 
     /// The most that fits at once.
@@ -79,6 +114,35 @@ impl Model {
     fn level(&self, t: i128) -> i128 {
         let State::Level { level, at, .. } = self.state else { panic!("{} has no level", self.quota) };
         (level - (t - at) * self.leak).max(0)
+    }
+
+    /// When the level was or will be zero, times `leak`.
+    fn end(&self) -> i128 {
+        let State::Level { level, at, .. } = self.state else { panic!("{} has no level", self.quota) };
+        at * self.leak + level
+    }
+
+    /// Until when, in nanoseconds, times `leak`, what is in the bucket counts at all: no stamp of the engine is later.
+    pub(crate) fn latest(&self, t: i128) -> i128 {
+        match &self.state {
+            State::Level { .. } => self.end(),
+            State::Windows { .. } => (self.windows_at(t) + 3 * self.period) * self.leak,
+            State::Log(cells) => cells.iter().max().map_or(0, |end| end * self.leak),
+        }
+    }
+
+    /// That something was lowered, maybe, that counted until then.
+    pub(crate) fn may_have_lowered(&mut self, until: i128) {
+        self.lowered = self.lowered.max(until * self.leak);
+    }
+
+    /// What was lowered, and what was promised, up to when; as [`latest`](Self::latest).
+    pub(crate) const fn marks(&self) -> (i128, i128) {
+        (self.lowered, self.promised)
+    }
+
+    pub(crate) const fn leak(&self) -> i128 {
+        self.leak
     }
 
     /// Raised past empty, it is overdrawn; lowered, it is only if it was; what stays as it is was not written.
@@ -167,14 +231,20 @@ impl Model {
     }
 
     /// Takes `cost` whether it fits or not.
-    pub(crate) fn take(&mut self, t: i128, cost: u64) {
+    pub(crate) fn take(&mut self, t: i128, cost: u64) -> Debit {
+        let mut debit = Debit { cost, from: 0, end: 0, index: 0 };
         if cost == 0 {
-            return;
+            return debit;
         }
         match &mut self.state {
-            State::Level { .. } => self.set_level(t, self.level(t) + i128::from(cost) * self.token),
+            State::Level { .. } => {
+                debit.from = t * self.leak + self.level(t);
+                self.set_level(t, self.level(t) + i128::from(cost) * self.token);
+                debit.end = self.end();
+            }
             State::Windows { .. } => {
                 let (previous, current) = self.windows(t);
+                debit.index = self.windows_at(t).div_euclid(self.period);
                 self.set_windows(t, (previous, current + i128::from(cost)));
             }
             State::Log(cells) => {
@@ -184,36 +254,115 @@ impl Model {
                 places.sort_unstable();
                 let count = usize::try_from(cost).expect("64 bits");
                 places.into_iter().take(count).for_each(|end| *end = t + self.period);
+                debit.end = t + self.period;
+            }
+        }
+        debit
+    }
+
+    /// Takes for a request that goes `wait` after `t`.
+    pub(crate) fn reserve_at(&mut self, t: i128, cost: u64) -> Debit {
+        let debit = self.take(t, cost);
+        if cost > 0 && matches!(self.state, State::Level { .. }) {
+            let goes = if self.is_queue() { debit.from } else { debit.end - self.empty() };
+            if goes > t * self.leak {
+                self.promised = self.promised.max(goes);
+            }
+        }
+        debit
+    }
+
+    /// Whether a refund at `t` gives nothing back, as somebody waits, or may, for what came back.
+    pub(crate) fn withholds(&self, t: i128, promised: i128) -> bool {
+        let busy = match self.state {
+            State::Level { .. } => self.level(t) > if self.is_queue() { 0 } else { self.empty() },
+            _ => false,
+        };
+        busy && promised > t * self.leak
+    }
+
+    pub(crate) fn refund(&mut self, t: i128, cost: u64) {
+        if self.withholds(t, self.promised) {
+            return;
+        }
+        self.lower(t, cost);
+    }
+
+    /// Gives back what was taken at an instant, unless somebody waits: a window only what it has counted itself, a log the
+    /// places taken at that instant, and a level no more than one that was empty then can still owe.
+    pub(crate) fn refund_of(&mut self, t: i128, cost: u64, taken_at: i128) {
+        if self.withholds(t, self.promised) {
+            return;
+        }
+        let latest = self.latest(t);
+        match &mut self.state {
+            State::Level { .. } => {
+                // A queue's may have waited.
+                let most = self.empty() + if self.is_queue() { self.debt() } else { 0 };
+                let owed = (taken_at * self.leak + most - t * self.leak).max(0);
+                let back = i128::from(cost).saturating_mul(self.token).min(owed);
+                let before = self.end();
+                self.set_level(t, self.level(t) - back.min(self.level(t)));
+                if self.end() < before {
+                    self.lowered = self.lowered.max(before);
+                }
+            }
+            State::Windows { .. } => {
+                self.lowered = self.lowered.max(latest);
+                self.undo_in(t, cost.into(), taken_at.div_euclid(self.period));
+            }
+            State::Log(cells) => {
+                let mine = cells.iter_mut().filter(|end| **end == taken_at + self.period && **end > t);
+                mine.take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
             }
         }
     }
 
-    pub(crate) fn refund(&mut self, t: i128, cost: u64) {
+    /// Gives back, whoever waits.
+    pub(crate) fn lower(&mut self, t: i128, cost: u64) {
         match &mut self.state {
             State::Level { .. } => {
-                let back = i128::from(cost).saturating_mul(self.token);
+                let (before, back) = (self.end(), i128::from(cost).saturating_mul(self.token));
                 self.set_level(t, self.level(t).saturating_sub(back));
+                if self.end() < before {
+                    self.lowered = self.lowered.max(before);
+                }
             }
             State::Windows { .. } => {
                 let (previous, current) = self.windows(t);
                 let from_previous = (i128::from(cost) - current).max(0);
                 let counts = ((previous - from_previous).max(0), (current - i128::from(cost)).max(0));
-                self.set_windows(t, counts);
+                if (previous, current) != (0, 0) {
+                    self.lowered = self.lowered.max(self.latest(t));
+                    self.set_windows(t, counts);
+                }
             }
             State::Log(cells) => {
                 let mut latest: Vec<&mut i128> = cells.iter_mut().filter(|end| **end > t).collect();
                 // Of those taken at once, the last.
                 latest.reverse();
                 latest.sort_by_key(|end| std::cmp::Reverse(**end));
-                latest.into_iter().take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
+                for end in latest.into_iter().take(usize::try_from(cost).expect("64 bits")) {
+                    self.lowered = self.lowered.max(*end * self.leak);
+                    *end = t;
+                }
             }
         }
     }
 
     pub(crate) fn reset(&mut self, t: i128) {
-        match &mut self.state {
-            State::Level { .. } => self.set_level(t, 0),
-            State::Windows { .. } | State::Log(_) => self.refund(t, u64::MAX),
+        match self.state {
+            State::Level { .. } if self.level(t) == 0 => {}
+            State::Level { .. } => {
+                self.lowered = self.lowered.max(self.end());
+                self.set_level(t, 0);
+            }
+            // Those that are over as well.
+            State::Windows { .. } => {
+                self.lowered = self.lowered.max(self.latest(t));
+                self.set_windows(t, (0, 0));
+            }
+            State::Log(_) => self.lower(t, u64::MAX),
         }
     }
 
@@ -253,77 +402,199 @@ impl Model {
         granted.then(|| (shortage + self.leak - 1).div_euclid(self.leak))
     }
 
-    /// What `cancel` needs to know of a reservation just made: where it left the level; which window counted it; when its
-    /// place in the log comes back.
-    pub(crate) fn mark(&self, t: i128) -> i128 {
+    /// Whether a debit that is undone comes back in a bucket that was lowered up to `lowered`: a level must be where the
+    /// debit left it, and not be there for the second time.
+    pub(crate) fn is_last(&self, debit: &Debit, lowered: i128) -> bool {
         match self.state {
-            State::Level { .. } => self.level(t) + t * self.leak,
-            State::Windows { .. } => self.windows_at(t).div_euclid(self.period),
-            State::Log(_) => t + self.period,
+            State::Level { .. } => self.end() == debit.end && debit.end > lowered,
+            State::Windows { .. } => true,
+            State::Log(_) => debit.end * self.leak > lowered,
         }
     }
 
-    /// Gives back what has not been paid for by now, and no later reservation stands on: none may in a queue.
-    pub(crate) fn cancel(&mut self, t: i128, cost: u64, mark: i128) {
+    pub(crate) fn undo(&mut self, t: i128, debit: &Debit) {
+        if self.is_last(debit, self.lowered) {
+            self.undo_anyway(t, debit);
+        }
+    }
+
+    fn undo_anyway(&mut self, t: i128, debit: &Debit) {
+        let cost = i128::from(debit.cost);
         if cost == 0 {
             return;
         }
         match &mut self.state {
-            State::Level { .. } => {}
-            State::Windows { .. } => {
-                let (previous, current) = self.windows(t);
-                let cost = i128::from(cost);
-                return match (self.quota.algorithm(), t.div_euclid(self.period) - mark) {
-                    (_, ..=0) => self.set_windows(t, (previous, (current - cost).max(0))),
-                    (Algorithm::SlidingWindow, 1) => self.set_windows(t, ((previous - cost).max(0), current)),
-                    _ => {}
-                };
-            }
+            State::Level { .. } => self.go_back(t, debit.from),
+            State::Windows { .. } => self.undo_in(t, cost, debit.index),
             State::Log(cells) => {
-                let mine = cells.iter_mut().filter(|end| **end == mark && **end > t);
+                let mine = cells.iter_mut().filter(|end| **end == debit.end && **end > t);
                 mine.take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
-                return;
             }
         }
-        let behind = (self.mark(t) - mark).max(0);
-        let stood_on = match self.is_queue() {
-            true if self.mark(t) != mark => return,
-            false if self.level(t) > self.empty() => behind,
-            _ => 0,
-        };
-        let unpaid = (mark - t * self.leak).max(0);
-        let back = (i128::from(cost) * self.token - stood_on).clamp(0, unpaid);
-        self.set_level(t, self.level(t) - back);
     }
 
-    /// A refusal at `t` of a bucket that owes more than its last request can have left, if that came `skew` after `t`
-    /// (P7): it owes as much as a bucket can that was written at `t`.
-    pub(crate) fn mend(&mut self, t: i128, skew: i128) {
+    /// A level that lasts is set to one that was zero, or will be, at `end`.
+    fn go_back(&mut self, t: i128, end: i128) {
+        if self.level(t) > 0 && end != self.end() {
+            let level = end - t * self.leak;
+            let overdrawn = self.is_overdrawn() && level > self.empty();
+            self.state = State::Level { level, at: t, overdrawn };
+        }
+    }
+
+    /// One window's count becomes less, while it is the current one, or the one before under a sliding window.
+    fn undo_in(&mut self, t: i128, cost: i128, index: i128) {
+        let (previous, current) = self.windows(t);
+        match (self.quota.algorithm(), self.windows_at(t).div_euclid(self.period) - index) {
+            (_, 0) => self.set_windows(t, (previous, (current - cost).max(0))),
+            (Algorithm::SlidingWindow, 1) => self.set_windows(t, ((previous - cost).max(0), current)),
+            _ => {}
+        }
+    }
+
+    /// What of a batch is good at `t`.
+    fn good(&self, held: &Batch, t: i128) -> i128 {
+        match self.state {
+            State::Level { .. } => held.left.min((held.until - t * self.leak).max(0)),
+            _ if t < held.until => held.left,
+            _ => 0,
+        }
+    }
+
+    /// Whether whoever holds this is admitted without the bucket.
+    pub(crate) fn spend(&self, held: &mut Batch, t: i128, cost: u64) -> bool {
+        let unit = if matches!(self.state, State::Level { .. }) { self.token } else { 1 };
+        let price = i128::from(cost).saturating_mul(unit);
+        let spent = t >= held.since
+            && !self.is_queue()
+            && i128::from(cost) <= self.limit()
+            && price <= self.good(held, t)
+            && !matches!(self.state, State::Log(_));
+        if spent {
+            held.left = self.good(held, t).min(held.left) - price;
+        }
+        spent
+    }
+
+    /// Takes what a request needs beyond what is held, and up to `batch` in all, but no more ahead than half of what is
+    /// there then. Not for one who is earlier than what he holds, nor where nothing can be held.
+    pub(crate) fn fetch(&mut self, held: &mut Batch, t: i128, cost: u64, batch: u64) -> bool {
+        if i128::from(cost) > self.limit() {
+            return false;
+        }
+        let ahead = |spare: i128| i128::from(batch.saturating_sub(cost)).min(spare / 2);
+        match self.state {
+            State::Level { .. } if self.is_queue() => {
+                if !self.admits(t, cost.into()) {
+                    return false;
+                }
+                self.take(t, cost);
+                *held = Batch::NONE;
+            }
+            State::Level { .. } => {
+                let room = (self.empty() - self.level(t)).max(0);
+                let need = (i128::from(cost) * self.token - self.good(held, t)).max(0);
+                if need > room {
+                    return false;
+                }
+                let left = ahead((room - need) / self.token) * self.token;
+                self.set_level(t, self.level(t) + need + left);
+                *held = Batch { since: t, end: self.end(), until: self.end(), left };
+            }
+            State::Windows { .. } => {
+                let until = (self.windows_at(t).div_euclid(self.period) + 1) * self.period;
+                let need = (i128::from(cost) - if held.until == until { held.left } else { 0 }).max(0);
+                let room = self.available(t);
+                if need > room {
+                    return false;
+                }
+                let left = ahead(room - need);
+                self.take(t, u64::try_from(need + left).expect("at most the limit"));
+                *held = Batch { since: t, end: 0, until, left };
+            }
+            State::Log(_) => panic!("a log keeps nothing ahead"),
+        }
+        true
+    }
+
+    /// Whether what is held comes back, in a bucket that was lowered up to `lowered`.
+    pub(crate) fn is_last_batch(&self, held: &Batch, lowered: i128) -> bool {
+        match self.state {
+            State::Level { .. } => self.end() == held.end && held.end > lowered,
+            _ => true,
+        }
+    }
+
+    /// What is left of a batch goes back.
+    pub(crate) fn give_back(&mut self, held: &Batch, t: i128) {
+        match self.state {
+            _ if held.left == 0 => {}
+            State::Level { .. } if self.is_last_batch(held, self.lowered) => {
+                self.go_back(t, held.until - self.good(held, t));
+            }
+            State::Level { .. } | State::Log(_) => {}
+            State::Windows { .. } => self.undo_in(t, held.left, held.until.div_euclid(self.period) - 1),
+        }
+    }
+
+    /// How many whole requests are held at `t`.
+    pub(crate) fn held(&self, held: &Batch, t: i128) -> i128 {
+        let unit = if matches!(self.state, State::Level { .. }) { self.token } else { 1 };
+        self.good(held, t) / unit
+    }
+
+    pub(crate) fn holds_ahead(&self) -> bool {
+        !matches!(self.state, State::Log(_))
+    }
+
+    /// Whether a refusal at `t` rests on more than any call at `t` can have left without debt.
+    pub(crate) fn is_from_another_time(&self, t: i128) -> bool {
+        match &self.state {
+            State::Level { .. } => self.level(t) > self.empty(),
+            State::Windows { index, previous, current } => {
+                let before = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { self.limit() };
+                (*index, *previous, *current) > (t.div_euclid(self.period), before, self.limit())
+            }
+            State::Log(cells) => cells.iter().any(|end| *end > t + self.period),
+        }
+    }
+
+    /// What was left at a time that the clock has yet to show again is taken back (P7): the bucket owes as much as one can
+    /// that was written at `t`. Says whether there was such a thing.
+    pub(crate) fn mend(&mut self, t: i128) -> bool {
         let debt = if self.is_overdrawn() { self.debt() } else { 0 };
-        let (limit, most, late) = (self.limit(), self.empty() + debt, t + skew);
+        let (limit, most) = (self.limit(), self.empty() + debt);
         match &mut self.state {
             State::Level { level, at, .. } => {
-                if *level - (late - *at) * self.leak > most {
-                    (*level, *at) = (most, t);
+                if *level - (t - *at) * self.leak <= most {
+                    return false;
                 }
+                self.lowered = self.lowered.max(*level + *at * self.leak);
+                (*level, *at) = (most, t);
             }
             State::Windows { index, previous, current } => {
                 let before = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { limit };
-                if (*index, *previous, *current) > (late.div_euclid(self.period), before, limit) {
-                    self.state = State::Windows { index: t.div_euclid(self.period), previous: 0, current: limit };
+                if (*index, *previous, *current) <= (t.div_euclid(self.period), before, limit) {
+                    return false;
                 }
+                self.state = State::Windows { index: t.div_euclid(self.period), previous: 0, current: limit };
             }
             State::Log(cells) => {
-                let late = cells.iter_mut().filter(|end| **end > late + self.period);
-                late.for_each(|end| *end = t + self.period);
+                let mut found = false;
+                for end in cells.iter_mut().filter(|end| **end > t + self.period) {
+                    self.lowered = self.lowered.max(*end * self.leak);
+                    (*end, found) = (t + self.period, true);
+                }
+                return found;
             }
         }
+        true
     }
 
     /// As [`Self::mend`], where it is not known to the last digit whether that was called for: no less than is owed.
-    pub(crate) fn mend_at_most(&mut self, t: i128, skew: i128, in_debt: bool) {
+    pub(crate) fn mend_at_most(&mut self, t: i128, early: i128, in_debt: bool) {
         let debt = if in_debt { self.debt() } else { 0 };
-        let most = self.empty() + debt + skew * self.leak;
+        let most = self.empty() + debt + early * self.leak;
         match &mut self.state {
             State::Level { level, at, .. } => {
                 if *level - (t - *at) * self.leak > most {
@@ -331,19 +602,14 @@ impl Model {
                 }
             }
             State::Windows { .. } => panic!("windows are not followed back"),
-            State::Log(cells) => cells.iter_mut().for_each(|end| *end = (*end).min(t + skew + self.period)),
+            State::Log(cells) => cells.iter_mut().for_each(|end| *end = (*end).min(t + early + self.period)),
         }
     }
 
-    /// The same bucket judged by another quota of the same kind: a level keeps its time, a window its counts.
-    pub(crate) fn switch(&mut self, quota: Quota) {
-        *self = Self { state: self.state.clone(), ..Self::in_parts(quota, self.leak) };
-    }
-
-    /// The bucket rewritten for another quota: its tokens, as an exact fraction, are what `how` says, rounded down to a
-    /// whole number of the limiter's units, of which there are `units` in a nanosecond.
-    pub(crate) fn convert(&mut self, t: i128, quota: Quota, how: Inheritance, units: i128) {
-        let mut to = Self::in_parts(quota, self.leak);
+    /// The bucket of the key under another limit holds no more tokens than this one at `t`: as an exact fraction, what `how`
+    /// says, rounded down to a whole number of the limiter's units, of which there are `units` in a nanosecond. Or it is
+    /// filled.
+    pub(crate) fn convert(&self, t: i128, to: &mut Self, how: Inheritance, units: i128) {
         let (old, new) = (self.limit(), to.limit());
         let (tokens, parts) = match self.state {
             State::Level { .. } => (self.empty() - self.level(t), self.token),
@@ -356,7 +622,7 @@ impl Model {
             Inheritance::Proportional if old == 0 => (tokens, parts),
             Inheritance::Proportional => (tokens * new, parts * old),
             Inheritance::Additive => (tokens + &parts * (new - old), parts),
-            _ => (BigInt::from(new), BigInt::from(1)),
+            _ => return to.reset(t),
         };
         // Rounded down, also below zero.
         let mut whole = &tokens / &parts;
@@ -364,22 +630,36 @@ impl Model {
             whole -= 1;
         }
         let rest = tokens - &whole * &parts;
-        let missing = new - whole.clone().clamp(BigInt::from(0), BigInt::from(new));
-        let missing = u64::try_from(missing).expect("a count");
-        match (&self.state, &to.state) {
-            (State::Level { .. } | State::Windows { .. }, State::Level { .. }) => {
-                let unit = self.leak / units;
+        let left = whole.clone().clamp(BigInt::from(0), BigInt::from(new));
+        let left = i128::try_from(left).expect("a count");
+        match to.state {
+            State::Level { .. } => {
+                let unit = to.leak / units;
                 let held = whole * to.token + rest * to.token / parts / unit * unit;
                 let held = held.clamp(BigInt::from(-to.debt()), BigInt::from(to.empty()));
                 let level = to.empty() - i128::try_from(held).expect("between two such numbers");
-                to.state = State::Level { level, at: t, overdrawn: level > to.empty() };
+                if level > to.level(t) {
+                    to.state = State::Level { level, at: t, overdrawn: level > to.empty() };
+                }
             }
-            _ => to.take(t, missing),
+            State::Windows { .. } => to.fill_windows(t, new - left),
+            State::Log(_) => {
+                let surplus = (to.available(t) - left).max(0);
+                to.take(t, u64::try_from(surplus).expect("a count"));
+            }
         }
-        match (&self.state, &to.state) {
-            // Full before and after: not written.
-            (State::Level { .. }, State::Level { .. }) if self.is_full(t) && to.is_full(t) => self.switch(quota),
-            _ => *self = to,
+    }
+
+    /// The window of `t` has counted so many at least; if a later one was written, they were before that.
+    fn fill_windows(&mut self, t: i128, used: i128) {
+        let ((previous, current), later) = (self.windows(t), self.windows_at(t).div_euclid(self.period));
+        let counts = match later - t.div_euclid(self.period) {
+            0 => (previous, current.max(used)),
+            1 => (previous.max(used), current),
+            _ => (previous, current),
+        };
+        if used > 0 && counts != (previous, current) {
+            self.set_windows(t, counts);
         }
     }
 

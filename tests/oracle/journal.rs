@@ -1,6 +1,6 @@
 //! What was called and what was answered: to replay a failure, to count, and to compare two runs.
 
-use super::common::Rng;
+use super::common::mix;
 use tollgate::{Decision, Verdict};
 
 use super::common::nanos;
@@ -23,12 +23,14 @@ calls! {
     PeekN = "peek_n",
     TakeUpTo = "take_up_to",
     Refund = "refund",
+    RefundOf = "refund_of",
     Reset = "reset",
     Charge = "charge",
     Reserve = "reserve",
     Cancel = "cancel",
-    Switch = "with",
     Convert = "convert",
+    Lease = "lease.check",
+    GiveBack = "lease.give_back",
     CheckMany = "check_many",
     CheckSet = "check_set",
     CheckAll = "check_all",
@@ -110,7 +112,7 @@ impl Journal {
     }
 
     pub(crate) fn answer(&mut self, word: u64) {
-        self.tally.digest = Rng(self.tally.digest ^ word).next();
+        self.tally.digest = mix((self.tally.digest ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15));
     }
 
     pub(crate) fn decision(&mut self, decision: &Decision<'_>) {
@@ -132,6 +134,9 @@ impl Drop for Journal {
             eprintln!("in {what}");
             for (call, at, cost) in self.recent.iter().rev().take(16).rev() {
                 eprintln!("    {at} ns: {} {cost}", Call::NAMES[*call as usize]);
+            }
+            if *seed == 0 {
+                return; // a fuzzer has kept the input
             }
             eprintln!("to see it again: TOLLGATE_SEED={seed} TOLLGATE_STEPS=1 cargo test --test oracle {suite}");
         }

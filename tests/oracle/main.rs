@@ -10,6 +10,7 @@ mod common;
 mod draw;
 mod journal;
 mod long;
+mod mixed;
 mod one;
 mod range;
 mod several;
@@ -38,7 +39,7 @@ const SUITES: [Suite; 8] = [
     suite("fixed_window", 14, |rng, journal| one::calls(rng, journal, Algorithm::FixedWindow)),
     suite("sliding_window", 14, |rng, journal| one::calls(rng, journal, Algorithm::SlidingWindow)),
     suite("sliding_log", 8, |rng, journal| one::calls(rng, journal, Algorithm::SlidingLog)),
-    suite("changes", 10, one::changes),
+    suite("mixed", 10, mixed::calls),
     suite("several", 8, several::calls),
 ];
 
@@ -118,8 +119,8 @@ fn sliding_log() {
 }
 
 #[test]
-fn changes() {
-    run("changes");
+fn mixed() {
+    run("mixed");
 }
 
 #[test]

@@ -1,33 +1,33 @@
 //! Random calls on several limits of several keys: lists of keys, sets of limits, shares.
 
-use super::common::{Rng, ns};
+use super::common::{Rng, SECOND, nanos, ns};
 use super::draw::{self, Times};
 use super::journal::{Call, Journal};
-use super::subject::{At, SKEW, Subject, call};
+use super::subject::{At, Kind, Subject, call};
 use super::track::Track;
-use tollgate::{Algorithm, Limit, LimitSet, Limiter, ManualClock, Quota, SetDecision, Share, Verdict};
+use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, ManualClock, Quota, SetDecision, Share, Verdict};
 
-const KEYS: [&str; 2] = ["one key", "another"];
-const NAMES: [&str; LimitSet::MAX] = [
+pub(crate) const KEYS: [&str; 2] = ["one key", "another"];
+pub(crate) const NAMES: [&str; LimitSet::MAX] = [
     "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20",
     "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32",
 ];
 
 /// What one request asks of one of the buckets: its index, and a cost.
-type Part = (usize, u64);
+pub(crate) type Part = (usize, u64);
 
 /// The buckets of one key under every limit, then those of the other.
-struct Several<'a> {
-    limiter: &'a Limiter<ManualClock>,
-    tracks: Vec<Track<'a>>,
+pub(crate) struct Several<'a> {
+    pub(crate) limiter: &'a Limiter<ManualClock>,
+    pub(crate) tracks: Vec<Track<'a>>,
 }
 
 pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
     let count = if rng.once_in(20) { LimitSet::MAX } else { usize::try_from(1 + rng.below(4)).expect("small") };
     let mut quotas: Vec<Quota> = (0..count).map(|_| quota(rng)).collect();
     let start = draw::start(rng);
-    let subject = Subject::new(rng, &mut quotas, start, SKEW, false);
-    let Subject::Keyed(limiter) = &subject else { panic!("not a lone bucket") };
+    let subject = Subject::new(rng, &mut quotas, start, false);
+    let Kind::Keyed(limiter) = &subject.kind else { panic!("not a lone bucket") };
     let limits: Vec<Limit> = quotas.iter().zip(NAMES).map(|(&quota, name)| subject.limit(quota, name)).collect();
     let set = LimitSet::new(limits.iter().copied()).expect("names of their own");
     let mut several = Several { limiter, tracks: Vec::new() };
@@ -43,6 +43,9 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
     journal.about(format!("{quotas:?}, {times:?}"));
     let mut t = start;
     for _ in 0..20 + rng.below(60) {
+        if rng.is_used_up() {
+            break;
+        }
         let quota = rng.pick(&quotas);
         t = times.next(rng, t, &quota);
         journal.tally.back += u64::from(t < several.tracks[0].t);
@@ -56,7 +59,7 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
                 let view = limiter.at(ns(t));
                 let set =
                     if cost == 1 { view.check_set(&set, KEYS[key]) } else { view.check_set_n(&set, KEYS[key], cost) };
-                several.decided(&parts, &set, back, journal);
+                several.decided(&parts, &set, journal);
                 times.told(t, &set.decision());
             }
             3 | 4 => {
@@ -68,7 +71,7 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
                 }
                 journal.call(Call::CheckAll, t, parts.len() as u64);
                 let set = several.check_all(&parts, t, journal);
-                several.decided(&parts, &set, back, journal);
+                several.decided(&parts, &set, journal);
                 times.told(t, &set.decision());
             }
             5 => {
@@ -120,7 +123,7 @@ impl<'a> Several<'a> {
     }
 
     /// Exactly when all parts fit, one after the other, all are taken; else none is (P11).
-    fn decided(&mut self, parts: &[Part], set: &SetDecision<'_>, back: bool, journal: &mut Journal) {
+    pub(crate) fn decided(&mut self, parts: &[Part], set: &SetDecision<'_>, journal: &mut Journal) {
         let told = set.decision();
         journal.answer(set.index() as u64);
         journal.decision(&told);
@@ -136,22 +139,34 @@ impl<'a> Several<'a> {
             }
         }
         assert!(if told.is_allowed() { may } else { !must }, "P11: {parts:?}: {told:?}");
-        let never = parts.iter().any(|&(index, cost)| cost > self.tracks[index].limit());
-        assert_eq!(told.never_fits(), never, "P11: {parts:?}: {told:?}");
+        let never = |cost_of: &dyn Fn(&Part) -> u128| {
+            parts.iter().any(|part| cost_of(part) > u128::from(self.tracks[part.0].limit()))
+        };
+        // What is asked of one bucket several times may fit each time, and never together.
+        let together = |part: &Part| parts.iter().filter(|other| other.0 == part.0).map(|one| u128::from(one.1)).sum();
+        assert!(!never(&|part| part.1.into()) || told.never_fits(), "P11: {parts:?}: {told:?}");
+        assert!(!told.never_fits() || never(&together), "P11: {parts:?}: {told:?}");
         if !told.is_allowed() {
             before.into_iter().for_each(|(index, track)| self.tracks[index] = track);
         }
-        if told.is_refused() {
-            self.tracks[parts[set.index()].0].mend();
+        // Whatever a step of the clock has left is mended in all that refuse by themselves, so that the wait is true.
+        for &(index, cost) in parts.iter().filter(|_| !told.is_allowed()) {
+            let track = &mut self.tracks[index];
+            if cost <= track.limit() && i128::from(cost) > track.at_most() {
+                track.mend();
+            }
         }
-        self.compare(parts, set, back, journal);
+        self.compare(parts, set, journal);
     }
 
     /// What each says by itself is what the set has left it with, and what the set tells is the most telling of it.
-    fn compare(&self, parts: &[Part], set: &SetDecision<'_>, back: bool, journal: &mut Journal) {
+    fn compare(&self, parts: &[Part], set: &SetDecision<'_>, journal: &mut Journal) {
         let told = set.decision();
         let alone = |&(index, _): &Part| parts.iter().filter(|part| part.0 == index).count() == 1;
         let distinct = parts.iter().all(alone);
+        if distinct {
+            self.waits(parts, &told, journal);
+        }
         for (place, &(index, cost)) in parts.iter().enumerate() {
             let track = &self.tracks[index];
             let single = call!(track.at, peek_n(cost));
@@ -162,20 +177,47 @@ impl<'a> Several<'a> {
             }
             match told.verdict() {
                 Verdict::Allowed => assert!(single.remaining() >= told.remaining()),
-                // One that was mended refuses for less long than it did.
-                Verdict::Refused if back => {}
-                Verdict::Refused => assert!(single.retry_after() <= told.retry_after() && !single.never_fits()),
+                Verdict::Refused => {
+                    // Of one that was mended, as of the clock's own time.
+                    let ready = |one: &Decision<'_>| one.retry_after().map_or(one.at(), |wait| one.at() + wait);
+                    assert!(!single.never_fits() && ready(&single) <= ready(&told));
+                }
                 _ => assert!(told.never_fits()),
             }
             if place == set.index() {
                 let (one, other) = (told.report(), single.report());
                 if told.is_allowed() {
                     assert_eq!((one.remaining, one.reset_after), (other.remaining, other.reset_after));
-                } else {
+                } else if told.at() != single.at() {
+                    assert!(self.tracks[0].at.subject.is_behind());
+                } else if told.retry_after().is_none_or(|retry| self.is_in_range(told.at().as_nanos(), nanos(retry))) {
                     assert_eq!(one, other);
                 }
             }
         }
+    }
+
+    /// Whether so long after an instant the limiter's time still goes on.
+    fn is_in_range(&self, t: u64, after: u64) -> bool {
+        let range = self.tracks[0].range();
+        range.contains(t) && t.checked_add(after).is_some_and(|later| range.contains(later))
+    }
+
+    /// P2 of sets: at the wait told each of its limits admits its cost, and a nanosecond before one does not.
+    fn waits(&self, parts: &[Part], told: &Decision<'_>, journal: &mut Journal) {
+        let Some(retry) = told.retry_after().map(nanos) else { return };
+        let fits = |after: u64| {
+            let t = told.at().as_nanos();
+            let t = self.is_in_range(t, after).then(|| t + after)?;
+            let admits = |&(index, cost): &Part| {
+                let At { key, limit, .. } = self.tracks[index].at;
+                self.limiter.with(limit).at(ns(t)).peek_n(key, cost).is_allowed()
+            };
+            Some(parts.iter().all(admits))
+        };
+        journal.tally.probes += 1;
+        assert_ne!(fits(retry), Some(false), "P2: a set refused {parts:?} after {retry} ns");
+        assert_ne!(fits(retry - 1), Some(true), "P2: a set admitted {parts:?} before {retry} ns");
     }
 
     /// Many keys at once are the same keys one by one.
@@ -196,4 +238,19 @@ impl<'a> Several<'a> {
         });
         assert_eq!(next, keys.len(), "each once");
     }
+}
+
+/// Of one limit the wait begins when the caller thinks it is, of the other, which is mended, at the clock's later time.
+#[test]
+fn a_late_caller_is_told_the_latest_instant() {
+    let (slow, quick) = (Quota::per_second(1).with_burst(10), Quota::per_second(1).with_burst(1));
+    let limiter = Limiter::builder(slow).build_with_clock(ManualClock::new(ns(100 * SECOND))).unwrap();
+    let limits = [("slow", slow), ("quick", quick)].map(|(name, quota)| limiter.limit(name, quota).unwrap());
+    let set = LimitSet::new(limits).unwrap();
+    assert!(limiter.with(&limits[1]).check("key").is_allowed());
+    // The clock steps back to 54. By it the quick limit is empty, so it admits again at 55; the slow one does at 53.
+    limiter.clock().set(ns(54 * SECOND));
+    assert_eq!(limiter.at(ns(52 * SECOND)).with(&limits[0]).take_up_to("key", 10), 10);
+    let told = limiter.at(ns(50 * SECOND)).check_set(&set, "key").decision();
+    assert_eq!(told.at() + told.retry_after().unwrap(), ns(55 * SECOND));
 }

@@ -1,15 +1,34 @@
 //! What is asked: a lone bucket, or the keys of a limiter.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::common::{Rng, ns};
 use tollgate::{Bucket, BuildError, Limit, Limiter, ManualClock, Quota, QuotaError};
 
 #[derive(Debug)]
-pub(crate) enum Subject {
+pub(crate) enum Kind {
     Bucket(Bucket<ManualClock>),
     Keyed(Limiter<ManualClock>),
 }
+
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) kind: Kind,
+    own: Cell<Own>,
+}
+
+/// What a limiter knows of its own clock: what it shows, how late it has been seen, less the slack, and how late it was
+/// before it stepped back.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    now: u64,
+    latest: u64,
+    before: u64,
+}
+
+/// A step back of no more than this is not noticed.
+const SLACK: u64 = 1_000_000;
 
 /// One bucket of a subject, asked on the subject's clock or at the caller's `now`.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +43,13 @@ pub(crate) struct At<'a> {
 macro_rules! call {
     ($at:expr, $method:ident ( $($argument:expr),* )) => {{
         let at = $at;
-        match at.subject {
-            $crate::subject::Subject::Bucket(bucket) => {
-                let view = bucket.with(at.limit);
-                at.now.map_or(view, |now| view.at($crate::common::ns(now))).$method($($argument),*)
-            }
-            $crate::subject::Subject::Keyed(limiter) => {
+        match &at.subject.kind {
+            // A bucket has one limit, and no view of itself on its own clock.
+            $crate::subject::Kind::Bucket(bucket) => match at.now {
+                Some(now) => bucket.at($crate::common::ns(now)).$method($($argument),*),
+                None => bucket.$method($($argument),*),
+            },
+            $crate::subject::Kind::Keyed(limiter) => {
                 let view = limiter.with(at.limit);
                 at.now.map_or(view, |now| view.at($crate::common::ns(now))).$method(at.key $(, $argument)*)
             }
@@ -38,16 +58,13 @@ macro_rules! call {
 }
 pub(crate) use call;
 
-/// How far callers may disagree on the time, unless a scenario says otherwise.
-pub(crate) const SKEW: u64 = 1_000_000_000;
-
 impl Subject {
     /// A subject that starts at `start`, and a limit for each quota; a quota that is out of bounds is replaced by one that
     /// is on the bound that the error named. `lone` asks for a bucket without a table, made for the last of them.
-    pub(crate) fn new(rng: &mut Rng, quotas: &mut [Quota], start: u64, skew: u64, lone: bool) -> Self {
+    pub(crate) fn new(rng: &mut Rng, quotas: &mut [Quota], start: u64, lone: bool) -> Self {
         // A quota may break several bounds, one after the other.
         for _ in 0..8 * quotas.len() {
-            match Self::try_new(rng, quotas, start, skew, lone) {
+            match Self::try_new(rng, quotas, start, lone) {
                 Ok(subject) => return subject,
                 Err((index, error)) => quotas[index] = on_the_bound(quotas[index], error),
             }
@@ -56,50 +73,73 @@ impl Subject {
     }
 
     /// The error comes with the index of its quota.
-    fn try_new(
-        rng: &mut Rng,
-        quotas: &[Quota],
-        start: u64,
-        skew: u64,
-        lone: bool,
-    ) -> Result<Self, (usize, QuotaError)> {
+    fn try_new(rng: &mut Rng, quotas: &[Quota], start: u64, lone: bool) -> Result<Self, (usize, QuotaError)> {
         let clock = ManualClock::new(ns(start));
-        let subject = if lone {
+        let kind = if lone {
             let last = quotas.len() - 1;
-            Self::Bucket(Bucket::with_clock(quotas[last], clock).map_err(|error| (last, error))?)
+            Kind::Bucket(Bucket::with_clock(quotas[last], clock).map_err(|error| (last, error))?)
         } else {
             let builder = Limiter::builder(quotas[0]).capacity(1_024).fixed_seed(rng.next());
-            let builder = builder.max_clock_skew(Duration::from_nanos(skew));
             let builder = quotas[1..].iter().fold(builder, |builder, &quota| builder.expect(quota));
             match builder.build_with_clock(clock) {
-                Ok(limiter) => Self::Keyed(limiter),
+                Ok(limiter) => Kind::Keyed(limiter),
                 Err(BuildError::Quota(error)) => return Err((0, error)),
                 Err(error) => panic!("{error}"),
             }
         };
-        for (index, &quota) in quotas.iter().enumerate() {
+        let subject = Self { kind, own: Cell::new(Own { now: start, latest: start.saturating_sub(SLACK), before: 0 }) };
+        for (index, &quota) in quotas.iter().enumerate().skip(if lone { quotas.len() } else { 0 }) {
             subject.try_limit(quota, "limit").map_err(|error| (index, error))?;
         }
         Ok(subject)
     }
 
     fn try_limit(&self, quota: Quota, name: &str) -> Result<Limit, QuotaError> {
-        match self {
-            Self::Bucket(bucket) => bucket.limit(quota),
-            Self::Keyed(limiter) => limiter.limit(name, quota),
+        match &self.kind {
+            Kind::Bucket(bucket) => {
+                assert_eq!(*bucket.default_limit().quota(), quota, "a bucket has one limit");
+                Ok(*bucket.default_limit())
+            }
+            Kind::Keyed(limiter) => limiter.limit(name, quota),
         }
     }
 
-    /// A limit of one of the quotas that the subject was made with.
+    /// A limit of one of the quotas that the subject was made with; of a lone bucket, the last.
     pub(crate) fn limit(&self, quota: Quota, name: &str) -> Limit {
         self.try_limit(quota, name).expect("tried when the subject was made")
     }
 
-    pub(crate) fn clock(&self) -> &ManualClock {
-        match self {
-            Self::Bucket(bucket) => bucket.clock(),
-            Self::Keyed(limiter) => limiter.clock(),
+    /// Sets the clock, and has the limiter look at it.
+    pub(crate) fn set_clock(&self, t: u64) {
+        match &self.kind {
+            Kind::Bucket(bucket) => {
+                bucket.clock().set(ns(t));
+                let _ = bucket.peek();
+            }
+            Kind::Keyed(limiter) => {
+                limiter.clock().set(ns(t));
+                assert_eq!(limiter.now(), ns(t));
+            }
         }
+        let mut own = Own { now: t, ..self.own.get() };
+        // One comparison for both, as in the engine: at the very ends of a clock's range it takes one for the other.
+        if t.wrapping_sub(own.latest) >= 2 * SLACK {
+            if t < own.latest {
+                own.before = own.before.max(own.latest.saturating_add(SLACK));
+            }
+            own.latest = t.saturating_sub(SLACK);
+        }
+        self.own.set(own);
+    }
+
+    /// What the clock shows.
+    pub(crate) fn clock(&self) -> u64 {
+        self.own.get().now
+    }
+
+    /// Whether the clock shows less than it once did, as far as the limiter has noticed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.own.get().now < self.own.get().before
     }
 }
 

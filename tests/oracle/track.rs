@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use super::common::model::Model;
+use super::common::model::{Batch, Debit, Model};
 use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
-use super::subject::{At, SKEW, call};
-use tollgate::{Algorithm, Decision, Inheritance, Limit, Reservation, Verdict};
+use super::subject::{At, Kind, call};
+use tollgate::{Algorithm, Decision, Inheritance, Lease, ManualClock, Reservation, Verdict};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
 /// less than a nanosecond, which can admit a request that much early and never late (P1): they must lie between the two.
 #[derive(Debug, Clone)]
 pub(crate) struct Track<'a> {
     pub(crate) at: At<'a>,
+    /// What the clock shows, and when the caller thinks it is: the same, or earlier.
+    pub(crate) clock: u64,
     pub(crate) t: u64,
     range: Range,
     /// No more than what is there.
@@ -33,15 +35,39 @@ pub(crate) struct Track<'a> {
     changed: bool,
     /// Whether a reservation or a charge was the last to take.
     in_debt: bool,
-    skew: i128,
+    /// What other buckets of the limiter have marked, in nanoseconds: up to where they were lowered, and until when somebody
+    /// waits. A mark is shared by some keys, so one of them may withhold what another could have back.
+    pub(crate) others: Marks,
+}
+
+/// Instants, in nanoseconds, not before those that the engine has marked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks {
+    lowered: i128,
+    promised: i128,
+}
+
+impl Marks {
+    pub(crate) const NONE: Self = Self { lowered: i128::MIN, promised: i128::MIN };
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { lowered: self.lowered.max(other.lowered), promised: self.promised.max(other.promised) }
+    }
+}
+
+/// A handle, and what it holds by the model.
+#[derive(Debug)]
+pub(crate) struct Handle<'a> {
+    lease: Lease<'a, ManualClock>,
+    held: Batch,
 }
 
 /// A reservation, and what the models need to cancel it.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a> {
     reservation: Reservation<'a>,
-    low: i128,
-    high: i128,
+    low: Debit,
+    high: Debit,
     /// The models have agreed so often before.
     syncs: u64,
 }
@@ -53,6 +79,7 @@ impl<'a> Track<'a> {
         let model = Model::in_parts(quota, leak);
         Self {
             at,
+            clock: start,
             t: start,
             range: Range::new(start, units),
             high: model.clone(),
@@ -64,12 +91,8 @@ impl<'a> Track<'a> {
             syncs: 0,
             changed: false,
             in_debt: false,
-            skew: SKEW.into(),
+            others: Marks::NONE,
         }
-    }
-
-    pub(crate) fn with_skew(self, skew: u64) -> Self {
-        Self { skew: skew.into(), ..self }
     }
 
     pub(crate) const fn range(&self) -> &Range {
@@ -95,7 +118,7 @@ impl<'a> Track<'a> {
 
     /// Whether answers are known to the last digit. Which entries a log has forgotten is not, and it matters if the clock
     /// goes back to when they counted.
-    fn is_equal(&self) -> bool {
+    pub(crate) fn is_equal(&self) -> bool {
         self.is_whole() && (self.synced || self.algorithm() != Algorithm::SlidingLog)
     }
 
@@ -114,43 +137,71 @@ impl<'a> Track<'a> {
 
     /// At least this much is there.
     pub(crate) fn at_least(&self) -> i128 {
-        if self.exact { self.low.available(self.now()) } else { 0 }
+        self.at_least_at(self.now())
+    }
+
+    fn at_least_at(&self, now: i128) -> i128 {
+        if self.exact { self.low.available(now) } else { 0 }
     }
 
     /// At most this much is there.
     pub(crate) fn at_most(&self) -> i128 {
+        self.at_most_at(self.now())
+    }
+
+    fn at_most_at(&self, now: i128) -> i128 {
         if self.is_off_grid() {
             return self.high.limit();
         }
-        let high = self.high.available(self.high_now() + self.early);
+        let high = self.high.available(now + self.offset + self.early);
         if !self.is_equal() {
             return high;
         }
-        let low = self.low.available(self.now());
+        let low = self.low.available(now);
         // Windows are not followed back.
         assert!(low <= high || self.is_counted() || self.changed, "P7: {low} there, {high} without steps back");
         low
     }
 
-    /// Sets the clock.
-    pub(crate) fn set(&mut self, t: u64) {
-        self.t = t;
-        self.at.subject.clock().set(ns(t));
-        if let Some(now) = &mut self.at.now {
-            *now = t;
+    /// The same bucket at another instant. The clock is left alone: the limiter would see it step back.
+    fn at(&self, t: u64) -> At<'a> {
+        At { now: Some(t), ..self.at }
+    }
+
+    /// Whether a caller may be late: then it is known what there was before.
+    pub(crate) fn can_be_late(&self) -> bool {
+        self.is_equal() && self.algorithm() != Algorithm::SlidingLog && !self.low.is_emptied()
+    }
+
+    /// The next calls are those of a caller who is late, if not of the clock's own.
+    pub(crate) fn be_late(&mut self, t: u64) {
+        if self.at.now.is_some() {
+            self.t = t;
+            self.at.now = Some(t);
         }
     }
 
     /// The clock moves. After a step back the balance must not be higher than it was (P7).
     pub(crate) fn go(&mut self, to: u64, journal: &mut Journal) {
-        let (from, was) = (self.t, self.now());
-        let before = if to < from { call!(self.at, peek()).remaining() } else { u64::MAX };
-        self.set(to);
+        let (from, was) = (self.clock, self.range.nearest(self.clock));
+        let remaining = |t| call!(self.at(t), peek()).remaining();
         if to < from {
-            let after = call!(self.at, peek()).remaining();
+            let (before, after) = (remaining(from), remaining(to));
             assert!(after <= before, "P7: {after} left after a step back, {before} before it");
+        }
+        self.at.subject.set_clock(to);
+        self.clock = to;
+        self.t = to;
+        if let Some(now) = &mut self.at.now {
+            *now = to;
+        }
+        if to < from {
             self.offset += was - self.now();
             self.synced = false;
+            if self.algorithm() == Algorithm::SlidingLog {
+                // Which entries are taken back is not known to the last one.
+                self.low.may_have_lowered(was + i128::from(nanos(self.at.limit.quota().period())));
+            }
             if self.low.is_emptied() {
                 self.reset(journal);
             }
@@ -165,19 +216,47 @@ impl<'a> Track<'a> {
         self.syncs += 1;
     }
 
+    /// What was done to `low` alone is known to be so.
+    fn follow(&mut self) {
+        if self.synced {
+            self.high = self.low.clone();
+        } else {
+            self.changed = true;
+        }
+    }
+
     pub(crate) fn take(&mut self, cost: u64) {
         let (now, high_now) = (self.now(), self.high_now());
         self.low.take(now, cost);
         self.high.take(high_now, cost);
     }
 
-    /// The engine has refused and, if the bucket owed more than it can, has mended that.
+    /// The engine has refused and, if the bucket owed more than it can and the clock is behind itself, has mended that.
     pub(crate) fn mend(&mut self) {
-        if self.is_equal() {
-            self.low.mend(self.now(), self.skew);
-        } else if !self.synced {
-            self.low.mend_at_most(self.now(), self.skew + self.early, self.in_debt);
+        if !self.at.subject.is_behind() {
+            return;
         }
+        let later = self.range.nearest(self.at.subject.clock().max(self.t));
+        if self.is_equal() {
+            self.low.mend(later);
+        } else if !self.synced {
+            self.low.mend_at_most(later, self.early, self.in_debt);
+        }
+    }
+
+    /// What this bucket has marked, for others.
+    pub(crate) fn marks(&self) -> Marks {
+        let (lowered, promised) = self.low.marks();
+        let nanos = |parts: i128| if parts == i128::MIN { parts } else { parts.div_euclid(self.low.leak().max(1)) + 1 };
+        Marks { lowered: nanos(lowered), promised: nanos(promised) }
+    }
+
+    /// Whether what `low` is now is what the engine has, as far as a look can tell.
+    fn is_seen(&self, low: &Model) -> bool {
+        let decision = call!(self.at(self.clock.max(self.t)), peek());
+        let now = self.range.nearest(self.clock.max(self.t));
+        let reset = i128::from(nanos(decision.reset_after()));
+        (i128::from(decision.remaining()), now + reset) == (low.available(now), low.when_full(now))
     }
 
     pub(crate) fn check(&mut self, cost: u64, journal: &mut Journal) -> Decision<'a> {
@@ -213,7 +292,10 @@ impl<'a> Track<'a> {
         journal.decision(decision);
         journal.tally.exact += u64::from(self.is_equal());
         let limit = self.limit();
-        assert_eq!((decision.limit(), decision.at()), (limit, ns(self.t)));
+        assert_eq!(decision.limit(), limit);
+        // Mended as of the later of the two.
+        let mended = self.at.subject.is_behind() && decision.is_refused() && decision.at() == ns(self.clock);
+        assert!(decision.at() == ns(self.t) || mended, "at {:?}, not {}", decision.at(), self.t);
         if cost > limit {
             assert_eq!(decision.verdict(), Verdict::NeverFits, "{cost} of {limit}");
             return;
@@ -228,14 +310,15 @@ impl<'a> Track<'a> {
     /// P10: the figures of a decision that has been counted are those of exact arithmetic.
     pub(crate) fn told(&self, cost: u64, decision: &Decision<'_>) {
         let (remaining, reset) = (decision.remaining(), i128::from(nanos(decision.reset_after())));
-        let bounds = self.at_least()..=self.at_most();
+        let at = self.range.nearest(decision.at().as_nanos());
+        let bounds = self.at_least_at(at)..=self.at_most_at(at);
         assert!(bounds.contains(&remaining.into()), "{remaining} remaining, {bounds:?} there");
-        assert_eq!(decision.retry_after().is_some(), decision.is_refused());
+        assert_eq!(decision.retry_after().is_some(), decision.is_retryable());
         if !self.exact {
             return;
         }
         let check = |told: i128, when: &dyn Fn(&Model, i128) -> i128, what: &str| {
-            let (now, high_now) = (self.now(), self.high_now());
+            let (now, high_now) = (at, at + self.offset);
             let latest = when(&self.low, now) - now;
             if self.is_equal() {
                 assert_eq!(told, latest, "{what}");
@@ -254,10 +337,10 @@ impl<'a> Track<'a> {
     fn figures(&self, cost: u64, decision: &Decision<'_>, journal: &mut Journal) {
         self.told(cost, decision);
         // Outside its range a limiter's clock stands still.
+        let at = decision.at().as_nanos();
         let later = |after: u64| {
-            let t = self.t.checked_add(after).filter(|&t| self.range.contains(self.t) && self.range.contains(t))?;
-            self.at.subject.clock().set(ns(t));
-            Some(At { now: self.at.now.map(|_| t), ..self.at })
+            let t = at.checked_add(after).filter(|&t| self.range.contains(at) && self.range.contains(t))?;
+            Some(self.at(t))
         };
         if let Some(retry) = decision.retry_after().map(nanos) {
             assert!(retry > 0);
@@ -277,10 +360,9 @@ impl<'a> Track<'a> {
                 assert!(call!(at, peek()).remaining() < limit, "P10: full before {reset} ns");
             }
         }
-        self.at.subject.clock().set(ns(self.t));
     }
 
-    pub(crate) fn take_up_to(&mut self, cost: u64, journal: &mut Journal) {
+    pub(crate) fn take_up_to(&mut self, cost: u64, journal: &mut Journal) -> u64 {
         let taken = call!(self.at, take_up_to(cost));
         journal.call(Call::TakeUpTo, self.t, cost);
         journal.answer(taken);
@@ -293,18 +375,56 @@ impl<'a> Track<'a> {
         if if self.algorithm() == Algorithm::SlidingLog { taken < cost } else { taken == 0 } {
             self.mend();
         }
+        taken
     }
 
     pub(crate) fn refund(&mut self, cost: u64, journal: &mut Journal) {
+        self.refund_as(cost, None, journal);
+    }
+
+    /// A refund of what was taken at an instant; of a log only where it is known which of its entries count.
+    pub(crate) fn refund_of(&mut self, cost: u64, taken_at: u64, journal: &mut Journal) {
+        let keyed = matches!(self.at.subject.kind, Kind::Keyed(_));
+        if keyed && self.is_equal() && self.algorithm() != Algorithm::SlidingLog {
+            self.refund_as(cost, Some(taken_at), journal);
+        }
+    }
+
+    fn refund_as(&mut self, cost: u64, taken_at: Option<u64>, journal: &mut Journal) {
         // What was never taken comes back longer than it was, if a token is rounded up.
         if !self.exact {
             return;
         }
-        call!(self.at, refund(cost));
-        journal.call(Call::Refund, self.t, cost);
+        match (taken_at, &self.at.subject.kind) {
+            (Some(taken_at), Kind::Keyed(limiter)) => {
+                let view = limiter.with(self.at.limit);
+                let view = self.at.now.map_or(view, |now| view.at(ns(now)));
+                view.refund_of(self.at.key, cost, ns(taken_at));
+            }
+            _ => call!(self.at, refund(cost)),
+        }
+        journal.call(if taken_at.is_some() { Call::RefundOf } else { Call::Refund }, self.t, cost);
         let (now, high_now) = (self.now(), self.high_now());
-        self.low.refund(now, cost);
-        self.high.refund(high_now, cost);
+        let others = self.others.promised.saturating_mul(self.low.leak());
+        if self.is_equal() {
+            let mut after = self.low.clone();
+            match taken_at {
+                Some(taken_at) => after.refund_of(now, cost, self.range.nearest(taken_at)),
+                None => after.refund(now, cost),
+            }
+            // Another's promise may be taken for one of this bucket.
+            if !self.low.withholds(now, others) || self.is_seen(&after) {
+                self.low = after;
+            } else {
+                assert!(self.is_seen(&self.low), "neither refunded nor withheld");
+            }
+        } else if !self.low.withholds(now - self.early, i128::MAX) {
+            self.low.lower(now, cost);
+        }
+        self.high.lower(high_now, cost);
+        if self.synced && self.is_equal() {
+            self.high = self.low.clone();
+        }
     }
 
     pub(crate) fn reset(&mut self, journal: &mut Journal) {
@@ -354,9 +474,9 @@ impl<'a> Track<'a> {
                 assert!(least.is_none_or(|least| wait <= least), "waits {wait} ns, not {least:?}");
                 assert!(wait <= max_wait.into());
                 assert_eq!(reservation.go_at(), reservation.made_at() + reservation.wait());
-                self.take(cost);
+                let high_now = self.high_now();
+                let (low, high) = (self.low.reserve_at(now, cost), self.high.reserve_at(high_now, cost));
                 self.in_debt = true;
-                let (low, high) = (self.low.mark(now), self.high.mark(self.high_now()));
                 let go_at = reservation.go_at().as_nanos();
                 Some((Reserved { reservation, low, high, syncs: self.syncs }, go_at))
             }
@@ -365,7 +485,7 @@ impl<'a> Track<'a> {
                 assert_eq!(least, None, "no reservation of {cost} in {max_wait} ns: {decision:?}");
                 assert!(!decision.is_allowed());
                 assert_eq!(decision.never_fits(), cost > self.limit());
-                if decision.is_refused() {
+                if decision.is_retryable() {
                     self.mend();
                 }
                 None
@@ -383,38 +503,112 @@ impl<'a> Track<'a> {
         };
         assert!(first && !reservation.cancel(), "a second time does nothing");
         journal.call(Call::Cancel, self.t, reservation.cost());
-        if self.is_equal() {
-            let (now, high_now) = (self.now(), self.high_now());
-            self.low.cancel(now, reservation.cost(), low);
-            self.high.cancel(high_now, reservation.cost(), high);
-            // What has been paid for cannot be known of a clock that has gone back.
-            self.changed |= !self.synced;
-        } else {
-            self.reset(journal);
+        if !self.is_equal() {
+            return self.reset(journal);
         }
+        let (now, high_now) = (self.now(), self.high_now());
+        // The entries of a log have a mark each, those of a table.
+        let others = self.others.lowered.saturating_mul(self.low.leak());
+        let may_differ = match self.algorithm() {
+            Algorithm::SlidingLog => low.cost > 0 && !self.low.is_last(&low, others.max(self.low.marks().0)),
+            _ => self.low.is_last(&low, self.low.marks().0) && !self.low.is_last(&low, others),
+        };
+        let before = self.low.clone();
+        self.low.undo(now, &low);
+        if may_differ && !self.is_seen(&self.low) {
+            if self.algorithm() == Algorithm::SlidingLog {
+                return self.reset(journal);
+            }
+            self.low = before;
+            assert!(self.is_seen(&self.low), "neither undone nor withheld");
+        }
+        self.high.undo(high_now, &high);
+        self.follow();
     }
 
-    /// The next calls decide by another quota on the same bucket.
-    pub(crate) fn switch(&mut self, to: &'a Limit, journal: &mut Journal) {
-        self.low.switch(*to.quota());
-        self.become_limit(to);
-        journal.call(Call::Switch, self.t, 0);
+    /// A handle that takes up to so many at once.
+    pub(crate) fn lease(&self, batch: u64) -> Handle<'a> {
+        Handle { lease: call!(self.at, lease(batch)), held: Batch::NONE }
     }
 
-    /// The bucket is rewritten for another quota.
-    pub(crate) fn convert(&mut self, to: &'a Limit, how: Inheritance, journal: &mut Journal) {
+    /// Whether a request was admitted by a handle, and when it may try again if not.
+    pub(crate) fn check_leased(&mut self, handle: &mut Handle<'a>, cost: u64, journal: &mut Journal) -> Decision<'a> {
+        assert!(self.is_equal(), "what is held is known to the last digit");
+        let Handle { lease, held } = handle;
+        let decision = match self.at.now {
+            Some(now) => lease.check_n_at(cost, ns(now)),
+            None => lease.check_n(cost),
+        };
+        journal.call(Call::Lease, self.t, cost);
         let now = self.now();
-        call!(self.at, convert(to, how));
-        self.low.convert(now, *to.quota(), how, i128::from(to.units_per_second() / SECOND));
-        self.become_limit(to);
-        journal.call(Call::Convert, self.t, 0);
+        if cost > 0 && self.low.spend(held, now, cost) {
+            journal.decision(&decision);
+            assert!(decision.is_allowed(), "{cost} withheld that were held");
+        } else {
+            if now < held.since && self.at.subject.is_behind() {
+                *held = Batch::NONE;
+            }
+            if cost == 0 || now < held.since || !self.low.holds_ahead() {
+                self.judge(cost, &decision, journal);
+                self.took(cost, &decision);
+            } else {
+                journal.decision(&decision);
+                let fetched = self.low.fetch(held, now, cost, lease.batch());
+                assert_eq!(decision.is_allowed(), fetched, "{cost} with {held:?}: {decision:?}");
+                assert_eq!(decision.never_fits(), cost > self.limit());
+                if fetched {
+                    self.follow();
+                    self.in_debt = false;
+                } else if decision.is_retryable() {
+                    self.mend();
+                }
+            }
+            // That of a refusal are those of the bucket alone.
+            if decision.is_allowed() {
+                self.told(cost, &decision);
+            } else if decision.is_retryable() && i128::from(cost) > self.at_least() {
+                self.figures(cost, &decision, journal);
+            }
+        }
+        let clock = self.range.nearest(self.clock);
+        assert_eq!(i128::from(lease.held()), self.low.held(held, clock), "{held:?} at {clock}");
+        decision
     }
 
-    fn become_limit(&mut self, to: &'a Limit) {
-        assert!(self.is_whole(), "nothing else is followed from one quota to another");
-        self.at.limit = to;
-        self.resync();
-        // A larger quota may hold more.
-        self.changed = true;
+    /// What is held goes back, as a whole or not at all.
+    pub(crate) fn give_back(&mut self, handle: &mut Handle<'a>, journal: &mut Journal) {
+        handle.lease.give_back();
+        journal.call(Call::GiveBack, self.clock, 0);
+        if handle.held.is_none() {
+            return; // it still uses nothing earlier than what it held
+        }
+        let held = std::mem::replace(&mut handle.held, Batch::NONE);
+        let (clock, others) = (self.range.nearest(self.clock), self.others.lowered.saturating_mul(self.low.leak()));
+        let before = self.low.clone();
+        self.low.give_back(&held, clock);
+        if self.low != before && !before.is_last_batch(&held, others) && !self.is_seen(&self.low) {
+            self.low = before;
+            assert!(self.is_seen(&self.low), "neither given back nor withheld");
+        }
+        self.follow();
+    }
+
+    /// The bucket of the same key under another limit holds no more than this one.
+    pub(crate) fn convert(&self, to: &mut Self, how: Inheritance, journal: &mut Journal) {
+        assert!(self.is_whole() && to.is_whole(), "nothing else is followed from one quota to another");
+        match &self.at.subject.kind {
+            Kind::Bucket(_) => panic!("a bucket has one limit"),
+            Kind::Keyed(limiter) => {
+                let view = limiter.with(self.at.limit);
+                let view = self.at.now.map_or(view, |now| view.at(ns(now)));
+                view.convert(self.at.key, to.at.limit, how);
+            }
+        }
+        journal.call(Call::Convert, self.t, 0);
+        let units = i128::from(to.at.limit.units_per_second() / SECOND);
+        self.low.convert(self.now(), &mut to.low, how, units);
+        to.follow();
+        // Carried over as what it is.
+        to.in_debt = true;
     }
 }

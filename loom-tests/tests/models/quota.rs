@@ -27,9 +27,7 @@ fn convert_against_take(
             let limit = if take_new { &wider } else { &table.limit };
             table.model.take(key, limit, seconds(10), 1).is_allowed()
         });
-        scene([converter, taker], move |[_, taken]| {
-            (taken, table.model.peek(&key, &wider, seconds(10), 1).remaining())
-        })
+        scene([converter, taker], move |[_, taken]| (taken, table.model.peek(&key, &wider, seconds(10), 1).remaining()))
     });
 }
 

@@ -307,7 +307,7 @@ fn a_debit_is_not_undone_after_a_refund() {
         })
     });
     // At once. (4, 1) is one too many, and known: who cancels reads the word and the mark, sleeps while both are
-    // changed and the word comes back bit for bit, and cannot tell (DESIGN.md). No other outcome is.
+    // changed and the word comes back bit for bit, and cannot tell (README.md). No other outcome is.
     explore("undo: cancel against a refund to the same stamp", [(3, 1), (4, 0), (4, 1)], || {
         let (bucket, reserved) = one_gone_and_two_reserved();
         let other = sharing(&bucket, |bucket| {

@@ -1,5 +1,5 @@
-//! What the words of buckets cannot say: up to which instant one of them may have promised something, and up to which it
-//! has been lowered for another reason than that a debit was undone.
+//! What the words of buckets cannot say: up to which instant one of them may have promised something, up to which it has
+//! been lowered for another reason than that a debit was undone, and whether a lease may hold a part of it.
 //!
 //! **Which word may be lowered by what.** Read the stamp's axis as time that is sold (`algorithm/batch.rs`). Lowering a
 //! stamp frees the end of it, and may free only what nobody owns:
@@ -7,14 +7,15 @@
 //! | what | frees | sound, because |
 //! |---|---|---|
 //! | undoing a debit: a reservation cancelled, a waiter dropped, a set rolled back | all of the debit, or nothing | the word still is the one that the debit left, so its stretch is the last one sold, and it is its owner who frees it |
+//! | rolling a set back behind others, in a token bucket | what time has not paid for of the debit | all others have gone: nobody waits (`promised`), nobody holds (`leased`); their stretches move forward into the gap, and none begins before its request went |
 //! | giving a lease back | what is left of the batch, or nothing | the same |
 //! | refund | up to the cost | it is a cost below zero, by definition; not what is promised to a waiter: `promised` |
 //! | reset, a conversion that fills the bucket | all | the same, whoever waits |
 //! | repair after a step of the clock | down to empty | the stamp is from a time that the clock has yet to show (`step.rs`) |
 //!
-//! The first two compare stamps. That the stamp is the one that the debit left proves that nobody has taken since only if it
+//! Debits undone and leases given back compare stamps. That the stamp is the one that the debit left proves that nobody has taken since only if it
 //! has not been lowered and raised again to that very instant in between. Undoing cannot do that: what is freed ends at
-//! the stamp, and who owns what lies below has his end where he left it. The other three can; so they raise `lowered` to the
+//! the stamp, and who owns what lies below has his end where he left it. The others can; so they raise `lowered` to the
 //! stamp they found, and a debit that ends no later than that is not undone. (Windows count, and have no places: there one
 //! request less is one less, whoever took.)
 //!
@@ -57,11 +58,13 @@ pub(crate) struct Marks {
     pub(crate) promised: Mark,
     /// The latest stamp that was lowered, but for debits undone.
     pub(crate) lowered: Mark,
+    /// Not zero once there was a lease.
+    pub(crate) leased: Mark,
 }
 
 impl Marks {
     pub(crate) fn new() -> Self {
-        Self { promised: Mark::new(), lowered: Mark::new() }
+        Self { promised: Mark::new(), lowered: Mark::new(), leased: Mark::new() }
     }
 }
 
@@ -70,7 +73,7 @@ impl Marks {
 pub(crate) struct MarkTable(Box<[Marks]>);
 
 impl MarkTable {
-    /// 4 KiB.
+    /// 6 KiB.
     const COUNT: usize = 256;
 
     pub(crate) fn new() -> Self {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
-use crate::algorithm::{Debit, Fraction, Reserved};
+use crate::algorithm::{Debit, Fraction, Reserved, Rule};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::hash::Salt;
@@ -389,6 +389,43 @@ impl<'a, S: Cells> Op<'a, S> {
         });
     }
 
+    /// Undoes a debit of a set that another limit refused, just after it was made: also if others have taken since, where it
+    /// can be known that all of them have gone.
+    pub(crate) fn roll_back(self, debit: &Debit) {
+        if debit.cost == 0 || self.limit.is_log() || !self.limit.rule.sells_time() {
+            return self.undo(debit);
+        }
+        let now = self.units;
+        self.cells.update(0, now, |held| {
+            if !self.is_last_word(0, debit.stamp) {
+                return None;
+            }
+            if held.stamp == debit.stamp {
+                return self.lowered(held, debit.from, now);
+            }
+            let unpaid = self.unpaid_behind_others(debit).filter(|_| held.stamp > debit.stamp)?;
+            let lowered = self.lowered(held, held.stamp - unpaid, now)?;
+            // What others have taken moves forward into the gap, so their debits are not where they left them.
+            self.cells.marks(0).lowered.raise(held.stamp);
+            Some(lowered)
+        });
+    }
+
+    /// How much of a debit time has not paid for, if whoever took after it has used that by now, so that it can be thought of
+    /// as moved forward into the gap: each began no earlier than the debit ended, so it still begins no earlier than it went.
+    fn unpaid_behind_others(self, debit: &Debit) -> Option<Units> {
+        let marks = self.cells.marks(0);
+        // Asked after the word: whoever took by the limiter's clock did so before. Of callers who are ahead of it nothing is
+        // known; this one is not.
+        let clock = self.latest();
+        let now = self.limit.base.units(clock);
+        let all_have_gone = clock >= self.now && marks.leased.get() == 0 && marks.promised.get() <= now;
+        if !all_have_gone || !matches!(self.limit.rule, Rule::TokenBucket(_)) {
+            return None;
+        }
+        Some((debit.stamp - debit.from).min(debit.stamp.saturating_sub(now)))
+    }
+
     /// Whether a stamp, if the word that was just read has it, is the one that a debit of this cell left, and not the same
     /// instant once more.
     fn is_last_word(self, cell: u64, stamp: Units) -> bool {
@@ -415,6 +452,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if cost == 0 || now < held.since || self.limit.is_log() {
             return self.check(cost);
         }
+        self.cells.marks(0).leased.raise(1);
         let mut taken = Batch::NONE;
         let outcome = self.update(|balance| {
             taken = rule.fetch(balance.stamp, now, held, cost, batch)?;

@@ -49,7 +49,7 @@ pub use exempt::Exemption;
 pub use key::{KeySpec, OnMissingKey, Part};
 pub use label::{Label, Labeller};
 pub use layer::RateLimitLayer;
-pub use limiter::{Admission, Keys, Outcome, RateLimiter, Refusal};
+pub use limiter::{Admission, Keys, Outcome, RateLimiter, Refusal, Reloaded};
 pub use met::Met;
 pub use peer::{PeerAddr, User};
 pub use policy::{IntoQuotas, Policy, Reach, Tiers};

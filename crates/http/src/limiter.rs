@@ -1,7 +1,7 @@
 //! The limiter as applications hold it: rules that can be changed, over buckets that stay.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -76,8 +76,10 @@ impl<C: Clock> RateLimiter<C> {
             in_flight: Arc::default(),
             hasher: RandomState::new(),
             labeller: Labeller::new(),
+            known: Mutex::default(),
         };
         let rules = Rules::new(settings, &engine, None)?;
+        engine.remember(&rules);
         metrics::describe_histogram!(
             "tollgate_decision_seconds",
             metrics::Unit::Seconds,
@@ -88,14 +90,13 @@ impl<C: Clock> RateLimiter<C> {
     }
 
     /// Puts other rules in the place of those there are, at once for every request that comes after. What keys have used
-    /// up is kept where policy, tier, period and algorithm are the same.
-    ///
-    /// The capacity and what happens when it is used up stay as they are: says which of the two should have changed.
+    /// counts where policy, tier, period and algorithm are the same, in requests: a higher count helps at once, and a lower one
+    /// hurts at once. What it could not do is said.
     ///
     /// # Errors
     ///
     /// If the settings cannot be used: then nothing has changed.
-    pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, PolicyError> {
+    pub fn reload(&self, settings: Settings) -> Result<Reloaded, PolicyError> {
         let before = self.inner.rules.load();
         let mut fixed = Vec::new();
         if settings.capacity != before.settings.capacity {
@@ -106,8 +107,10 @@ impl<C: Clock> RateLimiter<C> {
         }
         let kept = Settings { capacity: before.settings.capacity, on_full: before.settings.on_full, ..settings };
         let rules = Rules::new(kept, &self.inner.engine, Some(&before))?;
+        let begin_anew = rules.begin_anew(&before);
+        self.inner.engine.remember(&rules);
         self.inner.rules.store(Arc::new(rules));
-        Ok(fixed)
+        Ok(Reloaded { fixed, begin_anew })
     }
 
     /// Decides about a request now.
@@ -242,6 +245,16 @@ impl<C> fmt::Debug for RateLimiter<C> {
 /// What async key functions have answered for one request.
 #[derive(Debug, Clone, Default)]
 pub struct Keys(AskedKeys);
+
+/// What a [reload](RateLimiter::reload) could not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Which of `capacity` and `on_full` should have changed, and stay as they were.
+    pub fixed: Vec<&'static str>,
+    /// The limits of another period or algorithm than before, by name and quota: under them nothing has been used.
+    pub begin_anew: Vec<String>,
+}
 
 /// What became of a request.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Settings made ready: policies with limits of an engine, their counts, and which of them are for a request.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
 use http::HeaderValue;
 use smallvec::SmallVec;
-use tollgate::{Clock, KeyHash, Limit, LimitSet, Limiter, Quota};
+use tollgate::{Clock, KeyHash, Limit, LimitSet, Limiter, Quota, QuotaError};
 
 use crate::address::Grouping;
 use crate::counts::Counts;
@@ -31,6 +31,37 @@ pub(crate) struct Engine<C> {
     /// For the identity of keys outside the limiter; of this process alone.
     pub(crate) hasher: RandomState,
     pub(crate) labeller: Labeller,
+    /// The limits that were last in force, by their identities, also of policies that are there no more: what was used under
+    /// them counts when they come back.
+    pub(crate) known: Mutex<HashMap<String, Limit>>,
+}
+
+impl<C: Clock> Engine<C> {
+    /// What is known under an identity becomes a limit of `quota`.
+    fn limit(&self, identity: &str, quota: Quota) -> Result<Limit, QuotaError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(identity).copied();
+        match known {
+            Some(old) => self.limiter.change_quota(&old, quota),
+            None => self.limiter.limit(identity, quota),
+        }
+    }
+
+    /// These rules are in force: what they limit is what later ones change.
+    pub(crate) fn remember(&self, rules: &Rules) {
+        let limits = rules.rules.iter().flat_map(|rule| &rule.tiers).flat_map(|tier| &tier.limits);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for limit in limits {
+            known.insert(limit.identity.clone(), limit.limit);
+            if let Some(gate) = limit.gate {
+                known.insert(gate_of(&limit.identity), gate);
+            }
+        }
+    }
+}
+
+/// The identity of the gate of a queue.
+fn gate_of(identity: &str) -> String {
+    format!("{identity}\u{1f}gate")
 }
 
 /// The policies of one set of settings, ready for an [`Engine`].
@@ -135,18 +166,14 @@ impl Rules {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
             let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
             let tiers = [(None, &policy.limits)].into_iter().chain(tiers);
-            let old = kept.get(policy.name.as_str());
-            let shared = match old {
+            let shared = match kept.get(policy.name.as_str()) {
                 Some(rule) => Arc::clone(&rule.shared),
                 None => Arc::new(Shared { counts: Counts::new(&policy.name), top: TopRefused::new() }),
             };
             Ok(Rule {
                 policy: policy.clone(),
                 tiers: tiers
-                    .map(|(tier, quotas)| {
-                        let old = old.map_or(&[][..], |rule| &rule.tiers);
-                        Tier::new(policy, tier, quotas, old, has_gates, settings.answer.dialect(), engine)
-                    })
+                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, settings.answer.dialect(), engine))
                     .collect::<Result<_, PolicyError>>()?,
                 shared,
             })
@@ -154,6 +181,21 @@ impl Rules {
         let rules = settings.policies.iter().map(ready).collect::<Result<_, PolicyError>>()?;
         let asks = settings.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
         Ok(Self { rules, settings, asks })
+    }
+
+    /// The limits whose keys begin anew under these rules, of policies that `before` had: of another period or algorithm than
+    /// what it had, so that what was used there says nothing.
+    pub(crate) fn begin_anew(&self, before: &Self) -> Vec<String> {
+        let mut anew = Vec::new();
+        for rule in &self.rules {
+            let Some(old) = before.rules.iter().find(|old| old.policy.name == rule.policy.name) else { continue };
+            let was = |limit: &NamedLimit| {
+                old.tiers.iter().flat_map(|tier| &tier.limits).any(|old| old.identity == limit.identity)
+            };
+            let limits = rule.tiers.iter().flat_map(|tier| &tier.limits).filter(|limit| !was(limit));
+            anew.extend(limits.map(|limit| format!("{}: {}", limit.name, limit.limit.quota())));
+        }
+        anew
     }
 
     /// `request`, with the client's address found.
@@ -268,7 +310,6 @@ impl Tier {
         policy: &Policy,
         tier: Option<&str>,
         quotas: &[Quota],
-        old: &[Self],
         has_gates: bool,
         dialect: Dialect,
         engine: &Engine<C>,
@@ -287,22 +328,12 @@ impl Tier {
                 tier.unwrap_or_default(),
                 period.as_nanos()
             );
-            let mut known = old.iter().flat_map(|tier| &tier.limits);
-            let old = known.find(|known| known.identity == identity);
-            let held = |old: Option<&Limit>, identity: &str, quota| {
-                let limit = match old {
-                    Some(old) => engine.limiter.change_quota(old, quota),
-                    None => engine.limiter.limit(identity, quota),
-                };
-                limit.map_err(|error| PolicyError::Quota { policy: policy.name.clone(), error })
-            };
-            let limit = held(old.map(|old| &old.limit), &identity, *quota)?;
+            let unusable = |error| PolicyError::Quota { policy: policy.name.clone(), error };
+            let limit = engine.limit(&identity, *quota).map_err(unusable)?;
             let gate = (has_gates && gate::makes_wait(policy) && gate::is_queue(quota))
-                .then(|| {
-                    let old = old.and_then(|old| old.gate.as_ref());
-                    held(old, &format!("{identity}\u{1f}gate"), gate::quota(quota))
-                })
-                .transpose()?;
+                .then(|| engine.limit(&gate_of(&identity), gate::quota(quota)))
+                .transpose()
+                .map_err(unusable)?;
             items.push(dialect.policy_item(&name, quota, Unit::Requests));
             limits.push(NamedLimit { name, identity, limit, gate });
         }

@@ -107,7 +107,7 @@ impl Reload {
             }
         }
         match self.apply() {
-            Ok(needs_restart) => {
+            Ok(Applied { needs_restart, begin_anew }) => {
                 self.complaint = None;
                 counter!("tollgate_config_reloads_total", "outcome" => "applied").increment(1);
                 let path = self.path.display();
@@ -117,6 +117,10 @@ impl Reload {
                 }
                 for key in needs_restart {
                     output::complain(&format_args!("{path}: {key}: a change of this takes a restart"));
+                }
+                for limit in begin_anew {
+                    let why = "is of another period or algorithm than before, so it begins anew";
+                    output::complain(&format_args!("{path}: policies: `{limit}` {why}"));
                 }
             }
             Err(failure) => {
@@ -133,8 +137,8 @@ impl Reload {
         }
     }
 
-    /// Puts what the file says in force. Says which keys have changed that cannot.
-    fn apply(&mut self) -> Result<Vec<&'static str>, Failure> {
+    /// Puts what the file says in force.
+    fn apply(&mut self) -> Result<Applied, Failure> {
         let config = config::load(&self.path)?;
         let files = files(&self.path, &config.gateway);
         let wrong = |error: &dyn std::fmt::Display| Failure::Config(format!("{}: {error}", self.path.display()));
@@ -143,8 +147,8 @@ impl Reload {
             prepared.needs_restart.push("admin");
         }
         // The last that can fail, and itself all or nothing.
-        let fixed = self.limiter.reload(config.limits).map_err(|error| wrong(&error))?;
-        prepared.needs_restart.extend(fixed.iter().map(|key| match *key {
+        let reloaded = self.limiter.reload(config.limits).map_err(|error| wrong(&error))?;
+        prepared.needs_restart.extend(reloaded.fixed.iter().map(|key| match *key {
             "capacity" => "limiter.capacity",
             "on_full" => "limiter.on_full",
             other => other,
@@ -156,7 +160,7 @@ impl Reload {
             }
         }
         self.watch.follow(files);
-        Ok(prepared.needs_restart)
+        Ok(Applied { needs_restart: prepared.needs_restart, begin_anew: reloaded.begin_anew })
     }
 
     fn prepare(&self, mut settings: Settings) -> Result<Prepared, tls::TlsError> {
@@ -190,6 +194,14 @@ impl Reload {
         let certificates = certificates.collect::<Result<_, _>>()?;
         Ok(Prepared { state: self.live.prepare(settings)?, certificates, needs_restart })
     }
+}
+
+/// What is to be said of a file that was put in force.
+struct Applied {
+    /// The keys that have changed and cannot.
+    needs_restart: Vec<&'static str>,
+    /// The limits under which nothing has been used.
+    begin_anew: Vec<String>,
 }
 
 /// The file and all that it names.

@@ -38,7 +38,7 @@ impl Mark {
     pub(crate) fn raise(&self, to: Units) {
         // Relaxed, both, with `get`: the word carries it. It is raised before the CAS that changes the word, a Release, and
         // asked for after the word was read, an Acquire: whoever has read that word, or one that followed it, finds it.
-        // Models: refund, reserve.
+        // Models: undo, refund, reserve.
         if self.0.load(Ordering::Relaxed) < to {
             self.0.fetch_max(to, Ordering::Relaxed);
         }
@@ -46,7 +46,7 @@ impl Mark {
 
     /// After the word was read.
     pub(crate) fn get(&self) -> Units {
-        // Relaxed, with `raise`: see there. Models: refund, reserve.
+        // Relaxed, with `raise`: see there. Models: undo, refund, reserve.
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -63,7 +63,8 @@ pub(crate) const fn mix(state: u64) -> u64 {
 impl Rng {
     /// All numbers of this thread are drawn from an input from here on, and zero when it is used up.
     pub(crate) fn from_input(input: &[u8]) -> Self {
-        INPUT.set(Some(input.to_vec().into_iter()));
+        let input: Vec<u8> = input.into();
+        INPUT.set(Some(input.into_iter()));
         Self(0)
     }
 

@@ -107,6 +107,25 @@ fn of_a_set() {
     assert!(refused > 50, "{refused}");
 }
 
+/// A look says what a request would be told.
+#[test]
+fn of_a_look() {
+    let mut refused = 0;
+    for seed in 0..100 {
+        for policy in [OnFull::EvictNearestIdle, OnFull::RefuseNew, OnFull::AdmitUntracked] {
+            let limiter = crowded(seed, policy)();
+            for cost in [1, 30] {
+                let looked = limiter.peek_n("key", cost).report();
+                let asked = limiter.check_n("key", cost);
+                let told = (looked.verdict, looked.retry_after);
+                assert_eq!(told, (asked.verdict(), asked.retry_after()), "seed {seed}, {policy:?}");
+                refused += u32::from(asked.is_refused());
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
 /// A log that is larger than the table never fits, and says so.
 #[test]
 fn of_a_request_that_is_larger_than_the_table() {

@@ -2,7 +2,7 @@
 
 use super::common::{SECOND, bucket, ns};
 use super::{ALL, millis, secs};
-use tollgate::{Algorithm, Bucket, Clock, ManualClock, Quota};
+use tollgate::{Algorithm, Bucket, Clock, Limiter, ManualClock, Quota};
 
 fn ten() -> Bucket<ManualClock> {
     bucket(Quota::per_second(10), 0)
@@ -105,4 +105,23 @@ fn a_refund_of_a_debt_that_nobody_waits_behind_counts() {
     assert_eq!(bucket.charge(50), 50);
     bucket.refund(45);
     assert_eq!(bucket.take_up_to(ALL), 5);
+}
+
+/// What time has paid for, or another window has counted, does not come back.
+#[test]
+fn a_refund_of_what_was_taken_before_gives_back_no_more_than_is_owed() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::SlidingLog] {
+        let limiter = Limiter::builder(Quota::per_minute(60).with_algorithm(algorithm))
+            .build_with_clock(ManualClock::default())
+            .unwrap();
+        limiter.clock().set(ns(30 * SECOND));
+        let taken_at = limiter.now();
+        assert_eq!(limiter.take_up_to("key", ALL), 60);
+        limiter.refund_of("key", 5, taken_at);
+        assert_eq!(limiter.take_up_to("key", ALL), 5, "{algorithm}: at once all of it");
+        limiter.clock().set(ns(150 * SECOND));
+        assert_eq!(limiter.take_up_to("key", ALL), 60);
+        limiter.refund_of("key", 60, taken_at);
+        assert_eq!(limiter.take_up_to("key", ALL), 0, "{algorithm}: two minutes later nothing");
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Held, Key, ModelClock, Reserved, Single};
 use tollgate::{Algorithm, Quota};
 use tollgate_loom_tests::{Body, Shared, Table, explore, large, quarters, scene, seconds, sharing};
@@ -116,11 +117,9 @@ fn a_debit_undone_beside_one_made_and_undone() {
     });
 }
 
-/// Three keys in a slot each, of which one was taken at `taken_at`, with a limit of their own for the second and third; the
-/// clock shows 10.
+/// Three keys in a slot each, of which one was taken at `taken_at`, with a limit of their own for the second and third.
 fn three_keys(burst: [u64; 2], taken_at: u64) -> (Shared<Table>, [Key; 3], tollgate::Limit) {
-    let clock = Shared::new(ModelClock::new(seconds(10)));
-    let table = Shared::new(Table::with_clock(3, Quota::per_second(1).with_burst(burst[0]), &clock));
+    let table = Shared::new(Table::new(3, burst[0], RefuseNew));
     let keys = [1, 2, 3].map(|id| Key::new(id, &[usize::try_from(id).expect("small") - 1]));
     let other = table.model.limit(Quota::per_second(1).with_burst(burst[1]));
     for key in &keys {
@@ -154,40 +153,102 @@ fn a_set_rolled_back_beside_a_lease() {
     });
 }
 
+/// The same three keys, on a clock that shows 10.
+fn three_keys_on_time(
+    burst: [u64; 2],
+    taken_at: u64,
+) -> (Shared<ModelClock>, Shared<Table>, [Key; 3], tollgate::Limit) {
+    let clock = Shared::new(ModelClock::new(seconds(10)));
+    let table = Shared::new(Table::with_clock(3, Quota::per_second(1).with_burst(burst[0]), &clock));
+    let keys = [1, 2, 3].map(|id| Key::new(id, &[usize::try_from(id).expect("small") - 1]));
+    let other = table.model.limit(Quota::per_second(1).with_burst(burst[1]));
+    for key in &keys {
+        assert!(table.take(key, seconds(taken_at), 1));
+    }
+    (clock, table, keys, other)
+}
+
+/// A set of the first two keys at 10.
+fn sets(table: &Shared<Table>, keys: &[Key; 3], single: &tollgate::Limit) -> Body<Did> {
+    let (first, second, single) = (keys[0].clone(), keys[1].clone(), *single);
+    sharing(table, move |table| {
+        let all = table.model.take_all(&[(&first, &table.limit), (&second, &single)], seconds(10));
+        (u64::from(all), Held::NONE)
+    })
+}
+
 #[test]
-fn a_set_rolled_back_behind_others() {
-    // The set takes one of two of the first key, and fails at the second, which another has taken. Behind one who took of the
-    // first key as well, and has gone, all of it comes back.
-    // (admitted as a set, taken by the other of the second key and of the first, left of that)
-    explore("undo: rollback of a set behind a take", [(true, (false, true), 0), (false, (true, true), 1)], || {
-        let (table, [first, second, _], single) = three_keys([2, 1], 9);
-        let set = table.thread(&(first.clone(), second.clone(), single), |table, (first, second, single)| {
-            (table.model.take_all(&[(first, &table.limit), (second, single)], seconds(10)), false)
+fn a_set_rolled_back_behind_one_who_has_gone() {
+    // The set takes one of the first key; another takes one behind it, and the second key. What the set took comes back.
+    explore("undo: rollback of a set behind a take", [(1, 0, 2), (0, 1, 3)], || {
+        let (_, table, keys, single) = three_keys_on_time([4, 1], 9);
+        let taker = table.thread(&keys, move |table, keys| {
+            assert!(table.take(&keys[0], seconds(10), 1));
+            (u64::from(table.model.take(&keys[1], &single, seconds(10), 1).is_allowed()), Held::NONE)
         });
-        let other = table.thread(&(first.clone(), second, single), |table, (first, second, single)| {
-            let took = table.model.take(second, single, seconds(10), 1).is_allowed();
-            (took, table.take(first, seconds(10), 1))
-        });
-        scene([set, other], move |[(all, _), other]| (all, other, table.remaining(&first, seconds(10))))
+        scene([sets(&table, &keys, &single), taker], move |[(all, _), (second, _)]| {
+            (all, second, table.remaining(&keys[0], seconds(10)))
+        })
     });
-    // Behind one who waits, nothing comes back: his 11 is nobody else's.
-    // (admitted as a set, when the other may go, whether a newcomer may at 11)
-    let outcomes = [(true, 11, false), (false, 11, false), (false, 10, true)];
-    explore("undo: rollback of a set behind a waiter", outcomes, || {
-        let (table, [first, second, _], single) = three_keys([1, 1], 9);
-        let set = table.thread(&(first.clone(), second.clone(), single), |table, (first, second, single)| {
-            u64::from(table.model.take_all(&[(first, &table.limit), (second, single)], seconds(10)))
+}
+
+#[test]
+fn a_set_rolled_back_when_time_has_paid() {
+    // The same, at 11: by then what the set took has come back by itself.
+    explore("undo: rollback of a set behind a later take", [(1, 3), (0, 3)], || {
+        let (clock, table, keys, single) = three_keys_on_time([4, 1], 9);
+        let taker = table.thread(&keys, move |table, keys| {
+            clock.advance(seconds(11));
+            let _ = table.model.take(&keys[1], &single, seconds(11), 1).is_allowed();
+            assert!(table.take(&keys[0], seconds(11), 1));
+            (0, Held::NONE)
         });
-        let other = table.thread(&(first.clone(), second, single), |table, (first, second, single)| {
-            let _ = table.model.take(second, single, seconds(10), 1).is_allowed();
-            let (wait, _) = table.model.reserve(first, &table.limit, seconds(10), 1, WAIT).expect("a minute");
-            10 + wait.as_secs()
-        });
-        scene([set, other], move |[all, go_at]| (all == 1, go_at, table.take(&first, seconds(11), 1)))
+        scene([sets(&table, &keys, &single), taker], move |[(all, _), _]| (all, table.remaining(&keys[0], seconds(11))))
     });
+}
+
+#[test]
+fn a_set_rolled_back_beside_a_lease_on_time() {
+    // A handle may hold what lies behind: nothing comes back.
+    let outcomes = [(1, 1, 3, 1), (0, 1, 4, 0), (0, 1, 3, 1)];
+    explore("undo: rollback of a set against a handle, on time", outcomes, || {
+        let (_, table, keys, single) = three_keys_on_time([4, 1], 9);
+        let other = table.thread(&keys, move |table, keys| {
+            let mut held = Held::NONE;
+            let _ = table.model.take(&keys[1], &single, seconds(10), 1).is_allowed();
+            let used = table.model.take_ahead(&keys[0], &table.limit, seconds(10), &mut held, 1, 2);
+            (u64::from(used), held)
+        });
+        scene([sets(&table, &keys, &single), other], move |[(all, _), (used, mut held)]| {
+            let taken = table.model.take_up_to(&keys[0], &table.limit, seconds(12), 100);
+            let later = table.model.take_ahead(&keys[0], &table.limit, seconds(12), &mut held, 1, 2);
+            (all, used, taken, u64::from(later))
+        })
+    });
+}
+
+#[test]
+fn a_set_rolled_back_before_one_who_waits() {
+    // (admitted as a set, when the one goes who reserved, when the next one would)
+    explore("undo: rollback of a set against a reservation", [(1, 11, 12), (0, 11, 12), (0, 10, 11)], || {
+        let (_, table, keys, single) = three_keys_on_time([1, 1], 8);
+        let go_at = |table: &Table, key: &Key| {
+            let made = table.model.reserve(key, &table.limit, seconds(10), 1, WAIT).expect("less than a minute");
+            10 + made.0.as_secs()
+        };
+        let waiter = table.thread(&keys, move |table, keys| {
+            let _ = table.model.take(&keys[1], &single, seconds(10), 1).is_allowed();
+            (go_at(table, &keys[0]), Held::NONE)
+        });
+        scene([sets(&table, &keys, &single), waiter], move |[(all, _), (at, _)]| (all, at, go_at(&table, &keys[0])))
+    });
+}
+
+#[test]
+fn a_set_rolled_back_behind_one_who_cancels() {
     // One who is cancelled after that has moved forward: what he left is not where he left it.
     explore("undo: rollback of a set behind one who cancels", [(true, 1), (false, 1), (false, 2)], || {
-        let (table, [first, second, _], single) = three_keys([2, 1], 9);
+        let (_, table, [first, second, _], single) = three_keys_on_time([2, 1], 9);
         let set = table.thread(&(first.clone(), second.clone(), single), |table, (first, second, single)| {
             table.model.take_all(&[(first, &table.limit), (second, single)], seconds(10))
         });
@@ -232,11 +293,12 @@ fn two_sets_rolled_back() {
         return;
     }
     // Both take of the first key, which has two left, and meet at the others, of which they want the same in another order. Who
-    // is rolled back behind one who was admitted gets his back, behind one who is rolled back after him one of them does not;
-    // nobody gets one that is not there.
+    // is rolled back while the other stands behind him loses one of the first key; nobody gets one that is not there.
     let outcomes = [
         (true, false, [1, 0, 0]),
+        (true, false, [0, 0, 0]),
         (false, true, [1, 0, 0]),
+        (false, true, [0, 0, 0]),
         (false, false, [2, 1, 1]),
         (false, false, [1, 1, 1]),
     ];

@@ -167,7 +167,7 @@ impl Held {
 }
 
 /// What the thread of a model has reserved.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reserved(Debit);
 
 impl Model {

@@ -263,6 +263,34 @@ fn a_set_rolled_back_behind_one_who_cancels() {
 }
 
 #[test]
+fn what_has_moved_forward_is_marked() {
+    // The set takes [10, 12) of the first key, another [12, 13) of it, and the second key. Rolled back, that is [10, 11) now. A
+    // handle takes [11, 13), of which it holds a half; that the other is cancelled frees nothing of it.
+    // (admitted as a set, what is taken of the first key at 12, what is used then of what was held)
+    explore("undo: rollback of a set, a handle, and cancel", [(true, 3, 1), (false, 5, 1)], || {
+        let (_, table, [first, second, _], single) = three_keys_on_time([6, 1], 9);
+        let slow = table.model.limit(Quota::new(1, seconds(2)).expect("a quota").with_burst(3));
+        let keys = (first.clone(), second);
+        let set = table.thread(&keys, move |table, (first, second)| {
+            (table.model.take_all(&[(first, &slow), (second, &single)], seconds(10)), None)
+        });
+        let other = table.thread(&keys, move |table, (first, second)| {
+            let _ = table.model.take(second, &single, seconds(10), 1).is_allowed();
+            let made = table.model.reserve(first, &table.limit, seconds(10), 1, WAIT).expect("at once").1;
+            (true, Some(made))
+        });
+        scene([set, other], move |[(all, _), (_, made)]| {
+            let mut held = Held::NONE;
+            assert!(table.model.take_ahead(&first, &table.limit, seconds(10), &mut held, 1, 2));
+            table.model.cancel(&first, &table.limit, seconds(10), &made.expect("made"));
+            let taken = table.model.take_up_to(&first, &table.limit, seconds(12), 100);
+            let later = table.model.take_ahead(&first, &table.limit, seconds(12), &mut held, 1, 2);
+            (all, taken, u64::from(later))
+        })
+    });
+}
+
+#[test]
 fn a_set_rolled_back_late() {
     // It took one at 10. The clock goes on to 12, when time has paid for that, and another takes the two there are: nothing
     // comes back behind it.

@@ -15,7 +15,9 @@ fn two_quotas_under_one_name_are_two_buckets() {
         for _ in 0..100 {
             admitted += limiter.take_up_to("key", 1_000) + limiter.with(&small).take_up_to("key", 1_000);
         }
-        assert!((50..=60).contains(&admitted), "{algorithm}: {admitted}");
+        // Logs of one name and period share what they remember; a queue lets one request at a time through, of any cost.
+        let both = if algorithm == Algorithm::SlidingLog { 50 } else { 60 };
+        assert_eq!(admitted, both, "{algorithm}");
     }
 }
 

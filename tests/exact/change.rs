@@ -2,7 +2,11 @@
 
 use super::common::limiter;
 use super::{ALL, millis, secs};
-use tollgate::{Algorithm, Inheritance, Limit, Limiter, ManualClock, Quota};
+use std::time::Duration;
+
+use tollgate::{Algorithm, Inheritance, Instant, Limit, Limiter, ManualClock, Quota};
+
+const ALL_TIME: Duration = Duration::MAX;
 
 /// Two quotas under one name are two buckets: in turn they admit the sum of both, and no more.
 #[test]
@@ -237,4 +241,49 @@ fn a_closed_limit_carries_no_debt_over() {
     limiter.with(&closed).convert("key", limiter.default_limit(), Inheritance::AsIs);
     let empty = limiter.peek("key");
     assert_eq!((empty.remaining(), empty.reset_after()), (0, secs(1)));
+}
+
+/// A refusal's wait is as long as it must be, and no longer, also where a long debt is carried over into a slow limit.
+#[test]
+fn the_wait_for_what_is_carried_over_is_exact() {
+    let debt = |count, seconds| Quota::per_second(count).with_max_debt(secs(seconds));
+    let queue = |count, burst| Quota::per_minute(count).with_burst(burst).with_algorithm(Algorithm::LeakyQueue);
+    let bursty = |count, burst| debt(count, 0).with_burst(burst);
+    let chains: [&[Quota]; 5] = [
+        &[debt(1_000, 10), debt(1, 0)],
+        &[debt(1_000, 3_600), debt(1, 3_600)],
+        &[queue(600, 100), queue(6, 1)],
+        &[bursty(10, 10), bursty(20, 20), bursty(1, 20)],
+        &[debt(1_000, 10), debt(10, 0), debt(3, 1), debt(2, 0)],
+    ];
+    for chain in chains {
+        let limiter = limiter(chain[0]);
+        while limiter.reserve("key", 1, ALL_TIME).is_ok() {}
+        let mut limit = *limiter.default_limit();
+        for quota in &chain[1..] {
+            limit = limiter.change_quota(&limit, *quota).unwrap();
+            limiter.clock().advance(millis(300));
+        }
+        let (view, now) = (limiter.with(&limit), limiter.now());
+        let most = chain[chain.len() - 1].burst();
+        assert!(!view.peek_n("key", most).is_allowed());
+        for cost in 1..=most {
+            let Some(wait) = view.peek_n("key", cost).retry_after() else { continue };
+            assert!(view.at(now + wait).peek_n("key", cost).is_allowed(), "{chain:?}, {cost}");
+            assert!(
+                !view.at(now + (wait - Duration::from_nanos(1))).peek_n("key", cost).is_allowed(),
+                "{chain:?}, {cost}"
+            );
+        }
+    }
+}
+
+/// A request that read the clock before the change, of a key that has used nothing.
+#[test]
+fn who_used_nothing_before_the_change_has_all_at_any_now() {
+    let limiter = limiter(Quota::per_second(1_000).with_burst(10));
+    let late = limiter.now();
+    limiter.clock().advance(millis(20));
+    let changed = limiter.change_quota(limiter.default_limit(), Quota::per_second(2_000).with_burst(20)).unwrap();
+    assert_eq!(limiter.with(&changed).at(late).peek("key").remaining(), 20);
 }

@@ -287,3 +287,14 @@ fn who_used_nothing_before_the_change_has_all_at_any_now() {
     let changed = limiter.change_quota(limiter.default_limit(), Quota::per_second(2_000).with_burst(20)).unwrap();
     assert_eq!(limiter.with(&changed).at(late).peek("key").remaining(), 20);
 }
+
+/// What another limiter calls a limit cannot be changed here.
+#[test]
+fn another_limiters_limit_stays_what_it_is() {
+    let [mine, other] = [0; 2].map(|_| limiter(Quota::per_second(10)));
+    mine.clock().advance(secs(1_000));
+    let limit = mine.change_quota(other.default_limit(), Quota::per_second(20)).unwrap();
+    assert_eq!(mine.stats().foreign, 1);
+    assert_eq!((*limit.quota(), limit.carries_over()), (Quota::per_second(10), false));
+    assert!(mine.with(&limit).check("key").never_fits());
+}

@@ -274,10 +274,12 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     fn give_back_unless_promised(self, to: impl Fn(Units) -> Units) {
-        let (rule, now, marks) = (&self.limit.rule, self.units, self.cells.marks(0));
+        let (rule, now) = (&self.limit.rule, self.units);
+        let promised = |cells: S| cells.marks(0).promised.get() > now;
         self.lower(0, |stamp| {
-            // Whoever came next would get an instant that was promised to one who waits.
-            let others_wait = rule.may_have_promised(stamp, now) && marks.promised.get() > now;
+            // Whoever came next would get an instant that was promised to one who waits; maybe under a limit before.
+            let others_wait = rule.may_have_promised(stamp, now)
+                && (promised(self.cells) || self.predecessors().any(|before| promised(self.cells.under(before.salt))));
             if others_wait { stamp } else { to(stamp) }
         });
     }

@@ -288,6 +288,24 @@ fn who_used_nothing_before_the_change_has_all_at_any_now() {
     assert_eq!(limiter.with(&changed).at(late).peek("key").remaining(), 20);
 }
 
+/// Instants promised under the old limit are nobody else's under the new one.
+#[test]
+fn a_refund_after_a_change_moves_nobody_into_the_place_of_one_who_waits() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::LeakyQueue] {
+        let places = if algorithm == Algorithm::LeakyQueue { 9 } else { 1 };
+        let quota = |burst| Quota::per_second(1).with_burst(burst).with_algorithm(algorithm);
+        let limiter = limiter(quota(places));
+        assert!(limiter.check("key").is_allowed());
+        for _ in 0..4 {
+            let _ = limiter.reserve("key", 1, secs(60)).unwrap();
+        }
+        let changed = limiter.change_quota(limiter.default_limit(), quota(places + 1)).unwrap();
+        let wait = limiter.with(&changed).peek("key").retry_after();
+        limiter.with(&changed).refund("key", 2);
+        assert_eq!(limiter.with(&changed).peek("key").retry_after(), wait, "{algorithm}");
+    }
+}
+
 /// What another limiter calls a limit cannot be changed here.
 #[test]
 fn another_limiters_limit_stays_what_it_is() {

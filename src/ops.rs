@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
-use crate::algorithm::{Debit, Fraction, Reserved};
+use crate::algorithm::{Debit, Fraction, Reserved, least};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::hash::Salt;
@@ -535,7 +535,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// The limits whose place this one has taken, as long as they count, the oldest first.
-    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> {
+    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> + Clone {
         self.limit.predecessors.iter().rev().flatten().filter(move |before| before.counts_at(self.units))
     }
 
@@ -641,8 +641,8 @@ impl<'a, S: Cells> Op<'a, S> {
 
     #[cold]
     fn pull_back_all(self, refused: Decision<'a>) -> Decision<'a> {
-        let mended = (0..self.limit.cells).filter_map(|cell| self.pull_back(cell)).last();
-        let Some(now) = mended else { return refused };
+        let mended = (0..self.span()).filter_map(|cell| self.pull_back(cell)).last();
+        let Some(now) = mended.or_else(|| self.pull_back_carried()) else { return refused };
         let peeked = self.at(now).peek(refused.cost);
         if peeked.is_allowed() { refused } else { peeked }
     }
@@ -661,11 +661,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if !self.is_from_another_time(seen, units) {
             return None;
         }
-        // A debt is not forgiven: it stays as large as a debt may be.
-        let mended = match seen.overdrawn {
-            true => Balance { stamp: self.limit.rule.bound(units, true), overdrawn: true },
-            false => Balance::at(self.limit.rule.empty(units)),
-        };
+        let mended = self.drained(units, seen.overdrawn);
         let outcome = self.cells.update(cell, units, |held| {
             if held != seen {
                 return None;
@@ -674,6 +670,49 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(mended)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
+    }
+
+    /// What a bucket is taken back to. A debt is not forgiven: it stays as large as a debt may be.
+    fn drained(self, now: Units, overdrawn: bool) -> Balance {
+        match overdrawn {
+            true => Balance { stamp: self.limit.rule.bound(now, true), overdrawn },
+            false => Balance::at(self.limit.rule.empty(now)),
+        }
+    }
+
+    /// The same where the refusal rests on what was used before the quota changed, later than the clock is now: the bucket is
+    /// set to empty, and those before it, so that none of them says anything once that is full.
+    fn pull_back_carried(self) -> Option<Instant> {
+        if !self.has_predecessor() {
+            return None;
+        }
+        // As in `pull_back`: the words first, then the clock.
+        let seen = self.predecessors().map(|before| (before, self.cells.under(before.salt)));
+        let mut words = [Balance::FULL; Limit::PREDECESSORS];
+        for (word, (_, cells)) in words.iter_mut().zip(seen.clone()) {
+            *word = cells.read(0);
+        }
+        // Past empty is what was written so: a stamp that is far ahead of the earlier time need not be.
+        let carried = Balance { overdrawn: words.iter().any(|word| word.overdrawn), ..self.read() };
+        let now = self.own.behind_itself()?.max(self.now);
+        let units = self.limit.base.units(now);
+        if !self.is_from_another_time(carried, units) {
+            return None;
+        }
+        let (rule, mended) = (&self.limit.rule, self.drained(units, carried.overdrawn));
+        self.cells.update(0, units, |held| (held.stamp <= units).then_some(mended));
+        for (seen, (before, cells)) in words.into_iter().zip(seen) {
+            let empty = before.rule().empty(units);
+            let mended = Balance::at(if rule.sells_time() { least(empty, before.since()) } else { empty });
+            cells.update(0, units, |held| {
+                if held != seen || held.stamp <= mended.stamp {
+                    return None;
+                }
+                cells.marks(0).lowered.raise(held.stamp);
+                Some(mended)
+            });
+        }
+        Some(now)
     }
 
     /// The answer for a new key that found no slot.

@@ -243,6 +243,32 @@ fn a_closed_limit_carries_no_debt_over() {
     assert_eq!((empty.remaining(), empty.reset_after()), (0, secs(1)));
 }
 
+/// A change that came later than the clock is now holds nobody up: not who used nothing, and whoever did for one refill.
+#[test]
+fn after_a_step_back_a_changed_limit_refuses_no_longer_than_a_refill() {
+    for algorithm in Algorithm::ALL {
+        for (old, new, used) in [(10, 20, 0), (10, 20, 1), (10, 20, 10), (20, 10, 10), (20, 10, 20)] {
+            for (back, turns) in [(millis(1_500), 3), (secs(3_600), 3), (secs(100_000), 3)] {
+                let quota = |count| Quota::per_second(count).with_algorithm(algorithm);
+                let limiter = limiter(quota(old));
+                limiter.clock().set(Instant::from_secs(200_000));
+                let _ = limiter.take_up_to("key", used);
+                let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
+                let view = limiter.with(&changed);
+                limiter.clock().set(limiter.now().saturating_sub(back));
+                for turn in 0..turns {
+                    let decision = view.check("key");
+                    let what = format!("{algorithm}, {old} to {new}, {used} used, back {back:?}, turn {turn}");
+                    assert!(used > 0 || turn > 0 || decision.is_allowed(), "{what}");
+                    // A sliding window is empty again after two.
+                    assert!(decision.retry_after() <= Some(secs(2)), "{what}: {:?}", decision.retry_after());
+                    limiter.clock().advance(secs(2));
+                }
+            }
+        }
+    }
+}
+
 /// A refusal's wait is as long as it must be, and no longer, also where a long debt is carried over into a slow limit.
 #[test]
 fn the_wait_for_what_is_carried_over_is_exact() {

@@ -197,24 +197,25 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline]
     pub(crate) fn peek(self, cost: u64) -> Decision<'a> {
         if self.limit.is_log() {
-            return self.decision_of_log(cost, self.survey());
+            return self.peek_into_log(cost);
         }
         let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
-        // A key that is nowhere needs a slot.
-        if fits && stamp == Balance::FULL.stamp && cost > 0 && !self.cells.has_room(self.units) {
-            return self.peek_without_room(cost);
+        // A key that is nowhere needs a slot; so does one that is nowhere but under a limit before.
+        let is_absent = if self.has_predecessor() { self.cells.read(0).stamp } else { stamp } == Balance::FULL.stamp;
+        if fits && is_absent && cost > 0 && !self.cells.has_room(self.units) {
+            return self.peek_without_room(cost, stamp);
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.decision(verdict, cost, Evidence::Stamp(stamp))
     }
 
     #[cold]
-    fn peek_without_room(self, cost: u64) -> Decision<'a> {
+    fn peek_without_room(self, cost: u64, stamp: Units) -> Decision<'a> {
         let fits = |at| self.rehearse(&mut Rehearsal::at(at), cost);
         if fits(self.units) {
             // In the place of another, or unrecorded.
-            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(Balance::FULL.stamp));
+            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(stamp));
         }
         self.refused_until(cost, first_that_fits(self.units, fits))
     }
@@ -583,9 +584,12 @@ impl<'a, S: Cells> Op<'a, S> {
             // A refusal, or a look: nothing is written.
             return Outcome::Kept(held);
         }
-        let is_begun = self.cells.read(0).stamp > self.units;
-        let carried = if is_begun {
+        let own = self.cells.read(0).stamp;
+        let carried = if own > self.units {
             0
+        } else if own == Balance::FULL.stamp && !self.has_room_to_close(&mut decide) {
+            // Who needs a slot himself finds none, or only what closing would take from him.
+            self.carried(|cells, raised, _| raised(cells.read(0)))
         } else {
             self.carried(|cells, raised, before| {
                 let mut old = raised(Balance::FULL);
@@ -602,6 +606,19 @@ impl<'a, S: Cells> Op<'a, S> {
             decide(kept)
         });
         if let Outcome::Kept(_) = outcome { Outcome::Kept(kept) } else { outcome }
+    }
+
+    /// Whether a bucket that is nowhere finds a slot if those before it are closed first.
+    fn has_room_to_close(self, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> bool {
+        let mut rehearsal = Rehearsal::at(self.units);
+        for before in self.predecessors() {
+            let old = self.cells.under(before.salt);
+            if old.read(0).stamp > 0 || old.has_room(self.units) {
+                old.rehearse(0, &mut rehearsal, |held| before.closed(held, self.units));
+            }
+        }
+        let carried = self.read().stamp;
+        self.cells.rehearse(0, &mut rehearsal, |held| decide(self.carrying(held, carried)))
     }
 
     #[inline]
@@ -783,6 +800,15 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let survey = Survey { available: survey.available.min(cost - 1), ..survey };
         (self.decision_of_log(cost, survey), Room::Enough)
+    }
+
+    /// What `take_from_log` would answer.
+    fn peek_into_log(self, cost: u64) -> Decision<'a> {
+        let survey = self.survey();
+        if cost <= survey.available && self.rehearse_cells(&mut Rehearsal::at(self.units), cost) < cost {
+            return self.without_room(cost, survey);
+        }
+        self.decision_of_log(cost, survey)
     }
 
     /// The answer to a request of `cost` for which the log, or the table, has no room: its cells compete for slots.

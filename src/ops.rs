@@ -592,9 +592,11 @@ impl<'a, S: Cells> Op<'a, S> {
             self.carried(|cells, raised, _| raised(cells.read(0)))
         } else {
             self.carried(|cells, raised, before| {
-                let mut old = raised(Balance::FULL);
+                let (mut old, mut was_absent) = (raised(Balance::FULL), false);
                 cells.update_if_room(self.units, |held| {
-                    old = raised(held);
+                    // The stamp of a slot that was taken for it a moment ago says nothing.
+                    was_absent |= held == Balance::FULL;
+                    old = raised(if was_absent && held.stamp < self.units { Balance::FULL } else { held });
                     before.closed(old, self.units)
                 });
                 old

@@ -342,3 +342,18 @@ fn another_limiters_limit_stays_what_it_is() {
     assert_eq!((*limit.quota(), limit.carries_over()), (Quota::per_second(10), false));
     assert!(mine.with(&limit).check("key").never_fits());
 }
+
+/// A key that comes first a while after a cut has used nothing, and gets the whole new burst.
+#[test]
+fn who_comes_first_after_a_cut_has_all() {
+    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::LeakyQueue) {
+        for later in [0, 1, 30, 59, 90] {
+            let quota = |count| Quota::per_minute(count).with_algorithm(algorithm);
+            let limiter = limiter(quota(100));
+            let less = limiter.change_quota(limiter.default_limit(), quota(10)).unwrap();
+            limiter.clock().advance(secs(later));
+            assert!(limiter.with(&less).check("key").is_allowed());
+            assert_eq!(limiter.with(&less).take_up_to("key", ALL), 9, "{algorithm}, after {later} s");
+        }
+    }
+}

@@ -30,7 +30,7 @@ pub(crate) struct Predecessor {
     /// Of a sliding log, whose cells are the same under both: how many the old one had.
     pub(crate) cells: u64,
     since: Units,
-    /// When the longest refill is over: nothing is carried over beyond that. Without debt, and with.
+    /// When the longest refill is over: nothing is carried over beyond that. Without debt, and with; of windows a boundary.
     until: [Units; 2],
     /// When nothing is carried over any more: then, or when that is so of the last of the changes that came after this one.
     counts_until: Units,
@@ -39,7 +39,12 @@ pub(crate) struct Predecessor {
 impl Predecessor {
     /// That a limit of `rule`, with buckets `salt` away and so many cells, gave way at `since` to one of `new`.
     pub(crate) fn new(rule: Rule, cells: u64, salt: Salt, new: &Rule, since: Units) -> Self {
-        let until = [false, true].map(|debt| since + later(rule.reach(debt), new.reach(debt)));
+        // Counts are forgotten when a window ends: of a fixed one its own, of a sliding one the next.
+        let until = [false, true].map(|debt| match new {
+            Rule::FixedWindow(new) => new.grid.end(since) + new.grid.window,
+            Rule::SlidingWindow(new) => new.grid.end(since) + 2 * new.grid.window,
+            Rule::TokenBucket(_) | Rule::LeakyQueue(_) => since + later(rule.reach(debt), new.reach(debt)),
+        });
         Self { salt, rule, cells, since, until, counts_until: until[1] }
     }
 

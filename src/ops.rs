@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
-use crate::algorithm::{Debit, Fraction, Reserved, Rule};
+use crate::algorithm::{Debit, Fraction, Reserved, Rule, least};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::hash::Salt;
@@ -197,24 +197,25 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline]
     pub(crate) fn peek(self, cost: u64) -> Decision<'a> {
         if self.limit.is_log() {
-            return self.decision_of_log(cost, self.survey());
+            return self.peek_into_log(cost);
         }
         let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
-        // A key that is nowhere needs a slot.
-        if fits && stamp == Balance::FULL.stamp && cost > 0 && !self.cells.has_room(self.units) {
-            return self.peek_without_room(cost);
+        // A key that is nowhere needs a slot; so does one that is nowhere but under a limit before.
+        let is_absent = if self.has_predecessor() { self.cells.read(0).stamp } else { stamp } == Balance::FULL.stamp;
+        if fits && is_absent && cost > 0 && !self.cells.has_room(self.units) {
+            return self.peek_without_room(cost, stamp);
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.decision(verdict, cost, Evidence::Stamp(stamp))
     }
 
     #[cold]
-    fn peek_without_room(self, cost: u64) -> Decision<'a> {
+    fn peek_without_room(self, cost: u64, stamp: Units) -> Decision<'a> {
         let fits = |at| self.rehearse(&mut Rehearsal::at(at), cost);
         if fits(self.units) {
             // In the place of another, or unrecorded.
-            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(Balance::FULL.stamp));
+            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(stamp));
         }
         self.refused_until(cost, first_that_fits(self.units, fits))
     }
@@ -274,10 +275,12 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     fn give_back_unless_promised(self, to: impl Fn(Units) -> Units) {
-        let (rule, now, marks) = (&self.limit.rule, self.units, self.cells.marks(0));
+        let (rule, now) = (&self.limit.rule, self.units);
+        let promised = |cells: S| cells.marks(0).promised.get() > now;
         self.lower(0, |stamp| {
-            // Whoever came next would get an instant that was promised to one who waits.
-            let others_wait = rule.may_have_promised(stamp, now) && marks.promised.get() > now;
+            // Whoever came next would get an instant that was promised to one who waits; maybe under a limit before.
+            let others_wait = rule.may_have_promised(stamp, now)
+                && (promised(self.cells) || self.predecessors().any(|before| promised(self.cells.under(before.salt))));
             if others_wait { stamp } else { to(stamp) }
         });
     }
@@ -571,7 +574,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// The limits whose place this one has taken, as long as they count, the oldest first.
-    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> {
+    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> + Clone {
         self.limit.predecessors.iter().rev().flatten().filter(move |before| before.counts_at(self.units))
     }
 
@@ -619,14 +622,19 @@ impl<'a, S: Cells> Op<'a, S> {
             // A refusal, or a look: nothing is written.
             return Outcome::Kept(held);
         }
-        let is_begun = self.cells.read(0).stamp > self.units;
-        let carried = if is_begun {
+        let own = self.cells.read(0).stamp;
+        let carried = if own > self.units {
             0
+        } else if own == Balance::FULL.stamp && !self.has_room_to_close(&mut decide) {
+            // Who needs a slot himself finds none, or only what closing would take from him.
+            self.carried(|cells, raised, _| raised(cells.read(0)))
         } else {
             self.carried(|cells, raised, before| {
-                let mut old = raised(Balance::FULL);
+                let (mut old, mut was_absent) = (raised(Balance::FULL), false);
                 cells.update_if_room(self.units, |held| {
-                    old = raised(held);
+                    // The stamp of a slot that was taken for it a moment ago says nothing.
+                    was_absent |= held == Balance::FULL;
+                    old = raised(if was_absent && held.stamp < self.units { Balance::FULL } else { held });
                     before.closed(old, self.units)
                 });
                 old
@@ -638,6 +646,19 @@ impl<'a, S: Cells> Op<'a, S> {
             decide(kept)
         });
         if let Outcome::Kept(_) = outcome { Outcome::Kept(kept) } else { outcome }
+    }
+
+    /// Whether a bucket that is nowhere finds a slot if those before it are closed first.
+    fn has_room_to_close(self, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> bool {
+        let mut rehearsal = Rehearsal::at(self.units);
+        for before in self.predecessors() {
+            let old = self.cells.under(before.salt);
+            if old.read(0).stamp > 0 || old.has_room(self.units) {
+                old.rehearse(0, &mut rehearsal, |held| before.closed(held, self.units));
+            }
+        }
+        let carried = self.read().stamp;
+        self.cells.rehearse(0, &mut rehearsal, |held| decide(self.carrying(held, carried)))
     }
 
     #[inline]
@@ -677,8 +698,8 @@ impl<'a, S: Cells> Op<'a, S> {
 
     #[cold]
     fn pull_back_all(self, refused: Decision<'a>) -> Decision<'a> {
-        let mended = (0..self.limit.cells).filter_map(|cell| self.pull_back(cell)).last();
-        let Some(now) = mended else { return refused };
+        let mended = (0..self.span()).filter_map(|cell| self.pull_back(cell)).last();
+        let Some(now) = mended.or_else(|| self.pull_back_carried()) else { return refused };
         let peeked = self.at(now).peek(refused.cost);
         if peeked.is_allowed() { refused } else { peeked }
     }
@@ -697,11 +718,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if !self.is_from_another_time(seen, units) {
             return None;
         }
-        // A debt is not forgiven: it stays as large as a debt may be.
-        let mended = match seen.overdrawn {
-            true => Balance { stamp: self.limit.rule.bound(units, true), overdrawn: true },
-            false => Balance::at(self.limit.rule.empty(units)),
-        };
+        let mended = self.drained(units, seen.overdrawn);
         let outcome = self.cells.update(cell, units, |held| {
             if held != seen {
                 return None;
@@ -710,6 +727,49 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(mended)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
+    }
+
+    /// What a bucket is taken back to. A debt is not forgiven: it stays as large as a debt may be.
+    fn drained(self, now: Units, overdrawn: bool) -> Balance {
+        match overdrawn {
+            true => Balance { stamp: self.limit.rule.bound(now, true), overdrawn },
+            false => Balance::at(self.limit.rule.empty(now)),
+        }
+    }
+
+    /// The same where the refusal rests on what was used before the quota changed, later than the clock is now: the bucket is
+    /// set to empty, and those before it, so that none of them says anything once that is full.
+    fn pull_back_carried(self) -> Option<Instant> {
+        if !self.has_predecessor() {
+            return None;
+        }
+        // As in `pull_back`: the words first, then the clock.
+        let seen = self.predecessors().map(|before| (before, self.cells.under(before.salt)));
+        let mut words = [Balance::FULL; Limit::PREDECESSORS];
+        for (word, (_, cells)) in words.iter_mut().zip(seen.clone()) {
+            *word = cells.read(0);
+        }
+        // Past empty is what was written so: a stamp that is far ahead of the earlier time need not be.
+        let carried = Balance { overdrawn: words.iter().any(|word| word.overdrawn), ..self.read() };
+        let now = self.own.behind_itself()?.max(self.now);
+        let units = self.limit.base.units(now);
+        if !self.is_from_another_time(carried, units) {
+            return None;
+        }
+        let (rule, mended) = (&self.limit.rule, self.drained(units, carried.overdrawn));
+        self.cells.update(0, units, |held| (held.stamp <= units).then_some(mended));
+        for (seen, (before, cells)) in words.into_iter().zip(seen) {
+            let empty = before.rule().empty(units);
+            let mended = Balance::at(if rule.sells_time() { least(empty, before.since()) } else { empty });
+            cells.update(0, units, |held| {
+                if held != seen || held.stamp <= mended.stamp {
+                    return None;
+                }
+                cells.marks(0).lowered.raise(held.stamp);
+                Some(mended)
+            });
+        }
+        Some(now)
     }
 
     /// The answer for a new key that found no slot.
@@ -780,6 +840,15 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let survey = Survey { available: survey.available.min(cost - 1), ..survey };
         (self.decision_of_log(cost, survey), Room::Enough)
+    }
+
+    /// What `take_from_log` would answer.
+    fn peek_into_log(self, cost: u64) -> Decision<'a> {
+        let survey = self.survey();
+        if cost <= survey.available && self.rehearse_cells(&mut Rehearsal::at(self.units), cost) < cost {
+            return self.without_room(cost, survey);
+        }
+        self.decision_of_log(cost, survey)
     }
 
     /// The answer to a request of `cost` for which the log, or the table, has no room: its cells compete for slots.

@@ -135,3 +135,34 @@ fn of_a_request_that_is_larger_than_the_table() {
     let refused = limiter.with(&log).check_n("key", 900);
     assert!(refused.is_refused() && refused.never_fits() && refused.retry_after().is_none());
 }
+
+/// In a full table a look and a check answer the same, by what was used before the quota changed, or not.
+#[test]
+fn a_look_answers_as_a_check_does() {
+    for policy in [OnFull::RefuseNew, OnFull::EvictNearestIdle, OnFull::AdmitUntracked] {
+        for algorithm in Algorithm::ALL {
+            for (is_changed, used) in [(false, 0), (true, 0), (true, 2)] {
+                let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
+                let builder = Limiter::builder(quota(10)).capacity(1).on_full(policy).fixed_seed(3);
+                let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+                let _ = limiter.take_up_to("key", used);
+                let mut limit = *limiter.default_limit();
+                if is_changed {
+                    limit = limiter.change_quota(&limit, quota(20)).unwrap();
+                }
+                let cost = if algorithm == Algorithm::LeakyQueue { 1 } else { 10 };
+                for other in 0..300 {
+                    let _ = limiter.check_n(&("other", other), cost);
+                }
+                let view = limiter.with(&limit);
+                let (look, check) = (view.peek("key"), view.check("key"));
+                let what = format!("{policy:?}, {algorithm}, {is_changed}, {used}");
+                assert_eq!(
+                    (look.is_allowed(), look.retry_after()),
+                    (check.is_allowed(), check.retry_after()),
+                    "{what}"
+                );
+            }
+        }
+    }
+}

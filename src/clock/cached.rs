@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn places_begin_anew_and_run_out() {
+        for _ in 0..2 {
+            let places: Vec<_> = (0..=CachedClock::MAX_KEPT).map(|_| Place::take()).collect();
+            for place in &places {
+                assert_eq!(place.kept.nanos(), None, "a time from before, or another's");
+                assert!(place.number.is_none() || place.kept.take_over(5));
+            }
+            assert!(places.last().is_some_and(|last| last.number.is_none()), "more than there are");
+            // Others take some meanwhile.
+            let kept = places.iter().filter(|place| place.number.is_some()).count();
+            assert!(kept + 16 > CachedClock::MAX_KEPT, "{kept}");
+        }
+    }
+
+    #[test]
     fn a_cached_clock_out_of_bounds_is_refused() {
         for period in [Duration::ZERO, Duration::from_secs(2)] {
             let error = CachedClock::with_period(period).unwrap_err();

@@ -142,7 +142,8 @@ fn a_step_back_is_mended_as_of_the_later_time() {
         let (_, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
             assert!(table.take(&Key::new(1, &[0]), seconds(100), 1));
         });
-        let caller = table.thread(&Key::new(1, &[0]), |table, key| [48, 48, 53].map(|at| table.take(key, quarters(at), 1)));
+        let caller =
+            table.thread(&Key::new(1, &[0]), |table, key| [48, 48, 53].map(|at| table.take(key, quarters(at), 1)));
         scene([caller], |[[a, b, c]]| (a, b, c))
     });
 }

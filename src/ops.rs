@@ -130,10 +130,9 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.
     #[inline(always)]
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
-        self.quick(cost).unwrap_or_else(|absent| {
-            // Made anew from its parts, out of line, so that in the common case they stay in registers.
-            Self::new(self.cells, self.limit, self.now, self.own).take_and_note(cost, absent)
-        })
+        // Made anew from its parts, out of line, so that in the common case they stay in registers.
+        self.quick(cost)
+            .unwrap_or_else(|absent| Self::take_and_note(self.cells, self.limit, self.now, self.own, cost, absent))
     }
 
     /// As `check`, for a part of a request. Whether something of it went unrecorded is the caller's to count, once.
@@ -167,9 +166,16 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     #[inline(never)]
-    fn take_and_note(self, cost: u64, absent: Absent) -> Decision<'a> {
-        let (decision, room) = self.take(cost, absent);
-        self.cells.note(room);
+    fn take_and_note(
+        cells: S,
+        limit: &'a Limit,
+        now: Instant,
+        own: OwnClock<'a>,
+        cost: u64,
+        absent: Absent,
+    ) -> Decision<'a> {
+        let (decision, room) = Self::new(cells, limit, now, own).take(cost, absent);
+        cells.note(room);
         decision
     }
 

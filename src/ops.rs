@@ -209,8 +209,10 @@ impl<'a, S: Cells> Op<'a, S> {
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
         // A key that is nowhere needs a slot; so does one that is nowhere but under a limit before.
         let is_absent = if self.has_predecessor() { self.cells.read(0).stamp } else { stamp } == Balance::FULL.stamp;
-        if fits && is_absent && cost > 0 && !self.cells.has_room(self.units) {
-            return self.peek_without_room(cost, stamp);
+        if fits && is_absent && !self.cells.has_room(self.units) {
+            // What costs nothing may go, and nothing more.
+            let looked = self.peek_without_room(cost.max(1), stamp);
+            return if cost == 0 { Decision { verdict: Verdict::Allowed, cost, ..looked } } else { looked };
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.decision(verdict, cost, Evidence::Stamp(stamp))
@@ -371,7 +373,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Counts a request that was refused for want of room before it took anything.
     pub(crate) fn note_refusal_by_look(self, refused: &Decision<'_>) {
-        if let Evidence::NoRoom { .. } = refused.evidence {
+        if let Evidence::NoRoom { .. } | Evidence::Log { lacks_room: true, .. } = refused.evidence {
             self.cells.note(Room::Refused);
         }
     }
@@ -555,7 +557,10 @@ impl<'a, S: Cells> Op<'a, S> {
     fn lower(self, cell: u64, to: impl Fn(Units) -> Units) {
         let lower = |held: Balance| {
             let lowered = self.lowered(held, to(held.stamp), self.units)?;
-            self.cells.marks(cell).lowered.raise(held.stamp);
+            // Of a window nobody asks: it counts, and has no places.
+            if self.limit.rule.sells_time() {
+                self.cells.marks(cell).lowered.raise(held.stamp);
+            }
             Some(lowered)
         };
         if cell == 0 {
@@ -835,7 +840,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if taken.cells == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(self.units + self.window());
-            let log = Evidence::Log { available, ready_at: self.units, full_at };
+            let log = Evidence::Log { available, ready_at: self.units, full_at, lacks_room: false };
             return (self.decision(Verdict::Allowed, cost, log), taken.room(cost));
         }
         // Others were faster, or the table is full.
@@ -864,7 +869,8 @@ impl<'a, S: Cells> Op<'a, S> {
             let mut rehearsal = Rehearsal::at(at);
             self.rehearse_cells(&mut rehearsal, cost)
         };
-        let log = |ready_at| Evidence::Log { available: taken_at(self.units), ready_at, full_at: survey.latest };
+        let (available, full_at) = (taken_at(self.units), survey.latest);
+        let log = |ready_at| Evidence::Log { available, ready_at, full_at, lacks_room: true };
         match first_that_fits(self.units, |at| taken_at(at) == cost) {
             Some(ready_at) => self.decision(Verdict::Refused, cost, log(ready_at)),
             // The table is smaller than the request.
@@ -1005,7 +1011,8 @@ impl<'a, S: Cells> Op<'a, S> {
         if needs_room && self.rehearse_cells(&mut Rehearsal::at(ready_at), cost) < cost {
             return self.without_room(cost, survey);
         }
-        self.decision(verdict, cost, Evidence::Log { available: survey.available, ready_at, full_at: survey.latest })
+        let (available, full_at) = (survey.available, survey.latest);
+        self.decision(verdict, cost, Evidence::Log { available, ready_at, full_at, lacks_room: false })
     }
 
     /// When the cell after the `n` soonest ones will be full; of a log that was larger before, after more of them.

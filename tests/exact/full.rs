@@ -49,12 +49,22 @@ fn check_wait(
 
 /// Fills a small table with keys that are busy for different times.
 fn crowded(seed: u64, policy: OnFull) -> impl Fn() -> Limiter<ManualClock> {
+    crowded_after(seed, policy, |_| {})
+}
+
+/// The same, with something done before.
+fn crowded_after(
+    seed: u64,
+    policy: OnFull,
+    before: impl Fn(&Limiter<ManualClock>),
+) -> impl Fn() -> Limiter<ManualClock> {
     move || {
         let mut rng = Rng(seed);
         let capacity = 1 + rng.below(12);
         let builder = Limiter::builder(Quota::per_minute(60)).capacity(usize::try_from(capacity).unwrap());
         let limiter =
             builder.on_full(policy).fixed_seed(seed).build_with_clock(ManualClock::new(super::common::ns(1))).unwrap();
+        before(&limiter);
         for key in 0..200_u64 {
             limiter.clock().advance(millis(rng.below(3)));
             let _ = limiter.take_up_to(&key, 1 + rng.below(60));
@@ -78,6 +88,28 @@ fn of_a_log() {
                 refused += u32::from(check_wait(crowded(seed, policy), &ask, &what));
             }
         }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+/// A log of which some is used already: the rest needs slots by the time the first of them comes back.
+#[test]
+fn of_a_log_in_use() {
+    let mut refused = 0;
+    for seed in 0..100 {
+        let quota = Quota::per_minute(5).with_algorithm(Algorithm::SlidingLog);
+        let build = || {
+            let crowd = crowded_after(seed, OnFull::RefuseNew, |limiter| {
+                let log = limiter.limit("log", quota).unwrap();
+                assert_eq!(limiter.with(&log).take_up_to("key", 2), 2);
+            });
+            crowd()
+        };
+        let ask = |limiter: &Limiter<ManualClock>| {
+            let log = limiter.limit("log", quota).unwrap();
+            Answer::from(limiter.with(&log).check_n("key", 4))
+        };
+        refused += u32::from(check_wait(build, &ask, &format!("seed {seed}")));
     }
     assert!(refused > 50, "{refused}");
 }

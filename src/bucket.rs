@@ -51,8 +51,9 @@ impl Cells for &Words {
     fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let cell = self.word(cell);
         // Acquire, also when the exchange fails, and Release in the exchange, with each other: who sees a stamp sees the
-        // reading of the clock that made it, on which `Op::pull_back` and `Op::cancel` rely. Nothing else is published. An
-        // exchange that succeeds needs no Acquire: what it replaces was acquired before. Models: bucket, clock.
+        // reading of the clock that made it, on which `Op::pull_back` relies, and the marks that were raised before it
+        // (`marks.rs`), on which refunding and undoing rely. Nothing else is published. An exchange that succeeds needs no
+        // Acquire: what it replaces was acquired before. Models: clock, reserve, undo.
         let mut word = cell.load(Ordering::Acquire);
         loop {
             let Some(after) = decide(word.balance()) else { return Outcome::Kept(word.balance()) };

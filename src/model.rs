@@ -37,7 +37,8 @@ pub struct Model {
     base: TimeBase,
     /// As in a table: how far ahead of now any limit made so far can leave a stamp, without debt, and with.
     reach: [Atomic<u64>; 2],
-    marks: Marks,
+    /// Of the keys whose identities leave the same rest.
+    marks: [Marks; 4],
     own: Own,
 }
 
@@ -190,7 +191,7 @@ impl Held {
 }
 
 /// What the thread of a model has reserved.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reserved(Debit);
 
 impl Model {
@@ -200,7 +201,7 @@ impl Model {
         let reach = [Atomic::new(0), Atomic::new(0)];
         let slots = (0..slots).map(|_| Slot::new()).collect();
         let own = Own::new(Arc::new(ModelClock::new(Duration::ZERO)));
-        Self { slots, on_full, evictions: Atomic::new(0), base, reach, marks: Marks::new(), own }
+        Self { slots, on_full, evictions: Atomic::new(0), base, reach, marks: [0; 4].map(|_| Marks::new()), own }
     }
 
     /// Has this clock instead of one that stands still.
@@ -243,6 +244,10 @@ impl Model {
         let limit = old.changed(quota, salt, since).expect("a quota for a model");
         self.expect(&limit);
         limit
+    }
+
+    fn marks_of(&self, id: Identity) -> &Marks {
+        &self.marks[usize::try_from(id.bits() % 4).unwrap_or(0)]
     }
 
     fn op<'a>(&'a self, key: &'a Key, limit: &'a Limit, now: Duration) -> Op<'a, Entry<'a>> {
@@ -434,14 +439,14 @@ impl Cells for Entry<'_> {
         rehearsal.update(self, self.id.cell(cell), self.model.on_full, &mut decide)
     }
 
-    fn marks(&self, _: u64) -> &Marks {
-        &self.model.marks
+    fn marks(&self, cell: u64) -> &Marks {
+        self.model.marks_of(self.id.cell(cell))
     }
 
     fn mend_others(&self, _: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         // Relaxed, with the maximum in `limit`: as in `Table::expect`. Model: clock.
         let reach = || [0, 1].map(|debt| self.model.reach[debt].load(Ordering::Relaxed));
-        protocol::mend(self, now, reach, |_, stamp| self.model.marks.lowered.raise(stamp))
+        protocol::mend(self, now, reach, |id, stamp| self.model.marks_of(id).lowered.raise(stamp))
     }
 }
 

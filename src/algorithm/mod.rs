@@ -25,6 +25,7 @@ pub(crate) struct Reserved {
 
 /// A debit that may be undone: how much it was, and the stamps that it found (or now, if that was later) and left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(tollgate_model, derive(PartialOrd, Ord))]
 pub(crate) struct Debit {
     pub(crate) cost: u64,
     /// Where a token bucket or a queue goes back to; windows only count.

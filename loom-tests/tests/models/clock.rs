@@ -127,6 +127,18 @@ fn a_sleeper_sets_a_lone_bucket_nothing_back() {
         });
         scene([sleeper, taken_at_20_and_30(&clock, &bucket)], move |_| bucket.take(seconds(30), 1))
     });
+    // The same once the clock has been set back, so that it may well be suspected.
+    explore("clock: a lone bucket, refused while a clock that was set back runs on", [false], || {
+        let clock = Shared::new(ModelClock::new(seconds(100)));
+        let bucket = Single::new(Quota::per_second(1).with_burst(1)).with_clock(Shared::clone(&clock));
+        let bucket = Shared::new(bucket);
+        clock.set(seconds(10));
+        assert!(bucket.take(seconds(10), 1));
+        let sleeper = sharing(&bucket, |bucket| {
+            bucket.take(seconds(10), 1);
+        });
+        scene([sleeper, taken_at_20_and_30(&clock, &bucket)], move |_| bucket.take(seconds(30), 1))
+    });
     // What was reserved for 10 is paid for when the clock shows 20: nothing of it comes back then.
     explore("clock: a lone bucket, cancelled while the clock runs on", [false], || {
         let (clock, bucket) = lone_bucket();

@@ -163,7 +163,7 @@ impl Salt {
     }
 
     /// What leads from the identities under one limit to those under another, and back.
-    pub(crate) const fn from_here_to(self, other: Self) -> Self {
+    pub(crate) const fn way_to(self, other: Self) -> Self {
         Self(self.0 ^ other.0)
     }
 }

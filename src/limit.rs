@@ -92,7 +92,7 @@ impl Limit {
         let mut new = Self::new(quota, salt, self.owner, self.base)?;
         // Of another period or algorithm, what was counted says nothing.
         if (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
-            let way = new.salt.from_here_to(self.salt);
+            let way = new.salt.way_to(self.salt);
             new.predecessors[0] = Some(Predecessor::new(self.rule, self.cells, way, &new.rule, since));
             // What has no longer a say need not be asked.
             let earlier = self.predecessors.iter().flatten().filter(|earlier| earlier.counts_at(since));

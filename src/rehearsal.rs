@@ -63,10 +63,10 @@ impl Rehearsal {
     ) -> bool {
         let mut words = [Word::FULL; 32];
         let (mut mine, mut free) = (None, 0_u32);
-        for place in 0..places.count() {
+        for (place, seen) in words.iter_mut().enumerate().take(places.count()) {
             let slot = places.slot(place);
             let (word, key) = slot.read();
-            words[place] = word;
+            *seen = word;
             if self.is_given(slot) {
                 continue;
             }

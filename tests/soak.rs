@@ -22,7 +22,7 @@ use common::history::{
 use common::race::{mingle, race_by_turns, race_through, tick};
 use common::report::{Progress, grouped};
 use common::{Replay, Rng, setting};
-use tollgate::{Clock, ExactClock, Limiter, ManualClock, OnFull, Quota};
+use tollgate::{Clock, ExactClock, Limiter, ManualClock, OnFull, Quota, Stats};
 
 /// Which keys come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -275,7 +275,8 @@ fn the_wait_for_what_is_carried_over_is_exact() {
     let debt = |count, seconds| Quota::per_second(count).with_max_debt(secs(seconds));
     let queue = |count, burst| Quota::per_minute(count).with_burst(burst).with_algorithm(Algorithm::LeakyQueue);
     let bursty = |count, burst| debt(count, 0).with_burst(burst);
-    let chains: [&[Quota]; 5] = [
+    let chains: [&[Quota]; 6] = [
+        &[queue(300, 5), queue(60, 4), queue(600, 10), queue(120, 2)],
         &[debt(1_000, 10), debt(1, 0)],
         &[debt(1_000, 3_600), debt(1, 3_600)],
         &[queue(600, 100), queue(6, 1)],

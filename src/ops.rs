@@ -731,6 +731,11 @@ impl<'a, S: Cells> Op<'a, S> {
                 Some(mended)
             });
         }
+        if self.cells.read(0) == Balance::FULL {
+            // It found no slot, as those of others may be from that time too.
+            let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
+            self.cells.mend_others(0, now);
+        }
         Some(now)
     }
 

@@ -565,7 +565,7 @@ impl<'a, S: Cells> Op<'a, S> {
     fn read(self) -> Balance {
         let held = self.cells.read(0);
         // A bucket that is in use has begun with that.
-        if held.stamp > self.units || !self.has_predecessor() {
+        if !self.has_predecessor() || self.limit.rule.is_begun(held.stamp, self.units) {
             return held;
         }
         self.carrying(held, self.carried(|cells, raised, _| raised(cells.read(0))))
@@ -585,7 +585,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return Outcome::Kept(held);
         }
         let own = self.cells.read(0).stamp;
-        let carried = if own > self.units {
+        let carried = if self.limit.rule.is_begun(own, self.units) {
             0
         } else if own == Balance::FULL.stamp && !self.has_room_to_close(&mut decide) {
             // Who needs a slot himself finds none, or only what closing would take from him.

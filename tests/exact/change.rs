@@ -358,3 +358,22 @@ fn who_comes_first_after_a_cut_has_all() {
         }
     }
 }
+
+/// In each window what is counted under both limits is at most the larger, from its first instant.
+#[test]
+fn a_window_that_begins_after_a_change_counts_for_both() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let quota = |count| Quota::per_second(count).with_algorithm(algorithm);
+        let limiter = limiter(quota(4));
+        limiter.clock().set(Instant::from_nanos(10_999_999_999));
+        let more = limiter.change_quota(limiter.default_limit(), quota(12)).unwrap();
+        assert_eq!(limiter.with(&more).take_up_to("key", 1), 1);
+        for ahead in [1, 500_000_000] {
+            limiter.clock().advance(Duration::from_nanos(ahead));
+            let mut admitted = limiter.take_up_to("key", 1);
+            admitted += limiter.with(&more).take_up_to("key", 9);
+            admitted += limiter.take_up_to("key", ALL) + limiter.with(&more).take_up_to("key", ALL);
+            assert!(admitted <= 12, "{algorithm}: {admitted}");
+        }
+    }
+}

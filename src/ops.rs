@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
+use crate::algorithm::token_bucket::later;
 use crate::algorithm::{Debit, Fraction, Reserved, least};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
@@ -897,14 +898,15 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
     fn release_cells_of(self, count: u64, mine: Units) {
-        let mut left = count;
+        // Full as of when they were taken, if that is later: what they held before is not known any more.
+        let (mut left, full) = (count, later(self.units, mine.saturating_sub(self.window())));
         for cell in 0..self.limit.cells {
             if left == 0 {
                 break;
             }
             let outcome = self.cells.update(cell, self.units, |held| {
                 let is_mine = held.stamp == mine && self.is_last_word(cell, mine);
-                if is_mine { self.lowered(held, self.units, self.units) } else { None }
+                if is_mine { self.lowered(held, full, self.units) } else { None }
             });
             left -= u64::from(matches!(outcome, Outcome::Changed(_)));
         }

@@ -208,7 +208,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.peek_without_room(cost, stamp);
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
-        self.decision(verdict, cost, Evidence::Stamp(stamp))
+        self.unless_room_is_wanting(self.decision(verdict, cost, Evidence::Stamp(stamp)))
     }
 
     #[cold]
@@ -637,7 +637,30 @@ impl<'a, S: Cells> Op<'a, S> {
     /// A refusal on this balance.
     #[inline]
     fn refused(self, cost: u64, held: Balance) -> Decision<'a> {
-        self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
+        self.unless_room_is_wanting(self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp))))
+    }
+
+    /// The same decision, unless it rests on what a key used before the quota changed that has no slot of its own, needs one by
+    /// then, and may find none.
+    #[inline]
+    fn unless_room_is_wanting(self, decision: Decision<'a>) -> Decision<'a> {
+        match decision.evidence {
+            Evidence::Stamp(stamp) if self.has_predecessor() && decision.is_retryable() => {
+                self.with_room(decision, stamp)
+            }
+            _ => decision,
+        }
+    }
+
+    #[cold]
+    fn with_room(self, refused: Decision<'a>, stamp: Units) -> Decision<'a> {
+        let (op, cost) = (self.at(refused.now), refused.cost);
+        let ready_at = op.limit.rule.ready_at(stamp, op.units, cost);
+        let fits = |at| op.rehearse(&mut Rehearsal::at(at), cost);
+        if op.cells.read(0) != Balance::FULL || fits(ready_at) {
+            return refused;
+        }
+        op.refused_until(cost, first_that_fits(ready_at, fits))
     }
 
     /// Whether no call at this time under this quota can have left such a stamp.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
+use crate::algorithm::token_bucket::later;
 use crate::algorithm::{Debit, Fraction, Reserved, Rule, least};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
@@ -215,7 +216,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return if cost == 0 { Decision { verdict: Verdict::Allowed, cost, ..looked } } else { looked };
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
-        self.decision(verdict, cost, Evidence::Stamp(stamp))
+        self.unless_room_is_wanting(self.decision(verdict, cost, Evidence::Stamp(stamp)))
     }
 
     #[cold]
@@ -614,7 +615,7 @@ impl<'a, S: Cells> Op<'a, S> {
     fn read(self) -> Balance {
         let held = self.cells.read(0);
         // A bucket that is in use has begun with that.
-        if held.stamp > self.units || !self.has_predecessor() {
+        if !self.has_predecessor() || self.limit.rule.is_begun(held.stamp, self.units) {
             return held;
         }
         self.carrying(held, self.carried(|cells, raised, _| raised(cells.read(0))))
@@ -634,7 +635,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return Outcome::Kept(held);
         }
         let own = self.cells.read(0).stamp;
-        let carried = if own > self.units {
+        let carried = if self.limit.rule.is_begun(own, self.units) {
             0
         } else if own == Balance::FULL.stamp && !self.has_room_to_close(&mut decide) {
             // Who needs a slot himself finds none, or only what closing would take from him.
@@ -685,7 +686,30 @@ impl<'a, S: Cells> Op<'a, S> {
     /// A refusal on this balance.
     #[inline]
     fn refused(self, cost: u64, held: Balance) -> Decision<'a> {
-        self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
+        self.unless_room_is_wanting(self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp))))
+    }
+
+    /// The same decision, unless it rests on what a key used before the quota changed that has no slot of its own, needs one by
+    /// then, and may find none.
+    #[inline]
+    fn unless_room_is_wanting(self, decision: Decision<'a>) -> Decision<'a> {
+        match decision.evidence {
+            Evidence::Stamp(stamp) if self.has_predecessor() && decision.is_retryable() => {
+                self.with_room(decision, stamp)
+            }
+            _ => decision,
+        }
+    }
+
+    #[cold]
+    fn with_room(self, refused: Decision<'a>, stamp: Units) -> Decision<'a> {
+        let (op, cost) = (self.at(refused.now), refused.cost);
+        let ready_at = op.limit.rule.ready_at(stamp, op.units, cost);
+        let fits = |at| op.rehearse(&mut Rehearsal::at(at), cost);
+        if op.cells.read(0) != Balance::FULL || fits(ready_at) {
+            return refused;
+        }
+        op.refused_until(cost, first_that_fits(ready_at, fits))
     }
 
     /// Whether no call at this time under this quota can have left such a stamp.
@@ -779,6 +803,11 @@ impl<'a, S: Cells> Op<'a, S> {
                 cells.marks(0).lowered.raise(held.stamp);
                 Some(mended)
             });
+        }
+        if self.cells.read(0) == Balance::FULL {
+            // It found no slot, as those of others may be from that time too.
+            let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
+            self.cells.mend_others(0, now);
         }
         Some(now)
     }
@@ -942,14 +971,15 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
     fn release_cells_of(self, count: u64, mine: Units) {
-        let mut left = count;
+        // Full as of when they were taken, if that is later: what they held before is not known any more.
+        let (mut left, full) = (count, later(self.units, mine.saturating_sub(self.window())));
         for cell in 0..self.limit.cells {
             if left == 0 {
                 break;
             }
             let outcome = self.cells.update(cell, self.units, |held| {
                 let is_mine = held.stamp == mine && self.is_last_word(cell, mine);
-                if is_mine { self.lowered(held, self.units, self.units) } else { None }
+                if is_mine { self.lowered(held, full, self.units) } else { None }
             });
             left -= u64::from(matches!(outcome, Outcome::Changed(_)));
         }

@@ -32,7 +32,7 @@ pub(crate) struct Predecessor {
     since: Units,
     /// When the longest refill is over: nothing is carried over beyond that. Without debt, and with; of windows a boundary.
     until: [Units; 2],
-    /// When nothing is carried over any more: then, or when that is so of the last of the changes that came after this one.
+    /// When nothing is carried over any more: when that is so of the last change.
     counts_until: Units,
 }
 
@@ -48,11 +48,10 @@ impl Predecessor {
         Self { salt, rule, cells, since, until, counts_until: until[1] }
     }
 
-    /// The same predecessor, of a limit that has taken the place of `next`, the one it was made for. It counts as long as that
-    /// does: what has gone from one into the other is not forgotten earlier.
-    pub(crate) const fn further(self, next: &Self) -> Self {
-        let counts_until = later(self.counts_until, next.counts_until);
-        Self { salt: self.salt.further(next.salt), counts_until, ..self }
+    /// The same predecessor, of a limit that has taken the place of `last`, the one it was made for. It counts as long as that
+    /// does: what has gone from one into the next is forgotten with it, neither earlier nor later.
+    pub(crate) const fn further(self, last: &Self) -> Self {
+        Self { salt: self.salt.further(last.salt), counts_until: last.counts_until, ..self }
     }
 
     /// When the quota changed.

@@ -277,7 +277,8 @@ fn the_wait_for_what_is_carried_over_is_exact() {
     let debt = |count, seconds| Quota::per_second(count).with_max_debt(secs(seconds));
     let queue = |count, burst| Quota::per_minute(count).with_burst(burst).with_algorithm(Algorithm::LeakyQueue);
     let bursty = |count, burst| debt(count, 0).with_burst(burst);
-    let chains: [&[Quota]; 5] = [
+    let chains: [&[Quota]; 6] = [
+        &[queue(300, 5), queue(60, 4), queue(600, 10), queue(120, 2)],
         &[debt(1_000, 10), debt(1, 0)],
         &[debt(1_000, 3_600), debt(1, 3_600)],
         &[queue(600, 100), queue(6, 1)],
@@ -356,6 +357,25 @@ fn who_comes_first_after_a_cut_has_all() {
             limiter.clock().advance(secs(later));
             assert!(limiter.with(&less).check("key").is_allowed());
             assert_eq!(limiter.with(&less).take_up_to("key", ALL), 9, "{algorithm}, after {later} s");
+        }
+    }
+}
+
+/// In each window what is counted under both limits is at most the larger, from its first instant.
+#[test]
+fn a_window_that_begins_after_a_change_counts_for_both() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let quota = |count| Quota::per_second(count).with_algorithm(algorithm);
+        let limiter = limiter(quota(4));
+        limiter.clock().set(Instant::from_nanos(10_999_999_999));
+        let more = limiter.change_quota(limiter.default_limit(), quota(12)).unwrap();
+        assert_eq!(limiter.with(&more).take_up_to("key", 1), 1);
+        for ahead in [1, 500_000_000] {
+            limiter.clock().advance(Duration::from_nanos(ahead));
+            let mut admitted = limiter.take_up_to("key", 1);
+            admitted += limiter.with(&more).take_up_to("key", 9);
+            admitted += limiter.take_up_to("key", ALL) + limiter.with(&more).take_up_to("key", ALL);
+            assert!(admitted <= 12, "{algorithm}: {admitted}");
         }
     }
 }

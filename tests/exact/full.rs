@@ -198,3 +198,27 @@ fn a_look_answers_as_a_check_does() {
         }
     }
 }
+
+/// A wait for what is carried over is also one for a slot.
+#[test]
+fn of_what_is_carried_over() {
+    for policy in [OnFull::RefuseNew, OnFull::EvictNearestIdle] {
+        for algorithm in [Algorithm::TokenBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+            for used in 1..=5 {
+                let quota = |count| Quota::per_minute(count).with_algorithm(algorithm);
+                let builder = Limiter::builder(quota(5)).capacity(1).on_full(policy).fixed_seed(3);
+                let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+                assert_eq!(limiter.take_up_to("key", used), used);
+                for other in 0..300 {
+                    let _ = limiter.check_n(&("other", other), 5);
+                }
+                let limit = limiter.change_quota(limiter.default_limit(), quota(6)).unwrap();
+                let Some(wait) = limiter.with(&limit).check_n("key", 6).retry_after() else { continue };
+                let now = limiter.now();
+                let fits = |wait| limiter.with(&limit).at(now + wait).peek_n("key", 6).is_allowed();
+                let what = format!("{policy:?}, {algorithm}, {used}: {wait:?}");
+                assert!(fits(wait) && !fits(wait - Duration::from_nanos(1)), "{what}");
+            }
+        }
+    }
+}

@@ -210,9 +210,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         let (op, cost) = op(index);
         SetDecision { decision: op.peek(cost), index }
     };
-    // Of those that admit it any will do.
-    let worse = |seen: SetDecision<'a>, next| if seen.is_allowed() { next } else { seen.or(next) };
-    let looked = (1..count).fold(look(0), |worst, index| worse(worst, look(index)));
+    let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
     if !looked.is_allowed() {
         op(looked.index).0.note_refusal_by_look(&looked.decision);
         return refuse(count, &op, looked);

@@ -4,10 +4,12 @@
 //! by themselves put their zero at the Unix epoch, read once when they are made; from then on they only run forward,
 //! and later corrections of the wall clock do not move them.
 
+#[cfg(not(tollgate_model))]
 mod cached;
 #[cfg(not(tollgate_model))]
 mod counter;
 mod exact;
+pub(crate) mod kept;
 mod os;
 pub(crate) mod timeline;
 
@@ -17,9 +19,8 @@ use std::sync::Arc;
 use crate::base::narrow;
 use crate::sync::{Atomic, Ordering};
 
+#[cfg(not(tollgate_model))]
 pub use cached::CachedClock;
-#[cfg(tollgate_model)]
-pub(crate) use cached::Kept;
 pub use exact::ExactClock;
 
 /// An instant of a [`Clock`], in whole nanoseconds since that clock's zero: 584 years of range.

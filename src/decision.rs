@@ -25,7 +25,7 @@ pub(crate) enum Evidence {
     /// The stamp of the bucket, after the decision.
     Stamp(Units),
     /// A sliding log, looked through.
-    Log { available: u64, ready_at: Units, full_at: Units },
+    Log { available: u64, ready_at: Units, full_at: Units, lacks_room: bool },
     /// No bucket: the table is full, until then.
     NoRoom { until: Units },
 }

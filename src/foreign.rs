@@ -17,13 +17,17 @@ impl Foreign {
     /// The answer to one: never, as nobody can say what is left.
     #[cold]
     pub(crate) fn refuse<'a>(&self, limit: &'a Limit, cost: u64, now: Instant) -> Decision<'a> {
-        // Relaxed, with `count`: a number by itself. No model.
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.note();
         Decision::foreign(limit, cost, now)
     }
 
+    pub(crate) fn note(&self) {
+        // Relaxed, with `count`: a number by itself. No model.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count(&self) -> u64 {
-        // Relaxed, with `refuse`: see there. No model.
+        // Relaxed, with `note`: see there. No model.
         self.0.load(Ordering::Relaxed)
     }
 }

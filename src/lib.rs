@@ -44,6 +44,7 @@ mod step;
 mod sync;
 #[cfg(not(tollgate_model))]
 mod table;
+#[cfg(not(tollgate_model))]
 mod thread;
 #[cfg(feature = "async")]
 mod wait;
@@ -56,7 +57,9 @@ mod word;
 pub use bucket::{Bucket, BucketView};
 #[cfg(not(tollgate_model))]
 pub use builder::Builder;
-pub use clock::{CachedClock, Clock, ExactClock, Instant, ManualClock};
+#[cfg(not(tollgate_model))]
+pub use clock::CachedClock;
+pub use clock::{Clock, ExactClock, Instant, ManualClock};
 #[cfg(all(tollgate_count, not(tollgate_model)))]
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};

@@ -93,11 +93,12 @@ impl Limit {
         // Of another period or algorithm, what was counted says nothing.
         if (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
             let way = new.salt.way_to(self.salt);
-            new.predecessors[0] = Some(Predecessor::new(self.rule, self.cells, way, &new.rule, since));
+            let last = Predecessor::new(self.rule, self.cells, way, &new.rule, since);
+            new.predecessors[0] = Some(last);
             // What has no longer a say need not be asked.
             let earlier = self.predecessors.iter().flatten().filter(|earlier| earlier.counts_at(since));
             for (place, earlier) in new.predecessors[1..].iter_mut().zip(earlier) {
-                *place = Some(earlier.further(way));
+                *place = Some(earlier.further(&last));
             }
             new.is_plain = false;
         }

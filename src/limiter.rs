@@ -78,7 +78,7 @@ impl<C: Clock> Limiter<C> {
     /// While keys may still have used something before the change (the longer of the two refills, with the debt that is
     /// allowed), a key whose new bucket is full costs a second look-up, and one that is admitted then a second bucket of the
     /// table, for no longer than four refills. One limit before is looked at, not the one before that. The same quota is the
-    /// same limit. One of another period or another algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
+    /// same limit; so is another limiter's, which is counted and changes nothing. One of another period or another algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
     ///
     /// # Errors
     ///
@@ -94,7 +94,11 @@ impl<C: Clock> Limiter<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn change_quota(&self, old: &Limit, quota: Quota) -> Result<Limit, QuotaError> {
-        if *old.quota() == quota {
+        let is_ours = old.owner == self.hasher.owner;
+        if !is_ours {
+            self.foreign.note();
+        }
+        if !is_ours || *old.quota() == quota {
             return Ok(*old);
         }
         let salt = self.hasher.changed(old.salt, old.quota(), &quota);

@@ -12,15 +12,15 @@ use crate::algorithm::Debit;
 use crate::algorithm::batch::Batch;
 use crate::base::TimeBase;
 use crate::bucket::Words;
+use crate::clock::kept::{Kept, Taken};
 use crate::clock::timeline::{PLACES, Reading, Source, Timeline};
-use crate::clock::{Clock, Instant, Kept};
+use crate::clock::{Clock, Instant};
 use crate::decision::Decision;
 use crate::hash::{Identity, Owner, Salt};
 use crate::limit::Limit;
 use crate::marks::Marks;
 use crate::ops::{Cells, Inheritance, Op, OwnClock};
 use crate::policy::OnFull;
-use crate::process::Process;
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::quota::Quota;
 use crate::rehearsal::Rehearsal;
@@ -119,25 +119,49 @@ impl Lines {
     }
 }
 
-/// The time of a cached clock, and which of two processes keeps it.
-pub struct Cached(Kept);
+/// The times of two cached clocks, of whose places the first is taken.
+pub struct Cached {
+    times: [Atomic<u64>; 2],
+    taken: Taken,
+}
 
 impl Cached {
-    pub fn new(nanos: u64, keeper: u64) -> Self {
-        Self(Kept::new(nanos, Process::from_bits(keeper)))
+    pub fn new(nanos: u64) -> Self {
+        Self { times: [nanos, 0].map(Atomic::new), taken: Taken(Atomic::new(1)) }
     }
 
-    /// As a reader in process `here` sees it; `None` if it has to ask another clock.
-    pub fn nanos(&self, here: u64) -> Option<u64> {
-        self.0.nanos(|keeper| keeper.bits() == here)
+    /// As in a child.
+    pub fn forked() -> Self {
+        Self::new(0)
+    }
+
+    fn first(&self) -> Kept<'_> {
+        Kept(&self.times[0])
+    }
+
+    /// As a reader sees it; `None` if it has to ask another clock.
+    pub fn nanos(&self) -> Option<u64> {
+        self.first().nanos()
     }
 
     pub fn set(&self, nanos: u64) {
-        self.0.set(nanos);
+        self.first().set(nanos);
     }
 
-    pub fn take_over(&self, here: u64, nanos: u64) -> bool {
-        self.0.take_over(Process::from_bits(here), nanos)
+    pub fn take_over(&self, nanos: u64) -> bool {
+        self.first().take_over(nanos)
+    }
+
+    /// Drops the first clock.
+    pub fn give_back(&self) {
+        self.first().leave();
+        self.taken.give_back(0);
+    }
+
+    /// The place of a new clock, and what is found there.
+    pub fn take(&self) -> (u32, Option<u64>) {
+        let place = self.taken.take().expect("two of 64 places");
+        (place, Kept(&self.times[place as usize]).nanos())
     }
 }
 

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
-use crate::algorithm::{Debit, Fraction, Reserved, Rule};
+use crate::algorithm::token_bucket::later;
+use crate::algorithm::{Debit, Fraction, Reserved, Rule, least};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::hash::Salt;
@@ -130,10 +131,9 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.
     #[inline(always)]
     pub(crate) fn check(self, cost: u64) -> Decision<'a> {
-        self.quick(cost).unwrap_or_else(|absent| {
-            // Made anew from its parts, out of line, so that in the common case they stay in registers.
-            Self::new(self.cells, self.limit, self.now, self.own).take_and_note(cost, absent)
-        })
+        // Made anew from its parts, out of line, so that in the common case they stay in registers.
+        self.quick(cost)
+            .unwrap_or_else(|absent| Self::take_and_note(self.cells, self.limit, self.now, self.own, cost, absent))
     }
 
     /// As `check`, for a part of a request. Whether something of it went unrecorded is the caller's to count, once.
@@ -167,9 +167,16 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     #[inline(never)]
-    fn take_and_note(self, cost: u64, absent: Absent) -> Decision<'a> {
-        let (decision, room) = self.take(cost, absent);
-        self.cells.note(room);
+    fn take_and_note(
+        cells: S,
+        limit: &'a Limit,
+        now: Instant,
+        own: OwnClock<'a>,
+        cost: u64,
+        absent: Absent,
+    ) -> Decision<'a> {
+        let (decision, room) = Self::new(cells, limit, now, own).take(cost, absent);
+        cells.note(room);
         decision
     }
 
@@ -197,24 +204,27 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline]
     pub(crate) fn peek(self, cost: u64) -> Decision<'a> {
         if self.limit.is_log() {
-            return self.decision_of_log(cost, self.survey());
+            return self.peek_into_log(cost);
         }
         let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
-        // A key that is nowhere needs a slot.
-        if fits && stamp == Balance::FULL.stamp && cost > 0 && !self.cells.has_room(self.units) {
-            return self.peek_without_room(cost);
+        // A key that is nowhere needs a slot; so does one that is nowhere but under a limit before.
+        let is_absent = if self.has_predecessor() { self.cells.read(0).stamp } else { stamp } == Balance::FULL.stamp;
+        if fits && is_absent && !self.cells.has_room(self.units) {
+            // What costs nothing may go, and nothing more.
+            let looked = self.peek_without_room(cost.max(1), stamp);
+            return if cost == 0 { Decision { verdict: Verdict::Allowed, cost, ..looked } } else { looked };
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
-        self.decision(verdict, cost, Evidence::Stamp(stamp))
+        self.unless_room_is_wanting(self.decision(verdict, cost, Evidence::Stamp(stamp)))
     }
 
     #[cold]
-    fn peek_without_room(self, cost: u64) -> Decision<'a> {
+    fn peek_without_room(self, cost: u64, stamp: Units) -> Decision<'a> {
         let fits = |at| self.rehearse(&mut Rehearsal::at(at), cost);
         if fits(self.units) {
             // In the place of another, or unrecorded.
-            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(Balance::FULL.stamp));
+            return self.decision(Verdict::Allowed, cost, Evidence::Stamp(stamp));
         }
         self.refused_until(cost, first_that_fits(self.units, fits))
     }
@@ -274,10 +284,12 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     fn give_back_unless_promised(self, to: impl Fn(Units) -> Units) {
-        let (rule, now, marks) = (&self.limit.rule, self.units, self.cells.marks(0));
+        let (rule, now) = (&self.limit.rule, self.units);
+        let promised = |cells: S| cells.marks(0).promised.get() > now;
         self.lower(0, |stamp| {
-            // Whoever came next would get an instant that was promised to one who waits.
-            let others_wait = rule.may_have_promised(stamp, now) && marks.promised.get() > now;
+            // Whoever came next would get an instant that was promised to one who waits; maybe under a limit before.
+            let others_wait = rule.may_have_promised(stamp, now)
+                && (promised(self.cells) || self.predecessors().any(|before| promised(self.cells.under(before.salt))));
             if others_wait { stamp } else { to(stamp) }
         });
     }
@@ -362,7 +374,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Counts a request that was refused for want of room before it took anything.
     pub(crate) fn note_refusal_by_look(self, refused: &Decision<'_>) {
-        if let Evidence::NoRoom { .. } = refused.evidence {
+        if let Evidence::NoRoom { .. } | Evidence::Log { lacks_room: true, .. } = refused.evidence {
             self.cells.note(Room::Refused);
         }
     }
@@ -546,7 +558,10 @@ impl<'a, S: Cells> Op<'a, S> {
     fn lower(self, cell: u64, to: impl Fn(Units) -> Units) {
         let lower = |held: Balance| {
             let lowered = self.lowered(held, to(held.stamp), self.units)?;
-            self.cells.marks(cell).lowered.raise(held.stamp);
+            // Of a window nobody asks: it counts, and has no places.
+            if self.limit.rule.sells_time() {
+                self.cells.marks(cell).lowered.raise(held.stamp);
+            }
             Some(lowered)
         };
         if cell == 0 {
@@ -571,7 +586,7 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     /// The limits whose place this one has taken, as long as they count, the oldest first.
-    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> {
+    fn predecessors(self) -> impl Iterator<Item = &'a Predecessor> + Clone {
         self.limit.predecessors.iter().rev().flatten().filter(move |before| before.counts_at(self.units))
     }
 
@@ -600,7 +615,7 @@ impl<'a, S: Cells> Op<'a, S> {
     fn read(self) -> Balance {
         let held = self.cells.read(0);
         // A bucket that is in use has begun with that.
-        if held.stamp > self.units || !self.has_predecessor() {
+        if !self.has_predecessor() || self.limit.rule.is_begun(held.stamp, self.units) {
             return held;
         }
         self.carrying(held, self.carried(|cells, raised, _| raised(cells.read(0))))
@@ -619,14 +634,19 @@ impl<'a, S: Cells> Op<'a, S> {
             // A refusal, or a look: nothing is written.
             return Outcome::Kept(held);
         }
-        let is_begun = self.cells.read(0).stamp > self.units;
-        let carried = if is_begun {
+        let own = self.cells.read(0).stamp;
+        let carried = if self.limit.rule.is_begun(own, self.units) {
             0
+        } else if own == Balance::FULL.stamp && !self.has_room_to_close(&mut decide) {
+            // Who needs a slot himself finds none, or only what closing would take from him.
+            self.carried(|cells, raised, _| raised(cells.read(0)))
         } else {
             self.carried(|cells, raised, before| {
-                let mut old = raised(Balance::FULL);
+                let (mut old, mut was_absent) = (raised(Balance::FULL), false);
                 cells.update_if_room(self.units, |held| {
-                    old = raised(held);
+                    // The stamp of a slot that was taken for it a moment ago says nothing.
+                    was_absent |= held == Balance::FULL;
+                    old = raised(if was_absent && held.stamp < self.units { Balance::FULL } else { held });
                     before.closed(old, self.units)
                 });
                 old
@@ -638,6 +658,19 @@ impl<'a, S: Cells> Op<'a, S> {
             decide(kept)
         });
         if let Outcome::Kept(_) = outcome { Outcome::Kept(kept) } else { outcome }
+    }
+
+    /// Whether a bucket that is nowhere finds a slot if those before it are closed first.
+    fn has_room_to_close(self, decide: &mut impl FnMut(Balance) -> Option<Balance>) -> bool {
+        let mut rehearsal = Rehearsal::at(self.units);
+        for before in self.predecessors() {
+            let old = self.cells.under(before.salt);
+            if old.read(0).stamp > 0 || old.has_room(self.units) {
+                old.rehearse(0, &mut rehearsal, |held| before.closed(held, self.units));
+            }
+        }
+        let carried = self.read().stamp;
+        self.cells.rehearse(0, &mut rehearsal, |held| decide(self.carrying(held, carried)))
     }
 
     #[inline]
@@ -653,7 +686,30 @@ impl<'a, S: Cells> Op<'a, S> {
     /// A refusal on this balance.
     #[inline]
     fn refused(self, cost: u64, held: Balance) -> Decision<'a> {
-        self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp)))
+        self.unless_room_is_wanting(self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp))))
+    }
+
+    /// The same decision, unless it rests on what a key used before the quota changed that has no slot of its own, needs one by
+    /// then, and may find none.
+    #[inline]
+    fn unless_room_is_wanting(self, decision: Decision<'a>) -> Decision<'a> {
+        match decision.evidence {
+            Evidence::Stamp(stamp) if self.has_predecessor() && decision.is_retryable() => {
+                self.with_room(decision, stamp)
+            }
+            _ => decision,
+        }
+    }
+
+    #[cold]
+    fn with_room(self, refused: Decision<'a>, stamp: Units) -> Decision<'a> {
+        let (op, cost) = (self.at(refused.now), refused.cost);
+        let ready_at = op.limit.rule.ready_at(stamp, op.units, cost);
+        let fits = |at| op.rehearse(&mut Rehearsal::at(at), cost);
+        if op.cells.read(0) != Balance::FULL || fits(ready_at) {
+            return refused;
+        }
+        op.refused_until(cost, first_that_fits(ready_at, fits))
     }
 
     /// Whether no call at this time under this quota can have left such a stamp.
@@ -677,8 +733,8 @@ impl<'a, S: Cells> Op<'a, S> {
 
     #[cold]
     fn pull_back_all(self, refused: Decision<'a>) -> Decision<'a> {
-        let mended = (0..self.limit.cells).filter_map(|cell| self.pull_back(cell)).last();
-        let Some(now) = mended else { return refused };
+        let mended = (0..self.span()).filter_map(|cell| self.pull_back(cell)).last();
+        let Some(now) = mended.or_else(|| self.pull_back_carried()) else { return refused };
         let peeked = self.at(now).peek(refused.cost);
         if peeked.is_allowed() { refused } else { peeked }
     }
@@ -697,11 +753,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if !self.is_from_another_time(seen, units) {
             return None;
         }
-        // A debt is not forgiven: it stays as large as a debt may be.
-        let mended = match seen.overdrawn {
-            true => Balance { stamp: self.limit.rule.bound(units, true), overdrawn: true },
-            false => Balance::at(self.limit.rule.empty(units)),
-        };
+        let mended = self.drained(units, seen.overdrawn);
         let outcome = self.cells.update(cell, units, |held| {
             if held != seen {
                 return None;
@@ -710,6 +762,54 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(mended)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
+    }
+
+    /// What a bucket is taken back to. A debt is not forgiven: it stays as large as a debt may be.
+    fn drained(self, now: Units, overdrawn: bool) -> Balance {
+        match overdrawn {
+            true => Balance { stamp: self.limit.rule.bound(now, true), overdrawn },
+            false => Balance::at(self.limit.rule.empty(now)),
+        }
+    }
+
+    /// The same where the refusal rests on what was used before the quota changed, later than the clock is now: the bucket is
+    /// set to empty, and those before it, so that none of them says anything once that is full.
+    fn pull_back_carried(self) -> Option<Instant> {
+        if !self.has_predecessor() {
+            return None;
+        }
+        // As in `pull_back`: the words first, then the clock.
+        let seen = self.predecessors().map(|before| (before, self.cells.under(before.salt)));
+        let mut words = [Balance::FULL; Limit::PREDECESSORS];
+        for (word, (_, cells)) in words.iter_mut().zip(seen.clone()) {
+            *word = cells.read(0);
+        }
+        // Past empty is what was written so: a stamp that is far ahead of the earlier time need not be.
+        let carried = Balance { overdrawn: words.iter().any(|word| word.overdrawn), ..self.read() };
+        let now = self.own.behind_itself()?.max(self.now);
+        let units = self.limit.base.units(now);
+        if !self.is_from_another_time(carried, units) {
+            return None;
+        }
+        let (rule, mended) = (&self.limit.rule, self.drained(units, carried.overdrawn));
+        self.cells.update(0, units, |held| (held.stamp <= units).then_some(mended));
+        for (seen, (before, cells)) in words.into_iter().zip(seen) {
+            let empty = before.rule().empty(units);
+            let mended = Balance::at(if rule.sells_time() { least(empty, before.since()) } else { empty });
+            cells.update(0, units, |held| {
+                if held != seen || held.stamp <= mended.stamp {
+                    return None;
+                }
+                cells.marks(0).lowered.raise(held.stamp);
+                Some(mended)
+            });
+        }
+        if self.cells.read(0) == Balance::FULL {
+            // It found no slot, as those of others may be from that time too.
+            let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
+            self.cells.mend_others(0, now);
+        }
+        Some(now)
     }
 
     /// The answer for a new key that found no slot.
@@ -769,7 +869,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if taken.cells == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(self.units + self.window());
-            let log = Evidence::Log { available, ready_at: self.units, full_at };
+            let log = Evidence::Log { available, ready_at: self.units, full_at, lacks_room: false };
             return (self.decision(Verdict::Allowed, cost, log), taken.room(cost));
         }
         // Others were faster, or the table is full.
@@ -782,6 +882,15 @@ impl<'a, S: Cells> Op<'a, S> {
         (self.decision_of_log(cost, survey), Room::Enough)
     }
 
+    /// What `take_from_log` would answer.
+    fn peek_into_log(self, cost: u64) -> Decision<'a> {
+        let survey = self.survey();
+        if cost <= survey.available && self.rehearse_cells(&mut Rehearsal::at(self.units), cost) < cost {
+            return self.without_room(cost, survey);
+        }
+        self.decision_of_log(cost, survey)
+    }
+
     /// The answer to a request of `cost` for which the log, or the table, has no room: its cells compete for slots.
     #[cold]
     fn without_room(self, cost: u64, survey: Survey) -> Decision<'a> {
@@ -789,7 +898,8 @@ impl<'a, S: Cells> Op<'a, S> {
             let mut rehearsal = Rehearsal::at(at);
             self.rehearse_cells(&mut rehearsal, cost)
         };
-        let log = |ready_at| Evidence::Log { available: taken_at(self.units), ready_at, full_at: survey.latest };
+        let (available, full_at) = (taken_at(self.units), survey.latest);
+        let log = |ready_at| Evidence::Log { available, ready_at, full_at, lacks_room: true };
         match first_that_fits(self.units, |at| taken_at(at) == cost) {
             Some(ready_at) => self.decision(Verdict::Refused, cost, log(ready_at)),
             // The table is smaller than the request.
@@ -861,14 +971,15 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Releases `count` of the cells that one call left at this stamp; those of one instant are as good as each other.
     fn release_cells_of(self, count: u64, mine: Units) {
-        let mut left = count;
+        // Full as of when they were taken, if that is later: what they held before is not known any more.
+        let (mut left, full) = (count, later(self.units, mine.saturating_sub(self.window())));
         for cell in 0..self.limit.cells {
             if left == 0 {
                 break;
             }
             let outcome = self.cells.update(cell, self.units, |held| {
                 let is_mine = held.stamp == mine && self.is_last_word(cell, mine);
-                if is_mine { self.lowered(held, self.units, self.units) } else { None }
+                if is_mine { self.lowered(held, full, self.units) } else { None }
             });
             left -= u64::from(matches!(outcome, Outcome::Changed(_)));
         }
@@ -930,7 +1041,8 @@ impl<'a, S: Cells> Op<'a, S> {
         if needs_room && self.rehearse_cells(&mut Rehearsal::at(ready_at), cost) < cost {
             return self.without_room(cost, survey);
         }
-        self.decision(verdict, cost, Evidence::Log { available: survey.available, ready_at, full_at: survey.latest })
+        let (available, full_at) = (survey.available, survey.latest);
+        self.decision(verdict, cost, Evidence::Log { available, ready_at, full_at, lacks_room: false })
     }
 
     /// When the cell after the `n` soonest ones will be full; of a log that was larger before, after more of them.

@@ -30,20 +30,28 @@ pub(crate) struct Predecessor {
     /// Of a sliding log, whose cells are the same under both: how many the old one had.
     pub(crate) cells: u64,
     since: Units,
-    /// When the longest refill is over: then nothing is carried over any more. Without debt, and with.
+    /// When the longest refill is over: nothing is carried over beyond that. Without debt, and with; of windows a boundary.
     until: [Units; 2],
+    /// When nothing is carried over any more: when that is so of the last change.
+    counts_until: Units,
 }
 
 impl Predecessor {
     /// That a limit of `rule`, with buckets `salt` away and so many cells, gave way at `since` to one of `new`.
     pub(crate) fn new(rule: Rule, cells: u64, salt: Salt, new: &Rule, since: Units) -> Self {
-        let until = [false, true].map(|debt| since + later(rule.reach(debt), new.reach(debt)));
-        Self { salt, rule, cells, since, until }
+        // Counts are forgotten when a window ends: of a fixed one its own, of a sliding one the next.
+        let until = [false, true].map(|debt| match new {
+            Rule::FixedWindow(new) => new.grid.end(since) + new.grid.window,
+            Rule::SlidingWindow(new) => new.grid.end(since) + 2 * new.grid.window,
+            Rule::TokenBucket(_) | Rule::LeakyQueue(_) => since + later(rule.reach(debt), new.reach(debt)),
+        });
+        Self { salt, rule, cells, since, until, counts_until: until[1] }
     }
 
-    /// The same predecessor, of a limit that has taken the place of the one it was made for.
-    pub(crate) const fn further(self, way: Salt) -> Self {
-        Self { salt: self.salt.further(way), ..self }
+    /// The same predecessor, of a limit that has taken the place of `last`, the one it was made for. It counts as long as that
+    /// does: what has gone from one into the next is forgotten with it, neither earlier nor later.
+    pub(crate) const fn further(self, last: &Self) -> Self {
+        Self { salt: self.salt.further(last.salt), counts_until: last.counts_until, ..self }
     }
 
     /// When the quota changed.
@@ -54,7 +62,7 @@ impl Predecessor {
     /// Whether a key may still have used something under the old limit that counts at `now`.
     #[inline]
     pub(crate) const fn counts_at(&self, now: Units) -> bool {
-        now < self.until[1]
+        now < self.counts_until
     }
 
     /// How far the stamp of a bucket that sells time is moved when it is closed: beyond all that a call under the old limit
@@ -85,8 +93,10 @@ impl Predecessor {
         if carried == 0 || self.is_closed(held, now) {
             return held;
         }
+        // No further past empty than it could have been at the change, so that it is not taken for closed.
+        let carried = if self.rule.sells_time() { least(carried, self.since + self.rule.reach(true)) } else { carried };
         let stamp = self.rule.later(held.stamp, carried, now);
-        Balance { stamp, overdrawn: held.overdrawn || self.rule.balance(stamp, now).overdrawn }
+        Balance { stamp, overdrawn: held.overdrawn || self.rule.balance(stamp, self.since).overdrawn }
     }
 
     const fn is_closed(&self, held: Balance, now: Units) -> bool {
@@ -117,17 +127,18 @@ impl Predecessor {
     }
 
     /// How far from full a bucket of `new` is at least, given the balance of the old one: what was used until the change, in
-    /// tokens, at most the new burst and what the old bucket was past empty; refilled since at the new rate.
+    /// tokens, at most the new burst and what the old bucket was past empty; refilled since at the new rate, and all of it when
+    /// the longest refill is over. 0 after nothing.
     pub(crate) const fn carried(&self, new: &Rule, old: Balance, now: Units) -> Units {
         match (&self.rule, new) {
             (Rule::TokenBucket(from), Rule::TokenBucket(to)) => {
-                let ahead = self.opened(old).saturating_sub(self.since);
+                let ahead = self.ahead(old);
                 let (used, owed) = if ahead > from.depth { (from.depth, ahead - from.depth) } else { (ahead, 0) };
                 let used = least(as_tokens(used, from, to), to.depth);
-                self.since + least(used + as_tokens(owed, from, to), MAX_AHEAD)
+                self.ending(used + as_tokens(owed, from, to))
             }
             (Rule::LeakyQueue(LeakyQueue { bucket: from }), Rule::LeakyQueue(LeakyQueue { bucket: to })) => {
-                let ahead = self.opened(old).saturating_sub(self.since);
+                let ahead = self.ahead(old);
                 let all = as_tokens(ahead, from, to);
                 // Whoever waits goes when he was told: the next comes a new token after the last of them, not before.
                 let next = if ahead > from.token && to.token < from.token {
@@ -135,13 +146,24 @@ impl Predecessor {
                 } else {
                     all
                 };
-                self.since + least(next, MAX_AHEAD)
+                self.ending(next)
             }
             (Rule::FixedWindow(from), Rule::FixedWindow(to)) => to.after(from, old.stamp, now),
             (Rule::SlidingWindow(from), Rule::SlidingWindow(to)) => to.after(from, old.stamp, now),
             // Not made: another algorithm begins anew.
             _ => 0,
         }
+    }
+
+    /// How far from full an old bucket that sells time was at the change.
+    const fn ahead(&self, old: Balance) -> Units {
+        self.opened(old).saturating_sub(self.since)
+    }
+
+    /// The stamp that lies so far after the change, or at the end of the longest refill. Where nothing was used there is none:
+    /// a caller whose `now` is from before the change finds the bucket full, and it needs a slot like any other.
+    const fn ending(&self, ahead: Units) -> Units {
+        if ahead == 0 { 0 } else { least(self.since + ahead, self.until[1]) }
     }
 }
 

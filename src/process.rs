@@ -3,7 +3,7 @@
 //!
 //! On Linux the load is of a page that the kernel empties in a child (`MADV_WIPEONFORK`, since Linux 4.14), however it was
 //! forked. Where there is no such page, the process id is asked for each time: right, but for an id that is used again, and as
-//! slow as a system call.
+//! slow as a system call. What else is to be void in a child at once can be a number on that page.
 
 #![cfg_attr(
     all(target_os = "linux", not(tollgate_model)),
@@ -15,14 +15,13 @@
 pub(crate) struct Process(u64);
 
 impl Process {
-    pub(crate) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 }
+
+#[cfg(not(tollgate_model))]
+pub(crate) use here::{EMPTIED, emptied};
 
 #[cfg(not(tollgate_model))]
 mod here {
@@ -37,12 +36,23 @@ mod here {
     struct Page {
         /// The process that this memory is in; zero if that has not been asked since it began.
         process: Atomic<u64>,
-        _rest: [u8; PAGE_SIZE - size_of::<u64>()],
+        /// In a cache line that nobody writes while the process lives.
+        _apart: [u64; 15],
+        emptied: [Atomic<u64>; EMPTIED],
+        _rest: [u64; PAGE_SIZE / size_of::<u64>() - 16 - EMPTIED],
     }
+
+    /// How many numbers are on the page for others.
+    pub(crate) const EMPTIED: usize = 256;
 
     const _: () = assert!(size_of::<Page>() == PAGE_SIZE && align_of::<Page>() == PAGE_SIZE);
 
-    static PAGE: Page = Page { process: Atomic::new(0), _rest: [0; PAGE_SIZE - size_of::<u64>()] };
+    static PAGE: Page = Page {
+        process: Atomic::new(0),
+        _apart: [0; 15],
+        emptied: [const { Atomic::new(0) }; EMPTIED],
+        _rest: [0; PAGE_SIZE / size_of::<u64>() - 16 - EMPTIED],
+    };
     /// How many processes, from the first ancestor to this one, have asked. Not on the page, so a child counts on.
     static ASKED: Atomic<u64> = Atomic::new(0);
     /// Whether the kernel was asked to empty the page, and would not.
@@ -99,6 +109,13 @@ mod here {
         }
     }
 
+    /// Numbers that are zero in every child; `None` where the memory of a child is its parent's.
+    pub(crate) fn emptied() -> Option<&'static [Atomic<u64>]> {
+        Process::current();
+        // Relaxed: as in `current`, which has written it, or seen it, if the page is emptied. No model.
+        (PAGE.process.load(Ordering::Relaxed) != 0).then_some(&PAGE.emptied)
+    }
+
     /// Has the kernel empty a page in every child from now on.
     #[cfg(target_os = "linux")]
     fn empties_in_a_child(page: &Page) -> bool {
@@ -127,7 +144,7 @@ mod here {
             let process = Process::current();
             assert!(process.bits() != 0 && process.is_current());
             assert_eq!(std::thread::spawn(Process::current).join().unwrap(), process);
-            assert!(!Process::from_bits(process.bits() ^ 1 << 40).is_current());
+            assert!(!Process(process.bits() ^ 1 << 40).is_current());
         }
 
         #[test]

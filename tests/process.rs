@@ -99,9 +99,8 @@ fn a_cached_clock_is_kept_again_in_a_child() {
     in_child(|| {
         // Many ask at once; one thread is left, and the clock moves in periods again.
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| clock.resume().unwrap()))));
-        let kept = || (0..1_000).map(|_| clock.now()).collect::<std::collections::BTreeSet<_>>().len() < 100;
         let started = now();
-        while !kept() {
+        while !is_kept(&clock) {
             assert!(started.elapsed() < Duration::from_secs(10), "nothing was resumed");
         }
         goes_on(&clock, Duration::from_millis(50));
@@ -109,6 +108,50 @@ fn a_cached_clock_is_kept_again_in_a_child() {
         clock.resume().unwrap();
         sleep(30);
         assert_eq!(threads(), 2, "and needs no other");
+    });
+}
+
+/// A thread keeps the time: it moves in periods.
+fn is_kept(clock: &CachedClock) -> bool {
+    (0..1_000).map(|_| clock.now()).collect::<std::collections::BTreeSet<_>>().len() < 100
+}
+
+#[test]
+fn more_cached_clocks_than_are_kept_are_exact() {
+    in_child(|| {
+        let new = || CachedClock::with_period(CachedClock::MAX_PERIOD).unwrap();
+        let mut kept = Vec::new();
+        let more = loop {
+            let clock = new();
+            if !is_kept(&clock) {
+                break clock;
+            }
+            kept.push(clock);
+        };
+        // Other tests have some, and so have their children.
+        assert!((CachedClock::MAX_KEPT - 16..=CachedClock::MAX_KEPT).contains(&kept.len()), "{}", kept.len());
+        more.resume().unwrap();
+        goes_on(&more, Duration::from_micros(100));
+        assert_eq!(threads(), kept.len() + 1, "none for the last");
+        // One that is dropped makes room, and its clone did not.
+        drop(kept[0].clone());
+        assert!(!is_kept(&new()));
+        drop(kept.pop());
+        let started = now();
+        while !is_kept(&new()) {
+            assert!(started.elapsed() < Duration::from_secs(10), "there is no room again");
+        }
+    });
+}
+
+#[test]
+fn where_a_child_has_its_parents_pages_no_time_is_kept() {
+    in_child(|| {
+        forbid_call(libc::SYS_madvise, libc::EINVAL);
+        let clock = CachedClock::new().unwrap();
+        assert!(!is_kept(&clock));
+        goes_on(&clock, Duration::from_micros(100));
+        in_child(|| goes_on(&clock, Duration::from_micros(100)));
     });
 }
 
@@ -234,18 +277,24 @@ fn builders_do_with_the_memory_there_is() {
 
 /// No system call for random bytes, and no file to read them from.
 fn forbid_entropy() {
-    let getrandom = u32::try_from(libc::SYS_getrandom).unwrap();
+    forbid_call(libc::SYS_getrandom, libc::ENOSYS);
+    limit(libc::RLIMIT_NOFILE, 0);
+}
+
+/// A system call fails from now on.
+fn forbid_call(number: libc::c_long, errno: libc::c_int) {
+    let number = u32::try_from(number).unwrap();
     let step = |code: u32, jump: (u8, u8), k: u32| libc::sock_filter {
         code: code.try_into().unwrap(),
         jt: jump.0,
         jf: jump.1,
         k,
     };
-    let errno = u32::try_from(libc::ENOSYS).unwrap();
+    let errno = u32::try_from(errno).unwrap();
     let mut program = [
         // The number of the call is the first word of what the filter is given.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (0, 0), 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, (0, 1), getrandom),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, (0, 1), number),
         step(libc::BPF_RET | libc::BPF_K, (0, 0), libc::SECCOMP_RET_ERRNO | errno),
         step(libc::BPF_RET | libc::BPF_K, (0, 0), libc::SECCOMP_RET_ALLOW),
     ];
@@ -255,5 +304,4 @@ fn forbid_entropy() {
     // SAFETY: `filter` is a program of as many steps as it says, which the kernel copies.
     let filtered = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
     assert_eq!(filtered, 0, "the test needs a kernel that filters system calls");
-    limit(libc::RLIMIT_NOFILE, 0);
 }

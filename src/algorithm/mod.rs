@@ -126,6 +126,15 @@ impl Rule {
         }
     }
 
+    /// Whether the bucket is in use: something is counted in this window, or of a bucket that sells time it is not full.
+    pub(crate) const fn is_begun(&self, stamp: Units, now: Units) -> bool {
+        match self {
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => stamp > now,
+            Self::FixedWindow(rule) => rule.grid.split(stamp, now).1 > 0,
+            Self::SlidingWindow(rule) => rule.is_begun(stamp, now),
+        }
+    }
+
     /// Takes now for a request that may go later. Windows promise nothing ahead of time: there it goes now or not.
     pub(crate) const fn reserve(&self, stamp: Units, now: Units, cost: u64, max_wait: Units) -> Option<Reserved> {
         match self {

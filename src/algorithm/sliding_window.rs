@@ -86,6 +86,11 @@ impl SlidingWindow {
         self.room(self.counts(stamp, now))
     }
 
+    /// Whether a request is counted in this window.
+    pub(crate) const fn is_begun(&self, stamp: Units, now: Units) -> bool {
+        self.counts(stamp, now).current > 0
+    }
+
     /// The end of the window that a request at `now` is counted in, and how many still fit into it.
     pub(crate) const fn room_until(&self, stamp: Units, now: Units) -> (Units, u64) {
         let counts = self.counts(stamp, now);

@@ -3,14 +3,15 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use super::kept::{Kept, Taken};
 use super::os::Os;
 use super::{Clock, Instant};
 use crate::error::BuildError;
-use crate::process::Process;
-use crate::sync::{Atomic, Ordering};
+use crate::process;
+use crate::sync::Atomic;
 use crate::thread;
 
-/// The time as it was at most one period ago, kept by one background thread; a reading costs two loads.
+/// The time as it was at most one period ago, kept by one background thread; a reading costs one load.
 ///
 /// The error is one period (half a millisecond unless set), plus however long the operating system keeps the thread
 /// from running. All who share it read the same value, and it never goes back, so nothing is over-admitted by it: a
@@ -18,58 +19,55 @@ use crate::thread;
 ///
 /// **After a fork** the thread is the parent's alone. In the child a reading asks the operating system's clock, so the time
 /// goes on and is exact, and costs some 40 ns; [`CachedClock::resume`] starts a thread there.
+///
+/// **Where no time is kept** every reading asks the operating system's clock, and there is no thread: of more than
+/// [`CachedClock::MAX_KEPT`] clocks of a process at once (clones are one), those that were made last; and on systems with `fork`
+/// that cannot keep memory from a child (other than Linux since 4.14).
 #[derive(Debug, Clone)]
 pub struct CachedClock {
+    /// The time in `shared`, at hand.
+    kept: Kept<'static>,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    kept: Kept,
+    place: Place,
     os: Os,
     period: Duration,
 }
 
-/// A time, and the process with the thread that keeps it.
+/// A place for a time, on the page that is empty in a child. Free again once all have dropped the clock, and its thread has.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    nanos: Atomic<u64>,
-    keeper: Atomic<u64>,
+struct Place {
+    kept: Kept<'static>,
+    /// Which one it is; `None` of one where no time is ever kept.
+    number: Option<(usize, u32)>,
 }
 
-impl Kept {
-    pub(crate) fn new(nanos: u64, keeper: Process) -> Self {
-        Self { nanos: Atomic::new(nanos), keeper: Atomic::new(keeper.bits()) }
-    }
+static TAKEN: [Taken; process::EMPTIED / 64] = [const { Taken(Atomic::new(0)) }; process::EMPTIED / 64];
+static NOWHERE: Atomic<u64> = Atomic::new(0);
 
-    /// The time, if it is kept here.
-    #[inline]
-    pub(crate) fn nanos(&self, is_here: impl FnOnce(Process) -> bool) -> Option<u64> {
-        // Acquire, with the exchange in `take_over`: who sees who keeps the time sees none from before that. Model: clock.
-        let keeper = Process::from_bits(self.keeper.load(Ordering::Acquire));
-        // Relaxed, with the maximum in `set`: see there. A reader that still sees an older value has an older `now`,
-        // which is within the stated error. Model: clock.
-        is_here(keeper).then(|| self.nanos.load(Ordering::Relaxed))
+impl Place {
+    fn take() -> Self {
+        let taken = process::emptied().and_then(|times| {
+            let taken = TAKEN.iter().zip(times.chunks_exact(64)).enumerate();
+            taken.flat_map(|(group, (places, times))| Some((group, places.take()?, times))).next()
+        });
+        match taken {
+            // `place` is below 64.
+            Some((group, place, times)) => Self { kept: Kept(&times[place as usize]), number: Some((group, place)) },
+            None => Self { kept: Kept(&NOWHERE), number: None },
+        }
     }
+}
 
-    pub(crate) fn set(&self, nanos: u64) {
-        // Relaxed, with `nanos`: the value is all there is, nothing is published through it. Max: never back.
-        // Model: clock.
-        self.nanos.fetch_max(nanos, Ordering::Relaxed);
-    }
-
-    fn keeper(&self) -> Process {
-        // Relaxed, with `take_over`: only a guess at what the exchange there will find. Model: clock.
-        Process::from_bits(self.keeper.load(Ordering::Relaxed))
-    }
-
-    /// Begins to keep the time here, unless a thread of this process does.
-    pub(crate) fn take_over(&self, here: Process, nanos: u64) -> bool {
-        let keeper = self.keeper();
-        self.set(nanos);
-        // Release, with `nanos`: carries the time set above. Relaxed if it fails: another thread keeps it. Model: clock.
-        let (old, new) = (keeper.bits(), here.bits());
-        keeper != here && self.keeper.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((group, place)) = self.number {
+            self.kept.leave();
+            TAKEN[group].give_back(place);
+        }
     }
 }
 
@@ -80,6 +78,8 @@ impl CachedClock {
     pub const MIN_PERIOD: Duration = Duration::from_micros(10);
     /// The longest period.
     pub const MAX_PERIOD: Duration = Duration::from_secs(1);
+    /// For how many clocks of one process the time is kept.
+    pub const MAX_KEPT: usize = process::EMPTIED;
 
     /// A cached clock set every [`CachedClock::DEFAULT_PERIOD`] from the operating system's monotonic clock.
     ///
@@ -101,26 +101,27 @@ impl CachedClock {
         if period < min || period > max {
             return Err(BuildError::ClockPeriod { period, min, max });
         }
-        let os = Os::new();
-        let kept = Kept::new(os.nanos(), Process::current());
-        let clock = Self { shared: Arc::new(Shared { kept, os, period }) };
-        clock.start(|_| true)?;
+        let place = Place::take();
+        let clock = Self { kept: place.kept, shared: Arc::new(Shared { place, os: Os::new(), period }) };
+        if clock.shared.place.number.is_some() {
+            clock.kept.take_over(clock.shared.os.nanos());
+            clock.start(|_| true)?;
+        }
         Ok(clock)
     }
 
-    /// In a forked child: starts a thread that keeps the time there, so that a reading costs two loads again. Does nothing where
-    /// there is one. The first reading after it may be earlier than the last one before it, by less than a period.
+    /// In a forked child: starts a thread that keeps the time there, so that a reading costs one load again. Does nothing where
+    /// there is one, or no time is kept. The first reading after it may be earlier than the last one before it, by less than a period.
     ///
     /// # Errors
     ///
     /// If the operating system does not start the thread. The clock goes on asking the operating system then.
     pub fn resume(&self) -> Result<(), BuildError> {
-        let here = Process::current();
-        if self.shared.kept.keeper() == here {
+        if self.kept.nanos().is_some() || self.shared.place.number.is_none() {
             return Ok(());
         }
         // The thread takes over, so that nobody relies on one that was never started.
-        self.start(move |shared| shared.kept.take_over(here, shared.os.nanos()))
+        self.start(|shared| shared.place.kept.take_over(shared.os.nanos()))
     }
 
     /// Starts a thread that keeps the time as long as somebody has the clock, if it `begins` to.
@@ -133,7 +134,7 @@ impl CachedClock {
                 if !keeps {
                     break;
                 }
-                shared.kept.set(shared.os.nanos());
+                shared.place.kept.set(shared.os.nanos());
                 let period = shared.period;
                 drop(shared);
                 std::thread::sleep(period);
@@ -147,7 +148,7 @@ impl CachedClock {
 impl Clock for CachedClock {
     #[inline]
     fn now(&self) -> Instant {
-        Instant(self.shared.kept.nanos(Process::is_current).unwrap_or_else(|| self.shared.exact()))
+        Instant(self.kept.nanos().unwrap_or_else(|| self.shared.exact()))
     }
 
     #[inline]
@@ -185,6 +186,21 @@ mod tests {
         drop(clock);
         while weak.upgrade().is_some() {
             std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn places_begin_anew_and_run_out() {
+        for _ in 0..2 {
+            let places: Vec<_> = (0..=CachedClock::MAX_KEPT).map(|_| Place::take()).collect();
+            for place in &places {
+                assert_eq!(place.kept.nanos(), None, "a time from before, or another's");
+                assert!(place.number.is_none() || place.kept.take_over(5));
+            }
+            assert!(places.last().is_some_and(|last| last.number.is_none()), "more than there are");
+            // Others take some meanwhile.
+            let kept = places.iter().filter(|place| place.number.is_some()).count();
+            assert!(kept + 16 > CachedClock::MAX_KEPT, "{kept}");
         }
     }
 

@@ -49,12 +49,22 @@ fn check_wait(
 
 /// Fills a small table with keys that are busy for different times.
 fn crowded(seed: u64, policy: OnFull) -> impl Fn() -> Limiter<ManualClock> {
+    crowded_after(seed, policy, |_| {})
+}
+
+/// The same, with something done before.
+fn crowded_after(
+    seed: u64,
+    policy: OnFull,
+    before: impl Fn(&Limiter<ManualClock>),
+) -> impl Fn() -> Limiter<ManualClock> {
     move || {
         let mut rng = Rng(seed);
         let capacity = 1 + rng.below(12);
         let builder = Limiter::builder(Quota::per_minute(60)).capacity(usize::try_from(capacity).unwrap());
         let limiter =
             builder.on_full(policy).fixed_seed(seed).build_with_clock(ManualClock::new(super::common::ns(1))).unwrap();
+        before(&limiter);
         for key in 0..200_u64 {
             limiter.clock().advance(millis(rng.below(3)));
             let _ = limiter.take_up_to(&key, 1 + rng.below(60));
@@ -78,6 +88,28 @@ fn of_a_log() {
                 refused += u32::from(check_wait(crowded(seed, policy), &ask, &what));
             }
         }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+/// A log of which some is used already: the rest needs slots by the time the first of them comes back.
+#[test]
+fn of_a_log_in_use() {
+    let mut refused = 0;
+    for seed in 0..100 {
+        let quota = Quota::per_minute(5).with_algorithm(Algorithm::SlidingLog);
+        let build = || {
+            let crowd = crowded_after(seed, OnFull::RefuseNew, |limiter| {
+                let log = limiter.limit("log", quota).unwrap();
+                assert_eq!(limiter.with(&log).take_up_to("key", 2), 2);
+            });
+            crowd()
+        };
+        let ask = |limiter: &Limiter<ManualClock>| {
+            let log = limiter.limit("log", quota).unwrap();
+            Answer::from(limiter.with(&log).check_n("key", 4))
+        };
+        refused += u32::from(check_wait(build, &ask, &format!("seed {seed}")));
     }
     assert!(refused > 50, "{refused}");
 }
@@ -134,4 +166,59 @@ fn of_a_request_that_is_larger_than_the_table() {
     limiter.clock().advance(secs(1));
     let refused = limiter.with(&log).check_n("key", 900);
     assert!(refused.is_refused() && refused.never_fits() && refused.retry_after().is_none());
+}
+
+/// In a full table a look and a check answer the same, by what was used before the quota changed, or not.
+#[test]
+fn a_look_answers_as_a_check_does() {
+    for policy in [OnFull::RefuseNew, OnFull::EvictNearestIdle, OnFull::AdmitUntracked] {
+        for algorithm in Algorithm::ALL {
+            for (is_changed, used) in [(false, 0), (true, 0), (true, 2)] {
+                let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
+                let builder = Limiter::builder(quota(10)).capacity(1).on_full(policy).fixed_seed(3);
+                let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+                let _ = limiter.take_up_to("key", used);
+                let mut limit = *limiter.default_limit();
+                if is_changed {
+                    limit = limiter.change_quota(&limit, quota(20)).unwrap();
+                }
+                let cost = if algorithm == Algorithm::LeakyQueue { 1 } else { 10 };
+                for other in 0..300 {
+                    let _ = limiter.check_n(&("other", other), cost);
+                }
+                let view = limiter.with(&limit);
+                let (look, check) = (view.peek("key"), view.check("key"));
+                let what = format!("{policy:?}, {algorithm}, {is_changed}, {used}");
+                assert_eq!(
+                    (look.is_allowed(), look.retry_after()),
+                    (check.is_allowed(), check.retry_after()),
+                    "{what}"
+                );
+            }
+        }
+    }
+}
+
+/// A wait for what is carried over is also one for a slot.
+#[test]
+fn of_what_is_carried_over() {
+    for policy in [OnFull::RefuseNew, OnFull::EvictNearestIdle] {
+        for algorithm in [Algorithm::TokenBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+            for used in 1..=5 {
+                let quota = |count| Quota::per_minute(count).with_algorithm(algorithm);
+                let builder = Limiter::builder(quota(5)).capacity(1).on_full(policy).fixed_seed(3);
+                let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+                assert_eq!(limiter.take_up_to("key", used), used);
+                for other in 0..300 {
+                    let _ = limiter.check_n(&("other", other), 5);
+                }
+                let limit = limiter.change_quota(limiter.default_limit(), quota(6)).unwrap();
+                let Some(wait) = limiter.with(&limit).check_n("key", 6).retry_after() else { continue };
+                let now = limiter.now();
+                let fits = |wait| limiter.with(&limit).at(now + wait).peek_n("key", 6).is_allowed();
+                let what = format!("{policy:?}, {algorithm}, {used}: {wait:?}");
+                assert!(fits(wait) && !fits(wait - Duration::from_nanos(1)), "{what}");
+            }
+        }
+    }
 }

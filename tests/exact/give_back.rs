@@ -66,6 +66,18 @@ fn a_window_that_is_over_gives_nothing_to_the_next() {
     }
 }
 
+/// A place of a log that is cancelled at an old `now` was taken before as well, by one whom a late caller may not join.
+#[test]
+fn a_log_that_is_cancelled_late_forgets_nobody() {
+    let bucket = bucket(Quota::per_second(2).with_algorithm(Algorithm::SlidingLog), 0);
+    assert_eq!(bucket.take_up_to(2), 2);
+    bucket.clock().set(ns(2 * SECOND));
+    let mut again = bucket.reserve(2, secs(0)).unwrap();
+    again.cancel_at(ns(0));
+    assert_eq!(bucket.at(ns(SECOND / 2)).take_up_to(2), 0, "half a second after the first two");
+    assert_eq!(bucket.take_up_to(2), 2);
+}
+
 #[test]
 fn a_debit_from_before_a_refund_is_not_undone() {
     let bucket = ten();

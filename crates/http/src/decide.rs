@@ -1,8 +1,8 @@
 //! One request, all its policies: the path of a decision from top to bottom.
 //!
-//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then asks the queues for a turn
-//! (and for one instant, see [`gate`]), and at last takes from all rate limits at once or from none; what was entered is left
-//! again when a later step refuses. Shadow policies come last, each by itself, for requests that are admitted.
+//! First it looks at what is charged only afterwards, then enters the bounds on concurrency, then looks whether the queues have
+//! a turn, takes from all rate limits at once or from none, and at last takes the turns (and goes at one instant, see
+//! [`gate`]); what was entered is left again when a later step refuses. Shadow policies come last, each by itself, for requests that are admitted.
 
 use std::time::Duration;
 
@@ -146,8 +146,8 @@ impl Rules {
 /// The policy that refuses, and where the client stands with it.
 type Refuses<'m> = (&'m Meeting<'m>, Stood);
 
-/// Turns in queues.
-type Turns<'m> = SmallVec<[Reservation<'m>; 2]>;
+/// What has been charged.
+type Taken<'m> = SmallVec<[(&'m Limit, KeyHash, u64); 4]>;
 
 /// What stands still while one request is decided.
 struct Case<'r, C> {
@@ -167,8 +167,14 @@ impl<'r, C: Clock> Case<'r, C> {
             self.enter(meeting, &mut admitted)?;
         }
         let gates = self.gates(meetings)?;
-        let turns = self.queue(meetings, &mut admitted)?;
-        self.take(meetings, &mut admitted).inspect_err(|_| self.leave(turns))?;
+        self.look_at_queues(meetings)?;
+        let taken = self.take(meetings, &mut admitted)?;
+        self.queue(meetings, &mut admitted).inspect_err(|_| {
+            // Others were faster since the look. What time has paid for does not come back.
+            for (limit, key, cost) in taken {
+                self.under(limit).refund_of(&key, cost, self.now);
+            }
+        })?;
         self.wait_at_gates(meetings, &gates, &mut admitted);
         Ok(admitted)
     }
@@ -219,15 +225,15 @@ impl<'r, C: Clock> Case<'r, C> {
         Ok(())
     }
 
-    /// Takes from all rate limits that are charged first, or from none.
-    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
+    /// Takes from all rate limits that are charged first, or from none; says what from.
+    fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
         let mut shares = SmallVec::<[Share<'_>; 4]>::new();
         let mut from = SmallVec::<[(&Meeting<'_>, usize); 4]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| !is_queue(limit)) {
             shares.push(Share { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
             from.push((meeting, index));
         }
-        let Some((first, _)) = from.first() else { return Ok(()) };
+        let Some((first, _)) = from.first() else { return Ok(Taken::new()) };
         // Settings with too many for one request are refused; but a path that servers read in several ways may be one of
         // several requests.
         let decided = self.engine.limiter.at(self.now).check_all(&shares);
@@ -240,23 +246,24 @@ impl<'r, C: Clock> Case<'r, C> {
             return Err((meeting, stood));
         }
         admitted.nearest(stood);
+        Ok(shares.into_iter().map(|share| (share.limit, share.key, share.cost)).collect())
+    }
+
+    /// Whether every queue has a turn for the request. Takes none, so that a refusal leaves none behind.
+    fn look_at_queues<'m>(&self, meetings: &[&'m Meeting<'m>]) -> Result<(), Refuses<'m>> {
+        for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
+            let looked = self.under(&limit.limit).peek_n(&meeting.hash, meeting.cost);
+            let may_wait = looked.retry_after().is_some_and(|wait| wait <= gate::longest_wait(limit.limit.quota()));
+            if !looked.is_allowed() && !may_wait {
+                return Err((meeting, Stood::of(meeting, Some(index), self.now, looked.report())));
+            }
+        }
         Ok(())
     }
 
-    /// Gives turns back, the last first.
-    fn leave(&self, turns: Turns<'_>) {
-        for mut turn in turns.into_iter().rev() {
-            turn.cancel_at(self.now);
-        }
-    }
-
     /// Takes a turn in every queue, or in none.
-    fn queue<'a, 'm: 'a>(
-        &'a self,
-        meetings: &[&'m Meeting<'m>],
-        admitted: &mut Admitted,
-    ) -> Result<Turns<'a>, Refuses<'m>> {
-        let mut turns = Turns::new();
+    fn queue<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
+        let mut turns = SmallVec::<[Reservation<'_>; 2]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
             let view = self.engine.limiter.at(self.now).with(&limit.limit);
             match view.reserve(&meeting.hash, meeting.cost, Duration::MAX) {
@@ -268,12 +275,14 @@ impl<'r, C: Clock> Case<'r, C> {
                 }
                 Err(decision) => {
                     let stood = Stood::of(meeting, Some(index), self.now, decision.report());
-                    self.leave(turns);
+                    turns.iter_mut().rev().for_each(|turn| {
+                        turn.cancel_at(self.now);
+                    });
                     return Err((meeting, stood));
                 }
             }
         }
-        Ok(turns)
+        Ok(())
     }
 
     /// The gates of all queues.

@@ -52,6 +52,13 @@ pub(crate) fn is_queue(quota: &Quota) -> bool {
     quota.algorithm() == Algorithm::LeakyQueue
 }
 
+/// How long a request may wait in a queue: as long as those take that may wait before it.
+pub(crate) fn longest_wait(queue: &Quota) -> Duration {
+    let nanos =
+        queue.period().as_nanos().saturating_mul(u128::from(queue.burst())).div_ceil(u128::from(queue.count().max(1)));
+    u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
+}
+
 /// Passes all of `gates` at the instant `at`, or none: then it says how much later to try again.
 pub(crate) fn pass<C: Clock>(engine: &Engine<C>, gates: &[Gate<'_>], at: Instant) -> Result<(), Duration> {
     let costly = gates.iter().filter(|(.., cost)| *cost > 0);

@@ -257,18 +257,17 @@ fn both_advances_count() {
 }
 
 #[test]
-fn a_cached_time_is_taken_over_whole() {
-    // In a child (2) a thread takes over at 20 what the parent (1) had left at 10. A reader asks another clock until then, and
-    // never sees what was left.
+fn a_cached_time_is_taken_over() {
+    // In a child a thread takes over at 20. A reader asks another clock until then.
     let outcomes = [None, Some(20), Some(21)].map(|seen| (seen, true));
     explore("clock: cached, taken over", outcomes, || {
-        let cached = Shared::new(Cached::new(10, 1));
+        let cached = Shared::new(Cached::forked());
         let keeper = sharing(&cached, |cached| {
-            let keeps = cached.take_over(2, 20);
+            let keeps = cached.take_over(20);
             cached.set(21);
             keeps.then_some(21)
         });
-        let reader = sharing(&cached, |cached| cached.nanos(2));
+        let reader = sharing(&cached, |cached| cached.nanos());
         scene([reader, keeper], |[seen, keeps]| (seen, keeps.is_some()))
     });
 }
@@ -277,8 +276,31 @@ fn a_cached_time_is_taken_over_whole() {
 fn one_keeps_a_cached_time() {
     // Two threads were started; one goes on.
     explore("clock: cached, 2 take over", [(1, Some(20))], || {
-        let cached = Shared::new(Cached::new(10, 1));
-        let keepers = [20, 20].map(|now| sharing(&cached, move |cached| u32::from(cached.take_over(2, now))));
-        scene(keepers, move |[one, two]| (one + two, cached.nanos(2)))
+        let cached = Shared::new(Cached::forked());
+        let keepers = [20, 20].map(|now| sharing(&cached, move |cached| u32::from(cached.take_over(now))));
+        scene(keepers, move |[one, two]| (one + two, cached.nanos()))
+    });
+}
+
+#[test]
+fn a_cached_time_begins_anew() {
+    // One clock is dropped, another made: in its place or in the next, and never with its time.
+    explore("clock: cached, one dropped and one made", [(0, None), (1, None)], || {
+        let cached = Shared::new(Cached::new(10));
+        let dropped = sharing(&cached, |cached| {
+            cached.give_back();
+            (0, None)
+        });
+        let made = sharing(&cached, Cached::take);
+        scene([dropped, made], |[_, made]| made)
+    });
+}
+
+#[test]
+fn every_cached_time_has_a_place_of_its_own() {
+    explore("clock: cached, 2 made", [[0, 1], [1, 0]], || {
+        let cached = Shared::new(Cached::new(10));
+        cached.give_back();
+        scene([(); 2].map(|()| sharing(&cached, Cached::take)), |made| made.map(|(place, _)| place))
     });
 }

@@ -1,6 +1,6 @@
 //! Random calls on several limits of several keys: lists of keys, sets of limits, shares.
 
-use super::common::{Rng, SECOND, nanos, ns};
+use super::common::{Rng, nanos, ns};
 use super::draw::{self, Times};
 use super::journal::{Call, Journal};
 use super::subject::{At, Kind, Subject, call};
@@ -243,6 +243,8 @@ impl<'a> Several<'a> {
 /// Of one limit the wait begins when the caller thinks it is, of the other, which is mended, at the clock's later time.
 #[test]
 fn a_late_caller_is_told_the_latest_instant() {
+    use super::common::SECOND;
+
     let (slow, quick) = (Quota::per_second(1).with_burst(10), Quota::per_second(1).with_burst(1));
     let limiter = Limiter::builder(slow).build_with_clock(ManualClock::new(ns(100 * SECOND))).unwrap();
     let limits = [("slow", slow), ("quick", quick)].map(|(name, quota)| limiter.limit(name, quota).unwrap());

@@ -135,7 +135,7 @@ fn a_set_rolled_back_beside_a_lease() {
     let outcomes = [(true, 1, 3, 1), (false, 1, 4, 0), (false, 1, 3, 1)];
     explore("undo: rollback of a set against a handle", outcomes, || {
         let (table, [first, second, _], single) = three_keys([4, 1], 9);
-        let set = table.thread(&(first.clone(), second.clone(), single.clone()), |table, (first, second, single)| {
+        let set = table.thread(&(first.clone(), second.clone(), single), |table, (first, second, single)| {
             let all = table.model.take_all(&[(first, &table.limit), (second, single)], seconds(10));
             (u64::from(all), Held::NONE)
         });
@@ -333,7 +333,7 @@ fn two_sets_rolled_back() {
     explore("undo: rollbacks of 2 sets", outcomes, || {
         let (table, keys, single) = three_keys([3, 2], 10);
         let set = |order: [usize; 2]| {
-            let (keys, single) = (keys.clone(), single.clone());
+            let (keys, single) = (keys.clone(), single);
             sharing(&table, move |table| {
                 let [a, b] = order.map(|i| (&keys[i], &single));
                 table.model.take_all(&[(&keys[0], &table.limit), a, b], seconds(10))

@@ -762,8 +762,7 @@ impl<'a, S: Cells> Op<'a, S> {
         // is impossible only if the clock has stepped back. And only that word is replaced, not what may follow it.
         // Model: clock.
         let seen = self.cells.read(cell);
-        // A caller who is ahead of the clock counts as well.
-        let now = self.own.behind_itself()?.max(self.now);
+        let now = self.behind()?;
         let units = self.limit.base.units(now);
         if !self.is_from_another_time(seen, units) {
             return None;
@@ -777,6 +776,12 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(mended)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
+    }
+
+    /// The time if the limiter's clock has stepped back; a caller who is ahead of it counts as well.
+    fn behind(self) -> Option<Instant> {
+        let now = self.own.behind_itself()?.max(self.now);
+        Some(now)
     }
 
     /// What a bucket is taken back to. A debt is not forgiven: it stays as large as a debt may be.
@@ -801,7 +806,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         // Past empty is what was written so: a stamp that is far ahead of the earlier time need not be.
         let carried = Balance { overdrawn: words.iter().any(|word| word.overdrawn), ..self.read() };
-        let now = self.own.behind_itself()?.max(self.now);
+        let now = self.behind()?;
         let units = self.limit.base.units(now);
         if !self.is_from_another_time(carried, units) {
             return None;
@@ -821,8 +826,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         if self.cells.read(0) == Balance::FULL {
             // It found no slot, as those of others may be from that time too.
-            let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
-            self.cells.mend_others(0, now);
+            self.cells.mend_others(0, || self.behind().map(|now| self.limit.base.units(now)));
         }
         Some(now)
     }
@@ -836,7 +840,7 @@ impl<'a, S: Cells> Op<'a, S> {
             nearest = self.cells.mend_others(cell, now).unwrap_or(nearest);
         }
         let evidence = if full.inherits { Evidence::Stamp(nearest) } else { Evidence::NoRoom { until: nearest + 1 } };
-        self.decision(self.refusal(cost), cost, evidence)
+        self.unless_room_is_wanting(self.decision(self.refusal(cost), cost, evidence))
     }
 
     /// Makes a refusal say that the request can go at `ready_at`, and not before, for want of room; or never.

@@ -25,7 +25,9 @@ pub(crate) enum Evidence {
     /// The stamp of the bucket, after the decision.
     Stamp(Units),
     /// A sliding log, looked through.
-    Log { available: u64, ready_at: Units, full_at: Units, lacks_room: bool },
+    Log { available: u64, ready_at: Units, full_at: Units },
+    /// The same, of one that finds no slots for what it would remember.
+    CrowdedLog { available: u64, ready_at: Units, full_at: Units },
     /// No bucket: the table is full, until then.
     NoRoom { until: Units },
 }
@@ -116,7 +118,7 @@ impl<'a> Decision<'a> {
     pub fn remaining(&self) -> u64 {
         match self.evidence {
             Evidence::Stamp(stamp) => self.limit.rule.available(stamp, self.units()),
-            Evidence::Log { available, .. } => available,
+            Evidence::Log { available, .. } | Evidence::CrowdedLog { available, .. } => available,
             Evidence::NoRoom { .. } => 0,
         }
     }
@@ -132,7 +134,7 @@ impl<'a> Decision<'a> {
         }
         let ready_at = match self.evidence {
             Evidence::Stamp(stamp) => self.limit.rule.ready_at(stamp, self.units(), self.cost),
-            Evidence::Log { ready_at, .. } => ready_at,
+            Evidence::Log { ready_at, .. } | Evidence::CrowdedLog { ready_at, .. } => ready_at,
             Evidence::NoRoom { until } => until,
         };
         // At least a nanosecond: when another thread has given back in the meantime, "now" is a fair answer, and zero
@@ -145,7 +147,7 @@ impl<'a> Decision<'a> {
     pub fn reset_after(&self) -> Duration {
         self.until(match self.evidence {
             Evidence::Stamp(stamp) => self.limit.rule.full_at(stamp, self.units()),
-            Evidence::Log { full_at, .. } => full_at,
+            Evidence::Log { full_at, .. } | Evidence::CrowdedLog { full_at, .. } => full_at,
             Evidence::NoRoom { until } => until,
         })
     }

@@ -467,7 +467,8 @@ impl<C: Clock> Limiter<C> {
         self.view().peek(key)
     }
 
-    /// As [`peek`](Limiter::peek), for [`check_n`](Limiter::check_n).
+    /// As [`peek`](Limiter::peek), for [`check_n`](Limiter::check_n). With a cost of 0, which needs no slot: how the bucket of
+    /// the key stands, whether there is room for it or not.
     #[inline]
     pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
         self.view().peek_n(key, cost)

@@ -203,17 +203,30 @@ impl<'a, S: Cells> Op<'a, S> {
     /// What `take` would answer. Writes nothing.
     #[inline]
     pub(crate) fn peek(self, cost: u64) -> Decision<'a> {
+        if !self.limit.is_plain() {
+            return self.peek_otherwise(cost);
+        }
+        let stamp = self.cells.read(0).stamp;
+        let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
+        // A key that is nowhere needs a slot.
+        if fits && stamp == Balance::FULL.stamp && cost > 0 && !self.cells.has_room(self.units) {
+            return self.peek_without_room(cost, stamp);
+        }
+        self.decision(if fits { Verdict::Allowed } else { self.refusal(cost) }, cost, Evidence::Stamp(stamp))
+    }
+
+    /// The same of a log, or of a limit whose quota has changed.
+    #[inline(never)]
+    fn peek_otherwise(self, cost: u64) -> Decision<'a> {
         if self.limit.is_log() {
             return self.peek_into_log(cost);
         }
         let stamp = self.read().stamp;
         let fits = cost == 0 || self.limit.rule.take(stamp, self.units, cost).is_some();
-        // A key that is nowhere needs a slot; so does one that is nowhere but under a limit before.
-        let is_absent = if self.has_predecessor() { self.cells.read(0).stamp } else { stamp } == Balance::FULL.stamp;
-        if fits && is_absent && !self.cells.has_room(self.units) {
-            // What costs nothing may go, and nothing more.
-            let looked = self.peek_without_room(cost.max(1), stamp);
-            return if cost == 0 { Decision { verdict: Verdict::Allowed, cost, ..looked } } else { looked };
+        // Nowhere, but maybe under a limit before.
+        let is_absent = self.cells.read(0) == Balance::FULL;
+        if fits && is_absent && cost > 0 && !self.cells.has_room(self.units) {
+            return self.peek_without_room(cost, stamp);
         }
         let verdict = if fits { Verdict::Allowed } else { self.refusal(cost) };
         self.unless_room_is_wanting(self.decision(verdict, cost, Evidence::Stamp(stamp)))
@@ -374,7 +387,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Counts a request that was refused for want of room before it took anything.
     pub(crate) fn note_refusal_by_look(self, refused: &Decision<'_>) {
-        if let Evidence::NoRoom { .. } | Evidence::Log { lacks_room: true, .. } = refused.evidence {
+        if let Evidence::NoRoom { .. } | Evidence::CrowdedLog { .. } = refused.evidence {
             self.cells.note(Room::Refused);
         }
     }
@@ -722,7 +735,9 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline]
     pub(crate) fn mend(self, refused: Decision<'a>) -> Decision<'a> {
         let latest = match refused.evidence {
-            Evidence::Stamp(latest) | Evidence::Log { full_at: latest, .. } => latest,
+            Evidence::Stamp(latest)
+            | Evidence::Log { full_at: latest, .. }
+            | Evidence::CrowdedLog { full_at: latest, .. } => latest,
             Evidence::NoRoom { .. } => return refused,
         };
         if refused.is_retryable() && self.is_from_another_time(Balance::at(latest), self.units) {
@@ -747,8 +762,7 @@ impl<'a, S: Cells> Op<'a, S> {
         // is impossible only if the clock has stepped back. And only that word is replaced, not what may follow it.
         // Model: clock.
         let seen = self.cells.read(cell);
-        // A caller who is ahead of the clock counts as well.
-        let now = self.own.behind_itself()?.max(self.now);
+        let now = self.behind()?;
         let units = self.limit.base.units(now);
         if !self.is_from_another_time(seen, units) {
             return None;
@@ -762,6 +776,12 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(mended)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
+    }
+
+    /// The time if the limiter's clock has stepped back; a caller who is ahead of it counts as well.
+    fn behind(self) -> Option<Instant> {
+        let now = self.own.behind_itself()?.max(self.now);
+        Some(now)
     }
 
     /// What a bucket is taken back to. A debt is not forgiven: it stays as large as a debt may be.
@@ -786,7 +806,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         // Past empty is what was written so: a stamp that is far ahead of the earlier time need not be.
         let carried = Balance { overdrawn: words.iter().any(|word| word.overdrawn), ..self.read() };
-        let now = self.own.behind_itself()?.max(self.now);
+        let now = self.behind()?;
         let units = self.limit.base.units(now);
         if !self.is_from_another_time(carried, units) {
             return None;
@@ -806,8 +826,7 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         if self.cells.read(0) == Balance::FULL {
             // It found no slot, as those of others may be from that time too.
-            let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
-            self.cells.mend_others(0, now);
+            self.cells.mend_others(0, || self.behind().map(|now| self.limit.base.units(now)));
         }
         Some(now)
     }
@@ -821,7 +840,7 @@ impl<'a, S: Cells> Op<'a, S> {
             nearest = self.cells.mend_others(cell, now).unwrap_or(nearest);
         }
         let evidence = if full.inherits { Evidence::Stamp(nearest) } else { Evidence::NoRoom { until: nearest + 1 } };
-        self.decision(self.refusal(cost), cost, evidence)
+        self.unless_room_is_wanting(self.decision(self.refusal(cost), cost, evidence))
     }
 
     /// Makes a refusal say that the request can go at `ready_at`, and not before, for want of room; or never.
@@ -837,6 +856,7 @@ impl<'a, S: Cells> Op<'a, S> {
         match decision.evidence {
             Evidence::Stamp(stamp) => stamp <= self.units,
             Evidence::Log { available, .. } => available > 0,
+            Evidence::CrowdedLog { .. } => true,
             Evidence::NoRoom { .. } => true,
         }
     }
@@ -869,7 +889,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if taken.cells == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(self.units + self.window());
-            let log = Evidence::Log { available, ready_at: self.units, full_at, lacks_room: false };
+            let log = Evidence::Log { available, ready_at: self.units, full_at };
             return (self.decision(Verdict::Allowed, cost, log), taken.room(cost));
         }
         // Others were faster, or the table is full.
@@ -899,7 +919,7 @@ impl<'a, S: Cells> Op<'a, S> {
             self.rehearse_cells(&mut rehearsal, cost)
         };
         let (available, full_at) = (taken_at(self.units), survey.latest);
-        let log = |ready_at| Evidence::Log { available, ready_at, full_at, lacks_room: true };
+        let log = |ready_at| Evidence::CrowdedLog { available, ready_at, full_at };
         match first_that_fits(self.units, |at| taken_at(at) == cost) {
             Some(ready_at) => self.decision(Verdict::Refused, cost, log(ready_at)),
             // The table is smaller than the request.
@@ -1042,7 +1062,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return self.without_room(cost, survey);
         }
         let (available, full_at) = (survey.available, survey.latest);
-        self.decision(verdict, cost, Evidence::Log { available, ready_at, full_at, lacks_room: false })
+        self.decision(verdict, cost, Evidence::Log { available, ready_at, full_at })
     }
 
     /// When the cell after the `n` soonest ones will be full; of a log that was larger before, after more of them.

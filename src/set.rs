@@ -150,10 +150,7 @@ impl<'a> SetDecision<'a> {
     /// Keeps the more telling of two decisions of the same verdict.
     fn or(self, other: Self) -> Self {
         let tighter = match (self.decision.verdict(), other.decision.verdict()) {
-            (Verdict::Allowed, Verdict::Allowed) => {
-                let (one, two) = ((other.decision.remaining(), other.index), (self.decision.remaining(), self.index));
-                one < two
-            }
+            (Verdict::Allowed, Verdict::Allowed) => other.decision.remaining() < self.decision.remaining(),
             (Verdict::Refused, Verdict::Refused) => other.ready_at() > self.ready_at(),
             (_, Verdict::NeverFits) => !self.decision.never_fits(),
             (Verdict::Allowed, Verdict::Refused) => true,
@@ -202,31 +199,29 @@ fn refuse<'a, S: Cells>(
 /// Takes from all of `count` buckets, 1 to [`LimitSet::MAX`], or from none.
 ///
 /// Looks first, so that a refusal writes nothing; then takes one after the other, and undoes that if another thread was
-/// faster. The one with the least left is first: if several threads want its last tokens, those who get none have taken
-/// nothing. Until all are taken or undone, others may see less than there is, never more: nothing is over-admitted, and a lone
+/// faster. Until all are taken or undone, others may see less than there is, never more: nothing is over-admitted, and a lone
 /// caller is refused nothing.
 pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
     let look = |index: usize| {
         let (op, cost) = op(index);
         SetDecision { decision: op.peek(cost), index }
     };
-    let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
+    // Of those that admit it any will do.
+    let worse = |seen: SetDecision<'a>, next| if seen.is_allowed() { next } else { seen.or(next) };
+    let looked = (1..count).fold(look(0), |worst, index| worse(worst, look(index)));
     if !looked.is_allowed() {
         op(looked.index).0.note_refusal_by_look(&looked.decision);
         return refuse(count, &op, looked);
     }
-    // One that needs a slot stays in its turn, as in the rehearsal of a refusal.
-    let first = if op(looked.index).0.may_have_no_slot(&looked.decision) { 0 } else { looked.index };
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
     let (mut tightest, mut untracked) = (looked, false);
-    for turn in 0..count {
-        let index = in_turn(turn, first);
+    for index in 0..count {
         let (part, cost) = op(index);
         let took = SetDecision { decision: part.check_part(cost, &mut untracked), index };
         if !took.is_allowed() {
             // The last first: of several of one bucket that is the one on top.
-            for index in (0..turn).rev().map(|turn| in_turn(turn, first)) {
-                if let Some(admitted) = &taken[index] {
+            for (index, admitted) in taken[..index].iter().enumerate().rev() {
+                if let Some(admitted) = admitted {
                     let op = op(index).0;
                     op.roll_back(&op.debit_of(admitted));
                 }
@@ -234,22 +229,11 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
             return refuse(count, &op, took);
         }
         taken[index] = Some(took.decision);
-        tightest = if turn == 0 { took } else { tightest.or(took) };
+        tightest = if index == 0 { took } else { tightest.or(took) };
     }
     if untracked {
         // One request, whatever the number of its limits.
         op(0).0.note_untracked();
     }
     tightest
-}
-
-/// Which of several is next, if one of them is first, and then they are in order.
-const fn in_turn(turn: usize, first: usize) -> usize {
-    if turn == 0 {
-        first
-    } else if turn <= first {
-        turn - 1
-    } else {
-        turn
-    }
 }

@@ -80,6 +80,10 @@ impl<C: Clock> Limiter<C> {
     /// table, for no longer than four refills. One limit before is looked at, not the one before that. The same quota is the
     /// same limit; so is another limiter's, which is counted and changes nothing. One of another period or another algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
     ///
+    /// Change a quota once, and give the answer to all who used the old limit: the same change made again at another instant is
+    /// another limit on the same buckets, and keys may be refused for longer under the two than under one. A cut that is taken
+    /// back forgets what had been used beyond the lower burst.
+    ///
     /// # Errors
     ///
     /// As [`Limiter::limit`].

@@ -883,7 +883,7 @@ impl<'a, S: Cells> Op<'a, S> {
     fn take_from_log(self, cost: u64) -> (Decision<'a>, Room) {
         let survey = self.survey();
         if survey.available < cost {
-            return (self.mend(self.decision_of_log(cost, survey)), Room::Enough);
+            return (self.mend_room(self.mend(self.decision_of_log(cost, survey))), Room::Enough);
         }
         let taken = self.take_cells(cost);
         if taken.cells == cost {
@@ -900,6 +900,20 @@ impl<'a, S: Cells> Op<'a, S> {
         }
         let survey = Survey { available: survey.available.min(cost - 1), ..survey };
         (self.decision_of_log(cost, survey), Room::Enough)
+    }
+
+    /// Passes a refusal on; one that waits for slots which others left at another time is mended first.
+    fn mend_room(self, refused: Decision<'a>) -> Decision<'a> {
+        let waits_too_long = |until| refused.is_retryable() && until > self.units + self.window() + 1;
+        if !matches!(refused.evidence, Evidence::CrowdedLog { ready_at, .. } if waits_too_long(ready_at)) {
+            return refused;
+        }
+        let now = || self.behind().map(|now| self.limit.base.units(now));
+        if (0..self.limit.cells).filter_map(|cell| self.cells.mend_others(cell, now)).count() == 0 {
+            return refused;
+        }
+        let peeked = self.peek_into_log(refused.cost);
+        if peeked.is_allowed() { refused } else { peeked }
     }
 
     /// What `take_from_log` would answer.

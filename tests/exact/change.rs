@@ -379,3 +379,14 @@ fn a_window_that_begins_after_a_change_counts_for_both() {
         }
     }
 }
+
+/// The first request under the new limit closes the old bucket, which is looked at again when the new one is full.
+#[test]
+fn a_closed_bucket_says_what_it_was() {
+    let limiter = limiter(Quota::per_minute(10));
+    assert_eq!(limiter.take_up_to("key", 3), 3);
+    let new = limiter.change_quota(limiter.default_limit(), Quota::per_minute(20)).unwrap();
+    assert!(limiter.with(&new).check("key").is_allowed());
+    limiter.clock().advance(secs(30));
+    assert_eq!(limiter.with(&new).take_up_to("key", ALL), 20);
+}

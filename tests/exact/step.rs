@@ -168,3 +168,26 @@ fn a_set_after_a_step_back_is_shut_for_its_longest_refill() {
     limiter.clock().advance(Duration::from_nanos(1));
     assert!(limiter.check_set(&set, "key").is_allowed());
 }
+
+/// The places of a log compete for slots of their own, which others left at a later time.
+#[test]
+fn after_a_step_back_a_log_waits_for_slots_no_longer_than_a_period() {
+    for (policy, seed) in
+        [OnFull::RefuseNew, OnFull::EvictNearestIdle].into_iter().flat_map(|p| (0..40).map(move |s| (p, s)))
+    {
+        let builder = Limiter::builder(Quota::per_second(3).with_algorithm(Algorithm::SlidingLog)).capacity(1);
+        let clock = ManualClock::new(Instant::from_secs(10_000));
+        let limiter = builder.on_full(policy).fixed_seed(seed).build_with_clock(clock).unwrap();
+        for second in [5_000, 3_000] {
+            for key in 0..60 {
+                let _ = limiter.charge(&key, 1 + key % 3);
+            }
+            limiter.clock().set(Instant::from_secs(second));
+            for key in 0..60 {
+                let wait = limiter.check_n(&key, 1 + (key + seed) % 3).retry_after();
+                assert!(wait <= Some(millis(1_001)), "{policy:?}, {seed}, {key}: {wait:?}");
+            }
+            limiter.clock().advance(millis(700));
+        }
+    }
+}

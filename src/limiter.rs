@@ -77,12 +77,14 @@ impl<C: Clock> Limiter<C> {
     ///
     /// While keys may still have used something before the change (the longer of the two refills, with the debt that is
     /// allowed), a key whose new bucket is full costs a second look-up, and one that is admitted then a second bucket of the
-    /// table, for no longer than four refills. One limit before is looked at, not the one before that. The same quota is the
-    /// same limit; so is another limiter's, which is counted and changes nothing. One of another period or another algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
+    /// table, for no longer than four refills. Of a limit that changes again meanwhile, four before it are looked at. The same
+    /// quota is the same limit; so is another limiter's, which is counted and changes nothing. One of another period or another
+    /// algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
     ///
-    /// Change a quota once, and give the answer to all who used the old limit: the same change made again at another instant is
-    /// another limit on the same buckets, and keys may be refused for longer under the two than under one. A cut that is taken
-    /// back forgets what had been used beyond the lower burst.
+    /// Change a quota once, and give the answer to all who used the old limit. Who goes on with the old one is refused by
+    /// `check`, but `reserve` and `charge` may still go into the debt that it allows, beside the new one. The same change made
+    /// again at another instant is another limit on the same buckets, and keys may be refused for longer under the two than
+    /// under one. A cut that is taken back forgets what had been used beyond the lower burst.
     ///
     /// # Errors
     ///

@@ -83,9 +83,9 @@ impl<C: Clock> Limiter<C> {
     ///
     /// Change a quota once, and give the answer to all who used the old limit. Who goes on with the old one is refused by
     /// `check` until the longest refill is over, and has a bucket of his own from then on; `reserve` and `charge` may go into
-    /// the debt that the old one allows before, too. The same change made
-    /// again at another instant is another limit on the same buckets, and keys may be refused for longer under the two than
-    /// under one. A cut that is taken back forgets what had been used beyond the lower burst.
+    /// the debt that the old one allows before, too. The same change made again at another instant is another limit on the same
+    /// buckets, and keys may be refused for longer under the two than under one. A cut that is taken back forgets what had been
+    /// used beyond the lower burst.
     ///
     /// # Errors
     ///

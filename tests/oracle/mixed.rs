@@ -237,6 +237,10 @@ impl<'a> Mixed<'a> {
             return;
         }
         let from = self.several.tracks[bucket].clone();
+        if !from.is_equal() && how != Reset {
+            // What a log holds after a step back is known to be between two figures, and what goes over is one.
+            return;
+        }
         from.convert(&mut self.several.tracks[to], how, journal);
         if how == Reset {
             self.refunded[to] = u64::MAX;

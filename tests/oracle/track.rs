@@ -607,7 +607,12 @@ impl<'a> Track<'a> {
         journal.call(Call::Convert, self.t, 0);
         let units = i128::from(to.at.limit.units_per_second() / SECOND);
         self.low.convert(self.now(), &mut to.low, how, units);
-        to.follow();
+        // A reset is one with or without steps back.
+        if how == Inheritance::Reset {
+            to.resync()
+        } else {
+            to.follow()
+        }
         // Carried over as what it is.
         to.in_debt = true;
     }

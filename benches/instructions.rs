@@ -8,7 +8,8 @@ use std::env;
 use std::hash::Hash;
 use std::hint::black_box;
 
-use tollgate::{Algorithm, CachedClock, Clock, Instant, Key, LimitSet, Limiter, ManualClock, Quota, parse_quotas};
+use tollgate::clock::{CachedClock, Clock, Instant, ManualClock};
+use tollgate::{Algorithm, Key, LimitSet, Limiter, Quota, parse_quotas};
 
 /// A thousand keys, so that all stay in the first caches: instructions are counted, not misses.
 const KEYS: u64 = 1_024;
@@ -22,8 +23,8 @@ fn measured(calls: u64, mut call: impl FnMut(u64) -> u64) -> u64 {
 }
 
 fn limiter<C: Clock>(quota: Quota, clock: C) -> Limiter<C> {
-    let builder = Limiter::builder(quota).expect(generous()).capacity(KEYS as usize).fixed_seed(7);
-    builder.build_with_clock(clock).expect("a limiter")
+    let builder = Limiter::builder(quota).also_exact_for(generous()).capacity(KEYS as usize).fixed_seed(7);
+    builder.clock(clock).build().expect("a limiter")
 }
 
 fn manual(quota: Quota) -> Limiter<ManualClock> {
@@ -77,13 +78,13 @@ fn new_key(calls: u64) -> u64 {
 }
 
 /// Per key, so a call is a thirty-second of a batch.
-fn check_many(calls: u64, keys: &[u64]) -> u64 {
+fn check_keys(calls: u64, keys: &[u64]) -> u64 {
     let limiter = manual(generous());
     fill(&limiter, keys);
     measured(calls / BATCH as u64, |index| {
         let from = index as usize * BATCH % keys.len();
         let mut admitted = 0;
-        limiter.at(START).check_many(&keys[from..from + BATCH], |_, decision| {
+        limiter.at(START).check_keys(&keys[from..from + BATCH], |_, decision| {
             admitted += u64::from(decision.is_allowed());
         });
         admitted
@@ -94,7 +95,7 @@ fn check_many(calls: u64, keys: &[u64]) -> u64 {
 fn log(calls: u64, keys: &[u64]) -> u64 {
     let quota = Quota::per_second(10).with_algorithm(Algorithm::SlidingLog);
     let builder = Limiter::builder(quota).capacity(16 * KEYS as usize).fixed_seed(7);
-    let limiter = builder.build_with_clock(ManualClock::new(START)).expect("a limiter");
+    let limiter = builder.clock(ManualClock::new(START)).build().expect("a limiter");
     fill(&limiter, keys);
     measured(calls, |index| {
         let now = Instant::from_nanos(START.as_nanos() + 200_000 * index);
@@ -104,10 +105,10 @@ fn log(calls: u64, keys: &[u64]) -> u64 {
 
 fn check_set(calls: u64, keys: &[u64]) -> u64 {
     let limiter = Limiter::builder(generous()).capacity(4 * KEYS as usize).fixed_seed(7);
-    let limiter = limiter.build_with_clock(ManualClock::new(START)).expect("a limiter");
+    let limiter = limiter.clock(ManualClock::new(START)).build().expect("a limiter");
     let quotas = parse_quotas("1000000 per second burst 4000000000, 1000000000 per hour").expect("two quotas");
     let limits =
-        quotas.into_iter().zip(["one", "two"]).map(|(quota, name)| limiter.limit(name, quota).expect("a limit"));
+        quotas.into_iter().zip(["one", "two"]).map(|(quota, name)| limiter.prepare(name, quota).expect("a limit"));
     let set = LimitSet::new(limits).expect("a set");
     keys.iter().for_each(|key| assert!(limiter.check_set(&set, key).is_allowed()));
     measured(calls, |index| u64::from(limiter.at(START).check_set(&set, key_of(keys, index)).is_allowed()))
@@ -116,7 +117,7 @@ fn check_set(calls: u64, keys: &[u64]) -> u64 {
 type Row = (&'static str, fn(u64, &[u64]) -> u64);
 
 const ROWS: &[Row] = &[
-    // Subtracted from all others; from `check_many`, once for a batch.
+    // Subtracted from all others; from `check_keys`, once for a batch.
     ("the loop alone", |calls, keys| measured(calls, |index| u64::from(*black_box(key_of(keys, index)) < KEYS))),
     ("allowed, caller's now", |calls, keys| allowed(calls, generous(), keys)),
     // Not the exact clock: valgrind's processor does not vouch for its counter, so the operating system would be asked.
@@ -126,7 +127,7 @@ const ROWS: &[Row] = &[
     }),
     ("refused", refused),
     ("new key", |calls, _| new_key(calls)),
-    ("check_many, a key", check_many),
+    ("check_keys, a key", check_keys),
     ("text of 16 bytes", |calls, _| allowed(calls, generous(), &text(16))),
     ("text of 64 bytes", |calls, _| allowed(calls, generous(), &text(64))),
     ("one hot key", |calls, _| allowed(calls, generous(), &[7_u64; KEYS as usize])),

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tollgate::{Clock, Limiter, Quota};
+use tollgate::clock::Clock;
+use tollgate::{Limiter, Quota};
 
 const THREADS: usize = 2;
 const KEY: u64 = 0;

@@ -49,7 +49,7 @@ for line in open(new):
 counted = {row: counted[row] for row in order.splitlines()}
 loop = counted.pop("the loop alone")
 # A batch goes round the loop once for 32 keys.
-counts = {row: count - (loop / 32 if row.startswith("check_many") else loop) for row, count in counted.items()}
+counts = {row: count - (loop / 32 if row.startswith("check_keys") else loop) for row, count in counted.items()}
 
 kept, kept_compiler = {}, None
 try:

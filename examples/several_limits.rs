@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use tollgate::{LimitSet, Limiter, Quota, Share, parse_quotas};
+use tollgate::{LimitSet, Limiter, Quota, SetItem, parse_quotas};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // As in Flask-Limiter's `default_limits=["200 per day", "5 per hour"]`.
     let quotas = parse_quotas("200 per day, 5 per hour")?;
-    let builder = quotas.iter().fold(Limiter::builder(quotas[0]), |builder, &quota| builder.expect(quota));
+    let builder = quotas.iter().fold(Limiter::builder(quotas[0]), |builder, &quota| builder.also_exact_for(quota));
     let limiter = builder.build()?;
-    let limits: Result<Vec<_>, _> = quotas.iter().map(|&quota| limiter.limit(&quota.to_string(), quota)).collect();
+    let limits: Result<Vec<_>, _> = quotas.iter().map(|&quota| limiter.prepare(&quota.to_string(), quota)).collect();
     let set = LimitSet::new(limits?)?;
 
     let client: IpAddr = "2001:db8::7".parse()?;
@@ -25,12 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     // Limits with keys of their own: this client, and everybody together.
-    let everybody = limiter.limit("everybody", Quota::per_second(1_000))?;
+    let everybody = limiter.prepare("everybody", Quota::per_second(1_000))?;
     let shares = [
-        Share { limit: &set.limits()[1], key: limiter.hash("grace"), cost: 1 },
-        Share { limit: &everybody, key: limiter.hash(""), cost: 1 },
+        SetItem { limit: &set.limits()[1], key: limiter.hash("grace"), cost: 1 },
+        SetItem { limit: &everybody, key: limiter.hash(""), cost: 1 },
     ];
-    let answer = limiter.check_all(&shares)?;
+    let answer = limiter.check_items(&shares)?;
     println!("grace, and everybody: {:?}", answer.decision().verdict());
     Ok(())
 }

@@ -20,11 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     // The last in line changes its mind; the place is free again.
-    if let Some((number, mut reservation)) = sheep.pop() {
-        println!("sheep {number} leaves the queue: {}; twice: {}", reservation.cancel(), reservation.cancel());
+    if let Some((number, reservation)) = sheep.pop() {
+        reservation.cancel();
+        println!("sheep {number} leaves the queue");
     }
     for (number, reservation) in &sheep {
-        let until = reservation.go_at().saturating_duration_since(tollgate::Clock::now(queue.clock()));
+        let until = reservation.go_at().saturating_duration_since(tollgate::clock::Clock::now(queue.clock()));
         std::thread::sleep(until);
         println!("sheep {number} went after {:?}", reservation.wait());
     }

@@ -2,104 +2,32 @@
 
 use core::time::Duration;
 
-use crate::base::TimeBase;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
-use crate::error::QuotaError;
 use crate::hash::{Owner, Salt};
-use crate::lease::{Lease, Source};
+use crate::lease::Lease;
 use crate::limit::Limit;
-use crate::marks::Marks;
-use crate::ops::{Cells, Op, OwnClock};
-use crate::protocol::{Outcome, Tried};
-use crate::quota::Quota;
-use crate::rehearsal::Rehearsal;
+use crate::ops::{Op, OwnClock};
+use crate::quota::{Quota, QuotaError};
 use crate::reservation::Reservation;
 use crate::step::Steps;
-use crate::sync::{Atomic, Ordering};
-use crate::word::{Balance, Units, Word};
-
-/// The word of a bucket; for a sliding log, one word per request it can remember.
-#[derive(Debug)]
-pub(crate) struct Words {
-    words: Box<[Atomic<Word>]>,
-    marks: Marks,
-}
-
-impl Words {
-    pub(crate) fn new(count: u64) -> Self {
-        Self { words: (0..count).map(|_| Atomic::new(Word::FULL)).collect(), marks: Marks::new() }
-    }
-
-    fn word(&self, cell: u64) -> &Atomic<Word> {
-        // A limit has as many cells as were made for it: at most `Quota::MAX_LOG`. Any other quota falls on the first.
-        usize::try_from(cell).ok().and_then(|cell| self.words.get(cell)).unwrap_or(&self.words[0])
-    }
-}
-
-impl Cells for &Words {
-    #[inline]
-    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
-        Tried::Done(self.update(0, 0, decide))
-    }
-
-    fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        self.update(0, now, decide)
-    }
-
-    #[inline]
-    fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        let cell = self.word(cell);
-        // Acquire, also when the exchange fails, and Release in the exchange, with each other: who sees a stamp sees the
-        // reading of the clock that made it, on which `Op::pull_back` relies, and the marks that were raised before it
-        // (`marks.rs`), on which refunding and undoing rely. Nothing else is published. An exchange that succeeds needs no
-        // Acquire: what it replaces was acquired before. Models: clock, reserve, undo.
-        let mut word = cell.load(Ordering::Acquire);
-        loop {
-            let Some(after) = decide(word.balance()) else { return Outcome::Kept(word.balance()) };
-            match cell.compare_exchange(word, word.live(after), Ordering::Release, Ordering::Acquire) {
-                Ok(_) => return Outcome::Changed(after),
-                Err(newer) => word = newer,
-            }
-        }
-    }
-
-    #[inline]
-    fn read(&self, cell: u64) -> Balance {
-        // Acquire, with the exchange above: as there. Models: bucket, clock.
-        self.word(cell).load(Ordering::Acquire).balance()
-    }
-
-    fn under(&self, _other: Salt) -> Self {
-        self // a bucket has one limit
-    }
-
-    fn update_if_room(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        self.update(0, now, decide)
-    }
-
-    fn rehearse(&self, cell: u64, _: &mut Rehearsal, mut decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
-        decide(self.read(cell)).is_some()
-    }
-
-    fn marks(&self, _cell: u64) -> &Marks {
-        &self.marks
-    }
-}
+use crate::time_base::TimeBase;
+use crate::words::Words;
 
 /// A rate limiter for one thing: one atomic word, shared between threads by reference.
 ///
 /// Every method does what the one of the same name on [`Limiter`](crate::Limiter) does, without a key.
 ///
 /// ```
-/// use tollgate::{Bucket, Instant, ManualClock, Quota};
+/// use tollgate::clock::{Instant, ManualClock};
+/// use tollgate::{Bucket, Quota};
 ///
 /// let bucket = Bucket::with_clock(Quota::per_second(300), ManualClock::default())?;
 /// assert_eq!(bucket.take_up_to(1_000), 300);
 /// assert!(!bucket.check().is_allowed());
 /// bucket.clock().set(Instant::from_secs(1));
 /// assert_eq!(bucket.take_up_to(1_000), 300);
-/// # Ok::<(), tollgate::QuotaError>(())
+/// # Ok::<(), tollgate::error::QuotaError>(())
 /// ```
 #[derive(Debug)]
 pub struct Bucket<C = ExactClock> {
@@ -123,7 +51,7 @@ impl Bucket {
 }
 
 impl<C: Clock> Bucket<C> {
-    /// A full bucket on a clock of yours; see [`Builder::build_with_clock`](crate::Builder::build_with_clock).
+    /// A full bucket on a clock of yours; see [`LimiterBuilder::clock`](crate::LimiterBuilder::clock).
     ///
     /// # Errors
     ///
@@ -156,13 +84,13 @@ impl<C: Clock> Bucket<C> {
     /// The same bucket at the caller's `now`; see [`Limiter::at`](crate::Limiter::at).
     #[inline]
     #[must_use]
-    pub const fn at(&self, now: Instant) -> BucketView<'_, C> {
-        BucketView { bucket: self, limit: &self.limit, now: Some(now) }
+    pub const fn at(&self, now: Instant) -> ScopedBucket<'_, C> {
+        ScopedBucket { bucket: self, limit: &self.limit, now: Some(now) }
     }
 
     #[inline]
-    const fn view(&self) -> BucketView<'_, C> {
-        BucketView { bucket: self, limit: &self.limit, now: None }
+    const fn view(&self) -> ScopedBucket<'_, C> {
+        ScopedBucket { bucket: self, limit: &self.limit, now: None }
     }
 
     /// See [`Limiter::check`](crate::Limiter::check).
@@ -239,28 +167,28 @@ impl<C: Clock> Bucket<C> {
         cost: u64,
         max_wait: Duration,
         sleep: impl Fn(Duration) -> F,
-    ) -> Result<(), crate::WaitError> {
+    ) -> Result<(), crate::error::WaitError> {
         crate::wait::until_ready(|left| self.reserve(cost, left), &self.clock, &self.waiters, max_wait, sleep).await
     }
 }
 
 /// A [`Bucket`] at the caller's time. Free to make and to copy.
 #[derive(Debug)]
-pub struct BucketView<'a, C = ExactClock> {
+pub struct ScopedBucket<'a, C = ExactClock> {
     bucket: &'a Bucket<C>,
     limit: &'a Limit,
     now: Option<Instant>,
 }
 
-impl<C> Clone for BucketView<'_, C> {
+impl<C> Clone for ScopedBucket<'_, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<C> Copy for BucketView<'_, C> {}
+impl<C> Copy for ScopedBucket<'_, C> {}
 
-impl<'a, C: Clock> BucketView<'a, C> {
+impl<'a, C: Clock> ScopedBucket<'a, C> {
     /// The same at the caller's `now`; see [`Bucket::at`].
     #[inline]
     #[must_use]
@@ -333,8 +261,8 @@ impl<'a, C: Clock> BucketView<'a, C> {
         Reservation::new(self.op(), cost, max_wait)
     }
 
-    /// See [`View::lease`](crate::View::lease).
+    /// See [`Scoped::lease`](crate::Scoped::lease).
     pub fn lease(&self, batch: u64) -> Lease<'a, C> {
-        Lease::new(Source::Bucket(&self.bucket.words), self.limit, &self.bucket.clock, &self.bucket.steps, batch)
+        Lease::new((&self.bucket.words).into(), self.limit, &self.bucket.clock, &self.bucket.steps, batch)
     }
 }

@@ -1,20 +1,20 @@
 //! How a limiter is set up: returns errors, never panics.
 
-use crate::base::TimeBase;
 use crate::clock::{Clock, ExactClock};
 use crate::error::BuildError;
 use crate::foreign::Foreign;
 use crate::hash::Hasher;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
-use crate::policy::OnFull;
+use crate::on_full::OnFull;
 use crate::quota::Quota;
 use crate::step::Steps;
 use crate::table::Table;
+use crate::time_base::TimeBase;
 
 /// The settings of a [`Limiter`], from [`Limiter::builder`].
 #[derive(Debug, Clone)]
-pub struct Builder {
+pub struct LimiterBuilder<C = DefaultClock> {
     quota: Quota,
     expected: Vec<Quota>,
     capacity: usize,
@@ -23,9 +23,14 @@ pub struct Builder {
     seed: Option<u64>,
     #[cfg(feature = "async")]
     max_waiters: u64,
+    clock: C,
 }
 
-impl Builder {
+/// Of a [`LimiterBuilder`] that was given no clock: an [`ExactClock`] is made when the limiter is built.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DefaultClock;
+
+impl LimiterBuilder {
     /// The capacity unless told otherwise: 65,536 keys, 1.6 MB.
     pub const DEFAULT_CAPACITY: usize = 65_536;
 
@@ -39,6 +44,38 @@ impl Builder {
             seed: None,
             #[cfg(feature = "async")]
             max_waiters: crate::wait::Waiters::DEFAULT_MAX,
+            clock: DefaultClock,
+        }
+    }
+
+    /// A limiter on an [`ExactClock`].
+    ///
+    /// # Errors
+    ///
+    /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
+    /// seed. Where it starts no threads the clock is its own, see [`ExactClock`].
+    pub fn build(self) -> Result<Limiter, BuildError> {
+        self.clock(ExactClock::new()).build()
+    }
+}
+
+impl<C> LimiterBuilder<C> {
+    /// The clock to go by; an [`ExactClock`] by default. A reference to one, and an `Arc`, are clocks too.
+    ///
+    /// The limiter's range is from one year before what the clock shows when it is built to ten years after; earlier and later
+    /// instants count as the nearest end of that range.
+    #[must_use]
+    pub fn clock<D: Clock>(self, clock: D) -> LimiterBuilder<D> {
+        LimiterBuilder {
+            quota: self.quota,
+            expected: self.expected,
+            capacity: self.capacity,
+            commit_at_build: self.commit_at_build,
+            on_full: self.on_full,
+            seed: self.seed,
+            #[cfg(feature = "async")]
+            max_waiters: self.max_waiters,
+            clock,
         }
     }
 
@@ -72,7 +109,7 @@ impl Builder {
     ///
     /// Earlier ones win when not all can be exact; [`Limit::effective_rate`] tells.
     #[must_use]
-    pub fn expect(mut self, quota: Quota) -> Self {
+    pub fn also_exact_for(mut self, quota: Quota) -> Self {
         self.expected.push(quota);
         self
     }
@@ -100,31 +137,23 @@ impl Builder {
         self.max_waiters = max;
         self
     }
+}
 
-    /// A limiter on an [`ExactClock`].
+impl<C: Clock> LimiterBuilder<C> {
+    /// A limiter on the clock that was given.
     ///
     /// # Errors
     ///
     /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
-    /// seed. Where it starts no threads the clock is its own, see [`ExactClock`].
-    pub fn build(self) -> Result<Limiter, BuildError> {
-        self.build_with_clock(ExactClock::new())
-    }
-
-    /// A limiter on a clock of yours.
-    ///
-    /// Its range is from one year before what the clock shows now to ten years after; earlier and later instants count
-    /// as the nearest end of that range.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::build`].
-    pub fn build_with_clock<C: Clock>(self, clock: C) -> Result<Limiter<C>, BuildError> {
+    /// seed.
+    pub fn build(self) -> Result<Limiter<C>, BuildError> {
+        let clock = self.clock;
         let mut quotas = vec![self.quota];
         quotas.extend(self.expected);
         let now = clock.now();
         let base = TimeBase::new(&quotas, now);
-        let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)))?;
+        let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)));
+        let hasher = hasher.map_err(BuildError::Entropy)?;
         let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME, &self.quota), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;
         table.expect(&limit);

@@ -16,11 +16,13 @@ pub(crate) mod timeline;
 use core::time::Duration;
 use std::sync::Arc;
 
-use crate::base::narrow;
+use crate::arith::saturating_nanos;
 use crate::sync::{Atomic, Ordering};
 
 #[cfg(not(tollgate_model))]
-pub use cached::CachedClock;
+pub use crate::builder::DefaultClock;
+#[cfg(not(tollgate_model))]
+pub use cached::{CachedClock, ClockError};
 pub use exact::ExactClock;
 
 /// An instant of a [`Clock`], in whole nanoseconds since that clock's zero: 584 years of range.
@@ -74,16 +76,10 @@ impl core::ops::Add<Duration> for Instant {
     }
 }
 
-/// A duration in nanoseconds, or the largest `u64` (584 years) if it is longer.
-pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
-    let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 { u64::MAX } else { narrow(nanos) }
-}
-
 /// Where time comes from.
 ///
-/// A clock should not run backwards, and the threads that share one should agree; where that fails, promises P1 and
-/// P7 in `DESIGN.md` say by how much a limiter is affected. Called once per check, so it should be cheap.
+/// A clock should not run backwards, and the threads that share one should agree. Where it steps back, a limiter notices
+/// ([`Stats::clock_steps`](crate::Stats)) and goes on. Called once per check, so it should be cheap.
 pub trait Clock: Send + Sync {
     /// The current instant.
     fn now(&self) -> Instant;

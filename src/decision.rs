@@ -73,7 +73,7 @@ impl<'a> Decision<'a> {
         matches!(self.verdict, Verdict::Refused)
     }
 
-    /// Whether the request can never go, most likely because its cost is above [`limit`](Self::limit).
+    /// Whether the request can never go, most likely because its cost is above [`burst`](Self::burst).
     #[inline]
     #[must_use]
     pub const fn never_fits(&self) -> bool {
@@ -89,7 +89,7 @@ impl<'a> Decision<'a> {
 
     /// The limit that decided.
     #[must_use]
-    pub const fn limit_used(&self) -> &'a Limit {
+    pub const fn limit(&self) -> &'a Limit {
         self.limit
     }
 
@@ -101,7 +101,7 @@ impl<'a> Decision<'a> {
 
     /// The most that fits at once: the burst, or a window's count.
     #[must_use]
-    pub const fn limit(&self) -> u64 {
+    pub const fn burst(&self) -> u64 {
         self.limit.most()
     }
 
@@ -113,7 +113,7 @@ impl<'a> Decision<'a> {
         Duration::from_nanos(self.limit.base.nanos_until(self.now, target))
     }
 
-    /// The largest cost that would still be admitted at this instant, after the decision; at most [`limit`](Self::limit).
+    /// The largest cost that would still be admitted at this instant, after the decision; at most [`burst`](Self::burst).
     #[must_use]
     pub fn remaining(&self) -> u64 {
         match self.evidence {
@@ -157,7 +157,7 @@ impl<'a> Decision<'a> {
     pub fn report(&self) -> Report {
         Report {
             verdict: self.verdict,
-            limit: self.limit(),
+            burst: self.burst(),
             remaining: self.remaining(),
             retry_after: self.retry_after(),
             reset_after: self.reset_after(),
@@ -176,8 +176,8 @@ impl fmt::Debug for Decision<'_> {
 pub struct Report {
     /// See [`Decision::verdict`].
     pub verdict: Verdict,
-    /// See [`Decision::limit`].
-    pub limit: u64,
+    /// See [`Decision::burst`].
+    pub burst: u64,
     /// See [`Decision::remaining`].
     pub remaining: u64,
     /// See [`Decision::retry_after`].

@@ -6,7 +6,6 @@
 use ahash::RandomState;
 use bytemuck::{Pod, Zeroable};
 
-use crate::error::BuildError;
 use crate::quota::{Algorithm, Quota};
 
 /// What can be limited: anything that can be hashed, borrowed and never kept; or a hash made before by the same limiter.
@@ -178,14 +177,14 @@ pub(crate) struct Hasher {
 
 impl Hasher {
     /// Seeded from the operating system.
-    pub(crate) fn from_os() -> Result<Self, BuildError> {
+    pub(crate) fn from_os() -> std::io::Result<Self> {
         Self::drawn(|seeds| getrandom::fill(seeds).map_err(std::io::Error::from))
     }
 
     /// Not `RandomState::new`, which panics if there is nothing to draw from.
-    fn drawn(draw: impl FnOnce(&mut [u8]) -> std::io::Result<()>) -> Result<Self, BuildError> {
+    fn drawn(draw: impl FnOnce(&mut [u8]) -> std::io::Result<()>) -> std::io::Result<Self> {
         let mut seeds = [0_u64; 8];
-        draw(bytemuck::cast_slice_mut(&mut seeds)).map_err(BuildError::Entropy)?;
+        draw(bytemuck::cast_slice_mut(&mut seeds))?;
         let [a, b, c, d, e, f, g, h] = seeds;
         let (keys, names) = (RandomState::with_seeds(a, b, c, d), RandomState::with_seeds(e, f, g, h));
         Ok(Self { keys, names, owner: Owner::next() })

@@ -3,120 +3,14 @@
 use core::fmt;
 
 use crate::algorithm::batch::Batch;
-use crate::bucket::Words;
+use crate::cells::AnyCells;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::foreign::Foreign;
-use crate::hash::Salt;
 use crate::limit::Limit;
-use crate::marks::Marks;
-use crate::ops::{Cells, Op, OwnClock, Room};
+use crate::ops::{Op, OwnClock};
 use crate::process::Process;
-use crate::protocol::{Outcome, Tried};
-use crate::rehearsal::Rehearsal;
 use crate::step::Steps;
-#[cfg(not(tollgate_model))]
-use crate::table::Entry;
-use crate::word::{Balance, Units};
-
-/// The bucket that a lease takes from.
-#[derive(Clone, Copy)]
-pub(crate) enum Source<'a> {
-    #[cfg(not(tollgate_model))]
-    Table(Entry<'a>),
-    Bucket(&'a Words),
-}
-
-impl Cells for Source<'_> {
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.update(cell, now, decide),
-            Self::Bucket(words) => words.update(cell, now, decide),
-        }
-    }
-
-    #[inline]
-    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.try_update(decide),
-            Self::Bucket(words) => words.try_update(decide),
-        }
-    }
-
-    fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.insert(now, decide),
-            Self::Bucket(words) => words.insert(now, decide),
-        }
-    }
-
-    fn read(&self, cell: u64) -> Balance {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.read(cell),
-            Self::Bucket(words) => words.read(cell),
-        }
-    }
-
-    fn has_room(&self, now: Units) -> bool {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.has_room(now),
-            Self::Bucket(words) => words.has_room(now),
-        }
-    }
-
-    fn note(&self, room: Room) {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.note(room),
-            Self::Bucket(words) => words.note(room),
-        }
-    }
-
-    fn under(&self, other: Salt) -> Self {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => Self::Table(entry.under(other)),
-            Self::Bucket(words) => Self::Bucket(words.under(other)),
-        }
-    }
-
-    fn update_if_room(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.update_if_room(now, decide),
-            Self::Bucket(words) => words.update_if_room(now, decide),
-        }
-    }
-
-    fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.rehearse(cell, rehearsal, decide),
-            Self::Bucket(words) => words.rehearse(cell, rehearsal, decide),
-        }
-    }
-
-    fn marks(&self, cell: u64) -> &Marks {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.marks(cell),
-            Self::Bucket(words) => words.marks(cell),
-        }
-    }
-
-    fn mend_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
-        match self {
-            #[cfg(not(tollgate_model))]
-            Self::Table(entry) => entry.mend_others(cell, now),
-            Self::Bucket(words) => words.mend_others(cell, now),
-        }
-    }
-}
 
 /// One thread's handle on one bucket: takes tokens in batches, so that most checks of a hot key touch nothing shared.
 ///
@@ -137,7 +31,7 @@ impl Cells for Source<'_> {
 ///         });
 ///     }
 /// });
-/// # Ok::<(), tollgate::BuildError>(())
+/// # Ok::<(), tollgate::error::BuildError>(())
 /// ```
 ///
 /// # Never more than the limit
@@ -170,7 +64,7 @@ impl Cells for Source<'_> {
 /// bucket, as [`Limiter::check`](crate::Limiter::check) does.
 #[must_use = "a lease that nobody checks holds nothing"]
 pub struct Lease<'a, C: Clock = ExactClock> {
-    source: Source<'a>,
+    cells: AnyCells<'a>,
     limit: &'a Limit,
     clock: &'a C,
     steps: &'a Steps,
@@ -183,8 +77,8 @@ pub struct Lease<'a, C: Clock = ExactClock> {
 }
 
 impl<'a, C: Clock> Lease<'a, C> {
-    pub(crate) fn new(source: Source<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
-        Self { source, limit, clock, steps, batch, held: Batch::NONE, process: Process::current(), foreign: None }
+    pub(crate) fn new(cells: AnyCells<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
+        Self { cells, limit, clock, steps, batch, held: Batch::NONE, process: Process::current(), foreign: None }
     }
 
     /// Of a limit or a key of another limiter.
@@ -195,8 +89,8 @@ impl<'a, C: Clock> Lease<'a, C> {
     }
 
     #[inline]
-    const fn op(&self, now: Instant) -> Op<'a, Source<'a>> {
-        Op::new(self.source, self.limit, now, OwnClock { clock: self.clock, steps: self.steps })
+    const fn op(&self, now: Instant) -> Op<'a, AnyCells<'a>> {
+        Op::new(self.cells, self.limit, now, OwnClock { clock: self.clock, steps: self.steps })
     }
 
     /// Admits one request, or not; see [`check_n`](Self::check_n).

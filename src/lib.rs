@@ -8,15 +8,16 @@
 mod limiter;
 
 mod algorithm;
-mod base;
+mod arith;
 mod bucket;
 #[cfg(not(tollgate_model))]
 mod builder;
-mod clock;
+mod cells;
+pub mod clock;
 #[cfg(all(tollgate_count, not(tollgate_model)))]
 mod counting;
 mod decision;
-mod error;
+pub mod error;
 mod foreign;
 mod hash;
 mod lease;
@@ -27,8 +28,8 @@ mod memory;
 #[cfg(tollgate_model)]
 #[doc(hidden)]
 pub mod model;
+mod on_full;
 mod ops;
-mod policy;
 mod predecessor;
 #[cfg(not(tollgate_model))]
 mod probe;
@@ -46,6 +47,7 @@ mod sync;
 mod table;
 #[cfg(not(tollgate_model))]
 mod thread;
+mod time_base;
 #[cfg(feature = "async")]
 mod wait;
 #[cfg(tollgate_model)]
@@ -53,28 +55,23 @@ mod wait;
 #[allow(missing_docs, missing_debug_implementations, reason = "for the models only")]
 pub mod witness;
 mod word;
+mod words;
 
-pub use bucket::{Bucket, BucketView};
+pub use bucket::{Bucket, ScopedBucket};
 #[cfg(not(tollgate_model))]
-pub use builder::Builder;
-#[cfg(not(tollgate_model))]
-pub use clock::CachedClock;
-pub use clock::{Clock, ExactClock, Instant, ManualClock};
+pub use builder::LimiterBuilder;
 #[cfg(all(tollgate_count, not(tollgate_model)))]
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
-pub use error::{BuildError, QuotaError, UnknownAlgorithm};
 pub use hash::{Key, KeyHash};
 pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};
 #[cfg(not(tollgate_model))]
-pub use limiter::{Limiter, Stats, View};
+pub use limiter::{Limiter, Scoped, Stats};
+pub use on_full::OnFull;
 pub use ops::Inheritance;
-pub use policy::OnFull;
 pub use quota::{Algorithm, Quota};
-pub use rate::{ParseQuotaError, parse_quotas};
+pub use rate::parse_quotas;
 pub use reservation::Reservation;
-pub use set::{LimitSet, LimitSetError, SetDecision, Share};
-#[cfg(feature = "async")]
-pub use wait::WaitError;
+pub use set::{LimitSet, SetDecision, SetItem};

@@ -6,17 +6,16 @@ use crate::algorithm::leaky_queue::LeakyQueue;
 use crate::algorithm::sliding_window::SlidingWindow;
 use crate::algorithm::token_bucket::TokenBucket;
 use crate::algorithm::window::Grid;
-use crate::base::{MAX_AHEAD, NANOS_PER_SECOND, TimeBase, gcd};
-use crate::clock::saturating_nanos;
-use crate::error::QuotaError;
+use crate::arith::{NANOS_PER_SECOND, gcd, saturating_nanos};
 use crate::hash::{Owner, Salt};
 use crate::predecessor::Predecessor;
-use crate::quota::{Algorithm, Quota};
+use crate::quota::{Algorithm, Quota, QuotaError};
+use crate::time_base::{MAX_AHEAD, TimeBase};
 use crate::word::Units;
 
 /// A quota made ready for one limiter, with an identity: the name it was made under.
 ///
-/// Made by [`Limiter::limit`](crate::Limiter::limit); for that limiter only, which refuses those of others. Cheap to copy.
+/// Made by [`Limiter::prepare`](crate::Limiter::prepare); for that limiter only, which refuses those of others. Cheap to copy.
 ///
 /// **A limit is its name and its quota.** The bucket of a key under a limit belongs to (name, quota, key): a limit of another
 /// name or another quota has buckets of its own, so two quotas that judge one key in turn admit the sum of both. To change
@@ -40,7 +39,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// The name of the limit that a limiter is built with, as for [`Limiter::limit`](crate::Limiter::limit).
+    /// The name of the limit that a limiter is built with, as for [`Limiter::prepare`](crate::Limiter::prepare).
     pub const DEFAULT_NAME: &'static str = "default";
 
     /// How many limits before a limit are asked what a key has used.
@@ -158,7 +157,7 @@ impl Limit {
     /// let limiter = Limiter::builder(Quota::per_second(300)).build()?;
     /// assert!(limiter.default_limit().effective_rate().is_exact());
     /// // A quota that was not announced with `expect` may fit no whole number of units.
-    /// let odd = limiter.limit("odd", Quota::per_second(1_000_003))?.effective_rate();
+    /// let odd = limiter.prepare("odd", Quota::per_second(1_000_003))?.effective_rate();
     /// assert!(!odd.is_exact() && odd.per_second() > 999_000.0 && odd.per_second() < 1_000_003.0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

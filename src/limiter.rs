@@ -1,21 +1,20 @@
-//! The face of the engine. One check, read from here: [`View::check_n`], then [`View::op`], `ops.rs`, `table.rs`,
+//! The face of the engine. One check, read from here: [`Scoped::check_n`], then [`Scoped::op`], `ops.rs`, `table.rs`,
 //! `protocol.rs`, `slot.rs`, with `algorithm/` for the arithmetic.
 
 use core::fmt;
 use core::time::Duration;
 
-use crate::builder::Builder;
+use crate::builder::LimiterBuilder;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
-use crate::error::QuotaError;
 use crate::foreign::Foreign;
 use crate::hash::{Hasher, Key, KeyHash};
-use crate::lease::{Lease, Source};
+use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::ops::{Inheritance, Op, OwnClock};
-use crate::quota::Quota;
+use crate::quota::{Quota, QuotaError};
 use crate::reservation::Reservation;
-use crate::set::{LimitSet, LimitSetError, SetDecision, Share};
+use crate::set::{LimitSet, LimitSetError, SetDecision, SetItem};
 use crate::step::Steps;
 use crate::table::{Entry, Table};
 
@@ -49,20 +48,20 @@ pub struct Limiter<C = ExactClock> {
 impl Limiter {
     /// The settings of a limiter with `quota` as its default.
     #[must_use]
-    pub const fn builder(quota: Quota) -> Builder {
-        Builder::new(quota)
+    pub const fn builder(quota: Quota) -> LimiterBuilder {
+        LimiterBuilder::new(quota)
     }
 }
 
 impl<C: Clock> Limiter<C> {
-    /// Makes a quota ready for use with [`Limiter::with`], under a name.
+    /// Makes a quota ready for use with [`Limiter::under`], under a name.
     ///
     /// A key's bucket belongs to (name, quota, key). Costs a few divisions: do it once, not per check.
     ///
     /// # Errors
     ///
-    /// If the limiter's time unit cannot hold the quota; see [`QuotaError`]. [`Builder::expect`] helps it to be exact.
-    pub fn limit(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
+    /// If the limiter's time unit cannot hold the quota; see [`QuotaError`]. [`LimiterBuilder::also_exact_for`] helps it to be exact.
+    pub fn prepare(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
         let limit = Limit::new(quota, self.hasher.salt(name, &quota), self.hasher.owner, self.limit.base)?;
         self.table.expect(&limit);
         Ok(limit)
@@ -89,7 +88,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// # Errors
     ///
-    /// As [`Limiter::limit`].
+    /// As [`Limiter::prepare`].
     ///
     /// ```
     /// use tollgate::{Limiter, Quota};
@@ -97,7 +96,7 @@ impl<C: Clock> Limiter<C> {
     /// let limiter = Limiter::builder(Quota::per_hour(10)).build()?;
     /// assert_eq!(limiter.take_up_to("key", 4), 4);
     /// let more = limiter.change_quota(limiter.default_limit(), Quota::per_hour(100))?;
-    /// assert_eq!(limiter.with(&more).peek("key").remaining(), 96);
+    /// assert_eq!(limiter.under(&more).peek("key").remaining(), 96);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn change_quota(&self, old: &Limit, quota: Quota) -> Result<Limit, QuotaError> {
@@ -144,8 +143,8 @@ impl<C: Clock> Limiter<C> {
     /// The same limiter under another limit.
     #[inline]
     #[must_use]
-    pub const fn with<'a>(&'a self, limit: &'a Limit) -> View<'a, C> {
-        View { limiter: self, limit, now: None }
+    pub const fn under<'a>(&'a self, limit: &'a Limit) -> Scoped<'a, C> {
+        Scoped { limiter: self, limit, now: None }
     }
 
     /// The same limiter at the caller's `now`, so that a request reads the clock once for all its checks.
@@ -155,8 +154,8 @@ impl<C: Clock> Limiter<C> {
     /// differ by `s` may gain `rate * s` each time the key's slot has gone to another key in between.
     #[inline]
     #[must_use]
-    pub const fn at(&self, now: Instant) -> View<'_, C> {
-        View { limiter: self, limit: &self.limit, now: Some(now) }
+    pub const fn at(&self, now: Instant) -> Scoped<'_, C> {
+        Scoped { limiter: self, limit: &self.limit, now: Some(now) }
     }
 
     #[cold]
@@ -166,8 +165,8 @@ impl<C: Clock> Limiter<C> {
     }
 
     #[inline]
-    const fn view(&self) -> View<'_, C> {
-        View { limiter: self, limit: &self.limit, now: None }
+    const fn view(&self) -> Scoped<'_, C> {
+        Scoped { limiter: self, limit: &self.limit, now: None }
     }
 
     /// How the limiter is doing. Looks at no more than 4,096 lines of the table, so some tens of microseconds.
@@ -190,25 +189,25 @@ impl<C: Clock> Limiter<C> {
 /// A limiter under one of its limits, or at the caller's time, or both. Free to make and to copy.
 ///
 /// Every method is there on [`Limiter`] as well, under its default limit and at the time of its clock.
-pub struct View<'a, C = ExactClock> {
+pub struct Scoped<'a, C = ExactClock> {
     limiter: &'a Limiter<C>,
     limit: &'a Limit,
     now: Option<Instant>,
 }
 
-impl<C> Clone for View<'_, C> {
+impl<C> Clone for Scoped<'_, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<C> Copy for View<'_, C> {}
+impl<C> Copy for Scoped<'_, C> {}
 
-impl<'a, C: Clock> View<'a, C> {
+impl<'a, C: Clock> Scoped<'a, C> {
     /// The same under another limit.
     #[inline]
     #[must_use]
-    pub const fn with(self, limit: &'a Limit) -> Self {
+    pub const fn under(self, limit: &'a Limit) -> Self {
         Self { limit, ..self }
     }
 
@@ -345,8 +344,8 @@ impl<'a, C: Clock> View<'a, C> {
     /// See [`Limiter::lease`]. The caller's `now` plays no part: a lease is used at many instants.
     pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
         let hash = self.limiter.hash(key);
-        let source = Source::Table(self.entry(self.limit, hash));
-        let lease = Lease::new(source, self.limit, &self.limiter.clock, &self.limiter.steps, batch);
+        let entry = self.entry(self.limit, hash);
+        let lease = Lease::new(entry.into(), self.limit, &self.limiter.clock, &self.limiter.steps, batch);
         if self.owns(self.limit, hash) { lease } else { lease.refusing(&self.limiter.foreign) }
     }
 
@@ -362,9 +361,9 @@ impl<'a, C: Clock> View<'a, C> {
         cost: u64,
         max_wait: Duration,
         sleep: impl Fn(Duration) -> F,
-    ) -> Result<(), crate::WaitError> {
+    ) -> Result<(), crate::error::WaitError> {
         let (limiter, key) = (self.limiter, self.limiter.hash(key));
-        let view = limiter.with(self.limit);
+        let view = limiter.under(self.limit);
         let reserve = |left| view.reserve(&key, cost, left);
         crate::wait::until_ready(reserve, &limiter.clock, &limiter.waiters, max_wait, sleep).await
     }
@@ -379,8 +378,8 @@ impl<'a, C: Clock> View<'a, C> {
         }
     }
 
-    /// See [`Limiter::check_many`].
-    pub fn check_many<K: Key>(&self, keys: &[K], mut each: impl FnMut(usize, Decision<'a>)) {
+    /// See [`Limiter::check_keys`].
+    pub fn check_keys<K: Key>(&self, keys: &[K], mut each: impl FnMut(usize, Decision<'a>)) {
         /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
         const BATCH: usize = 32;
         let now = self.now();
@@ -431,12 +430,12 @@ impl<'a, C: Clock> View<'a, C> {
         })
     }
 
-    /// See [`Limiter::check_all`].
+    /// See [`Limiter::check_items`].
     ///
     /// # Errors
     ///
-    /// As [`Limiter::check_all`].
-    pub fn check_all(&self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
+    /// As [`Limiter::check_items`].
+    pub fn check_items(&self, shares: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         crate::set::check_count(shares.len())?;
         let now = self.now();
         if let Some(index) = shares.iter().position(|share| !self.owns(share.limit, share.key)) {
@@ -467,7 +466,7 @@ impl<C: Clock> Limiter<C> {
         self.view().check_n(key, cost)
     }
 
-    /// What [`check`](Limiter::check) would answer. Writes nothing, so it does not mend what a clock left that has stepped
+    /// What [`check`](Limiter::check) would answer. Writes nothing, so it does not repair what a clock left that has stepped
     /// back.
     #[inline]
     pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
@@ -563,7 +562,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// # Errors
     ///
-    /// If the request can never fit, would have to wait longer, or [too many](Builder::max_waiters) are waiting.
+    /// If the request can never fit, would have to wait longer, or [too many](LimiterBuilder::max_waiters) are waiting.
     #[cfg(feature = "async")]
     pub async fn until_ready<K: Key + ?Sized, F: Future<Output = ()>>(
         &self,
@@ -571,12 +570,12 @@ impl<C: Clock> Limiter<C> {
         cost: u64,
         max_wait: Duration,
         sleep: impl Fn(Duration) -> F,
-    ) -> Result<(), crate::WaitError> {
+    ) -> Result<(), crate::error::WaitError> {
         self.view().until_ready(key, cost, max_wait, sleep).await
     }
 
     /// Moves one key from one limit to another, such as a client who pays from now on: its bucket under `to` holds at most the
-    /// tokens that it has left under this one, by the rule of `how`. Call it on the [view](Limiter::with) of the old limit, and
+    /// tokens that it has left under this one, by the rule of `how`. Call it on the [view](Limiter::under) of the old limit, and
     /// decide the key by the new one from there on.
     ///
     /// The bucket under `to` is only ever made emptier, so converting back and forth sells nothing; what is cancelled or
@@ -588,8 +587,8 @@ impl<C: Clock> Limiter<C> {
 
     /// Checks many keys at one instant: hashes and fetches ahead, so that cache misses overlap. Calls `each` with the
     /// index and the decision of every key, in order.
-    pub fn check_many<'a, K: Key>(&'a self, keys: &[K], each: impl FnMut(usize, Decision<'a>)) {
-        self.view().check_many(keys, each);
+    pub fn check_keys<'a, K: Key>(&'a self, keys: &[K], each: impl FnMut(usize, Decision<'a>)) {
+        self.view().check_keys(keys, each);
     }
 
     /// Checks one request of `key` under all limits of a set, all or nothing (P11): refused by one, the others keep
@@ -613,8 +612,8 @@ impl<C: Clock> Limiter<C> {
     /// # Errors
     ///
     /// If there are none, or more than [`LimitSet::MAX`].
-    pub fn check_all<'a>(&'a self, shares: &[Share<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
-        self.view().check_all(shares)
+    pub fn check_items<'a>(&'a self, shares: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
+        self.view().check_items(shares)
     }
 }
 
@@ -628,9 +627,9 @@ impl<C> fmt::Debug for Limiter<C> {
     }
 }
 
-impl<C> fmt::Debug for View<'_, C> {
+impl<C> fmt::Debug for Scoped<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View").field("quota", self.limit.quota()).field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Scoped").field("quota", self.limit.quota()).field("now", &self.now).finish_non_exhaustive()
     }
 }
 

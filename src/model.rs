@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use crate::algorithm::Debit;
 use crate::algorithm::batch::Batch;
-use crate::base::TimeBase;
-use crate::bucket::Words;
+use crate::cells::Cells;
 use crate::clock::kept::{Kept, Taken};
 use crate::clock::timeline::{PLACES, Reading, Source, Timeline};
 use crate::clock::{Clock, Instant};
@@ -19,15 +18,17 @@ use crate::decision::Decision;
 use crate::hash::{Identity, Owner, Salt};
 use crate::limit::Limit;
 use crate::marks::Marks;
-use crate::ops::{Cells, Inheritance, Op, OwnClock};
-use crate::policy::OnFull;
+use crate::on_full::OnFull;
+use crate::ops::{Inheritance, Op, OwnClock};
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::quota::Quota;
 use crate::rehearsal::Rehearsal;
 use crate::slot::Slot;
 use crate::step::Steps;
 use crate::sync::{Atomic, Ordering};
+use crate::time_base::TimeBase;
 use crate::word::{Balance, State, Units, Word};
+use crate::words::Words;
 
 /// A few slots.
 pub struct Model {
@@ -232,7 +233,7 @@ impl Model {
 
     fn expect(&self, limit: &Limit) {
         for (most, reach) in self.reach.iter().zip(limit.reach()) {
-            // Relaxed, with the load in `mend_others`: as in `Table::expect`. Model: clock.
+            // Relaxed, with the load in `repair_others`: as in `Table::expect`. Model: clock.
             most.fetch_max(reach, Ordering::Relaxed);
         }
     }
@@ -443,10 +444,10 @@ impl Cells for Entry<'_> {
         self.model.marks_of(self.id.cell(cell))
     }
 
-    fn mend_others(&self, _: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
+    fn repair_others(&self, _: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         // Relaxed, with the maximum in `limit`: as in `Table::expect`. Model: clock.
         let reach = || [0, 1].map(|debt| self.model.reach[debt].load(Ordering::Relaxed));
-        protocol::mend(self, now, reach, |id, stamp| self.model.marks_of(id).lowered.raise(stamp))
+        protocol::repair(self, now, reach, |id, stamp| self.model.marks_of(id).lowered.raise(stamp))
     }
 }
 

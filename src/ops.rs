@@ -8,67 +8,14 @@ use core::time::Duration;
 
 use crate::algorithm::batch::Batch;
 use crate::algorithm::{Debit, Fraction, Reserved, Rule};
+use crate::cells::{AnyCells, Cells, Room};
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Evidence, Verdict};
-use crate::hash::Salt;
 use crate::limit::Limit;
-use crate::marks::Marks;
 use crate::protocol::{Full, Outcome, Tried};
 use crate::rehearsal::{Rehearsal, first_that_fits};
 use crate::step::Steps;
 use crate::word::{Balance, Units};
-
-/// The words of one bucket: cell 0, or one cell per request of a sliding log.
-pub(crate) trait Cells: Copy {
-    /// Changes a cell from the balance it has to the one `decide` answers; `None` leaves it untouched.
-    fn update(&self, cell: u64, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
-
-    /// One try at cell 0.
-    fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried;
-
-    /// As `update`, to a cell 0 that was not there a moment ago.
-    fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
-
-    /// The balance of a cell; full if it is not there.
-    fn read(&self, cell: u64) -> Balance;
-
-    /// Takes note of what one request found, whatever number of cells it wanted.
-    fn note(&self, _room: Room) {}
-
-    /// Whether there is a free slot for cell 0, which has none.
-    fn has_room(&self, _now: Units) -> bool {
-        true
-    }
-
-    /// Whether `update` of the cell would change it in a rehearsal.
-    fn rehearse(&self, cell: u64, rehearsal: &mut Rehearsal, decide: impl FnMut(Balance) -> Option<Balance>) -> bool;
-
-    /// The same key under another limit, whose salt is so far from this one's.
-    fn under(&self, other: Salt) -> Self;
-
-    /// As `update` of cell 0, but nobody is displaced for it.
-    fn update_if_room(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
-
-    /// The marks that the cell's key shares with some others.
-    fn marks(&self, cell: u64) -> &Marks;
-
-    /// Takes back the words of other keys, in slots that the cell could use, which no call at `now` can have left; the
-    /// nearest stamp then, if there were any. `now` is asked after they have been read; `None`: the clock has not stepped back.
-    fn mend_others(&self, _cell: u64, _now: impl Fn() -> Option<Units>) -> Option<Units> {
-        None
-    }
-}
-
-/// What a request found that may have needed slots for a new key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// Slots, or it needed none.
-    Enough,
-    /// None, and it was refused for that.
-    Refused,
-    /// None, and it was admitted unrecorded.
-    Untracked,
-}
 
 /// How tokens are carried over when a key [moves](crate::Limiter::convert) from one limit to another; the four ways of
 /// bucket4j's `TokensInheritanceStrategy`. The bucket that it moves to never gains by it, but for [`Reset`](Self::Reset).
@@ -117,6 +64,14 @@ impl<'a, S: Cells> Op<'a, S> {
     #[inline]
     pub(crate) const fn new(cells: S, limit: &'a Limit, now: Instant, own: OwnClock<'a>) -> Self {
         Self { cells, limit, now, units: limit.base.units(now), own }
+    }
+
+    /// The same, of a kind that is told apart at each call.
+    pub(crate) fn of_any_kind(self) -> Op<'a, AnyCells<'a>>
+    where
+        S: Into<AnyCells<'a>>,
+    {
+        Op::new(self.cells.into(), self.limit, self.now, self.own)
     }
 
     /// The same bucket at another instant.
@@ -250,7 +205,7 @@ impl<'a, S: Cells> Op<'a, S> {
             let taken = self.take_cells(wanted);
             self.cells.note(taken.room(wanted));
             if taken.cells < most {
-                let _ = self.mend(self.peek(1));
+                let _ = self.repair(self.peek(1));
             }
             return taken.cells;
         }
@@ -605,7 +560,7 @@ impl<'a, S: Cells> Op<'a, S> {
     /// A refusal on this balance.
     #[inline]
     fn refused(self, cost: u64, held: Balance) -> Decision<'a> {
-        self.unless_room_is_wanting(self.mend(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp))))
+        self.unless_room_is_wanting(self.repair(self.decision(self.refusal(cost), cost, Evidence::Stamp(held.stamp))))
     }
 
     /// The same decision, unless it rests on what a key used before the quota changed that has no slot of its own, needs one by
@@ -637,7 +592,7 @@ impl<'a, S: Cells> Op<'a, S> {
         let mut nearest = full.nearest;
         if self.is_from_another_time(Balance::at(full.latest), self.units) {
             let now = || self.own.behind_itself().map(|now| self.limit.base.units(now.max(self.now)));
-            nearest = self.cells.mend_others(cell, now).unwrap_or(nearest);
+            nearest = self.cells.repair_others(cell, now).unwrap_or(nearest);
         }
         let evidence = if full.inherits { Evidence::Stamp(nearest) } else { Evidence::NoRoom { until: nearest + 1 } };
         self.unless_room_is_wanting(self.decision(self.refusal(cost), cost, evidence))

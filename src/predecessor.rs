@@ -17,8 +17,9 @@
 use crate::algorithm::leaky_queue::LeakyQueue;
 use crate::algorithm::token_bucket::{TokenBucket, later};
 use crate::algorithm::{Rule, least};
-use crate::base::{MAX_AHEAD, narrow};
+use crate::arith::narrow;
 use crate::hash::Salt;
+use crate::time_base::MAX_AHEAD;
 use crate::word::{Balance, Units};
 
 /// The limit that another has taken the place of.

@@ -23,7 +23,7 @@
 //! `DESIGN.md` has the argument in full, and what remains of the ABA problem where operations lower words.
 
 use crate::hash::Identity;
-use crate::policy::OnFull;
+use crate::on_full::OnFull;
 use crate::slot::Slot;
 use crate::sync::{Ordering, Retry, fence};
 use crate::word::{Balance, State, Units, Word};
@@ -70,7 +70,7 @@ pub(crate) struct Full {
 
 /// How often a full set of slots is looked at again while some of them are in other inserters' hands. Any number is
 /// right; the models take a small one, as every look again multiplies what they have to go through.
-const PATIENCE: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
+const MAX_RESCANS: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
 
 /// As [`update`], of a key that was nowhere a moment ago. That proves nothing, but neither does the look that it spares:
 /// whoever inserts looks again once the slot is published.
@@ -102,7 +102,7 @@ pub(crate) fn update<P: Places>(
 ) -> Outcome {
     let search = Search { places, id, now };
     let retry = Retry::new();
-    let mut patience = PATIENCE;
+    let mut patience = MAX_RESCANS;
     loop {
         retry.again(patience);
         let outcome = match search.find() {
@@ -187,7 +187,7 @@ pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
 /// it has not). Each is moved to the latest that such a call can leave, `reach` ahead without debt and with, so that a
 /// table used before the step has room again no later than one refill after it. The nearest stamp, if any was moved.
 #[cold]
-pub(crate) fn mend<P: Places>(
+pub(crate) fn repair<P: Places>(
     places: &P,
     now: impl Fn() -> Option<Units>,
     reach: impl Fn() -> [Units; 2],
@@ -234,11 +234,11 @@ enum Room {
     /// To this place, which is idle, and had this word.
     Free(usize, Word),
     /// Nowhere without displacing another.
-    None(Crowd),
+    None(NoFreeSlot),
 }
 
 /// A set of slots that are all in use.
-struct Crowd {
+struct NoFreeSlot {
     /// The busy slot nearest to idle.
     nearest: Option<(usize, Word)>,
     /// The stamp of the one furthest from it.
@@ -275,7 +275,7 @@ impl<P: Places> Search<'_, P> {
     /// What there is instead of a free slot.
     #[cold]
     fn crowd(&self, words: &[Word]) -> Room {
-        let mut crowd = Crowd { nearest: None, latest: self.now, in_transit: false };
+        let mut crowd = NoFreeSlot { nearest: None, latest: self.now, in_transit: false };
         for (place, &word) in words.iter().enumerate() {
             if !word.is_settled() {
                 crowd.in_transit = true;

@@ -2,7 +2,7 @@
 //! wait. Keys of one call compete for slots there, so each must know what the others would have taken.
 
 use crate::hash::Identity;
-use crate::policy::OnFull;
+use crate::on_full::OnFull;
 use crate::protocol::Places;
 use crate::slot::Slot;
 use crate::word::{Balance, State, Units, Word};

@@ -4,51 +4,27 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::algorithm::Debit;
-use crate::bucket::Words;
+use crate::cells::{AnyCells, Cells};
 use crate::clock::Instant;
 use crate::decision::Decision;
-use crate::ops::{Cells, Op};
-#[cfg(not(tollgate_model))]
-use crate::table::Entry;
-
-/// Where the tokens came from.
-#[derive(Clone, Copy)]
-pub(crate) enum Origin<'a> {
-    #[cfg(not(tollgate_model))]
-    Table(Op<'a, Entry<'a>>),
-    Bucket(Op<'a, &'a Words>),
-}
-
-#[cfg(not(tollgate_model))]
-impl<'a> From<Op<'a, Entry<'a>>> for Origin<'a> {
-    fn from(op: Op<'a, Entry<'a>>) -> Self {
-        Self::Table(op)
-    }
-}
-
-impl<'a> From<Op<'a, &'a Words>> for Origin<'a> {
-    fn from(op: Op<'a, &'a Words>) -> Self {
-        Self::Bucket(op)
-    }
-}
+use crate::ops::Op;
 
 /// Tokens taken for a request, and the instant at which it may go.
 ///
 /// Dropping it keeps the tokens taken: the request went. If it will not go, [`cancel`](Self::cancel).
 #[must_use = "the tokens are taken: wait for them, or cancel"]
 pub struct Reservation<'a> {
-    origin: Origin<'a>,
+    op: Op<'a, AnyCells<'a>>,
     cost: u64,
     debit: Debit,
     wait: Duration,
     made_at: Instant,
-    cancelled: bool,
 }
 
 impl<'a> Reservation<'a> {
-    pub(crate) fn new<S: Cells>(op: Op<'a, S>, cost: u64, max_wait: Duration) -> Result<Self, Decision<'a>>
+    pub(crate) fn new<S>(op: Op<'a, S>, cost: u64, max_wait: Duration) -> Result<Self, Decision<'a>>
     where
-        Op<'a, S>: Into<Origin<'a>>,
+        S: Cells + Into<AnyCells<'a>>,
     {
         let reserved = op.reserve(cost, max_wait)?;
         Ok(Self {
@@ -56,8 +32,7 @@ impl<'a> Reservation<'a> {
             debit: reserved.debit,
             wait: Duration::from_nanos(op.limit.base.nanos_until(op.now, reserved.go_at)),
             made_at: op.now,
-            cancelled: false,
-            origin: op.into(),
+            op: op.of_any_kind(),
         })
     }
 
@@ -85,7 +60,7 @@ impl<'a> Reservation<'a> {
         self.cost
     }
 
-    /// Gives the tokens back, all of them or none; a second time does nothing. Says whether it was the first.
+    /// Gives the tokens back, all of them or none.
     ///
     /// They come back if nobody has taken from the bucket since: then it is as if the reservation had not been made. If
     /// somebody has, what he took lies behind them, and nothing comes back: his instant was promised after this one's, or
@@ -94,38 +69,19 @@ impl<'a> Reservation<'a> {
     ///
     /// Go's `x/time/rate` gives back what later reservations do not stand on. That depends on how many of them have been
     /// cancelled before, which a bucket of one word does not remember, and sells tokens twice if it is some.
-    pub fn cancel(&mut self) -> bool {
-        self.cancel_by(None)
+    pub fn cancel(self) {
+        let now = self.op.latest();
+        self.cancel_at(now);
     }
 
     /// As [`cancel`](Self::cancel), at the caller's `now`.
-    pub fn cancel_at(&mut self, now: Instant) -> bool {
-        self.cancel_by(Some(now))
-    }
-
-    fn cancel_by(&mut self, now: Option<Instant>) -> bool {
-        if core::mem::replace(&mut self.cancelled, true) {
-            return false;
-        }
-        match &self.origin {
-            #[cfg(not(tollgate_model))]
-            Origin::Table(op) => self.give_back(*op, now),
-            Origin::Bucket(op) => self.give_back(*op, now),
-        }
-        true
-    }
-
-    fn give_back<S: Cells>(&self, op: Op<'a, S>, now: Option<Instant>) {
-        op.at(now.unwrap_or_else(|| op.latest())).undo(&self.debit);
+    pub fn cancel_at(self, now: Instant) {
+        self.op.at(now).undo(&self.debit);
     }
 }
 
 impl fmt::Debug for Reservation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation")
-            .field("cost", &self.cost)
-            .field("wait", &self.wait)
-            .field("cancelled", &self.cancelled)
-            .finish_non_exhaustive()
+        f.debug_struct("Reservation").field("cost", &self.cost).field("wait", &self.wait).finish_non_exhaustive()
     }
 }

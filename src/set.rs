@@ -2,11 +2,12 @@
 
 use core::fmt;
 
+use crate::cells::Cells;
 use crate::clock::Instant;
 use crate::decision::{Decision, Verdict};
 use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
-use crate::ops::{Cells, Op};
+use crate::ops::Op;
 use crate::rehearsal::{Rehearsal, first_that_fits};
 
 /// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
@@ -99,9 +100,9 @@ impl fmt::Display for LimitSetError {
 
 impl core::error::Error for LimitSetError {}
 
-/// What one request needs of one limit; see [`Limiter::check_all`](crate::Limiter::check_all).
+/// What one request needs of one limit; see [`Limiter::check_items`](crate::Limiter::check_items).
 #[derive(Debug, Clone, Copy)]
-pub struct Share<'a> {
+pub struct SetItem<'a> {
     /// The limit.
     pub limit: &'a Limit,
     /// The key under that limit, from [`Limiter::hash`](crate::Limiter::hash).
@@ -142,7 +143,7 @@ impl<'a> SetDecision<'a> {
         self.index
     }
 
-    /// Until when it refuses. One that was mended speaks of a later instant than the others, so waits are not compared.
+    /// Until when it refuses. One that was repaired speaks of a later instant than the others, so waits are not compared.
     fn ready_at(&self) -> Option<Instant> {
         self.decision.retry_after().map(|wait| self.decision.at().saturating_add(wait))
     }
@@ -168,11 +169,11 @@ fn refuse<'a, S: Cells>(
     first: SetDecision<'a>,
 ) -> SetDecision<'a> {
     let mut might_lack_room = false;
-    // Whatever a step of the clock has left is mended in all of them now, so that they are shut for the longest refill, and
+    // Whatever a step of the clock has left is repaired in all of them now, so that they are shut for the longest refill, and
     // not for one after the other.
     let mut look = |index| {
         let (op, cost) = op(index);
-        let decision = op.mend(op.peek(cost));
+        let decision = op.repair(op.peek(cost));
         might_lack_room |= op.may_have_no_slot(&decision);
         SetDecision { decision, index }
     };

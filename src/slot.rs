@@ -6,7 +6,7 @@
 //! | `key` load in `read` | Acquire | pairs with the store in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
 //! | `key` load in `key` | Acquire | as in `read`; where it proves that a rival is not there, the fences of both prove it | `claim` |
 //! | `word` load in `still` | Relaxed | ordered after the key by that Acquire; only compared | `peek` |
-//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | pairs with the word load: who sees the stamp sees the reading of the clock that made it, on which `Op::pull_back` relies (the key needs no more: a read-modify-write continues the release sequence that `publish` heads); a failure reads again | `clock`, `reclaim`, `claim` |
+//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | pairs with the word load: who sees the stamp sees the reading of the clock that made it, on which `Op::clamp` relies (the key needs no more: a read-modify-write continues the release sequence that `publish` heads); a failure reads again | `clock`, `reclaim`, `claim` |
 //! | CAS in `claim` | Relaxed | the word it expects was acquired by `read`, so the claimer comes after the last owner's key; the Release of its own key store carries the claim; a failure starts over | `claim`, `reclaim` |
 //! | `key` store in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
 //! | `word` store in `publish` | Release | pairs with the word load: carries the key | `claim` |

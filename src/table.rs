@@ -6,13 +6,13 @@ use core::fmt;
 
 use crossbeam_utils::CachePadded;
 
+use crate::cells::{Cells, Room};
 use crate::error::BuildError;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::marks::{MarkTable, Marks};
 use crate::memory::{Line, Lines};
-use crate::ops::{Cells, Room};
-use crate::policy::OnFull;
+use crate::on_full::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::rehearsal::Rehearsal;
@@ -68,9 +68,9 @@ impl Table {
     pub(crate) fn expect(&self, limit: &Limit) {
         for (most, reach) in self.reach.iter().zip(limit.reach()) {
             // Relaxed: it publishes nothing, and is carried by the words. Who uses the limit has it from the one that made
-            // it, so after this; the CAS (or store) that leaves a word under it is a Release, and `protocol::mend` acquires
+            // it, so after this; the CAS (or store) that leaves a word under it is a Release, and `protocol::repair` acquires
             // that word before it asks for the reach. So it finds at least the reach of the limit that the word is of.
-            // Partner: the load in `mend_others`. Model: clock.
+            // Partner: the load in `repair_others`. Model: clock.
             most.fetch_max(reach, Ordering::Relaxed);
         }
     }
@@ -203,11 +203,11 @@ impl Cells for Entry<'_> {
         self.table.marks.of(self.cell(cell).id)
     }
 
-    fn mend_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
+    fn repair_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         let entry = self.cell(cell);
         // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.
         let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
-        protocol::mend(&entry.places(), now, reach, |id, stamp| self.table.marks.of(id).lowered.raise(stamp))
+        protocol::repair(&entry.places(), now, reach, |id, stamp| self.table.marks.of(id).lowered.raise(stamp))
     }
 }
 
@@ -320,12 +320,12 @@ mod tests {
     use std::sync::OnceLock;
 
     use super::*;
-    use crate::base::TimeBase;
     use crate::clock::{Instant, ManualClock};
     use crate::hash::Owner;
     use crate::ops::{Op, OwnClock};
     use crate::quota::Quota;
     use crate::step::Steps;
+    use crate::time_base::TimeBase;
 
     const CAPACITY: usize = 120_000;
     const CHOSEN: usize = 2_000;

@@ -18,7 +18,7 @@ pub enum WaitError {
     TooLong(Report),
     /// As many are waiting already as are allowed to.
     TooManyWaiters {
-        /// The bound; see [`Builder::max_waiters`](crate::Builder::max_waiters).
+        /// The bound; see [`LimiterBuilder::max_waiters`](crate::LimiterBuilder::max_waiters).
         max: u64,
     },
 }
@@ -26,7 +26,7 @@ pub enum WaitError {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NeverFits(report) => write!(f, "the cost is above the limit of {}: it can never fit", report.limit),
+            Self::NeverFits(report) => write!(f, "the cost is above the limit of {}: it can never fit", report.burst),
             Self::TooLong(report) => match report.retry_after {
                 Some(wait) => write!(f, "the wait of {wait:?} is longer than allowed"),
                 None => f.write_str("the wait is longer than allowed"),
@@ -78,7 +78,7 @@ struct Held<'a>(Option<Reservation<'a>>);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if let Some(reservation) = &mut self.0 {
+        if let Some(reservation) = self.0.take() {
             reservation.cancel();
         }
     }
@@ -117,7 +117,7 @@ pub(crate) async fn until_ready<'a, F: Future<Output = ()>>(
             return Err(WaitError::TooLong(report));
         }
         let _waiting = waiters.enter()?;
-        if decision.limit_used().quota().algorithm().is_window() {
+        if decision.limit().quota().algorithm().is_window() {
             sleep_until(decision.at().saturating_add(retry)).await;
             continue;
         }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use common::report::{Progress, grouped};
 use common::{Rng, SECOND, Windows, ns, setting};
-use tollgate::{Clock, ExactClock, Limiter, ManualClock, OnFull, Quota, Stats};
+use tollgate::clock::{Clock, ExactClock, ManualClock};
+use tollgate::{Limiter, OnFull, Quota, Stats};
 
 /// A token a millisecond, so a key that has taken `n` is busy for `n` milliseconds.
 const RATE: u64 = 1_000;
@@ -110,7 +111,7 @@ impl Flood {
 
         let (quota, capacity) = (Quota::per_second(RATE).with_burst(BURST), self.keys / 100);
         let builder = Limiter::builder(quota).capacity(usize::try_from(capacity).expect("64 bits"));
-        let limiter = builder.on_full(self.on_full).build_with_clock(ManualClock::default()).expect("a valid quota");
+        let limiter = builder.on_full(self.on_full).clock(ManualClock::default()).build().expect("a valid quota");
         // At most; the counters are a few bytes of it.
         let slots = limiter.stats().bytes as u64 / 16;
         let together = Quota::per_second(RATE * slots).with_burst(BURST * slots);

@@ -11,7 +11,8 @@ use std::time::Duration;
 use common::history::{Answer, MICRO, Seen, assert_p1, none, takeovers};
 use common::race::{advance, alone, race, until_they_meet};
 use common::{Admitted, DAY, Replay, Rng, SECOND, bucket, keeps_its_promise, nanos, ns, setting, within_rate};
-use tollgate::{Algorithm, Bucket, Clock, Lease, Limiter, ManualClock, OnFull, Quota};
+use tollgate::clock::{Clock, ManualClock};
+use tollgate::{Algorithm, Bucket, Lease, Limiter, OnFull, Quota};
 
 const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::TokenBucket,
@@ -201,7 +202,7 @@ fn a_clock_that_steps_back_voids_it() {
     let mut lease = bucket.lease(4);
     assert!(lease.check().is_allowed());
     bucket.clock().set(ns(50 * SECOND));
-    assert!(lease.check().is_refused(), "mended to empty");
+    assert!(lease.check().is_refused(), "repaired to empty");
     assert_eq!(lease.held(), 0);
     bucket.clock().set(ns(51 * SECOND));
     assert!(lease.check().is_allowed() && lease.check().is_refused());
@@ -214,17 +215,17 @@ fn a_clock_that_steps_back_voids_it() {
 fn a_key_of_a_limiter() {
     let limiter = common::limiter(Quota::per_second(1).with_burst(10));
     limiter.clock().set(ns(100 * SECOND));
-    let small = limiter.limit("small", Quota::per_second(1).with_burst(4)).unwrap();
+    let small = limiter.prepare("small", Quota::per_second(1).with_burst(4)).unwrap();
     {
-        let (mut lease, mut other) = (limiter.lease("key", 4), limiter.with(&small).lease("key", 4));
+        let (mut lease, mut other) = (limiter.lease("key", 4), limiter.under(&small).lease("key", 4));
         assert!(lease.check().is_allowed() && other.check_n(2).is_allowed());
         assert_eq!((lease.held(), other.held()), (3, 1));
         assert_eq!(limiter.peek("key").remaining(), 6);
-        assert_eq!(limiter.with(&small).peek("key").remaining(), 1);
+        assert_eq!(limiter.under(&small).peek("key").remaining(), 1);
         assert_eq!(limiter.peek("another").remaining(), 10);
         assert!(format!("{lease:?}").contains("held: 3"));
     }
-    assert_eq!((limiter.peek("key").remaining(), limiter.with(&small).peek("key").remaining()), (9, 2));
+    assert_eq!((limiter.peek("key").remaining(), limiter.under(&small).peek("key").remaining()), (9, 2));
     // The caller's now, and a view of one.
     let now = ns(200 * SECOND);
     let mut lease = limiter.at(now).lease("key", 4);
@@ -237,7 +238,7 @@ fn a_key_of_a_limiter() {
 fn a_key_that_finds_no_room() {
     let builder = || Limiter::builder(Quota::per_day(10)).capacity(1);
     for on_full in [OnFull::RefuseNew, OnFull::AdmitUntracked, OnFull::EvictNearestIdle] {
-        let limiter = builder().on_full(on_full).build_with_clock(ManualClock::default()).unwrap();
+        let limiter = builder().on_full(on_full).clock(ManualClock::default()).build().unwrap();
         (0..1_000).for_each(|key: u64| assert!(limiter.check_n(&key, 1).at() == ns(0)));
         let mut lease = limiter.lease("new", 4);
         let decision = lease.check();
@@ -253,9 +254,9 @@ fn a_key_that_finds_no_room() {
 
 /// A table full of words of another time has room again one refill after a lease has met them, as after a plain check.
 #[test]
-fn a_step_back_in_a_full_table_is_mended() {
+fn a_step_back_in_a_full_table_is_repaired() {
     let builder = Limiter::builder(Quota::per_day(10)).capacity(1).on_full(OnFull::RefuseNew);
-    let limiter = builder.build_with_clock(ManualClock::new(ns(100 * DAY))).unwrap();
+    let limiter = builder.clock(ManualClock::new(ns(100 * DAY))).build().unwrap();
     while limiter.stats().refused_full == 0 {
         let key = limiter.stats().busy;
         (0..1_000).for_each(|n: u64| assert!(!limiter.check(&(key, n)).never_fits()));
@@ -482,7 +483,7 @@ fn threads_while_the_clock_is_set() {
     let quota = Quota::per_second(100_000).with_burst(200);
     for (threads, batch) in [(4, 16), (8, 64), (8, 4)] {
         until_they_meet(|| {
-            let limiter = Limiter::builder(quota).build_with_clock(ManualClock::default()).unwrap();
+            let limiter = Limiter::builder(quota).clock(ManualClock::default()).build().unwrap();
             // The bucket fills in 2 ms: sixteen ticks, or one of the long ones.
             let mut seen = race_with_handles(&limiter, threads, batch, |clock| advance(clock, 1_000, 250 * MICRO));
             assert_p1(&mut seen, &quota, none);

@@ -10,13 +10,14 @@ use std::fs::read_to_string;
 
 use common::Rng;
 use common::report::grouped;
-use tollgate::{Clock, ExactClock, Limiter, ManualClock, Quota};
+use tollgate::clock::{Clock, ExactClock, ManualClock};
+use tollgate::{Limiter, Quota};
 
 const MIB: usize = 1 << 20;
 
 fn limiter(capacity: usize, commit: bool) -> Limiter<ManualClock> {
     let builder = Limiter::builder(Quota::per_day(1)).capacity(capacity).fixed_seed(1).commit_at_build(commit);
-    builder.build_with_clock(ManualClock::default()).unwrap()
+    builder.clock(ManualClock::default()).build().unwrap()
 }
 
 /// The number of kB in a line of /proc/self/smaps, in bytes.

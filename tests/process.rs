@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use tollgate::{Bucket, BuildError, CachedClock, Clock, ExactClock, Limiter, Quota};
+use tollgate::clock::{CachedClock, Clock, ExactClock};
+use tollgate::error::{BuildError, ClockError};
+use tollgate::{Bucket, Limiter, Quota};
 
 /// Runs this in a forked child, which has to come to an end within half a minute.
 fn in_child(body: impl FnOnce()) {
@@ -165,7 +167,7 @@ fn a_child_that_may_start_no_thread_has_the_time() {
     in_child(|| {
         forbid_threads();
         let error = clock.resume().unwrap_err();
-        assert!(matches!(error, BuildError::ClockThread(_)), "{error}");
+        assert!(matches!(error, ClockError::Thread(_)), "{error}");
         goes_on(&clock, Duration::from_micros(100));
     });
 }
@@ -227,7 +229,7 @@ fn builders_need_no_thread() {
         assert!(limiter.check("key").is_allowed());
         assert!(Bucket::new(Quota::per_second(10)).unwrap().check().is_allowed());
         let error = CachedClock::new().unwrap_err();
-        assert!(matches!(error, BuildError::ClockThread(_)), "{error}");
+        assert!(matches!(error, ClockError::Thread(_)), "{error}");
     });
 }
 

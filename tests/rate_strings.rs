@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tollgate::{Algorithm, ParseQuotaError, Quota, parse_quotas};
+use tollgate::error::ParseQuotaError;
+use tollgate::{Algorithm, Quota, parse_quotas};
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;

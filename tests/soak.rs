@@ -22,7 +22,8 @@ use common::history::{
 use common::race::{mingle, race_by_turns, race_through, tick};
 use common::report::{Progress, grouped};
 use common::{Replay, Rng, setting};
-use tollgate::{Clock, ExactClock, Limiter, ManualClock, OnFull, Quota, Stats};
+use tollgate::clock::{Clock, ExactClock, ManualClock};
+use tollgate::{Limiter, OnFull, Quota, Stats};
 
 /// Which keys come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +215,7 @@ impl Scenario {
     fn limiter<C: Clock>(&self, clock: C, seed: u64) -> Limiter<C> {
         let capacity = if self.load == Load::Churn { SMALL } else { LARGE };
         let builder = Limiter::builder(self.quota()).capacity(capacity).on_full(self.on_full).fixed_seed(seed);
-        builder.build_with_clock(clock).expect("a valid quota")
+        builder.clock(clock).build().expect("a valid quota")
     }
 
     /// One chunk: a fresh limiter, about so many decisions, and the verdict.

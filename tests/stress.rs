@@ -15,7 +15,8 @@ use common::history::{
     left_of, none, takeovers,
 };
 use common::race::{advance, alone, race, race_in_rounds, race_while, until_they_meet};
-use tollgate::{Clock, LimitSet, Limiter, ManualClock, OnFull, Quota, Stats};
+use tollgate::clock::{Clock, ManualClock};
+use tollgate::{LimitSet, Limiter, OnFull, Quota, Stats};
 
 #[test]
 fn a_hot_key_on_the_real_clock() {
@@ -38,7 +39,7 @@ fn a_hot_key_while_the_clock_is_set() {
     let quota = Quota::per_second(100_000).with_burst(50);
     for threads in [2, 4, 8] {
         until_they_meet(|| {
-            let limiter = Limiter::builder(quota).build_with_clock(ManualClock::default()).unwrap();
+            let limiter = Limiter::builder(quota).clock(ManualClock::default()).build().unwrap();
             let pick = |rng: &mut Rng| (0, 1 + rng.below(3));
             let mut seen = race_while(&limiter, threads, pick, |clock| advance(clock, 1_000, 30 * MICRO));
             assert_p1(&mut seen, &quota, none);
@@ -65,7 +66,7 @@ fn unequal_keys_in_rounds_are_exact() {
     const KEYS: u64 = 64;
     let quota = Quota::per_second(1_000).with_burst(20);
     for threads in [2, 8] {
-        let limiter = Limiter::builder(quota).build_with_clock(ManualClock::default()).unwrap();
+        let limiter = Limiter::builder(quota).clock(ManualClock::default()).build().unwrap();
         let work = |thread, rng: &mut Rng| {
             let mut check = || Seen::check(&limiter, thread, rng.magnitude(KEYS) - 1, 1 + rng.below(3));
             (0..100).map(|_| check()).collect()
@@ -84,15 +85,15 @@ fn what_is_given_back_in_rounds_is_there_again_or_lapses() {
     const KEYS: u64 = 4;
     let quota = Quota::per_second(1_000).with_burst(20);
     for threads in [2, 8] {
-        let limiter = Limiter::builder(quota).build_with_clock(ManualClock::default()).unwrap();
+        let limiter = Limiter::builder(quota).clock(ManualClock::default()).build().unwrap();
         let call = |thread, rng: &mut Rng| {
             let (key, cost) = (rng.below(KEYS), 1 + rng.below(8));
             if rng.once_in(3) {
                 let reserved = limiter.reserve(&key, cost, Duration::ZERO);
                 let at = limiter.clock().now().as_nanos();
                 let answer = match reserved {
-                    Ok(mut reserved) if rng.once_in(2) => {
-                        assert!(reserved.cancel());
+                    Ok(reserved) if rng.once_in(2) => {
+                        reserved.cancel();
                         Answer::GivenBack
                     }
                     Ok(_) => Answer::Allowed,
@@ -134,9 +135,9 @@ fn sets_are_all_or_nothing_under_race() {
 fn race_for_sets(threads: usize, quotas: [Quota; 3]) -> usize {
     const KEYS: u64 = 1_000;
     const VISITS: u64 = 8;
-    let builder = quotas.iter().fold(Limiter::builder(quotas[0]), |builder, quota| builder.expect(*quota));
-    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
-    let limits = [0, 1, 2].map(|i| limiter.limit(["wide", "short", "long"][i], quotas[i]).unwrap());
+    let builder = quotas.iter().fold(Limiter::builder(quotas[0]), |builder, quota| builder.also_exact_for(*quota));
+    let limiter = builder.clock(ManualClock::default()).build().unwrap();
+    let limits = [0, 1, 2].map(|i| limiter.prepare(["wide", "short", "long"][i], quotas[i]).unwrap());
     let sets = [[0, 1, 2], [2, 1, 0]].map(|order| LimitSet::new(order.map(|i| limits[i])).unwrap());
     let (tickets, half_taken) = (AtomicU64::new(0), AtomicUsize::new(0));
     let work = |thread, rng: &mut Rng| {
@@ -144,7 +145,7 @@ fn race_for_sets(threads: usize, quotas: [Quota; 3]) -> usize {
             let (key, cost) = (tickets.fetch_add(1, Ordering::Relaxed) / VISITS % KEYS, 1 + rng.below(2));
             let decision = limiter.check_set_n(&sets[thread % 2], &key, cost).decision();
             // When all stands still, the long limit is as empty as the others, or more, and refuses for longest.
-            if decision.is_refused() && *decision.limit_used().quota() != quotas[2] {
+            if decision.is_refused() && *decision.limit().quota() != quotas[2] {
                 half_taken.fetch_add(1, Ordering::Relaxed);
             }
             let seen = Seen::new(thread, key, cost, &decision, 0);
@@ -154,7 +155,7 @@ fn race_for_sets(threads: usize, quotas: [Quota; 3]) -> usize {
     };
     let look = || {
         let at = limiter.clock().now().as_nanos();
-        let left = |key| limits.each_ref().map(|limit| limiter.with(limit).peek(&key).remaining());
+        let left = |key| limits.each_ref().map(|limit| limiter.under(limit).peek(&key).remaining());
         (0..KEYS).map(|key| (Left { key, at, remaining: 0 }, left(key))).collect()
     };
     let (mut seen, left) = race_in_rounds(limiter.clock(), threads, (5, 150 * MILLI), work, look);
@@ -176,7 +177,7 @@ fn a_key_that_many_insert_at_once_is_there_once() {
     for threads in [2, 8] {
         until_they_meet(|| {
             let builder = Limiter::builder(quota).capacity(usize::try_from(KEYS).unwrap());
-            let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+            let limiter = builder.clock(ManualClock::default()).build().unwrap();
             let tickets = AtomicU64::new(0);
             let next = || Some(tickets.fetch_add(1, Ordering::Relaxed) / VISITS).filter(|&key| key < KEYS);
             let work = |thread| std::iter::from_fn(next).map(|key| Seen::check(&limiter, thread, key, 1)).collect();
@@ -213,7 +214,7 @@ fn churn_in_rounds_refuses_new_keys_and_keeps_p1() {
     let quota = Quota::per_second(100).with_burst(4);
     for threads in [2, 8] {
         let builder = Limiter::builder(quota).capacity(SMALL).on_full(OnFull::RefuseNew);
-        let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+        let limiter = builder.clock(ManualClock::default()).build().unwrap();
         let work = |thread, rng: &mut Rng| {
             let mut check = || {
                 let key = one_of_many(rng);
@@ -250,7 +251,7 @@ fn churn_by_eviction_keeps_the_bound_of_all_slots() {
     let _alone = alone();
     let quota = Quota::per_second(100).with_burst(4);
     for threads in [2, 4, 8] {
-        let limiter = Limiter::builder(quota).capacity(SMALL).build_with_clock(ManualClock::default()).unwrap();
+        let limiter = Limiter::builder(quota).capacity(SMALL).clock(ManualClock::default()).build().unwrap();
         let key = |rng: &mut Rng| if rng.once_in(2) { one_of_many(rng) } else { rng.next() };
         let pick = |rng: &mut Rng| (key(rng), 1 + rng.below(3));
         let seen = race_while(&limiter, threads, pick, |clock| advance(clock, 1_000, MILLI));

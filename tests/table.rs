@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use common::report::Progress;
 use common::{Admitted, Rng, SECOND, ns, setting, within_rate};
-use tollgate::{Algorithm, Clock, LimitSet, Limiter, ManualClock, OnFull, Quota, Share, Stats};
+use tollgate::clock::{Clock, ManualClock};
+use tollgate::{Algorithm, LimitSet, Limiter, OnFull, Quota, SetItem, Stats};
 
 /// A token a millisecond: a bucket that owes `n` tokens is busy for `n` milliseconds.
 const BURST: u64 = 1_000_000;
@@ -25,7 +26,7 @@ fn a_milli_each() -> Quota {
 
 fn limiter(capacity: usize, on_full: OnFull, seed: u64) -> Limiter<ManualClock> {
     let builder = Limiter::builder(a_milli_each()).capacity(capacity).on_full(on_full).fixed_seed(seed);
-    builder.build_with_clock(ManualClock::default()).unwrap()
+    builder.clock(ManualClock::default()).build().unwrap()
 }
 
 fn events(stats: &Stats) -> [u64; 3] {
@@ -210,9 +211,9 @@ fn beyond_capacity_new_keys_pass_untracked() {
 fn beyond_capacity_requests_are_counted_not_slots() {
     for on_full in [OnFull::RefuseNew, OnFull::EvictNearestIdle, OnFull::AdmitUntracked] {
         let limiter = limiter(100, on_full, 5);
-        let log = limiter.limit("log", Quota::per_second(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
-        let bucket = limiter.limit("bucket", Quota::per_second(5).with_max_debt(Duration::ZERO)).unwrap();
-        let queue = limiter.limit("queue", Quota::per_second(5).with_algorithm(Algorithm::LeakyQueue)).unwrap();
+        let log = limiter.prepare("log", Quota::per_second(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
+        let bucket = limiter.prepare("bucket", Quota::per_second(5).with_max_debt(Duration::ZERO)).unwrap();
+        let queue = limiter.prepare("queue", Quota::per_second(5).with_algorithm(Algorithm::LeakyQueue)).unwrap();
         let all = LimitSet::new([log, bucket, queue]).unwrap();
         // Drained to the last token, so that no request fits on top of an inherited debt.
         for _ in 0..2 {
@@ -221,20 +222,20 @@ fn beyond_capacity_requests_are_counted_not_slots() {
         let passes = on_full == OnFull::AdmitUntracked;
         type Call<'a> = (&'a str, &'a dyn Fn(&str) -> bool);
         let calls: [Call<'_>; 14] = [
-            ("check of a log", &|key| limiter.with(&log).check(key).is_allowed()),
-            ("of three in a log", &|key| limiter.with(&log).check_n(key, 3).is_allowed()),
-            ("as much of a log as there is", &|key| limiter.with(&log).take_up_to(key, 2_000) > 0),
-            ("a few of a log", &|key| limiter.with(&log).take_up_to(key, 5) > 0),
-            ("charge of a log", &|key| limiter.with(&log).charge(key, 7) > 0),
-            ("reservation in a log", &|key| limiter.with(&log).reserve(key, 2, Duration::ZERO).is_ok()),
-            ("lease of a log", &|key| limiter.with(&log).lease(key, 8).check().is_allowed()),
-            ("check", &|key| limiter.with(&bucket).check(key).is_allowed()),
-            ("as much as there is", &|key| limiter.with(&bucket).take_up_to(key, 9) > 0),
+            ("check of a log", &|key| limiter.under(&log).check(key).is_allowed()),
+            ("of three in a log", &|key| limiter.under(&log).check_n(key, 3).is_allowed()),
+            ("as much of a log as there is", &|key| limiter.under(&log).take_up_to(key, 2_000) > 0),
+            ("a few of a log", &|key| limiter.under(&log).take_up_to(key, 5) > 0),
+            ("charge of a log", &|key| limiter.under(&log).charge(key, 7) > 0),
+            ("reservation in a log", &|key| limiter.under(&log).reserve(key, 2, Duration::ZERO).is_ok()),
+            ("lease of a log", &|key| limiter.under(&log).lease(key, 8).check().is_allowed()),
+            ("check", &|key| limiter.under(&bucket).check(key).is_allowed()),
+            ("as much as there is", &|key| limiter.under(&bucket).take_up_to(key, 9) > 0),
             // Of what is not recorded nothing is charged.
-            ("charge", &|key| limiter.with(&bucket).charge(key, 2) > 0 || passes),
-            ("reservation", &|key| limiter.with(&bucket).reserve(key, 2, Duration::ZERO).is_ok()),
-            ("lease", &|key| limiter.with(&bucket).lease(key, 8).check().is_allowed()),
-            ("queue", &|key| limiter.with(&queue).reserve(key, 1, Duration::from_secs(9)).is_ok()),
+            ("charge", &|key| limiter.under(&bucket).charge(key, 2) > 0 || passes),
+            ("reservation", &|key| limiter.under(&bucket).reserve(key, 2, Duration::ZERO).is_ok()),
+            ("lease", &|key| limiter.under(&bucket).lease(key, 8).check().is_allowed()),
+            ("queue", &|key| limiter.under(&queue).reserve(key, 1, Duration::from_secs(9)).is_ok()),
             ("set", &|key| limiter.check_set(&all, key).is_allowed()),
         ];
         for (what, call) in calls {
@@ -252,15 +253,15 @@ fn beyond_capacity_requests_are_counted_not_slots() {
 #[test]
 fn beyond_capacity_a_set_that_refuses_leaves_nothing_untracked() {
     let limiter = limiter(100, OnFull::AdmitUntracked, 6);
-    let [new, known] = ["new", "known"].map(|name| limiter.limit(name, Quota::per_day(2)).unwrap());
-    assert!(limiter.with(&known).check("key").is_allowed());
+    let [new, known] = ["new", "known"].map(|name| limiter.prepare(name, Quota::per_day(2)).unwrap());
+    assert!(limiter.under(&known).check("key").is_allowed());
     fill(&limiter, |_| BURST);
     let before = limiter.stats();
-    let [new, known] = [&new, &known].map(|limit| Share { limit, key: limiter.hash("key"), cost: 1 });
+    let [new, known] = [&new, &known].map(|limit| SetItem { limit, key: limiter.hash("key"), cost: 1 });
     // Each by itself fits; the second of the key that is known does not after the first.
-    assert!(!limiter.check_all(&[new, known, known]).unwrap().is_allowed());
+    assert!(!limiter.check_items(&[new, known, known]).unwrap().is_allowed());
     assert_eq!(events(&limiter.stats()), events(&before));
-    assert!(limiter.check_all(&[new, known, new]).unwrap().is_allowed());
+    assert!(limiter.check_items(&[new, known, new]).unwrap().is_allowed());
     assert_eq!(events(&limiter.stats()), [0, 0, before.untracked + 1]);
 }
 
@@ -298,7 +299,7 @@ fn beyond_capacity_the_nearest_to_idle_hands_its_debt_on() {
 #[test]
 fn a_newcomer_that_just_fits_on_an_inherited_debt_leaves_no_slot_behind() {
     let builder = Limiter::builder(Quota::per_second(1).with_burst(2)).capacity(10).fixed_seed(4);
-    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+    let limiter = builder.clock(ManualClock::default()).build().unwrap();
     for round in 0..3 {
         let admitted = (0..2_000).filter(|key| limiter.check(&(round, *key)).is_allowed()).count();
         let stats = limiter.stats();
@@ -344,7 +345,7 @@ fn a_flood_of_new_keys_gets_no_more_than_the_slots_have() {
     for seed in 0..2 {
         let quota = Quota::per_second(10).with_burst(3);
         let builder = Limiter::builder(quota).capacity(CAPACITY).fixed_seed(seed);
-        let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+        let limiter = builder.clock(ManualClock::default()).build().unwrap();
         let mut rng = Rng(seed);
         let bytes = limiter.stats().bytes;
         let slots = u64::try_from(bytes / 16).unwrap();

@@ -6,7 +6,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tollgate::{Algorithm, Bucket, Clock, Instant, Limiter, ManualClock, Quota, WaitError};
+use tollgate::clock::{Clock, Instant, ManualClock};
+use tollgate::error::WaitError;
+use tollgate::{Algorithm, Bucket, Limiter, Quota};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 #[test]
 fn waiters_go_first_come_first_served_each_at_its_own_instant() {
     let clock = ManualClock::default();
-    let limiter = Limiter::builder(Quota::per_second(1)).build_with_clock(clock.clone()).unwrap();
+    let limiter = Limiter::builder(Quota::per_second(1)).clock(clock.clone()).build().unwrap();
     let mut first = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
     let mut second = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
     let mut third = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
@@ -82,7 +84,7 @@ fn dropping_the_future_gives_the_place_back() {
 #[test]
 fn no_more_wait_than_may() {
     let clock = ManualClock::default();
-    let limiter = Limiter::builder(Quota::per_second(1)).max_waiters(1).build_with_clock(clock.clone()).unwrap();
+    let limiter = Limiter::builder(Quota::per_second(1)).max_waiters(1).clock(clock.clone()).build().unwrap();
     assert!(limiter.check("key").is_allowed());
     let mut first = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
     assert_eq!(poll(first.as_mut()), Poll::Pending);

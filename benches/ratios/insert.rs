@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{CachedClock, Clock, Limiter, Quota};
+use tollgate::clock::{CachedClock, Clock};
+use tollgate::{Limiter, Quota};
 
 use crate::common::peers::governor::insert_heavy;
 use crate::common::peers::{Cached, Exact, Governor};
@@ -16,7 +17,7 @@ use crate::report::{Goal, Report};
 pub const SLOTS: u64 = 1_000_000;
 
 /// The capacity that a limiter has unless told otherwise: within the second cache.
-const SMALL: u64 = tollgate::Builder::DEFAULT_CAPACITY as u64;
+const SMALL: u64 = tollgate::LimiterBuilder::DEFAULT_CAPACITY as u64;
 const SMALL_NAME: &str = "tollgate, 65,536 slots";
 
 /// How governor is kept small, for the note.
@@ -26,7 +27,7 @@ pub const NOTE: &str = "governor swept by a second thread: retain_recent, shrink
 pub fn ours<C: Clock>(clock: C, slots: u64) -> Limiter<C> {
     let slots = usize::try_from(slots).expect("a number of slots");
     let builder = Limiter::builder(Quota::per_second(1_000_000_000)).capacity(slots).commit_at_build(true);
-    builder.build_with_clock(clock).expect("a limiter")
+    builder.clock(clock).build().expect("a limiter")
 }
 
 /// Runs `calls` while another thread sweeps, as governor's documentation advises from time to time.
@@ -49,9 +50,9 @@ pub fn swept<T>(governor: &Governor<u64>, calls: impl FnOnce() -> T) -> T {
 
 pub fn race(options: &Options, report: &mut Report) {
     let slots = options.keys(SLOTS);
-    let exact = Exact(ours(tollgate::ExactClock::new(), slots));
+    let exact = Exact(ours(tollgate::clock::ExactClock::new(), slots));
     let cached = Cached(ours(CachedClock::new().expect("a clock"), slots));
-    let small = Exact(ours(tollgate::ExactClock::new(), options.keys(SMALL)));
+    let small = Exact(ours(tollgate::clock::ExactClock::new(), options.keys(SMALL)));
     let governor = insert_heavy();
     // Long slices: several sweeps in each.
     let mut race = Race::new(options.length().slices(16));

@@ -49,7 +49,8 @@ pub fn measure(options: &Options) -> [Latencies; 5] {
     let mut filler = Uniform::new(count);
     let exact: Exact = ready(&mut filler, count, Terms::Allow);
     let governor: Governor<u64> = ready(&mut filler, count, Terms::Allow);
-    let (inserting, governor_inserting) = (Exact(insert::ours(tollgate::ExactClock::new(), count)), insert_heavy());
+    let (inserting, governor_inserting) =
+        (Exact(insert::ours(tollgate::clock::ExactClock::new(), count)), insert_heavy());
     let mut all = [TIMER, HIT[0], HIT[1], INSERT[0], INSERT[1]].map(Latencies::new);
     let [mut a, mut b, mut c] = [0, 1, 2].map(|seed| Uniform::seeded(count, seed));
     let (mut d, mut e) = (Fresh::default(), Fresh::default());

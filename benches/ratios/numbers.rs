@@ -47,7 +47,7 @@ pub fn race(count: u64, options: &Options, report: &mut Report) {
     row("caller's now", AtNow::NAME, ArrayWithoutTime::NAME, Goal::None, ArrayWithoutTime::NOTE);
     row("caller's now", AtNow::NAME, governor, at_1_k(Goal::Ratio(3.0)), "now is read once a slice");
     let many = if count == 1_000 { Goal::None } else { least(0.0, 10.0, 15.0) };
-    row("check_many of 32", MANY, governor, many, "exact time, read once for 32");
+    row("check_keys of 32", MANY, governor, many, "exact time, read once for 32");
     row("refused, exact time", REFUSED, Exact::NAME, Goal::Ratio(1.0), "peer: our own allowed check");
     row("refused, caller's now", REFUSED_AT_NOW, AtNow::NAME, Goal::Ratio(1.0), "peer: our own allowed check");
     row("refused, exact time", REFUSED, GOVERNOR_REFUSED, Goal::None, "both refuse");
@@ -75,7 +75,7 @@ fn allowed(name: &str, times: &Times, note: &str, report: &mut Report) {
         ("exact time", Exact::NAME),
         ("cached time", Cached::NAME),
         ("caller's now", AtNow::NAME),
-        ("check_many of 32", MANY),
+        ("check_keys of 32", MANY),
     ] {
         report.row(times, &format!("{name}, {workload}"), ours, Governor::<u64>::NAME, Goal::None, note);
     }

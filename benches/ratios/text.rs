@@ -39,7 +39,7 @@ pub fn race<const LENGTH: usize>(count: u64, options: &Options, report: &mut Rep
         ("exact time", Exact::NAME),
         ("cached time", Cached::NAME),
         ("caller's now", AtNow::NAME),
-        ("check_many of 32", MANY),
+        ("check_keys of 32", MANY),
     ] {
         // Measured before in this run, unless a filter left it out.
         let of_numbers = report.ratio(&format!("{name}, {workload}"), governor);

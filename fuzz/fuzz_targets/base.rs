@@ -2,13 +2,15 @@
 #![no_main]
 #![allow(dead_code, reason = "the engine uses the rest")]
 
-#[path = "../../src/base.rs"]
-mod base;
+#[path = "../../src/arith.rs"]
+mod arith;
+#[path = "../../src/time_base.rs"]
+mod time_base;
 #[path = "../../src/word.rs"]
 mod word;
 
 mod clock {
-    pub(crate) use tollgate::Instant;
+    pub(crate) use tollgate::clock::Instant;
 }
 mod quota {
     pub(crate) use tollgate::Quota;
@@ -16,10 +18,12 @@ mod quota {
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use tollgate::{Instant, Quota};
+use tollgate::Quota;
+use tollgate::clock::Instant;
 use tollgate_fuzz::{DAY, SECOND, Scaled, Shape};
 
-use base::{LATEST, MAX_AHEAD, TimeBase, gcd};
+use arith::gcd;
+use time_base::{LATEST, MAX_AHEAD, TimeBase};
 use word::{Balance, State, Word};
 
 #[derive(Debug, Arbitrary)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use tollgate::{Bucket, Instant, ManualClock};
+use tollgate::Bucket;
+use tollgate::clock::{Instant, ManualClock};
 use tollgate_fuzz::{DAY, Scaled, Shape};
 
 #[derive(Debug, Arbitrary)]
@@ -30,7 +31,7 @@ fuzz_target!(|input: Input| {
         assert!(held <= asked, "{quota} is held at {numerator} per {denominator} seconds");
     }
 
-    let most = bucket.peek().limit();
+    let most = bucket.peek().burst();
     assert_eq!(bucket.take_up_to(u64::MAX), most, "{quota}: what fits at once");
     assert!(!bucket.check().is_allowed(), "{quota}: more than fits at once");
     // Deeper, as far as it may go; and still it comes back.

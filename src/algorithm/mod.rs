@@ -331,7 +331,7 @@ const fn in_range(stamp: Units) -> Units {
 mod tests {
     use super::window::Grid;
     use super::*;
-    use crate::base::LATEST;
+    use crate::time_base::LATEST;
 
     #[test]
     fn a_window_at_the_end_of_the_range_keeps_within_it() {

@@ -9,7 +9,7 @@ use super::least;
 use super::token_bucket::later;
 use super::window::Grid;
 use super::{Borrowed, Debit};
-use crate::base::narrow;
+use crate::arith::narrow;
 use crate::word::Units;
 
 /// At most `limit` in a window that ends now, by estimate.

@@ -14,7 +14,7 @@ pub(crate) struct TokenBucket {
     pub(crate) token: Units,
     /// The most tokens in the bucket.
     pub(crate) burst: u64,
-    /// `burst * T`, at most [`MAX_AHEAD`](crate::base::MAX_AHEAD).
+    /// `burst * T`, at most [`MAX_AHEAD`](crate::time_base::MAX_AHEAD).
     pub(crate) depth: Units,
     /// How far past empty the bucket may be taken; `depth + debt` is at most `MAX_AHEAD`.
     pub(crate) debt: Units,

@@ -1,6 +1,6 @@
 //! Where windows begin and end: whole multiples of the period since the clock's zero. Exact, without a division.
 
-use crate::base::narrow;
+use crate::arith::narrow;
 use crate::word::{Units, Word};
 
 /// The grid of a window algorithm.

@@ -1,12 +1,12 @@
 //! The time as it was a moment ago.
 
+use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
 use super::kept::{Kept, Taken};
 use super::os::Os;
 use super::{Clock, Instant};
-use crate::error::BuildError;
 use crate::process;
 use crate::sync::Atomic;
 use crate::thread;
@@ -86,7 +86,7 @@ impl CachedClock {
     /// # Errors
     ///
     /// If the operating system does not start the thread.
-    pub fn new() -> Result<Self, BuildError> {
+    pub fn new() -> Result<Self, ClockError> {
         Self::with_period(Self::DEFAULT_PERIOD)
     }
 
@@ -96,10 +96,10 @@ impl CachedClock {
     ///
     /// If the period is outside [`CachedClock::MIN_PERIOD`]`..=`[`CachedClock::MAX_PERIOD`], or the operating system
     /// does not start the thread.
-    pub fn with_period(period: Duration) -> Result<Self, BuildError> {
+    pub fn with_period(period: Duration) -> Result<Self, ClockError> {
         let (min, max) = (Self::MIN_PERIOD, Self::MAX_PERIOD);
         if period < min || period > max {
-            return Err(BuildError::ClockPeriod { period, min, max });
+            return Err(ClockError::Period { period, min, max });
         }
         let place = Place::take();
         let clock = Self { kept: place.kept, shared: Arc::new(Shared { place, os: Os::new(), period }) };
@@ -116,7 +116,7 @@ impl CachedClock {
     /// # Errors
     ///
     /// If the operating system does not start the thread. The clock goes on asking the operating system then.
-    pub fn resume(&self) -> Result<(), BuildError> {
+    pub fn resume(&self) -> Result<(), ClockError> {
         if self.kept.nanos().is_some() || self.shared.place.number.is_none() {
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl CachedClock {
     }
 
     /// Starts a thread that keeps the time as long as somebody has the clock, if it `begins` to.
-    fn start(&self, begins: impl Fn(&Shared) -> bool + Send + 'static) -> Result<(), BuildError> {
+    fn start(&self, begins: impl Fn(&Shared) -> bool + Send + 'static) -> Result<(), ClockError> {
         let weak = Arc::downgrade(&self.shared);
         let upkeep = move || {
             let mut keeps = false;
@@ -141,7 +141,44 @@ impl CachedClock {
             }
         };
         let thread = thread::small("tollgate-clock").and_then(|builder| builder.spawn(upkeep));
-        thread.map(drop).map_err(BuildError::ClockThread)
+        thread.map(drop).map_err(ClockError::Thread)
+    }
+}
+
+/// A cached clock that cannot be made, or not go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClockError {
+    /// The operating system did not start the thread.
+    Thread(std::io::Error),
+    /// The period is outside its bounds.
+    Period {
+        /// The period that was asked for.
+        period: Duration,
+        /// The shortest period.
+        min: Duration,
+        /// The longest period.
+        max: Duration,
+    },
+}
+
+impl fmt::Display for ClockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(source) => write!(f, "starting the thread of a cached clock failed: {source}"),
+            Self::Period { period, min, max } => {
+                write!(f, "the period of a cached clock must be from {min:?} to {max:?}, and {period:?} was given")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ClockError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Thread(source) => Some(source),
+            Self::Period { .. } => None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::clock::saturating_nanos;
+use crate::arith::saturating_nanos;
 
 /// The monotonic clock, set to Unix time once.
 #[derive(Debug)]

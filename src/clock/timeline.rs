@@ -16,7 +16,7 @@
 //! by a whole new line. One thread at a time draws: it alone has the **pen**, which nobody waits for. Who does not get it, or
 //! finds that its owner has stopped, goes on by the old line, slower, or by the system's clock.
 
-use crate::base::narrow;
+use crate::arith::narrow;
 use crate::process::Process;
 use crate::sync::{Atomic, Ordering, Retry};
 
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_is_off_is_mended_without_a_step() {
+    fn a_rate_that_is_off_is_repaired_without_a_step() {
         // As far off as passes the test of the counter, to either side, and not at all.
         for rate in [RATE - RATE / 1_000, RATE, RATE + RATE / 1_000] {
             let mut clock = Clock::new(Fake::at(7, 1_800_000_000 * SECOND), rate);

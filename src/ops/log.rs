@@ -2,8 +2,9 @@
 //! request takes any one of them, so in any span of a period each admits one at most; and while fewer than the limit
 //! were admitted in the last period, one of them is full. That is the log, exactly, without a head or a tail to keep.
 
-use super::{Cells, Op, Room};
+use super::Op;
 use crate::algorithm::token_bucket::later;
+use crate::cells::{Cells, Room};
 use crate::decision::{Decision, Evidence, Verdict};
 use crate::protocol::Outcome;
 use crate::quota::Quota;
@@ -16,7 +17,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(super) fn take_from_log(self, cost: u64) -> (Decision<'a>, Room) {
         let survey = self.survey();
         if survey.available < cost {
-            return (self.mend_room(self.mend(self.decision_of_log(cost, survey))), Room::Enough);
+            return (self.repair_room(self.repair(self.decision_of_log(cost, survey))), Room::Enough);
         }
         let taken = self.take_cells(cost);
         if taken.cells == cost {
@@ -98,7 +99,7 @@ impl<'a, S: Cells> Op<'a, S> {
                 Outcome::Kept(_) => {}
                 Outcome::Full(full) => {
                     taken.lacked_room = true;
-                    // For what it mends after a step of the clock.
+                    // For what it repairs after a step of the clock.
                     let _ = self.refused_for_room(most, cell, full);
                 }
             }

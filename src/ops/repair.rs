@@ -1,7 +1,8 @@
-//! What a refusal mends after the limiter's clock has stepped back (`DESIGN.md` 7).
+//! What a refusal repairs after the limiter's clock has stepped back (`DESIGN.md` 7).
 
-use super::{Cells, Op};
+use super::Op;
 use crate::algorithm::least;
+use crate::cells::Cells;
 use crate::clock::Instant;
 use crate::decision::{Decision, Evidence};
 use crate::limit::Limit;
@@ -15,9 +16,9 @@ impl<'a, S: Cells> Op<'a, S> {
         held.stamp > self.limit.rule.bound(now, held.overdrawn)
     }
 
-    /// Passes a refusal on; one that rests on a stamp from another time is mended first.
+    /// Passes a refusal on; one that rests on a stamp from another time is repaired first.
     #[inline]
-    pub(crate) fn mend(self, refused: Decision<'a>) -> Decision<'a> {
+    pub(crate) fn repair(self, refused: Decision<'a>) -> Decision<'a> {
         let latest = match refused.evidence {
             Evidence::Stamp(latest)
             | Evidence::Log { full_at: latest, .. }
@@ -25,22 +26,22 @@ impl<'a, S: Cells> Op<'a, S> {
             Evidence::NoRoom { .. } => return refused,
         };
         if refused.is_retryable() && self.is_from_another_time(Balance::at(latest), self.units) {
-            return self.pull_back_all(refused);
+            return self.clamp_all(refused);
         }
         refused
     }
 
     #[cold]
-    pub(super) fn pull_back_all(self, refused: Decision<'a>) -> Decision<'a> {
-        let mended = (0..self.span()).filter_map(|cell| self.pull_back(cell)).last();
-        let Some(now) = mended.or_else(|| self.pull_back_carried()) else { return refused };
+    pub(super) fn clamp_all(self, refused: Decision<'a>) -> Decision<'a> {
+        let repaired = (0..self.span()).filter_map(|cell| self.clamp(cell)).last();
+        let Some(now) = repaired.or_else(|| self.clamp_carried()) else { return refused };
         let peeked = self.at(now).peek(refused.cost);
         if peeked.is_allowed() { refused } else { peeked }
     }
 
     /// If the limiter's clock has stepped back: sets the cell to empty, never to more, so that it refuses no longer than a
-    /// refill takes (P7). This and the mending of other keys' slots are the only writes of a refusal.
-    pub(super) fn pull_back(self, cell: u64) -> Option<Instant> {
+    /// refill takes (P7). This and the repairing of other keys' slots are the only writes of a refusal.
+    pub(super) fn clamp(self, cell: u64) -> Option<Instant> {
         // A thread that slept with an old `now` must not take another's debit for a step of the clock. So the word is
         // read first and the clock asked again after that: what the word holds was written at an earlier reading, and
         // is impossible only if the clock has stepped back. And only that word is replaced, not what may follow it.
@@ -51,13 +52,13 @@ impl<'a, S: Cells> Op<'a, S> {
         if !self.is_from_another_time(seen, units) {
             return None;
         }
-        let mended = self.drained(units, seen.overdrawn);
+        let repaired = self.drained(units, seen.overdrawn);
         let outcome = self.cells.update(cell, units, |held| {
             if held != seen {
                 return None;
             }
             self.cells.marks(cell).lowered.raise(held.stamp);
-            Some(mended)
+            Some(repaired)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
     }
@@ -78,11 +79,11 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// The same where the refusal rests on what was used before the quota changed, later than the clock is now: the bucket is
     /// set to empty, and those before it, so that none of them says anything once that is full.
-    pub(super) fn pull_back_carried(self) -> Option<Instant> {
+    pub(super) fn clamp_carried(self) -> Option<Instant> {
         if !self.has_predecessor() {
             return None;
         }
-        // As in `pull_back`: the words first, then the clock.
+        // As in `clamp`: the words first, then the clock.
         let seen = self.predecessors().map(|before| (before, self.cells.under(before.salt)));
         let mut words = [Balance::FULL; Limit::PREDECESSORS];
         for (word, (_, cells)) in words.iter_mut().zip(seen.clone()) {
@@ -95,34 +96,34 @@ impl<'a, S: Cells> Op<'a, S> {
         if !self.is_from_another_time(carried, units) {
             return None;
         }
-        let (rule, mended) = (&self.limit.rule, self.drained(units, carried.overdrawn));
-        self.cells.update(0, units, |held| (held.stamp <= units).then_some(mended));
+        let (rule, repaired) = (&self.limit.rule, self.drained(units, carried.overdrawn));
+        self.cells.update(0, units, |held| (held.stamp <= units).then_some(repaired));
         for (seen, (before, cells)) in words.into_iter().zip(seen) {
             let empty = before.rule().empty(units);
-            let mended = Balance::at(if rule.sells_time() { least(empty, before.since()) } else { empty });
+            let repaired = Balance::at(if rule.sells_time() { least(empty, before.since()) } else { empty });
             cells.update(0, units, |held| {
-                if held != seen || held.stamp <= mended.stamp {
+                if held != seen || held.stamp <= repaired.stamp {
                     return None;
                 }
                 cells.marks(0).lowered.raise(held.stamp);
-                Some(mended)
+                Some(repaired)
             });
         }
         if self.cells.read(0) == Balance::FULL {
             // It found no slot, as those of others may be from that time too.
-            self.cells.mend_others(0, || self.behind().map(|now| self.limit.base.units(now)));
+            self.cells.repair_others(0, || self.behind().map(|now| self.limit.base.units(now)));
         }
         Some(now)
     }
 
-    /// Passes a refusal on; one that waits for slots which others left at another time is mended first.
-    pub(super) fn mend_room(self, refused: Decision<'a>) -> Decision<'a> {
+    /// Passes a refusal on; one that waits for slots which others left at another time is repaired first.
+    pub(super) fn repair_room(self, refused: Decision<'a>) -> Decision<'a> {
         let waits_too_long = |until| refused.is_retryable() && until > self.units + self.window() + 1;
         if !matches!(refused.evidence, Evidence::CrowdedLog { ready_at, .. } if waits_too_long(ready_at)) {
             return refused;
         }
         let now = || self.behind().map(|now| self.limit.base.units(now));
-        if (0..self.limit.cells).filter_map(|cell| self.cells.mend_others(cell, now)).count() == 0 {
+        if (0..self.limit.cells).filter_map(|cell| self.cells.repair_others(cell, now)).count() == 0 {
             return refused;
         }
         let peeked = self.peek_into_log(refused.cost);

@@ -1,6 +1,7 @@
 //! The bucket of a limit whose quota has changed (`predecessor.rs`).
 
-use super::{Cells, Op};
+use super::Op;
+use crate::cells::Cells;
 use crate::predecessor::Predecessor;
 use crate::protocol::Outcome;
 use crate::rehearsal::Rehearsal;

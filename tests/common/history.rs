@@ -14,7 +14,8 @@
 //!
 //! Elsewhere time stands still while the threads race, or the table is so large that no slot is used twice.
 
-use tollgate::{Clock, Decision, Limiter, ManualClock, Quota};
+use tollgate::clock::{Clock, ManualClock};
+use tollgate::{Decision, Limiter, Quota};
 
 use super::model::Model;
 use super::{Admitted, within_rate};
@@ -50,7 +51,7 @@ impl Seen {
     pub(crate) fn new(thread: usize, key: u64, cost: u64, decision: &Decision<'_>, after: u64) -> Self {
         let at = decision.at().as_nanos();
         let answer = match decision.is_allowed() {
-            true if decision.remaining() == decision.limit() => Answer::Untracked,
+            true if decision.remaining() == decision.burst() => Answer::Untracked,
             true => Answer::Allowed,
             false => Answer::Refused,
         };

@@ -13,7 +13,8 @@ use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tollgate::{Algorithm, Bucket, Instant, Limiter, ManualClock, Quota};
+use tollgate::clock::{Instant, ManualClock};
+use tollgate::{Algorithm, Bucket, Limiter, Quota};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
@@ -42,7 +43,7 @@ pub(crate) fn bucket(quota: Quota, start: u64) -> Bucket<ManualClock> {
 
 /// A small limiter on a manual clock that shows zero.
 pub(crate) fn limiter(quota: Quota) -> Limiter<ManualClock> {
-    Limiter::builder(quota).capacity(64).build_with_clock(ManualClock::default()).expect("a valid quota")
+    Limiter::builder(quota).capacity(64).clock(ManualClock::default()).build().expect("a valid quota")
 }
 
 /// Random numbers: SplitMix64, so any seed will do; or what the input of a fuzzer says.

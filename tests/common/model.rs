@@ -561,7 +561,7 @@ impl Model {
 
     /// What was left at a time that the clock has yet to show again is taken back (P7): the bucket owes as much as one can
     /// that was written at `t`. Says whether there was such a thing.
-    pub(crate) fn mend(&mut self, t: i128) -> bool {
+    pub(crate) fn repair(&mut self, t: i128) -> bool {
         let debt = if self.is_overdrawn() { self.debt() } else { 0 };
         let (limit, most) = (self.limit(), self.empty() + debt);
         match &mut self.state {
@@ -591,8 +591,8 @@ impl Model {
         true
     }
 
-    /// As [`Self::mend`], where it is not known to the last digit whether that was called for: no less than is owed.
-    pub(crate) fn mend_at_most(&mut self, t: i128, early: i128, in_debt: bool) {
+    /// As [`Self::repair`], where it is not known to the last digit whether that was called for: no less than is owed.
+    pub(crate) fn repair_at_most(&mut self, t: i128, early: i128, in_debt: bool) {
         let debt = if in_debt { self.debt() } else { 0 };
         let most = self.empty() + debt + early * self.leak;
         match &mut self.state {

@@ -6,7 +6,8 @@ use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Clock, Limiter, ManualClock};
+use tollgate::Limiter;
+use tollgate::clock::{Clock, ManualClock};
 
 use super::Rng;
 use super::history::Seen;

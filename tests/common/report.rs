@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
-use tollgate::{Clock, ExactClock};
+use tollgate::clock::{Clock, ExactClock};
 
 /// 1,234,567.
 pub(crate) fn grouped(number: u64) -> String {

@@ -4,7 +4,8 @@ use super::common::limiter;
 use super::{ALL, millis, secs};
 use std::time::Duration;
 
-use tollgate::{Algorithm, Inheritance, Instant, Limit, Limiter, ManualClock, Quota};
+use tollgate::clock::{Instant, ManualClock};
+use tollgate::{Algorithm, Inheritance, Limit, Limiter, Quota};
 
 const ALL_TIME: Duration = Duration::MAX;
 
@@ -14,10 +15,10 @@ fn two_quotas_under_one_name_are_two_buckets() {
     for algorithm in Algorithm::ALL {
         let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
         let limiter = limiter(quota(50));
-        let small = limiter.limit(Limit::DEFAULT_NAME, quota(10)).unwrap();
+        let small = limiter.prepare(Limit::DEFAULT_NAME, quota(10)).unwrap();
         let mut admitted = 0;
         for _ in 0..100 {
-            admitted += limiter.take_up_to("key", 1_000) + limiter.with(&small).take_up_to("key", 1_000);
+            admitted += limiter.take_up_to("key", 1_000) + limiter.under(&small).take_up_to("key", 1_000);
         }
         // Logs of one name and period share what they remember; a queue lets one request at a time through, of any cost.
         let both = if algorithm == Algorithm::SlidingLog { 50 } else { 60 };
@@ -35,7 +36,7 @@ fn a_change_carries_over_what_was_used() {
             assert_eq!(limiter.take_up_to("key", used), used);
             let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
             assert!(changed.carries_over());
-            let view = limiter.with(&changed);
+            let view = limiter.under(&changed);
             let left = new.saturating_sub(used);
             let what = format!("{algorithm}: {used} of {old} used, now {new}");
             assert_eq!(view.peek("key").remaining(), left, "{what}");
@@ -69,10 +70,10 @@ fn old_and_new_callers_together_stay_within_the_bound() {
                 let mut admitted = if order & 1 == 0 { limiter.take_up_to("key", old / 2) } else { 0 };
                 let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
                 for turn in 0..20 {
-                    admitted += u64::from(limiter.with(&changed).check("key").is_allowed());
+                    admitted += u64::from(limiter.under(&changed).check("key").is_allowed());
                     admitted += if order & 2 == 0 || turn > 2 { limiter.take_up_to("key", 3) } else { 0 };
                 }
-                admitted += limiter.take_up_to("key", ALL) + limiter.with(&changed).take_up_to("key", ALL);
+                admitted += limiter.take_up_to("key", ALL) + limiter.under(&changed).take_up_to("key", ALL);
                 assert!(admitted <= old.max(new), "{algorithm}, {old} to {new}: {admitted}");
             }
         }
@@ -91,10 +92,10 @@ fn over_a_change_a_key_gets_what_both_rates_add() {
                 admitted += limiter.take_up_to("key", old / 10);
                 let changed = limiter.change_quota(limiter.default_limit(), Quota::per_minute(new)).unwrap();
                 for _ in 0..after {
-                    admitted += limiter.with(&changed).take_up_to("key", ALL);
+                    admitted += limiter.under(&changed).take_up_to("key", ALL);
                     limiter.clock().advance(secs(1));
                 }
-                admitted += limiter.with(&changed).take_up_to("key", ALL);
+                admitted += limiter.under(&changed).take_up_to("key", ALL);
                 let most = old.max(new) + (old * before + new * after) / 60 + 1;
                 assert!(admitted <= most, "{old} to {new}, {used} used, {before} s, {after} s: {admitted} of {most}");
             }
@@ -107,7 +108,7 @@ fn what_is_carried_over_refills_at_the_new_rate() {
     let limiter = limiter(Quota::per_hour(10));
     assert_eq!(limiter.take_up_to("key", ALL), 10);
     let changed = limiter.change_quota(limiter.default_limit(), Quota::per_hour(3_600)).unwrap();
-    let view = limiter.with(&changed);
+    let view = limiter.under(&changed);
     assert_eq!(view.take_up_to("key", ALL), 3_590);
     assert_eq!(view.check("key").retry_after(), Some(secs(1)));
     limiter.clock().advance(secs(3_600));
@@ -121,7 +122,7 @@ fn what_is_past_empty_is_carried_over() {
     assert_eq!(limiter.charge("key", 50), 50);
     let faster = limiter.change_quota(limiter.default_limit(), Quota::per_second(20)).unwrap();
     // 50 used, of which the new burst holds 20: the first token comes after the other 30.
-    assert_eq!(limiter.with(&faster).check("key").retry_after(), Some(millis(1_550)));
+    assert_eq!(limiter.under(&faster).check("key").retry_after(), Some(millis(1_550)));
 }
 
 /// Whoever waits in a queue goes when he was told, and nobody with him.
@@ -132,10 +133,10 @@ fn a_queue_that_becomes_faster_keeps_its_promises() {
     let waits: Vec<_> = (0..4).map(|_| limiter.reserve("key", 1, secs(60)).unwrap().wait()).collect();
     assert_eq!(waits, [secs(0), secs(1), secs(2), secs(3)]);
     let faster = limiter.change_quota(limiter.default_limit(), queue(120)).unwrap();
-    let next = [0; 2].map(|_| limiter.with(&faster).reserve("key", 1, secs(60)).unwrap().wait());
+    let next = [0; 2].map(|_| limiter.under(&faster).reserve("key", 1, secs(60)).unwrap().wait());
     assert_eq!(next, [millis(3_500), millis(4_000)]);
     let slower = limiter.change_quota(limiter.default_limit(), queue(30)).unwrap();
-    assert!(limiter.with(&slower).reserve("other", 1, secs(60)).unwrap().wait().is_zero());
+    assert!(limiter.under(&slower).reserve("other", 1, secs(60)).unwrap().wait().is_zero());
 }
 
 #[test]
@@ -146,10 +147,10 @@ fn another_period_or_algorithm_begins_anew_and_says_so() {
     for quota in [Quota::per_minute(10), Quota::per_hour(10).with_algorithm(Algorithm::FixedWindow)] {
         let anew = limiter.change_quota(old, quota).unwrap();
         assert!(!anew.carries_over());
-        assert_eq!(limiter.with(&anew).peek("key").remaining(), 10);
+        assert_eq!(limiter.under(&anew).peek("key").remaining(), 10);
     }
     let same = limiter.change_quota(old, *old.quota()).unwrap();
-    assert_eq!(limiter.with(&same).peek("key").remaining(), 0, "the same quota is the same limit");
+    assert_eq!(limiter.under(&same).peek("key").remaining(), 0, "the same quota is the same limit");
 }
 
 /// Nobody asks between one change and the next: what was used is not forgotten.
@@ -162,9 +163,9 @@ fn changes_that_nobody_notices_forget_nothing() {
         let mut limit = *limiter.default_limit();
         for count in [40, 30, 20, 40] {
             limit = limiter.change_quota(&limit, quota(count)).unwrap();
-            assert_eq!(limiter.with(&limit).peek("key").remaining(), count - 15, "{algorithm}, {count}");
+            assert_eq!(limiter.under(&limit).peek("key").remaining(), count - 15, "{algorithm}, {count}");
         }
-        assert_eq!(limiter.with(&limit).take_up_to("key", ALL), 25, "{algorithm}");
+        assert_eq!(limiter.under(&limit).take_up_to("key", ALL), 25, "{algorithm}");
     }
 }
 
@@ -174,13 +175,13 @@ fn converting_back_and_forth_sells_nothing() {
         for algorithm in Algorithm::ALL {
             let quota = |count| Quota::per_hour(count).with_algorithm(algorithm).with_max_debt(secs(0));
             let limiter = limiter(quota(100));
-            let other = limiter.limit("other", quota(1_000)).unwrap();
+            let other = limiter.prepare("other", quota(1_000)).unwrap();
             let (from, to) = (*limiter.default_limit(), other);
             let mut admitted = 0;
             for turn in 0..50 {
                 let [from, to] = if turn % 2 == 0 { [&from, &to] } else { [&to, &from] };
-                admitted += limiter.with(from).take_up_to("key", 1_000);
-                limiter.with(from).convert("key", to, how);
+                admitted += limiter.under(from).take_up_to("key", 1_000);
+                limiter.under(from).convert("key", to, how);
             }
             assert!(admitted <= 1_000, "{how:?}, {algorithm}: {admitted}");
         }
@@ -191,11 +192,11 @@ fn converting_back_and_forth_sells_nothing() {
 #[test]
 fn a_reservation_from_before_a_conversion_makes_nothing_up() {
     let limiter = limiter(Quota::per_second(1).with_burst(10));
-    let fast = limiter.limit("fast", Quota::per_second(100).with_burst(1_000)).unwrap();
-    let mut reservation = limiter.reserve("key", 10, secs(0)).unwrap();
+    let fast = limiter.prepare("fast", Quota::per_second(100).with_burst(1_000)).unwrap();
+    let reservation = limiter.reserve("key", 10, secs(0)).unwrap();
     limiter.convert("key", &fast, Inheritance::AsIs);
     reservation.cancel();
-    assert_eq!((limiter.with(&fast).take_up_to("key", ALL), limiter.take_up_to("key", ALL)), (0, 10));
+    assert_eq!((limiter.under(&fast).take_up_to("key", ALL), limiter.take_up_to("key", ALL)), (0, 10));
 }
 
 /// The examples of bucket4j's documentation of `TokensInheritanceStrategy`.
@@ -203,10 +204,10 @@ fn a_reservation_from_before_a_conversion_makes_nothing_up() {
 fn bucket4j_inheritance() {
     let converted = |old: u64, held: u64, new: u64, how: Inheritance| {
         let limiter = limiter(Quota::per_day(old));
-        let to = limiter.limit(Limit::DEFAULT_NAME, Quota::per_day(new)).unwrap();
+        let to = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_day(new)).unwrap();
         assert_eq!(limiter.take_up_to("key", old - held), old - held);
         limiter.convert("key", &to, how);
-        limiter.with(&to).peek("key").remaining()
+        limiter.under(&to).peek("key").remaining()
     };
     // Proportionally: 40 of 100 become 80 of 200, and 20 of 50.
     assert_eq!(converted(100, 40, 200, Inheritance::Proportional), 80);
@@ -226,21 +227,21 @@ fn bucket4j_inheritance() {
 
 #[test]
 fn bucket4j_additive_may_leave_debt() {
-    let builder = Limiter::builder(Quota::per_second(7)).expect(Quota::per_second(5));
-    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
-    let to = limiter.limit(Limit::DEFAULT_NAME, Quota::per_second(5)).unwrap();
+    let builder = Limiter::builder(Quota::per_second(7)).also_exact_for(Quota::per_second(5));
+    let limiter = builder.clock(ManualClock::default()).build().unwrap();
+    let to = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_second(5)).unwrap();
     assert_eq!(limiter.take_up_to("key", 6), 6);
     limiter.convert("key", &to, Inheritance::Additive);
     // 1 - 2 = -1 token: the first comes when two have come back.
-    assert_eq!(limiter.with(&to).check("key").retry_after(), Some(millis(400)));
+    assert_eq!(limiter.under(&to).check("key").retry_after(), Some(millis(400)));
 }
 
 #[test]
 fn a_closed_limit_carries_no_debt_over() {
     let limiter = limiter(Quota::per_second(10));
     assert_eq!(limiter.take_up_to("key", ALL), 10);
-    let closed = limiter.limit(Limit::DEFAULT_NAME, Quota::per_second(0)).unwrap();
-    limiter.with(&closed).convert("key", limiter.default_limit(), Inheritance::AsIs);
+    let closed = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_second(0)).unwrap();
+    limiter.under(&closed).convert("key", limiter.default_limit(), Inheritance::AsIs);
     let empty = limiter.peek("key");
     assert_eq!((empty.remaining(), empty.reset_after()), (0, secs(1)));
 }
@@ -256,7 +257,7 @@ fn after_a_step_back_a_changed_limit_refuses_no_longer_than_a_refill() {
                 limiter.clock().set(Instant::from_secs(200_000));
                 let _ = limiter.take_up_to("key", used);
                 let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
-                let view = limiter.with(&changed);
+                let view = limiter.under(&changed);
                 limiter.clock().set(limiter.now().saturating_sub(back));
                 for turn in 0..turns {
                     let decision = view.check("key");
@@ -293,7 +294,7 @@ fn the_wait_for_what_is_carried_over_is_exact() {
             limit = limiter.change_quota(&limit, *quota).unwrap();
             limiter.clock().advance(millis(300));
         }
-        let (view, now) = (limiter.with(&limit), limiter.now());
+        let (view, now) = (limiter.under(&limit), limiter.now());
         let most = chain[chain.len() - 1].burst();
         assert!(!view.peek_n("key", most).is_allowed());
         for cost in 1..=most {
@@ -314,7 +315,7 @@ fn who_used_nothing_before_the_change_has_all_at_any_now() {
     let late = limiter.now();
     limiter.clock().advance(millis(20));
     let changed = limiter.change_quota(limiter.default_limit(), Quota::per_second(2_000).with_burst(20)).unwrap();
-    assert_eq!(limiter.with(&changed).at(late).peek("key").remaining(), 20);
+    assert_eq!(limiter.under(&changed).at(late).peek("key").remaining(), 20);
 }
 
 /// Instants promised under the old limit are nobody else's under the new one.
@@ -329,9 +330,9 @@ fn a_refund_after_a_change_moves_nobody_into_the_place_of_one_who_waits() {
             let _ = limiter.reserve("key", 1, secs(60)).unwrap();
         }
         let changed = limiter.change_quota(limiter.default_limit(), quota(places + 1)).unwrap();
-        let wait = limiter.with(&changed).peek("key").retry_after();
-        limiter.with(&changed).refund("key", 2);
-        assert_eq!(limiter.with(&changed).peek("key").retry_after(), wait, "{algorithm}");
+        let wait = limiter.under(&changed).peek("key").retry_after();
+        limiter.under(&changed).refund("key", 2);
+        assert_eq!(limiter.under(&changed).peek("key").retry_after(), wait, "{algorithm}");
     }
 }
 
@@ -343,7 +344,7 @@ fn another_limiters_limit_stays_what_it_is() {
     let limit = mine.change_quota(other.default_limit(), Quota::per_second(20)).unwrap();
     assert_eq!(mine.stats().foreign, 1);
     assert_eq!((*limit.quota(), limit.carries_over()), (Quota::per_second(10), false));
-    assert!(mine.with(&limit).check("key").never_fits());
+    assert!(mine.under(&limit).check("key").never_fits());
 }
 
 /// A key that comes first a while after a cut has used nothing, and gets the whole new burst.
@@ -355,8 +356,8 @@ fn who_comes_first_after_a_cut_has_all() {
             let limiter = limiter(quota(100));
             let less = limiter.change_quota(limiter.default_limit(), quota(10)).unwrap();
             limiter.clock().advance(secs(later));
-            assert!(limiter.with(&less).check("key").is_allowed());
-            assert_eq!(limiter.with(&less).take_up_to("key", ALL), 9, "{algorithm}, after {later} s");
+            assert!(limiter.under(&less).check("key").is_allowed());
+            assert_eq!(limiter.under(&less).take_up_to("key", ALL), 9, "{algorithm}, after {later} s");
         }
     }
 }
@@ -369,12 +370,12 @@ fn a_window_that_begins_after_a_change_counts_for_both() {
         let limiter = limiter(quota(4));
         limiter.clock().set(Instant::from_nanos(10_999_999_999));
         let more = limiter.change_quota(limiter.default_limit(), quota(12)).unwrap();
-        assert_eq!(limiter.with(&more).take_up_to("key", 1), 1);
+        assert_eq!(limiter.under(&more).take_up_to("key", 1), 1);
         for ahead in [1, 500_000_000] {
             limiter.clock().advance(Duration::from_nanos(ahead));
             let mut admitted = limiter.take_up_to("key", 1);
-            admitted += limiter.with(&more).take_up_to("key", 9);
-            admitted += limiter.take_up_to("key", ALL) + limiter.with(&more).take_up_to("key", ALL);
+            admitted += limiter.under(&more).take_up_to("key", 9);
+            admitted += limiter.take_up_to("key", ALL) + limiter.under(&more).take_up_to("key", ALL);
             assert!(admitted <= 12, "{algorithm}: {admitted}");
         }
     }
@@ -386,7 +387,7 @@ fn a_closed_bucket_says_what_it_was() {
     let limiter = limiter(Quota::per_minute(10));
     assert_eq!(limiter.take_up_to("key", 3), 3);
     let new = limiter.change_quota(limiter.default_limit(), Quota::per_minute(20)).unwrap();
-    assert!(limiter.with(&new).check("key").is_allowed());
+    assert!(limiter.under(&new).check("key").is_allowed());
     limiter.clock().advance(secs(30));
-    assert_eq!(limiter.with(&new).take_up_to("key", ALL), 20);
+    assert_eq!(limiter.under(&new).take_up_to("key", ALL), 20);
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::common::bucket;
 use super::{ALL, secs};
-use tollgate::{Algorithm, Bucket, BuildError, Limiter, ManualClock, Quota, QuotaError};
+use tollgate::clock::ManualClock;
+use tollgate::error::{BuildError, QuotaError};
+use tollgate::{Algorithm, Bucket, Limiter, Quota};
 
 #[test]
 fn algorithms_are_known_by_name() {

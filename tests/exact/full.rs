@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::common::Rng;
 use super::{millis, secs};
-use tollgate::{Algorithm, Decision, LimitSet, Limiter, ManualClock, OnFull, Quota};
+use tollgate::clock::ManualClock;
+use tollgate::{Algorithm, Decision, LimitSet, Limiter, OnFull, Quota};
 
 /// The answer of the same request to the same table, asked at once and again after a wait.
 fn asked(
@@ -63,7 +64,7 @@ fn crowded_after(
         let capacity = 1 + rng.below(12);
         let builder = Limiter::builder(Quota::per_minute(60)).capacity(usize::try_from(capacity).unwrap());
         let limiter =
-            builder.on_full(policy).fixed_seed(seed).build_with_clock(ManualClock::new(super::common::ns(1))).unwrap();
+            builder.on_full(policy).fixed_seed(seed).clock(ManualClock::new(super::common::ns(1))).build().unwrap();
         before(&limiter);
         for key in 0..200_u64 {
             limiter.clock().advance(millis(rng.below(3)));
@@ -81,8 +82,8 @@ fn of_a_log() {
             for (count, cost) in [(1, 1), (5, 1), (5, 3), (8, 8)] {
                 let ask = |limiter: &Limiter<ManualClock>| {
                     let log = Quota::per_minute(count).with_algorithm(Algorithm::SlidingLog);
-                    let log = limiter.limit("log", log).unwrap();
-                    Answer::from(limiter.with(&log).check_n("key", cost))
+                    let log = limiter.prepare("log", log).unwrap();
+                    Answer::from(limiter.under(&log).check_n("key", cost))
                 };
                 let what = format!("seed {seed}, {policy:?}, {cost} of {count}");
                 refused += u32::from(check_wait(crowded(seed, policy), &ask, &what));
@@ -100,16 +101,16 @@ fn of_a_log_in_use() {
         let quota = Quota::per_minute(5).with_algorithm(Algorithm::SlidingLog);
         let build = || {
             let crowd = crowded_after(seed, OnFull::RefuseNew, |limiter| {
-                let log = limiter.limit("log", quota).unwrap();
-                assert_eq!(limiter.with(&log).take_up_to("key", 2), 2);
+                let log = limiter.prepare("log", quota).unwrap();
+                assert_eq!(limiter.under(&log).take_up_to("key", 2), 2);
                 // It comes back while most of the table is still busy.
                 limiter.clock().advance(secs(50));
             });
             crowd()
         };
         let ask = |limiter: &Limiter<ManualClock>| {
-            let log = limiter.limit("log", quota).unwrap();
-            Answer::from(limiter.with(&log).check_n("key", 4))
+            let log = limiter.prepare("log", quota).unwrap();
+            Answer::from(limiter.under(&log).check_n("key", 4))
         };
         refused += u32::from(check_wait(build, &ask, &format!("seed {seed}")));
     }
@@ -129,7 +130,7 @@ fn of_a_set() {
             ] {
                 let ask = |limiter: &Limiter<ManualClock>| {
                     let limits =
-                        ["a", "b"].into_iter().zip(quotas).map(|(name, quota)| limiter.limit(name, quota).unwrap());
+                        ["a", "b"].into_iter().zip(quotas).map(|(name, quota)| limiter.prepare(name, quota).unwrap());
                     let set = LimitSet::new(limits).unwrap();
                     Answer::from(limiter.check_set_n(&set, "key", cost).decision())
                 };
@@ -163,10 +164,10 @@ fn of_a_look() {
 /// A log that is larger than the table never fits, and says so.
 #[test]
 fn of_a_request_that_is_larger_than_the_table() {
-    let limiter = Limiter::builder(Quota::per_minute(1)).capacity(1).build_with_clock(ManualClock::default()).unwrap();
-    let log = limiter.limit("log", Quota::per_minute(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
+    let limiter = Limiter::builder(Quota::per_minute(1)).capacity(1).clock(ManualClock::default()).build().unwrap();
+    let log = limiter.prepare("log", Quota::per_minute(1_000).with_algorithm(Algorithm::SlidingLog)).unwrap();
     limiter.clock().advance(secs(1));
-    let refused = limiter.with(&log).check_n("key", 900);
+    let refused = limiter.under(&log).check_n("key", 900);
     assert!(refused.is_refused() && refused.never_fits() && refused.retry_after().is_none());
 }
 
@@ -178,7 +179,7 @@ fn a_look_answers_as_a_check_does() {
             for (is_changed, used) in [(false, 0), (true, 0), (true, 2)] {
                 let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
                 let builder = Limiter::builder(quota(10)).capacity(1).on_full(policy).fixed_seed(3);
-                let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+                let limiter = builder.clock(ManualClock::default()).build().unwrap();
                 let _ = limiter.take_up_to("key", used);
                 let mut limit = *limiter.default_limit();
                 if is_changed {
@@ -188,7 +189,7 @@ fn a_look_answers_as_a_check_does() {
                 for other in 0..300 {
                     let _ = limiter.check_n(&("other", other), cost);
                 }
-                let view = limiter.with(&limit);
+                let view = limiter.under(&limit);
                 let (look, check) = (view.peek("key"), view.check("key"));
                 let what = format!("{policy:?}, {algorithm}, {is_changed}, {used}");
                 assert_eq!(
@@ -209,15 +210,15 @@ fn of_what_is_carried_over() {
             for used in 1..=5 {
                 let quota = |count| Quota::per_minute(count).with_algorithm(algorithm);
                 let builder = Limiter::builder(quota(5)).capacity(1).on_full(policy).fixed_seed(3);
-                let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+                let limiter = builder.clock(ManualClock::default()).build().unwrap();
                 assert_eq!(limiter.take_up_to("key", used), used);
                 for other in 0..300 {
                     let _ = limiter.check_n(&("other", other), 5);
                 }
                 let limit = limiter.change_quota(limiter.default_limit(), quota(6)).unwrap();
-                let Some(wait) = limiter.with(&limit).check_n("key", 6).retry_after() else { continue };
+                let Some(wait) = limiter.under(&limit).check_n("key", 6).retry_after() else { continue };
                 let now = limiter.now();
-                let fits = |wait| limiter.with(&limit).at(now + wait).peek_n("key", 6).is_allowed();
+                let fits = |wait| limiter.under(&limit).at(now + wait).peek_n("key", 6).is_allowed();
                 let what = format!("{policy:?}, {algorithm}, {used}: {wait:?}");
                 assert!(fits(wait) && !fits(wait - Duration::from_nanos(1)), "{what}");
             }

@@ -4,21 +4,22 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::ALL;
 use super::common::limiter;
-use tollgate::{Algorithm, Limit, Limiter, ManualClock, Quota};
+use tollgate::clock::ManualClock;
+use tollgate::{Algorithm, Limit, Limiter, Quota};
 
 #[test]
 fn a_bucket_belongs_to_a_limit_and_a_key() {
     let limiter = limiter(Quota::per_minute(2));
-    let other = limiter.limit("other", Quota::per_minute(2)).unwrap();
-    let window = limiter.limit("window", Quota::per_minute(2).with_algorithm(Algorithm::FixedWindow)).unwrap();
-    let same = limiter.limit(Limit::DEFAULT_NAME, Quota::per_minute(2)).unwrap();
+    let other = limiter.prepare("other", Quota::per_minute(2)).unwrap();
+    let window = limiter.prepare("window", Quota::per_minute(2).with_algorithm(Algorithm::FixedWindow)).unwrap();
+    let same = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_minute(2)).unwrap();
     assert_eq!(limiter.take_up_to("key", ALL), 2);
     assert_eq!(limiter.take_up_to("another key", ALL), 2);
-    assert_eq!(limiter.with(&other).take_up_to("key", ALL), 2);
-    assert_eq!(limiter.with(&window).take_up_to("key", ALL), 2);
-    assert_eq!(limiter.with(&same).take_up_to("key", ALL), 0, "the default limit by its name");
+    assert_eq!(limiter.under(&other).take_up_to("key", ALL), 2);
+    assert_eq!(limiter.under(&window).take_up_to("key", ALL), 2);
+    assert_eq!(limiter.under(&same).take_up_to("key", ALL), 0, "the default limit by its name");
     limiter.reset("key");
-    assert_eq!(limiter.with(&other).peek("key").remaining(), 0, "reset under one limit, not under the other");
+    assert_eq!(limiter.under(&other).peek("key").remaining(), 0, "reset under one limit, not under the other");
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn keys_are_anything_that_hashes() {
 fn a_fixed_seed_gives_the_same_evictions_in_every_run() {
     let run = |seed| {
         let builder = Limiter::builder(Quota::per_day(1)).capacity(100).fixed_seed(seed);
-        let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+        let limiter = builder.clock(ManualClock::default()).build().unwrap();
         let admitted: Vec<bool> = (0..2_000).map(|key| limiter.check(&key).is_allowed()).collect();
         (admitted, limiter.stats())
     };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::common::{SECOND, bucket, ns};
 use super::{MILLI, millis, secs};
-use tollgate::{Algorithm, Bucket, Instant, ManualClock, Quota};
+use tollgate::clock::{Instant, ManualClock};
+use tollgate::{Algorithm, Bucket, Quota};
 
 /// `run(t, NewLimiter(10, burst), ...)` of Go's `x/time/rate`: (tenths of a second, cost, admitted).
 fn go_allow(burst: u64, cases: &[(u64, u64, bool)]) {
@@ -50,23 +51,23 @@ fn go_reserve_cases() {
 
     let last = new(2);
     assert_eq!(go_reserve(&last, 0, 2).0, 0);
-    let (at, mut second) = go_reserve(&last, 0, 2);
+    let (at, second) = go_reserve(&last, 0, 2);
     assert_eq!(at, 2);
     second.cancel_at(ns(SECOND / 10));
     assert_eq!(go_reserve(&last, 1, 2).0, 2);
 
     let one_back = new(2);
     let _ = go_reserve(&one_back, 0, 2);
-    let (_, mut second) = go_reserve(&one_back, 0, 2);
+    let (_, second) = go_reserve(&one_back, 0, 2);
     assert_eq!(go_reserve(&one_back, 0, 1).0, 3);
     second.cancel_at(ns(2 * SECOND / 10));
     assert_eq!(go_reserve(&one_back, 2, 2).0, 5, "4 in Go, which gives one back, and mints in another order");
 
     let multi = new(4);
     let _ = go_reserve(&multi, 0, 4);
-    let (_, mut a) = go_reserve(&multi, 0, 3);
+    let (_, a) = go_reserve(&multi, 0, 3);
     let _ = go_reserve(&multi, 0, 1);
-    let (_, mut c) = go_reserve(&multi, 0, 1);
+    let (_, c) = go_reserve(&multi, 0, 1);
     c.cancel_at(ns(SECOND / 10));
     a.cancel_at(ns(SECOND / 10));
     assert_eq!(go_reserve(&multi, 1, 3).0, 7, "5 in Go: two of the first three come back there");

@@ -2,7 +2,8 @@
 
 use super::common::{DAY, SECOND, bucket, nanos, ns};
 use super::{ALL, quota, secs};
-use tollgate::{Bucket, Clock, Instant, LimitSet, Limiter, ManualClock, Quota};
+use tollgate::clock::{Clock, Instant, ManualClock};
+use tollgate::{Bucket, LimitSet, Limiter, Quota};
 
 fn one_by_one<C: Clock>(bucket: &Bucket<C>) -> u64 {
     (0..).take_while(|_| bucket.check().is_allowed()).count().try_into().expect("a count")
@@ -71,12 +72,13 @@ fn a_long_idle_bucket_holds_its_burst_and_not_one_more() {
 #[test]
 fn two_hundred_a_day_and_fifty_an_hour() {
     let (day, hour) = (Quota::per_day(200), Quota::per_hour(50));
-    let limiter = Limiter::builder(day).expect(hour).capacity(16).build_with_clock(ManualClock::default()).unwrap();
-    let limits = [limiter.limit("day", day).unwrap(), limiter.limit("hour", hour).unwrap()];
+    let limiter =
+        Limiter::builder(day).also_exact_for(hour).capacity(16).clock(ManualClock::default()).build().unwrap();
+    let limits = [limiter.prepare("day", day).unwrap(), limiter.prepare("hour", hour).unwrap()];
     let set = LimitSet::new(limits).unwrap();
     let all = || (0..).take_while(|_| limiter.check_set(&set, "client").is_allowed()).count();
     assert_eq!(all(), 50, "an hour's worth");
-    assert_eq!(limiter.with(&limits[0]).peek("client").remaining(), 150, "the refused one was not charged");
+    assert_eq!(limiter.under(&limits[0]).peek("client").remaining(), 150, "the refused one was not charged");
     let mut hours = Vec::new();
     for hour in 1..6 {
         limiter.clock().set(Instant::from_secs(hour * 3_600));

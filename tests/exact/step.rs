@@ -4,7 +4,8 @@ use super::common::{SECOND, bucket, ns};
 use super::{ALL, millis, secs};
 use std::time::Duration;
 
-use tollgate::{Algorithm, Clock, Instant, LimitSet, Limiter, ManualClock, OnFull, Quota};
+use tollgate::clock::{Clock, Instant, ManualClock};
+use tollgate::{Algorithm, LimitSet, Limiter, OnFull, Quota};
 
 #[test]
 fn a_step_back_does_not_forgive_debt() {
@@ -29,8 +30,8 @@ fn a_refund_after_a_step_back_does_not_make_a_debt() {
 #[test]
 fn a_late_caller_finds_whole_counts_beside_a_quota_of_thirds() {
     let sliding = Quota::per_second(10).with_algorithm(Algorithm::SlidingWindow);
-    let builder = Limiter::builder(sliding).expect(Quota::per_second(3));
-    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+    let builder = Limiter::builder(sliding).also_exact_for(Quota::per_second(3));
+    let limiter = builder.clock(ManualClock::default()).build().unwrap();
     assert!(!limiter.default_limit().units_per_second().is_multiple_of(SECOND));
     assert_eq!(limiter.at(ns(SECOND)).take_up_to("key", 4), 4);
     assert_eq!(limiter.at(ns(2 * SECOND + 1)).take_up_to("key", 1), 1);
@@ -58,7 +59,7 @@ fn a_charge_to_just_empty_is_no_debt() {
 }
 
 #[test]
-fn a_sliding_log_is_mended_by_any_call_after_a_step_back() {
+fn a_sliding_log_is_repaired_by_any_call_after_a_step_back() {
     for call in [0, 1] {
         let bucket = bucket(Quota::per_second(2).with_algorithm(Algorithm::SlidingLog), 5_000 * SECOND);
         assert_eq!(bucket.take_up_to(ALL), 2);
@@ -78,7 +79,7 @@ fn a_sliding_log_is_mended_by_any_call_after_a_step_back() {
 fn a_step_back_does_not_lock_new_keys_out_of_a_used_table() {
     for policy in [OnFull::EvictNearestIdle, OnFull::RefuseNew] {
         let builder = Limiter::builder(Quota::per_second(1)).capacity(100).on_full(policy).fixed_seed(1);
-        let limiter = builder.build_with_clock(ManualClock::new(Instant::from_secs(100_000))).unwrap();
+        let limiter = builder.clock(ManualClock::new(Instant::from_secs(100_000))).build().unwrap();
         for key in 0..10_000 {
             assert!(limiter.check(&key).is_allowed());
             limiter.clock().advance(millis(100));
@@ -99,10 +100,10 @@ fn a_newcomer_under_a_quicker_limit_leaves_the_windows_of_others_alone() {
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let hourly = Quota::per_hour(10).with_algorithm(algorithm);
         let builder = Limiter::builder(hourly).capacity(100).on_full(OnFull::RefuseNew).fixed_seed(1);
-        let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
+        let limiter = builder.clock(ManualClock::default()).build().unwrap();
         let drained: Vec<u64> = (0..2_000).filter(|key| limiter.take_up_to(key, 10) == 10).collect();
-        let quick = limiter.limit("quick", Quota::per_second(1)).unwrap();
-        let refused = (0..1_000).filter(|key| limiter.with(&quick).check(&("new", *key)).is_refused()).count();
+        let quick = limiter.prepare("quick", Quota::per_second(1)).unwrap();
+        let refused = (0..1_000).filter(|key| limiter.under(&quick).check(&("new", *key)).is_refused()).count();
         assert!(refused > 0, "the table is full");
         assert!(drained.iter().all(|key| limiter.peek(key).remaining() == 0), "{algorithm}");
     }
@@ -133,7 +134,8 @@ fn callers_who_disagree_on_the_time_gain_nothing() {
 fn a_key_that_comes_late_after_a_step_back_is_not_shut_until_the_clock_has_caught_up() {
     for algorithm in Algorithm::ALL {
         let limiter = Limiter::builder(Quota::per_minute(2).with_algorithm(algorithm))
-            .build_with_clock(ManualClock::new(Instant::from_secs(100_000)))
+            .clock(ManualClock::new(Instant::from_secs(100_000)))
+            .build()
             .unwrap();
         assert!(limiter.take_up_to("key", ALL) > 0);
         limiter.clock().set(Instant::from_secs(90_000));
@@ -149,15 +151,16 @@ fn a_key_that_comes_late_after_a_step_back_is_not_shut_until_the_clock_has_caugh
     }
 }
 
-/// All limits of a set are mended by the first refusal: shut for the longest refill, not for the sum of them.
+/// All limits of a set are repaired by the first refusal: shut for the longest refill, not for the sum of them.
 #[test]
 fn a_set_after_a_step_back_is_shut_for_its_longest_refill() {
     let limiter = Limiter::builder(Quota::per_second(10))
-        .expect(Quota::per_minute(6))
-        .build_with_clock(ManualClock::new(Instant::from_secs(100_000)))
+        .also_exact_for(Quota::per_minute(6))
+        .clock(ManualClock::new(Instant::from_secs(100_000)))
+        .build()
         .unwrap();
     let quotas = [Quota::per_second(1), Quota::per_minute(6).with_burst(1), Quota::per_minute(1)];
-    let limits = ["a", "b", "c"].iter().zip(quotas).map(|(name, quota)| limiter.limit(name, quota).unwrap());
+    let limits = ["a", "b", "c"].iter().zip(quotas).map(|(name, quota)| limiter.prepare(name, quota).unwrap());
     let set = LimitSet::new(limits).unwrap();
     assert!(limiter.check_set(&set, "key").is_allowed());
     limiter.clock().set(Instant::from_secs(50_000));
@@ -177,7 +180,7 @@ fn after_a_step_back_a_log_waits_for_slots_no_longer_than_a_period() {
     {
         let builder = Limiter::builder(Quota::per_second(3).with_algorithm(Algorithm::SlidingLog)).capacity(1);
         let clock = ManualClock::new(Instant::from_secs(10_000));
-        let limiter = builder.on_full(policy).fixed_seed(seed).build_with_clock(clock).unwrap();
+        let limiter = builder.on_full(policy).fixed_seed(seed).clock(clock).build().unwrap();
         for second in [5_000, 3_000] {
             for key in 0..60 {
                 let _ = limiter.charge(&key, 1 + key % 3);

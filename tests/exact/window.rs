@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::common::{bucket, ns};
 use super::{ALL, secs};
-use tollgate::{Algorithm, Bucket, Instant, Limiter, ManualClock, Quota, QuotaError};
+use tollgate::clock::{Instant, ManualClock};
+use tollgate::error::QuotaError;
+use tollgate::{Algorithm, Bucket, Limiter, Quota};
 
 #[test]
 fn a_refund_in_the_next_sliding_window_counts() {
@@ -19,13 +21,13 @@ fn a_refund_in_the_next_sliding_window_counts() {
 #[test]
 fn a_sliding_window_withholds_nothing_beside_a_quota_of_thirds() {
     let sliding = Quota::new(2, Duration::from_nanos(2_000_002)).unwrap().with_algorithm(Algorithm::SlidingWindow);
-    let builder = Limiter::builder(Quota::per_second(300)).expect(sliding);
-    let limiter = builder.build_with_clock(ManualClock::default()).unwrap();
-    let limit = limiter.limit("sliding", sliding).unwrap();
+    let builder = Limiter::builder(Quota::per_second(300)).also_exact_for(sliding);
+    let limiter = builder.clock(ManualClock::default()).build().unwrap();
+    let limit = limiter.prepare("sliding", sliding).unwrap();
     assert!(limit.effective_rate().is_exact());
-    assert_eq!(limiter.with(&limit).take_up_to("key", ALL), 2);
+    assert_eq!(limiter.under(&limit).take_up_to("key", ALL), 2);
     // Half of the next window: 2 * 1/2 + 1 <= 2.
-    assert!(limiter.with(&limit).at(ns(3_000_003)).check("key").is_allowed());
+    assert!(limiter.under(&limit).at(ns(3_000_003)).check("key").is_allowed());
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn a_cancelled_request_takes_nothing_from_the_window_before() {
     let bucket = bucket(Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow), 0);
     assert_eq!(bucket.take_up_to(ALL), 10);
     let next = bucket.at(Instant::from_secs(90));
-    let mut reservation = next.reserve(5, secs(0)).unwrap();
+    let reservation = next.reserve(5, secs(0)).unwrap();
     next.refund(5);
     assert_eq!(next.peek().remaining(), 5);
     reservation.cancel();

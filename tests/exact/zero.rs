@@ -12,7 +12,7 @@ fn a_closed_limit_admits_nothing_but_a_cost_of_zero() {
         let bucket = bucket(closed, 7);
         let decision = bucket.check();
         assert_eq!(decision.verdict(), Verdict::NeverFits, "{}", closed.algorithm());
-        assert_eq!((decision.limit(), decision.remaining(), decision.retry_after()), (0, 0, None));
+        assert_eq!((decision.burst(), decision.remaining(), decision.retry_after()), (0, 0, None));
         assert_eq!(decision.reset_after(), Duration::ZERO);
         assert!(bucket.check_n(0).is_allowed());
         assert_eq!((bucket.take_up_to(ALL), bucket.charge(ALL)), (0, 0));
@@ -73,7 +73,7 @@ fn the_ends_of_the_clock_do_not_panic() {
                     let _ = (view.check_n(count).report(), view.peek_n(ALL).report());
                     let taken = (view.take_up_to(ALL), view.charge(ALL));
                     assert!(taken.0 <= count, "{algorithm} from {start} at {now}: {taken:?}");
-                    if let Ok(mut reservation) = view.reserve(1, Duration::MAX) {
+                    if let Ok(reservation) = view.reserve(1, Duration::MAX) {
                         assert!(reservation.go_at() >= ns(now));
                         reservation.cancel();
                     }

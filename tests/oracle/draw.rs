@@ -6,7 +6,7 @@ use super::common::{DAY, Rng, SECOND, YEAR, nanos};
 use super::range::Range;
 use tollgate::{Algorithm, Decision, Quota};
 
-/// From one in ten years to more than a thousand million a second, bursts from 0 to beyond what fits.
+/// From one in ten years to more than a billion a second, bursts from 0 to beyond what fits.
 pub(crate) fn quota(rng: &mut Rng, algorithm: Algorithm) -> Quota {
     let period = match rng.below(32) {
         0 => nanos(Quota::MAX_PERIOD),

@@ -31,9 +31,9 @@ calls! {
     Convert = "convert",
     Lease = "lease.check",
     GiveBack = "lease.give_back",
-    CheckMany = "check_many",
+    CheckMany = "check_keys",
     CheckSet = "check_set",
-    CheckAll = "check_all",
+    CheckAll = "check_items",
 }
 
 /// Counts, and a digest of every call and every answer.
@@ -122,7 +122,7 @@ impl Journal {
             _ => 2,
         };
         let retry = decision.retry_after().map_or(0, nanos);
-        let figures = [verdict, decision.limit(), decision.remaining(), retry, nanos(decision.reset_after())];
+        let figures = [verdict, decision.burst(), decision.remaining(), retry, nanos(decision.reset_after())];
         figures.into_iter().for_each(|word| self.answer(word));
     }
 }

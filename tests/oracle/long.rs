@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::journal::Tally;
 use super::{SUITES, Suite};
-use tollgate::{Clock, ExactClock};
+use tollgate::clock::{Clock, ExactClock};
 
 #[test]
 #[ignore = "as long as TOLLGATE_STEPS says: run by `ci/oracle.sh [STEPS]`"]

@@ -5,7 +5,8 @@ use super::draw::{self, Times};
 use super::journal::{Call, Journal};
 use super::subject::{At, Kind, Subject, call};
 use super::track::Track;
-use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, ManualClock, Quota, SetDecision, Share, Verdict};
+use tollgate::clock::ManualClock;
+use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, Quota, SetDecision, SetItem, Verdict};
 
 pub(crate) const KEYS: [&str; 2] = ["one key", "another"];
 pub(crate) const NAMES: [&str; LimitSet::MAX] = [
@@ -70,14 +71,14 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
                     parts.dedup_by_key(|&mut (index, _)| index);
                 }
                 journal.call(Call::CheckAll, t, parts.len() as u64);
-                let set = several.check_all(&parts, t, journal);
+                let set = several.check_items(&parts, t, journal);
                 several.decided(&parts, &set, journal);
                 times.told(t, &set.decision());
             }
             5 => {
                 let limit = rng.index(count);
                 let keys: Vec<usize> = (0..rng.below(70)).map(|_| rng.index(KEYS.len())).collect();
-                several.check_many(limit, &keys, t, journal);
+                several.check_keys(limit, &keys, t, journal);
             }
             6 => {
                 let decision = several.tracks[rng.index(2 * count)].check(cost, journal);
@@ -111,15 +112,15 @@ impl<'a> Several<'a> {
         (0..count).map(part).collect()
     }
 
-    fn check_all(&self, parts: &[Part], t: u64, journal: &mut Journal) -> SetDecision<'a> {
+    fn check_items(&self, parts: &[Part], t: u64, journal: &mut Journal) -> SetDecision<'a> {
         let share = |&(index, cost): &Part| {
             journal.answer(index as u64);
             journal.answer(cost);
             let At { key, limit, .. } = self.tracks[index].at;
-            Share { limit, key: self.limiter.hash(key), cost }
+            SetItem { limit, key: self.limiter.hash(key), cost }
         };
-        let shares: Vec<Share<'a>> = parts.iter().map(share).collect();
-        self.limiter.at(ns(t)).check_all(&shares).expect("neither empty nor too many")
+        let shares: Vec<SetItem<'a>> = parts.iter().map(share).collect();
+        self.limiter.at(ns(t)).check_items(&shares).expect("neither empty nor too many")
     }
 
     /// Exactly when all parts fit, one after the other, all are taken; else none is (P11).
@@ -149,11 +150,11 @@ impl<'a> Several<'a> {
         if !told.is_allowed() {
             before.into_iter().for_each(|(index, track)| self.tracks[index] = track);
         }
-        // Whatever a step of the clock has left is mended in all that refuse by themselves, so that the wait is true.
+        // Whatever a step of the clock has left is repaired in all that refuse by themselves, so that the wait is true.
         for &(index, cost) in parts.iter().filter(|_| !told.is_allowed()) {
             let track = &mut self.tracks[index];
             if cost <= track.limit() && i128::from(cost) > track.at_most() {
-                track.mend();
+                track.repair();
             }
         }
         self.compare(parts, set, journal);
@@ -178,7 +179,7 @@ impl<'a> Several<'a> {
             match told.verdict() {
                 Verdict::Allowed => assert!(single.remaining() >= told.remaining()),
                 Verdict::Refused => {
-                    // Of one that was mended, as of the clock's own time.
+                    // Of one that was repaired, as of the clock's own time.
                     let ready = |one: &Decision<'_>| one.retry_after().map_or(one.at(), |wait| one.at() + wait);
                     assert!(!single.never_fits() && ready(&single) <= ready(&told));
                 }
@@ -211,7 +212,7 @@ impl<'a> Several<'a> {
             let t = self.is_in_range(t, after).then(|| t + after)?;
             let admits = |&(index, cost): &Part| {
                 let At { key, limit, .. } = self.tracks[index].at;
-                self.limiter.with(limit).at(ns(t)).peek_n(key, cost).is_allowed()
+                self.limiter.under(limit).at(ns(t)).peek_n(key, cost).is_allowed()
             };
             Some(parts.iter().all(admits))
         };
@@ -221,14 +222,14 @@ impl<'a> Several<'a> {
     }
 
     /// Many keys at once are the same keys one by one.
-    fn check_many(&mut self, limit: usize, keys: &[usize], t: u64, journal: &mut Journal) {
+    fn check_keys(&mut self, limit: usize, keys: &[usize], t: u64, journal: &mut Journal) {
         let count = self.tracks.len() / KEYS.len();
         let names: Vec<&str> = keys.iter().map(|&key| KEYS[key]).collect();
         journal.call(Call::CheckMany, t, keys.len() as u64);
         let mut next = 0;
         let tracks = &mut self.tracks;
-        let limiter = self.limiter.with(tracks[limit].at.limit).at(ns(t));
-        limiter.check_many(&names, |index, decision| {
+        let limiter = self.limiter.under(tracks[limit].at.limit).at(ns(t));
+        limiter.check_keys(&names, |index, decision| {
             assert_eq!(index, next, "in order");
             next += 1;
             let track = &mut tracks[keys[index] * count + limit];
@@ -240,19 +241,19 @@ impl<'a> Several<'a> {
     }
 }
 
-/// Of one limit the wait begins when the caller thinks it is, of the other, which is mended, at the clock's later time.
+/// Of one limit the wait begins when the caller thinks it is, of the other, which is repaired, at the clock's later time.
 #[test]
 fn a_late_caller_is_told_the_latest_instant() {
     use super::common::SECOND;
 
     let (slow, quick) = (Quota::per_second(1).with_burst(10), Quota::per_second(1).with_burst(1));
-    let limiter = Limiter::builder(slow).build_with_clock(ManualClock::new(ns(100 * SECOND))).unwrap();
-    let limits = [("slow", slow), ("quick", quick)].map(|(name, quota)| limiter.limit(name, quota).unwrap());
+    let limiter = Limiter::builder(slow).clock(ManualClock::new(ns(100 * SECOND))).build().unwrap();
+    let limits = [("slow", slow), ("quick", quick)].map(|(name, quota)| limiter.prepare(name, quota).unwrap());
     let set = LimitSet::new(limits).unwrap();
-    assert!(limiter.with(&limits[1]).check("key").is_allowed());
+    assert!(limiter.under(&limits[1]).check("key").is_allowed());
     // The clock steps back to 54. By it the quick limit is empty, so it admits again at 55; the slow one does at 53.
     limiter.clock().set(ns(54 * SECOND));
-    assert_eq!(limiter.at(ns(52 * SECOND)).with(&limits[0]).take_up_to("key", 10), 10);
+    assert_eq!(limiter.at(ns(52 * SECOND)).under(&limits[0]).take_up_to("key", 10), 10);
     let told = limiter.at(ns(50 * SECOND)).check_set(&set, "key").decision();
     assert_eq!(told.at() + told.retry_after().unwrap(), ns(55 * SECOND));
 }

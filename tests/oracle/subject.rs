@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::common::{Rng, ns};
-use tollgate::{Bucket, BuildError, Limit, Limiter, ManualClock, Quota, QuotaError};
+use tollgate::clock::ManualClock;
+use tollgate::error::{BuildError, QuotaError};
+use tollgate::{Bucket, Limit, Limiter, Quota};
 
 #[derive(Debug)]
 pub(crate) enum Kind {
@@ -50,7 +52,7 @@ macro_rules! call {
                 None => bucket.$method($($argument),*),
             },
             $crate::subject::Kind::Keyed(limiter) => {
-                let view = limiter.with(at.limit);
+                let view = limiter.under(at.limit);
                 at.now.map_or(view, |now| view.at($crate::common::ns(now))).$method(at.key $(, $argument)*)
             }
         }
@@ -80,8 +82,8 @@ impl Subject {
             Kind::Bucket(Bucket::with_clock(quotas[last], clock).map_err(|error| (last, error))?)
         } else {
             let builder = Limiter::builder(quotas[0]).capacity(1_024).fixed_seed(rng.next());
-            let builder = quotas[1..].iter().fold(builder, |builder, &quota| builder.expect(quota));
-            match builder.build_with_clock(clock) {
+            let builder = quotas[1..].iter().fold(builder, |builder, &quota| builder.also_exact_for(quota));
+            match builder.clock(clock).build() {
                 Ok(limiter) => Kind::Keyed(limiter),
                 Err(BuildError::Quota(error)) => return Err((0, error)),
                 Err(error) => panic!("{error}"),
@@ -100,7 +102,7 @@ impl Subject {
                 assert_eq!(*bucket.default_limit().quota(), quota, "a bucket has one limit");
                 Ok(*bucket.default_limit())
             }
-            Kind::Keyed(limiter) => limiter.limit(name, quota),
+            Kind::Keyed(limiter) => limiter.prepare(name, quota),
         }
     }
 

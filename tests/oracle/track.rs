@@ -7,7 +7,8 @@ use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
 use super::subject::{At, Kind, call};
-use tollgate::{Algorithm, Decision, Inheritance, Lease, ManualClock, Reservation, Verdict};
+use tollgate::clock::ManualClock;
+use tollgate::{Algorithm, Decision, Inheritance, Lease, Reservation, Verdict};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
 /// less than a nanosecond, which can admit a request that much early and never late (P1): they must lie between the two.
@@ -231,16 +232,16 @@ impl<'a> Track<'a> {
         self.high.take(high_now, cost);
     }
 
-    /// The engine has refused and, if the bucket owed more than it can and the clock is behind itself, has mended that.
-    pub(crate) fn mend(&mut self) {
+    /// The engine has refused and, if the bucket owed more than it can and the clock is behind itself, has repaired that.
+    pub(crate) fn repair(&mut self) {
         if !self.at.subject.is_behind() {
             return;
         }
         let later = self.range.nearest(self.at.subject.clock().max(self.t));
         if self.is_equal() {
-            self.low.mend(later);
+            self.low.repair(later);
         } else if !self.synced {
-            self.low.mend_at_most(later, self.early, self.in_debt);
+            self.low.repair_at_most(later, self.early, self.in_debt);
         }
     }
 
@@ -282,7 +283,7 @@ impl<'a> Track<'a> {
                 self.take(cost);
                 self.in_debt &= cost == 0;
             }
-            Verdict::Refused => self.mend(),
+            Verdict::Refused => self.repair(),
             _ => {}
         }
     }
@@ -292,10 +293,10 @@ impl<'a> Track<'a> {
         journal.decision(decision);
         journal.tally.exact += u64::from(self.is_equal());
         let limit = self.limit();
-        assert_eq!(decision.limit(), limit);
-        // Mended as of the later of the two.
-        let mended = self.at.subject.is_behind() && decision.is_refused() && decision.at() == ns(self.clock);
-        assert!(decision.at() == ns(self.t) || mended, "at {:?}, not {}", decision.at(), self.t);
+        assert_eq!(decision.burst(), limit);
+        // Repaired as of the later of the two.
+        let repaired = self.at.subject.is_behind() && decision.is_refused() && decision.at() == ns(self.clock);
+        assert!(decision.at() == ns(self.t) || repaired, "at {:?}, not {}", decision.at(), self.t);
         if cost > limit {
             assert_eq!(decision.verdict(), Verdict::NeverFits, "{cost} of {limit}");
             return;
@@ -351,7 +352,7 @@ impl<'a> Track<'a> {
                 assert!(!call!(at, peek_n(cost)).is_allowed(), "P2: admitted {cost} before {retry} ns");
             }
         }
-        let (limit, reset) = (decision.limit(), nanos(decision.reset_after()));
+        let (limit, reset) = (decision.burst(), nanos(decision.reset_after()));
         if let Some(at) = later(reset) {
             journal.tally.probes += 1;
             assert_eq!(call!(at, peek()).remaining(), limit, "P10: not full after {reset} ns");
@@ -373,7 +374,7 @@ impl<'a> Track<'a> {
         self.in_debt &= taken == 0;
         // A log that gave less than was asked has refused, and so has any other that gave nothing.
         if if self.algorithm() == Algorithm::SlidingLog { taken < cost } else { taken == 0 } {
-            self.mend();
+            self.repair();
         }
         taken
     }
@@ -397,7 +398,7 @@ impl<'a> Track<'a> {
         }
         match (taken_at, &self.at.subject.kind) {
             (Some(taken_at), Kind::Keyed(limiter)) => {
-                let view = limiter.with(self.at.limit);
+                let view = limiter.under(self.at.limit);
                 let view = self.at.now.map_or(view, |now| view.at(ns(now)));
                 view.refund_of(self.at.key, cost, ns(taken_at));
             }
@@ -448,7 +449,7 @@ impl<'a> Track<'a> {
         self.take(charged);
         self.in_debt = true;
         if charged == 0 && self.algorithm() != Algorithm::SlidingLog {
-            self.mend();
+            self.repair();
         }
     }
 
@@ -486,7 +487,7 @@ impl<'a> Track<'a> {
                 assert!(!decision.is_allowed());
                 assert_eq!(decision.never_fits(), cost > self.limit());
                 if decision.is_retryable() {
-                    self.mend();
+                    self.repair();
                 }
                 None
             }
@@ -494,15 +495,14 @@ impl<'a> Track<'a> {
     }
 
     pub(crate) fn cancel(&mut self, reserved: Reserved<'a>, journal: &mut Journal) {
-        let Reserved { mut reservation, low, high, syncs } = reserved;
+        let Reserved { reservation, low, high, syncs } = reserved;
         // `high` has been `low` since.
         let high = if syncs == self.syncs { high } else { low };
-        let first = match self.at.now {
+        journal.call(Call::Cancel, self.t, reservation.cost());
+        match self.at.now {
             Some(now) => reservation.cancel_at(ns(now)),
             None => reservation.cancel(),
-        };
-        assert!(first && !reservation.cancel(), "a second time does nothing");
-        journal.call(Call::Cancel, self.t, reservation.cost());
+        }
         if !self.is_equal() {
             return self.reset(journal);
         }
@@ -560,7 +560,7 @@ impl<'a> Track<'a> {
                     self.follow();
                     self.in_debt = false;
                 } else if decision.is_retryable() {
-                    self.mend();
+                    self.repair();
                 }
             }
             // That of a refusal are those of the bucket alone.
@@ -599,7 +599,7 @@ impl<'a> Track<'a> {
         match &self.at.subject.kind {
             Kind::Bucket(_) => panic!("a bucket has one limit"),
             Kind::Keyed(limiter) => {
-                let view = limiter.with(self.at.limit);
+                let view = limiter.under(self.at.limit);
                 let view = self.at.now.map_or(view, |now| view.at(ns(now)));
                 view.convert(self.at.key, to.at.limit, how);
             }

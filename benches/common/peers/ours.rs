@@ -3,7 +3,8 @@
 
 use std::hash::Hash;
 
-use tollgate::{Bucket, CachedClock, Clock, ExactClock, Instant, Limiter, Quota};
+use tollgate::clock::{CachedClock, Clock, ExactClock, Instant};
+use tollgate::{Bucket, Limiter, Quota};
 
 use crate::common::contender::{Contender, Fill, Peer};
 use crate::common::keys::Keys;
@@ -17,7 +18,7 @@ fn quota(terms: Terms) -> Quota {
 fn limiter<C: Clock>(keys: u64, terms: Terms, clock: C) -> Limiter<C> {
     // For a table that will be full; every peer's memory has been touched before a race as well.
     let builder = Limiter::builder(quota(terms)).capacity(keys as usize).commit_at_build(true);
-    builder.build_with_clock(clock).expect("a limiter")
+    builder.clock(clock).build().expect("a limiter")
 }
 
 /// The processor's counter, read for every check.
@@ -92,7 +93,7 @@ impl<K: Hash> Contender<K> for AtNow<'_> {
     }
 }
 
-/// So many checks by `check_many`, thirty-two keys at once, at exact time.
+/// So many checks by `check_keys`, thirty-two keys at once, at exact time.
 #[inline(never)]
 pub fn batches<K: Hash + Clone>(exact: &Exact, keys: &mut impl Keys<K>, calls: u64, terms: Terms) -> Slice {
     assert!(calls.is_multiple_of(Race::BATCH));
@@ -102,7 +103,7 @@ pub fn batches<K: Hash + Clone>(exact: &Exact, keys: &mut impl Keys<K>, calls: u
     let mut admitted = 0;
     for _ in 0..calls / Race::BATCH {
         batch.iter_mut().for_each(|key| key.clone_from(keys.draw()));
-        exact.0.check_many(&batch, |_, decision| admitted += u64::from(decision.is_allowed()));
+        exact.0.check_keys(&batch, |_, decision| admitted += u64::from(decision.is_allowed()));
     }
     Slice { nanos: watch.nanos(), calls, admitted, due: terms.due(calls) }
 }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use tollgate::{Algorithm, ParseQuotaError, Quota};
+use tollgate::error::ParseQuotaError;
+use tollgate::{Algorithm, Quota};
 
 use crate::admin::Choice;
 use crate::gateway::upstream::Origin;

@@ -580,7 +580,7 @@ mod tests {
     #[test]
     #[ignore = "prints times: cargo test --release -p tollgate-http --lib cost_of_client_ip -- --ignored --nocapture"]
     fn cost_of_client_ip() {
-        use tollgate::Clock;
+        use tollgate::clock::Clock;
         const COUNT: u32 = 1_000_000;
         let all = headers(&[
             ("host", "api.example"),
@@ -592,7 +592,7 @@ mod tests {
             ("x-forwarded-for", "203.0.113.66, 192.0.2.1, 10.0.0.2"),
             ("x-real-ip", "192.0.2.1"),
         ]);
-        let clock = tollgate::ExactClock::from_os();
+        let clock = tollgate::clock::ExactClock::from_os();
         for source in ["peer", "x-forwarded-for", "forwarded", "header:x-real-ip"] {
             let address = ClientAddress::new(source.parse().unwrap(), "10.0.0.0/8, fd00::/8".parse().unwrap()).unwrap();
             let start = clock.now();

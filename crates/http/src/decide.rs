@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tollgate::{Clock, Decision, Instant, KeyHash, Limit, LimitSet, Report, Reservation, Share, Verdict, View};
+use tollgate::clock::{Clock, Instant};
+use tollgate::{Decision, KeyHash, Limit, LimitSet, Report, Reservation, Scoped, SetItem, Verdict};
 
 use crate::charge::Charge;
 use crate::gate::{self, Gates};
@@ -179,8 +180,8 @@ impl<'r, C: Clock> Case<'r, C> {
         Ok(admitted)
     }
 
-    fn under<'l>(&'l self, limit: &'l Limit) -> View<'l, C> {
-        self.engine.limiter.at(self.now).with(limit)
+    fn under<'l>(&'l self, limit: &'l Limit) -> Scoped<'l, C> {
+        self.engine.limiter.at(self.now).under(limit)
     }
 
     /// Looks at the limits that are charged after the response, and notes what the response decides.
@@ -211,7 +212,7 @@ impl<'r, C: Clock> Case<'r, C> {
         let in_flight = permit.as_ref().map_or(most, Permit::number);
         let report = Report {
             verdict: if permit.is_some() { Verdict::Allowed } else { Verdict::Refused },
-            limit: most,
+            burst: most,
             remaining: most.saturating_sub(in_flight),
             // Nobody knows when one of them ends.
             retry_after: permit.is_none().then_some(Duration::from_secs(1)),
@@ -227,16 +228,16 @@ impl<'r, C: Clock> Case<'r, C> {
 
     /// Takes from all rate limits that are charged first, or from none; says what from.
     fn take<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
-        let mut shares = SmallVec::<[Share<'_>; 4]>::new();
+        let mut shares = SmallVec::<[SetItem<'_>; 4]>::new();
         let mut from = SmallVec::<[(&Meeting<'_>, usize); 4]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| !is_queue(limit)) {
-            shares.push(Share { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
+            shares.push(SetItem { limit: &limit.limit, key: meeting.hash, cost: meeting.cost });
             from.push((meeting, index));
         }
         let Some((first, _)) = from.first() else { return Ok(Taken::new()) };
         // Settings with too many for one request are refused; but a path that servers read in several ways may be one of
         // several requests.
-        let decided = self.engine.limiter.at(self.now).check_all(&shares);
+        let decided = self.engine.limiter.at(self.now).check_items(&shares);
         let decided = decided.map_err(|_| (*first, Stood::never(first, self.now)))?;
         let Some((meeting, index)) = from.get(decided.index()) else {
             return Err((first, Stood::never(first, self.now)));
@@ -265,7 +266,7 @@ impl<'r, C: Clock> Case<'r, C> {
     fn queue<'m>(&self, meetings: &[&'m Meeting<'m>], admitted: &mut Admitted) -> Result<(), Refuses<'m>> {
         let mut turns = SmallVec::<[Reservation<'_>; 2]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
-            let view = self.engine.limiter.at(self.now).with(&limit.limit);
+            let view = self.engine.limiter.at(self.now).under(&limit.limit);
             match view.reserve(&meeting.hash, meeting.cost, Duration::MAX) {
                 Ok(turn) => {
                     admitted.wait = admitted.wait.max(turn.wait());
@@ -275,9 +276,7 @@ impl<'r, C: Clock> Case<'r, C> {
                 }
                 Err(decision) => {
                     let stood = Stood::of(meeting, Some(index), self.now, decision.report());
-                    turns.iter_mut().rev().for_each(|turn| {
-                        turn.cancel_at(self.now);
-                    });
+                    turns.into_iter().rev().for_each(|turn| turn.cancel_at(self.now));
                     return Err((meeting, stood));
                 }
             }
@@ -381,14 +380,9 @@ impl Stood {
     /// With a policy that this request can never pass.
     fn never(meeting: &Meeting<'_>, at: Instant) -> Self {
         let limit = (!meeting.limits().is_empty()).then_some(0);
-        let limits = meeting.limits().first().map_or(0, |limit| limit.limit.quota().burst());
-        let report = Report {
-            verdict: Verdict::NeverFits,
-            limit: limits,
-            remaining: 0,
-            retry_after: None,
-            reset_after: Duration::ZERO,
-        };
+        let burst = meeting.limits().first().map_or(0, |limit| limit.limit.quota().burst());
+        let report =
+            Report { verdict: Verdict::NeverFits, burst, remaining: 0, retry_after: None, reset_after: Duration::ZERO };
         Self::of(meeting, limit, at, report)
     }
 

@@ -155,24 +155,24 @@ impl Dialect {
                     Reset::Epoch => tightest.wait_ends(),
                     Reset::Seconds => tightest.wait_secs(),
                 };
-                set(headers, X_RATELIMIT_LIMIT, line::number(report.limit));
+                set(headers, X_RATELIMIT_LIMIT, line::number(report.burst));
                 set(headers, X_RATELIMIT_REMAINING, line::number(report.remaining));
                 set(headers, X_RATELIMIT_RESET, line::number(reset));
             }
             Self::Draft03 => {
-                set(headers, X_RATELIMIT_LIMIT, limit_and_policies(report.limit, policies));
+                set(headers, X_RATELIMIT_LIMIT, limit_and_policies(report.burst, policies));
                 set(headers, X_RATELIMIT_REMAINING, line::number(report.remaining));
                 set(headers, X_RATELIMIT_RESET, line::number(tightest.wait_secs()));
             }
             Self::Draft06 => {
-                set(headers, RATELIMIT_LIMIT, line::number(report.limit));
+                set(headers, RATELIMIT_LIMIT, line::number(report.burst));
                 set(headers, RATELIMIT_REMAINING, line::number(report.remaining));
                 set(headers, RATELIMIT_RESET, line::number(tightest.wait_secs()));
                 set(headers, RATELIMIT_POLICY, policies.clone());
             }
             Self::Draft07 => {
                 let mut line = Line::new();
-                line.push("limit=").push_number(report.limit);
+                line.push("limit=").push_number(report.burst);
                 line.push(", remaining=").push_number(report.remaining);
                 line.push(", reset=").push_number(tightest.wait_secs());
                 set(headers, RATELIMIT, line.to_header());

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use tollgate::{BuildError, LimitSet, ParseQuotaError, QuotaError};
+use tollgate::LimitSet;
+use tollgate::error::{BuildError, ParseQuotaError, QuotaError};
 
 /// A policy, or a part of one, that cannot be used.
 #[derive(Debug)]

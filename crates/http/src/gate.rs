@@ -12,7 +12,8 @@
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tollgate::{Algorithm, Clock, Instant, KeyHash, Limit, Quota, Share};
+use tollgate::clock::{Clock, Instant};
+use tollgate::{Algorithm, KeyHash, Limit, Quota, SetItem};
 
 use crate::charge::Charge;
 use crate::policy::Policy;
@@ -62,20 +63,20 @@ pub(crate) fn longest_wait(queue: &Quota) -> Duration {
 /// Passes all of `gates` at the instant `at`, or none: then it says how much later to try again.
 pub(crate) fn pass<C: Clock>(engine: &Engine<C>, gates: &[Gate<'_>], at: Instant) -> Result<(), Duration> {
     let costly = gates.iter().filter(|(.., cost)| *cost > 0);
-    let shares: SmallVec<[Share<'_>; 4]> = costly.map(|&(limit, key, _)| Share { limit, key, cost: 1 }).collect();
+    let shares: SmallVec<[SetItem<'_>; 4]> = costly.map(|&(limit, key, _)| SetItem { limit, key, cost: 1 }).collect();
     if shares.is_empty() {
         return Ok(());
     }
     let view = engine.limiter.at(at);
     // Nobody waits at more of them than can be decided together.
-    let decided = view.check_all(&shares).map_err(|_| PATIENCE)?;
+    let decided = view.check_items(&shares).map_err(|_| PATIENCE)?;
     if !decided.is_allowed() {
         // At least a nanosecond later, so that this comes to an end.
         return Err(decided.decision().retry_after().unwrap_or(PATIENCE).max(Duration::from_nanos(1)));
     }
     for (limit, key, cost) in gates.iter().filter(|(.., cost)| *cost > 1) {
         // Behind it the gate stays shut for as many turns as it cost.
-        view.with(limit).charge(key, cost - 1);
+        view.under(limit).charge(key, cost - 1);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The tower layer.
 
-use tollgate::{Clock, ExactClock};
+use tollgate::clock::{Clock, ExactClock};
 use tower_layer::Layer;
 
 use crate::error::PolicyError;

@@ -8,7 +8,8 @@ use ahash::RandomState;
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Response, StatusCode};
 use metrics::Histogram;
-use tollgate::{Clock, ExactClock, Instant, Limiter, Quota, Stats};
+use tollgate::clock::{Clock, ExactClock, Instant};
+use tollgate::{Limiter, Quota, Stats};
 
 use crate::charge::Settlement;
 use crate::decide::{Admitted, Decided, Permits, Stood};
@@ -66,13 +67,13 @@ impl<C: Clock> RateLimiter<C> {
         let mut builder = Limiter::builder(Quota::per_second(1)).capacity(settings.capacity).on_full(settings.on_full);
         let has_gates = gate::are_needed(&settings.policies);
         for quota in quotas {
-            builder = builder.expect(*quota);
+            builder = builder.also_exact_for(*quota);
             if has_gates && gate::is_queue(quota) {
-                builder = builder.expect(gate::quota(quota));
+                builder = builder.also_exact_for(gate::quota(quota));
             }
         }
         let engine = Engine {
-            limiter: builder.build_with_clock(clock)?,
+            limiter: builder.clock(clock).build()?,
             in_flight: Arc::default(),
             hasher: RandomState::new(),
             labeller: Labeller::new(),
@@ -348,7 +349,7 @@ impl<C: Clock> Admission<C> {
             let Some(settlement) = rule.policy.settlement(status) else { continue };
             let limits = rule.tiers.get(pending.tier).map_or(&[][..], |tier| &tier.limits);
             for (index, limit) in limits.iter().enumerate() {
-                let view = limiter.with(&limit.limit);
+                let view = limiter.under(&limit.limit);
                 match settlement {
                     Settlement::Refund => view.refund_of(&pending.key, pending.cost, pending.at),
                     Settlement::Charge => {

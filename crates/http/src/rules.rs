@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ahash::RandomState;
 use http::HeaderValue;
 use smallvec::SmallVec;
-use tollgate::{Clock, KeyHash, Limit, LimitSet, Limiter, Quota, QuotaError};
+use tollgate::clock::Clock;
+use tollgate::error::QuotaError;
+use tollgate::{KeyHash, Limit, LimitSet, Limiter, Quota};
 
 use crate::address::Grouping;
 use crate::counts::Counts;
@@ -42,7 +44,7 @@ impl<C: Clock> Engine<C> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(identity).copied();
         match known {
             Some(old) => self.limiter.change_quota(&old, quota),
-            None => self.limiter.limit(identity, quota),
+            None => self.limiter.prepare(identity, quota),
         }
     }
 

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
-use tollgate::{Clock, ExactClock};
+use tollgate::clock::{Clock, ExactClock};
 use tower_service::Service;
 
 use crate::body::LimitedBody;

@@ -35,7 +35,7 @@ pub struct Settings {
 
 impl Settings {
     /// How many keys may be busy at once, unless told otherwise: 65,536, which take 1.6 MB.
-    pub const DEFAULT_CAPACITY: usize = tollgate::Builder::DEFAULT_CAPACITY;
+    pub const DEFAULT_CAPACITY: usize = tollgate::LimiterBuilder::DEFAULT_CAPACITY;
 
     /// No policy, no trusted proxy, and the defaults of everything.
     #[must_use]

@@ -3,7 +3,8 @@
 use core::fmt::{self, Write as _};
 use core::time::Duration;
 
-use tollgate::{Instant, Quota, Report, Verdict};
+use tollgate::clock::Instant;
+use tollgate::{Quota, Report, Verdict};
 
 use crate::line::Line;
 use crate::name::WireName;

@@ -12,7 +12,7 @@ use core::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use tollgate::Instant;
+use tollgate::clock::Instant;
 
 /// The keys refused most, of all threads.
 ///

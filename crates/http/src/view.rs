@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tollgate::{Clock, Instant, Report, Verdict};
+use tollgate::clock::{Clock, Instant};
+use tollgate::{Report, Verdict};
 
 use crate::counts::PolicyCounts;
 use crate::label::Label;
@@ -83,7 +84,7 @@ impl Rule {
         rows.map(|row| {
             let limits = self.tiers.get(row.who.tier).map_or(&[][..], |tier| &tier.limits);
             let stands: Vec<Report> =
-                limits.iter().map(|limit| engine.limiter.with(&limit.limit).peek(&row.who.key).report()).collect();
+                limits.iter().map(|limit| engine.limiter.under(&limit.limit).peek(&row.who.key).report()).collect();
             let waits = stands.iter().map(|report| match report.verdict {
                 Verdict::Allowed => Some(Duration::ZERO),
                 _ => report.retry_after,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tollgate::{Instant, KeyHash};
+use tollgate::KeyHash;
+use tollgate::clock::Instant;
 
 use crate::key::Part;
 use crate::label::Label;

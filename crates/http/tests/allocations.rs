@@ -9,7 +9,8 @@ use std::cell::Cell;
 
 use common::Client;
 use http::HeaderMap;
-use tollgate::{Clock as _, ExactClock, Instant, Quota};
+use tollgate::Quota;
+use tollgate::clock::{Clock as _, ExactClock, Instant};
 use tollgate_http::{Answer, Body, Dialect, Labeller, Reset, Template, TopRefused};
 
 struct Counting;

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use common::{Client, NOON};
 use http::{HeaderMap, Response, StatusCode};
-use tollgate::{Instant, Quota};
+use tollgate::Quota;
+use tollgate::clock::Instant;
 use tollgate_http::{Answer, AnswerError, Body, Dialect, RetryAfter, RetryForm, Standing, Template, Unit};
 
 fn refused(answer: &Answer, standing: &Standing<'_>) -> Response<Bytes> {

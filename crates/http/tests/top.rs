@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Barrier;
 
-use tollgate::Instant;
+use tollgate::clock::Instant;
 use tollgate_http::{Label, Labeller, TopRefused};
 
 const CAPACITY: u64 = 128;

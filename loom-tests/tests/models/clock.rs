@@ -1,7 +1,8 @@
 //! Clocks that disagree, and a thread that sleeps between the clock and the word.
 
+use tollgate::Quota;
+use tollgate::clock::{Clock, ManualClock};
 use tollgate::model::{Cached, Key, ModelClock, Single};
-use tollgate::{Clock, ManualClock, Quota};
 use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, sharing, thread};
 
 /// A limiter whose clock has gone from 100 to 10, before anybody looked at it; `before` is what was done at 100.
@@ -103,10 +104,10 @@ fn a_newcomer_without_room_knows_a_quota_made_meanwhile() {
 }
 
 #[test]
-fn a_step_back_is_mended_once() {
+fn a_step_back_is_repaired_once() {
     // The clock has gone from 100 to 10. The owner of the one slot and a newcomer both take its word back to empty, as
     // of 10, and neither to less: at 11 one of them is admitted, and not both.
-    explore("clock: 2 mend one slot", [(false, false, 1)], || {
+    explore("clock: 2 repair one slot", [(false, false, 1)], || {
         let keys = [Key::new(1, &[0]), Key::new(2, &[0])];
         let (_, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
             assert!(table.take(&Key::new(1, &[0]), seconds(100), 1));
@@ -148,7 +149,7 @@ fn a_sleeper_sets_a_lone_bucket_nothing_back() {
 }
 
 #[test]
-fn a_step_back_is_mended_as_of_the_later_time() {
+fn a_step_back_is_repaired_as_of_the_later_time() {
     // The same, found by a caller who is ahead of the clock: empty as of his 12. As of 10 it would be full by then.
     explore("clock: set back, and found by a caller ahead of it", [(false, false, true)], || {
         let (_, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
@@ -162,32 +163,32 @@ fn a_step_back_is_mended_as_of_the_later_time() {
 
 /// The same step back, and the clock runs on to 11. Somebody, at 10, takes the owner's word back to empty; he may sleep
 /// over the owner's next debit, at 11, and must not take that back as well.
-fn mended_beside_a_debit(name: &str, who: u64) {
+fn repaired_beside_a_debit(name: &str, who: u64) {
     explore(name, [(false, true, false)], move || {
         let (key, other) = (Key::new(1, &[0]), Key::new(who, &[0]));
         let (clock, table) = set_back(Quota::per_second(1).with_burst(1), |table| {
             assert!(table.take(&Key::new(1, &[0]), seconds(100), 1));
         });
-        let mender = sharing(&table, move |table| table.take(&other, seconds(10), 1));
+        let repairer = sharing(&table, move |table| table.take(&other, seconds(10), 1));
         let owner = table.thread(&key, move |table, key| {
             let refused = !table.take(key, seconds(10), 1);
             clock.advance(seconds(11));
             refused && table.take(key, seconds(11), 1)
         });
-        scene([mender, owner], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
+        scene([repairer, owner], move |[a, b]| (a, b, table.take(&key, quarters(45), 1)))
     });
 }
 
 #[test]
-fn mending_loses_no_debit() {
+fn repairing_loses_no_debit() {
     // A newcomer, who finds no room.
-    mended_beside_a_debit("clock: mends beside a debit", 2);
+    repaired_beside_a_debit("clock: repairs beside a debit", 2);
 }
 
 #[test]
 fn pulling_back_loses_no_debit() {
     // The same of one key: who finds its word in another time takes back that word, and not what has followed it.
-    mended_beside_a_debit("clock: pulls back beside a debit", 1);
+    repaired_beside_a_debit("clock: pulls back beside a debit", 1);
 }
 
 /// A debit that is cancelled when it has been paid for, in a bucket that holds more than it: 10 of 30 are left at 12.
@@ -232,7 +233,7 @@ fn who_sees_the_time_sees_what_was_done_before() {
             let setter = sharing(&bucket, move |bucket| {
                 assert!(bucket.take(seconds(10), 1));
                 if set {
-                    set_clock.set(tollgate::Instant::from_secs(5));
+                    set_clock.set(tollgate::clock::Instant::from_secs(5));
                 } else {
                     set_clock.advance(seconds(5));
                 }

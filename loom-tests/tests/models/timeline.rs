@@ -1,6 +1,6 @@
 //! The lines of an exact clock: read whole, drawn by one.
 
-use tollgate::Clock;
+use tollgate::clock::Clock;
 use tollgate::model::{Lines, ModelClock};
 use tollgate_loom_tests::{Body, Shared, explore, scene, seconds, sharing};
 

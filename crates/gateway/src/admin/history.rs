@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use serde::Serialize;
-use tollgate::Instant;
+use tollgate::clock::Instant;
 use tollgate_http::PolicyCounts;
 
 /// Seconds that are remembered: ten minutes.

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use tollgate::{Clock, Instant};
+use tollgate::clock::{Clock, Instant};
 use tollgate_http::{PolicyView, RefusedKey};
 
 use super::reply::{Reply, json};

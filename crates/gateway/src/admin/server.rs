@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use tollgate::Clock;
+use tollgate::clock::Clock;
 
 use super::history::{History, Sample};
 use super::subject::Subject;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tollgate::{Algorithm, Clock, ExactClock, Instant, Limit, LimitSet, Limiter, ManualClock, Stats};
+use tollgate::clock::{Clock, ExactClock, Instant, ManualClock};
+use tollgate::{Algorithm, Limit, LimitSet, Limiter, Stats};
 
 use super::ingest::Input;
 use super::log::time::timestamp;
@@ -70,19 +71,19 @@ impl Engine {
             policy.quotas.split_first().ok_or_else(|| Failure::Usage("no limit was given".to_owned()))?;
         let mut builder = Limiter::builder(*head).capacity(buckets(policy, input));
         for quota in others {
-            builder = builder.expect(*quota);
+            builder = builder.also_exact_for(*quota);
         }
         // The clock stands at the first request: a log may be older than any range around today.
         let clock = ManualClock::new(Instant::from_nanos(first));
         let unusable = |error: &dyn std::error::Error| Failure::Usage(format!("the policy cannot be used: {error}"));
-        let limiter = builder.build_with_clock(clock).map_err(|error| match error {
-            tollgate::BuildError::Quota(error) => unusable(&error),
+        let limiter = builder.clock(clock).build().map_err(|error| match error {
+            tollgate::error::BuildError::Quota(error) => unusable(&error),
             other => Failure::Other(format!("cannot build the limiter: {other}")),
         })?;
         let mut limits = Vec::with_capacity(policy.quotas.len());
         for (i, quota) in policy.quotas.iter().enumerate() {
             // The number makes two limits of two that are spelled alike.
-            limits.push(limiter.limit(&format!("{i}: {quota}"), *quota).map_err(|error| unusable(&error))?);
+            limits.push(limiter.prepare(&format!("{i}: {quota}"), *quota).map_err(|error| unusable(&error))?);
         }
         let set = LimitSet::new(limits.iter().cloned()).map_err(|error| unusable(&error))?;
         Ok(Self { limiter, set, limits, is_queue: policy.algorithm == Algorithm::LeakyQueue })
@@ -98,7 +99,7 @@ impl Engine {
             record.outcome = match (self.is_queue, &*self.limits) {
                 (true, _) => self.queue(key, now, delays),
                 (false, [limit]) => {
-                    if self.limiter.with(limit).at(now).check(key).is_allowed() {
+                    if self.limiter.under(limit).at(now).check(key).is_allowed() {
                         Outcome::Allowed
                     } else {
                         Outcome::Refused(0)
@@ -120,14 +121,14 @@ impl Engine {
         let mut delay = Duration::ZERO;
         for (i, limit) in self.limits.iter().enumerate() {
             // The queue's own length bounds the wait.
-            match self.limiter.with(limit).at(now).reserve(key, 1, Duration::MAX) {
+            match self.limiter.under(limit).at(now).reserve(key, 1, Duration::MAX) {
                 Ok(place) => {
                     delay = delay.max(place.wait());
                     places.push(place);
                 }
                 Err(_) => {
                     // Last taken, first given back: each then leaves its queue as it found it.
-                    for mut place in places.into_iter().rev() {
+                    for place in places.into_iter().rev() {
                         place.cancel_at(now);
                     }
                     return refused_by(i);

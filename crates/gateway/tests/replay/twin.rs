@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use tollgate::{Algorithm, Instant, ManualClock};
+use tollgate::Algorithm;
+use tollgate::clock::{Instant, ManualClock};
 use tollgate_http::{Charge, Keys, Outcome, Policy, RateLimiter, Reach, RequestInfo, Route, Settings, Tiers};
 
 use crate::tool::{file, replay};

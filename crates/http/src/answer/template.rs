@@ -138,7 +138,7 @@ impl Template {
             Place::Name => self.push_name(line, standing.name),
             Place::Quota => standing.push_rule(line),
             Place::Limit => {
-                line.push_number(standing.report.limit);
+                line.push_number(standing.report.burst);
             }
             Place::Remaining => {
                 line.push_number(standing.report.remaining);

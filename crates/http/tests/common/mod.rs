@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use tollgate::{Bucket, Instant, ManualClock, Quota};
+use tollgate::clock::{Instant, ManualClock};
+use tollgate::{Bucket, Quota};
 use tollgate_http::{Standing, Unit};
 
 /// Half a second past a whole one, so that rounding shows.

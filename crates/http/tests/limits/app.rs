@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use tollgate::{Instant, ManualClock};
+use tollgate::clock::{Instant, ManualClock};
 use tollgate_http::{LimitedBody, PeerAddr, Policy, RateLimit, RateLimiter, Route, Settings};
 use tower::{Layer, Service, ServiceExt};
 

@@ -2,7 +2,8 @@
 
 use http::{HeaderName, Method};
 use metrics::NoopRecorder;
-use tollgate::{Algorithm, Instant, Limiter, ManualClock, Quota, parse_quotas};
+use tollgate::clock::{Instant, ManualClock};
+use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
 use tollgate_http::{
     Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses,
     Tiers, Unanswered,
@@ -146,9 +147,10 @@ impl Counting {
                 // What it will be held by has the time unit of a limiter made as the library makes its own.
                 let limiter = Limiter::builder(Quota::per_second(1))
                     .capacity(1)
-                    .build_with_clock(ManualClock::new(Instant::default()));
+                    .clock(ManualClock::new(Instant::default()))
+                    .build();
                 if let Some(limiter) = item.accept(limiter) {
-                    item.accept(limiter.limit("", quota));
+                    item.accept(limiter.prepare("", quota));
                 }
                 quotas.push(quota);
             }

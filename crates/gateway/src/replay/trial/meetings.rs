@@ -44,7 +44,7 @@ pub(super) struct Meetings {
 
 impl Meetings {
     /// Of the requests that were kept as `texts`.
-    pub(super) fn new<C: tollgate::Clock>(
+    pub(super) fn new<C: tollgate::clock::Clock>(
         limiter: &RateLimiter<C>,
         asked: &Asked,
         texts: &Keys,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::{Clock, ExactClock, Instant, ManualClock};
+use tollgate::clock::{Clock, ExactClock, Instant, ManualClock};
 use tollgate_http::{Keys as AskedKeys, Outcome as Answer, PolicyError, PolicyView, RateLimiter, Refusal, Settings};
 
 use super::super::engine::{CHUNK, Delays, Run, start};

@@ -10,24 +10,15 @@
 //! whole, lies at least `1e-9 > 2^-30` below the next whole number, so the floor is the true one. No division.
 //! (The design this grew from used one 64-bit factor, exact at whole periods only.)
 
+use crate::arith::{NANOS_PER_SECOND, gcd, narrow};
 use crate::clock::Instant;
 use crate::quota::Quota;
 use crate::word::{Units, Word};
-
-pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The range of a limiter before its start: a clock may step back this far and still be told apart.
 const SECONDS_BEFORE: u64 = 366 * 86_400;
 /// The range of a limiter after its start: ten years.
 const SECONDS_AFTER: u64 = 3_653 * 86_400;
-
-/// A value that the caller has proved to fit; the proof stands beside the call.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "proved by every caller, and checked in debug builds")]
-pub(crate) const fn narrow(value: u128) -> u64 {
-    debug_assert!(value <= u64::MAX as u128);
-    value as u64
-}
 
 /// The longest span a bucket may be ahead of now: a quarter of the range.
 pub(crate) const MAX_AHEAD: Units = (1 << (Word::STAMP_WIDTH - 2)) - 1;
@@ -168,13 +159,6 @@ fn divisor(quota: &Quota) -> u64 {
 fn lcm(a: u64, b: u64) -> Option<u64> {
     let divisor = u64::try_from(gcd(u128::from(a), u128::from(b))).ok()?;
     a.checked_mul(b / divisor)
-}
-
-pub(crate) const fn gcd(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 #[cfg(test)]

@@ -200,17 +200,29 @@ class Requests:
 class Driver:
     """A browser, by way of chromedriver."""
 
-    def __init__(self, folder):
+    def start(self):
+        """Starts it, and says what it said."""
         self.process = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.session = None
+        said = []
         for line in self.process.stdout:
+            said.append(line.strip())
             if found := re.search(r"started successfully on port (\d+)", line):
                 self.url = f"http://127.0.0.1:{found.group(1)}/session"
                 break
+        return " ".join(said)
+
+    def __init__(self, folder):
+        self.session = None
+        self.url = None
+        # The port that it finds free for IPv4 may be taken for IPv6; then it ends, and another try finds another.
+        for _ in range(5):
+            said = self.start()
+            if self.url:
+                break
         else:
-            fail("chromedriver did not start")
+            fail(f"chromedriver did not start: {said}")
         # What it says later must not fill the pipe.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
         options = {

@@ -162,13 +162,14 @@ impl<C: Clock> Bucket<C> {
     ///
     /// As [`Limiter::until_ready`](crate::Limiter::until_ready).
     #[cfg(feature = "async")]
-    pub async fn until_ready<F: Future<Output = ()>>(
+    pub fn until_ready<F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,
         cost: u64,
         max_wait: Duration,
-        sleep: impl Fn(Duration) -> F,
-    ) -> Result<(), crate::error::WaitError> {
-        crate::wait::until_ready(|left| self.reserve(cost, left), &self.clock, &self.waiters, max_wait, sleep).await
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'_, C, F, S> {
+        let reserve = move |left| self.reserve(cost, left);
+        crate::wait::until_ready(reserve, &self.clock, &self.waiters, max_wait, sleep)
     }
 }
 

@@ -129,17 +129,18 @@ impl<'a> Decision<'a> {
     /// [`is_allowed`](Self::is_allowed) does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if !self.is_retryable() {
-            return None;
-        }
-        let ready_at = match self.evidence {
+        // At least a nanosecond: when another thread has given back in the meantime, "now" is a fair answer, and zero
+        // would make a client spin.
+        self.ready_at().map(|ready_at| self.until(ready_at).max(Duration::from_nanos(1)))
+    }
+
+    /// When the same call is admitted, of one that is worth a retry.
+    pub(crate) fn ready_at(&self) -> Option<Units> {
+        self.is_retryable().then(|| match self.evidence {
             Evidence::Stamp(stamp) => self.limit.rule.ready_at(stamp, self.units(), self.cost),
             Evidence::Log { ready_at, .. } | Evidence::CrowdedLog { ready_at, .. } => ready_at,
             Evidence::NoRoom { until } => until,
-        };
-        // At least a nanosecond: when another thread has given back in the meantime, "now" is a fair answer, and zero
-        // would make a client spin.
-        Some(self.until(ready_at).max(Duration::from_nanos(1)))
+        })
     }
 
     /// How long until everything is available again, if nobody else comes; zero if it is.

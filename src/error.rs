@@ -6,7 +6,7 @@ use core::fmt;
 pub use crate::clock::ClockError;
 pub use crate::quota::{QuotaError, UnknownAlgorithm};
 pub use crate::rate::ParseQuotaError;
-pub use crate::set::LimitSetError;
+pub use crate::set::{LimitSetError, ReserveError};
 #[cfg(feature = "async")]
 pub use crate::wait::WaitError;
 

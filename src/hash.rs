@@ -216,6 +216,16 @@ impl Hasher {
         if are_logs && old.period() == new.period() { from } else { self.of_quota(from, new) }
     }
 
+    /// Of a limit whose keys are forgotten: one that no limit has had before.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn renewed(&self, from: Salt) -> Salt {
+        use crate::sync::{Atomic, Ordering};
+
+        static RENEWED: Atomic<u64> = Atomic::new(0);
+        // Relaxed: a number by itself. No model.
+        Salt(self.names.hash_one((from.0, RENEWED.fetch_add(1, Ordering::Relaxed))))
+    }
+
     fn of_quota(&self, salt: Salt, quota: &Quota) -> Salt {
         Salt(match quota.algorithm() {
             Algorithm::SlidingLog => self.names.hash_one((salt.0, quota.period())),

@@ -69,16 +69,47 @@ pub struct Lease<'a, C: Clock = ExactClock> {
     clock: &'a C,
     steps: &'a Steps,
     batch: u64,
-    held: Batch,
-    /// In which what is held was taken; in a forked child it is void, as the parent uses it.
-    process: Process,
+    holding: Holding,
     /// Refuses everything, and counts that, if limit or key were another limiter's.
     foreign: Option<&'a Foreign>,
 }
 
+/// What a lease holds.
+pub(crate) struct Holding {
+    batch: Batch,
+    /// In which it was taken. What a process took before it was forked is its own: the child's memory has a copy of it, and of
+    /// the bucket.
+    process: Process,
+}
+
+impl Holding {
+    pub(crate) fn nothing() -> Self {
+        Self { batch: Batch::NONE, process: Process::current() }
+    }
+
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::nothing())
+    }
+
+    #[inline]
+    fn forget_if_forked(&mut self) {
+        if !self.process.is_current() {
+            *self = Self::nothing();
+        }
+    }
+
+    /// How many whole tokens of a limit, and good at this time.
+    pub(crate) fn at(&self, limit: &Limit, now: Instant) -> u64 {
+        if !self.process.is_current() {
+            return 0;
+        }
+        limit.rule.held_at(&self.batch, limit.base.units(now))
+    }
+}
+
 impl<'a, C: Clock> Lease<'a, C> {
     pub(crate) fn new(cells: AnyCells<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
-        Self { cells, limit, clock, steps, batch, held: Batch::NONE, process: Process::current(), foreign: None }
+        Self { cells, limit, clock, steps, batch, holding: Holding::nothing(), foreign: None }
     }
 
     /// Of a limit or a key of another limiter.
@@ -86,6 +117,19 @@ impl<'a, C: Clock> Lease<'a, C> {
     pub(crate) fn refusing(mut self, foreign: &'a Foreign) -> Self {
         self.foreign = Some(foreign);
         self
+    }
+
+    /// The same lease, holding what another of the same bucket has put down.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn with(mut self, holding: Holding) -> Self {
+        self.holding = holding;
+        self
+    }
+
+    /// What it holds, which is then not given back.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn put_down(mut self) -> Holding {
+        self.holding.take()
     }
 
     #[inline]
@@ -126,25 +170,14 @@ impl<'a, C: Clock> Lease<'a, C> {
         if let Some(foreign) = self.foreign {
             return foreign.refuse(self.limit, cost, now);
         }
-        self.forget_if_forked();
-        self.op(now).take_ahead(&mut self.held, cost, self.batch)
-    }
-
-    /// What a process took before it was forked is its own: the child's memory has a copy of it, and of the bucket.
-    #[inline]
-    fn forget_if_forked(&mut self) {
-        if !self.process.is_current() {
-            (self.held, self.process) = (Batch::NONE, Process::current());
-        }
+        self.holding.forget_if_forked();
+        self.op(now).take_ahead(&mut self.holding.batch, cost, self.batch)
     }
 
     /// How many whole tokens are held, and good at the time of the clock.
     #[must_use]
     pub fn held(&self) -> u64 {
-        if !self.process.is_current() {
-            return 0;
-        }
-        self.limit.rule.held_at(&self.held, self.limit.base.units(self.clock.now()))
+        self.holding.at(self.limit, self.clock.now())
     }
 
     /// The most tokens taken in one step, the request's own included, as given; 0 does the same as 1.
@@ -158,11 +191,11 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// Under a window all of it, while the window lasts. Under a token bucket all of it if nobody has taken from the bucket
     /// since this handle did; else nothing, as what others have taken lies behind it: then it lapses, in its time.
     pub fn give_back(&mut self) {
-        self.forget_if_forked();
-        if self.held.is_none() {
+        self.holding.forget_if_forked();
+        if self.holding.batch.is_none() {
             return;
         }
-        self.op(self.clock.now()).give_back(&mut self.held);
+        self.op(self.clock.now()).give_back(&mut self.holding.batch);
     }
 }
 
@@ -186,4 +219,6 @@ impl<C: Clock> fmt::Debug for Lease<'_, C> {
 const _: () = {
     const fn sent<T: Send>() {}
     sent::<Lease<'_>>();
+    #[cfg(not(tollgate_model))]
+    sent::<crate::OwnedLease>();
 };

@@ -30,6 +30,8 @@ mod memory;
 pub mod model;
 mod on_full;
 mod ops;
+#[cfg(not(tollgate_model))]
+mod owned_lease;
 mod predecessor;
 #[cfg(not(tollgate_model))]
 mod probe;
@@ -71,7 +73,9 @@ pub use limit::{EffectiveRate, Limit};
 pub use limiter::{Limiter, Scoped, Stats};
 pub use on_full::OnFull;
 pub use ops::Inheritance;
+#[cfg(not(tollgate_model))]
+pub use owned_lease::OwnedLease;
 pub use quota::{Algorithm, Quota};
 pub use rate::parse_quotas;
-pub use reservation::Reservation;
+pub use reservation::{Reservation, SetReservation};
 pub use set::{LimitSet, SetDecision, SetItem};

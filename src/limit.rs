@@ -104,6 +104,13 @@ impl Limit {
         Ok(new)
     }
 
+    /// The same limit with buckets of another salt, and nothing before.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn anew(&self, salt: Salt) -> Self {
+        let is_plain = !self.is_log();
+        Self { salt, predecessors: [None; Self::PREDECESSORS], is_plain, ..*self }
+    }
+
     /// Whether what keys used under the quota before counts under this one: if it came by
     /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period and algorithm.
     #[must_use]

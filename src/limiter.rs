@@ -3,6 +3,8 @@
 
 use core::fmt;
 use core::time::Duration;
+#[cfg(feature = "async")]
+use std::sync::Arc;
 
 use crate::builder::LimiterBuilder;
 use crate::clock::{Clock, ExactClock, Instant};
@@ -13,10 +15,13 @@ use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::ops::{Inheritance, Op, OwnClock};
 use crate::quota::{Quota, QuotaError};
-use crate::reservation::Reservation;
-use crate::set::{LimitSet, LimitSetError, SetDecision, SetItem};
+use crate::reservation::{Reservation, SetReservation};
+use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
 use crate::step::Steps;
 use crate::table::{Entry, Table};
+
+/// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
+const BATCH: usize = 32;
 
 /// A rate limiter for many keys, in bounded memory, shared between threads by reference.
 ///
@@ -111,6 +116,31 @@ impl<C: Clock> Limiter<C> {
         let limit = old.changed(quota, salt, self.limit.base.units(self.now()))?;
         self.table.expect(&limit);
         Ok(limit)
+    }
+
+    /// Forgets all keys of a limit at once: use the answer in the place of `old` from here on. Under it every key is new.
+    ///
+    /// Takes no longer than [`prepare`](Limiter::prepare): the old buckets stay in the table until time has refilled them, and count
+    /// towards its capacity as long. Whoever goes on with the old limit finds them as they were. Another limiter's limit is
+    /// counted and changes nothing. Of the default limit, too, it is the answer that forgets: give it with
+    /// [`under`](Limiter::under).
+    ///
+    /// ```
+    /// use tollgate::{Limiter, Quota};
+    ///
+    /// let limiter = Limiter::builder(Quota::per_hour(10)).build()?;
+    /// assert_eq!(limiter.take_up_to("key", 10), 10);
+    /// let anew = limiter.reset_limit(limiter.default_limit());
+    /// assert_eq!(limiter.under(&anew).peek("key").remaining(), 10);
+    /// # Ok::<(), tollgate::error::BuildError>(())
+    /// ```
+    #[must_use = "the old limit forgets nothing"]
+    pub fn reset_limit(&self, old: &Limit) -> Limit {
+        if old.owner != self.hasher.owner {
+            self.foreign.note();
+            return *old;
+        }
+        old.anew(self.hasher.renewed(old.salt))
     }
 
     /// The limit given at construction.
@@ -355,17 +385,17 @@ impl<'a, C: Clock> Scoped<'a, C> {
     ///
     /// As [`Limiter::until_ready`].
     #[cfg(feature = "async")]
-    pub async fn until_ready<K: Key + ?Sized, F: Future<Output = ()>>(
+    pub fn until_ready<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,
         key: &K,
         cost: u64,
         max_wait: Duration,
-        sleep: impl Fn(Duration) -> F,
-    ) -> Result<(), crate::error::WaitError> {
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'a, C, K, F, S> {
         let (limiter, key) = (self.limiter, self.limiter.hash(key));
-        let view = limiter.under(self.limit);
-        let reserve = |left| view.reserve(&key, cost, left);
-        crate::wait::until_ready(reserve, &limiter.clock, &limiter.waiters, max_wait, sleep).await
+        let scoped = limiter.under(self.limit);
+        let reserve = move |left| scoped.reserve(&key, cost, left);
+        crate::wait::until_ready(reserve, &limiter.clock, &limiter.waiters, max_wait, sleep)
     }
 
     /// See [`Limiter::convert`].
@@ -380,8 +410,6 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::check_keys`].
     pub fn check_keys<K: Key>(&self, keys: &[K], mut each: impl FnMut(usize, Decision<'a>)) {
-        /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
-        const BATCH: usize = 32;
         let now = self.now();
         let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
@@ -418,15 +446,30 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::check_set_n`].
     pub fn check_set_n<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
+        match self.on_set(set, key, cost) {
+            Ok(op) => crate::set::take_all(set.limits().len(), op),
+            Err(foreign) => foreign,
+        }
+    }
+
+    /// The parts of a request under all limits of a set; the answer instead if limits or key are not this limiter's.
+    #[inline(always)]
+    fn on_set<K: Key + ?Sized>(
+        &self,
+        set: &'a LimitSet,
+        key: &K,
+        cost: u64,
+    ) -> Result<impl Fn(usize) -> (Op<'a, Entry<'a>>, u64), SetDecision<'a>> {
         let (hash, now) = (self.limiter.hash(key), self.now());
         let owner = self.limiter.hasher.owner;
         if set.owner() != Some(owner) || hash.owner != owner {
             let index = set.limits().iter().position(|limit| limit.owner != owner).unwrap_or(0);
-            return SetDecision::new(self.foreign(&set.limits()[index], cost), index);
+            return Err(SetDecision::new(self.foreign(&set.limits()[index], cost), index));
         }
-        crate::set::take_all(set.limits().len(), |i| {
-            let limit = &set.limits()[i];
-            (self.op(self.entry(limit, hash), limit, now), cost)
+        let scoped = *self;
+        Ok(move |index| {
+            let limit = &set.limits()[index];
+            (scoped.op(scoped.entry(limit, hash), limit, now), cost)
         })
     }
 
@@ -435,16 +478,107 @@ impl<'a, C: Clock> Scoped<'a, C> {
     /// # Errors
     ///
     /// As [`Limiter::check_items`].
-    pub fn check_items(&self, shares: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
-        crate::set::check_count(shares.len())?;
+    pub fn check_items(&self, items: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
+        crate::set::check_count(items.len())?;
+        Ok(match self.on_items(items) {
+            Ok(op) => crate::set::take_all(items.len(), op),
+            Err(foreign) => foreign,
+        })
+    }
+
+    /// The parts of a request with a limit, a key and a cost for each, as in `on_set`.
+    #[inline(always)]
+    fn on_items<'i>(
+        &self,
+        items: &'i [SetItem<'a>],
+    ) -> Result<impl Fn(usize) -> (Op<'a, Entry<'a>>, u64) + use<'a, 'i, C>, SetDecision<'a>> {
         let now = self.now();
-        if let Some(index) = shares.iter().position(|share| !self.owns(share.limit, share.key)) {
-            return Ok(SetDecision::new(self.foreign(shares[index].limit, shares[index].cost), index));
+        if let Some(index) = items.iter().position(|item| !self.owns(item.limit, item.key)) {
+            return Err(SetDecision::new(self.foreign(items[index].limit, items[index].cost), index));
         }
-        Ok(crate::set::take_all(shares.len(), |i| {
-            let share = &shares[i];
-            (self.op(self.entry(share.limit, share.key), share.limit, now), share.cost)
-        }))
+        let scoped = *self;
+        Ok(move |index: usize| {
+            let item = &items[index];
+            (scoped.op(scoped.entry(item.limit, item.key), item.limit, now), item.cost)
+        })
+    }
+
+    /// See [`Limiter::check_each`].
+    pub fn check_each(&self, items: &[SetItem<'a>], mut each: impl FnMut(usize, Decision<'a>)) {
+        let now = self.now();
+        let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
+        for (batch, items) in items.chunks(BATCH).enumerate() {
+            let (first, entries) = (batch * BATCH, &mut entries[..items.len()]);
+            for (entry, item) in entries.iter_mut().zip(items) {
+                // Of another limiter's limit or key as well: that writes nothing.
+                *entry = self.entry(item.limit, item.key);
+                entry.prefetch();
+            }
+            entries.iter().for_each(Entry::prefetch_further);
+            for (i, (&entry, item)) in entries.iter().zip(items).enumerate() {
+                let decision = if self.owns(item.limit, item.key) {
+                    self.op(entry, item.limit, now).check(item.cost)
+                } else {
+                    self.foreign(item.limit, item.cost)
+                };
+                each(first + i, decision);
+            }
+        }
+    }
+
+    /// See [`Limiter::reserve_set`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::reserve_set`].
+    pub fn reserve_set<K: Key + ?Sized>(
+        &self,
+        set: &'a LimitSet,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<SetReservation<'a>, SetDecision<'a>> {
+        let op = self.on_set(set, key, cost)?;
+        let (parts, go_at) = crate::set::reserve_all(set.limits().len(), op, max_wait)?;
+        Ok(SetReservation::new(parts, go_at))
+    }
+
+    /// See [`Limiter::reserve_items`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::reserve_items`].
+    pub fn reserve_items(
+        &self,
+        items: &[SetItem<'a>],
+        max_wait: Duration,
+    ) -> Result<SetReservation<'a>, ReserveError<'a>> {
+        crate::set::check_count(items.len())?;
+        let op = self.on_items(items)?;
+        let (parts, go_at) = crate::set::reserve_all(items.len(), op, max_wait)?;
+        Ok(SetReservation::new(parts, go_at))
+    }
+
+    /// See [`Limiter::until_set_ready`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::until_ready`].
+    #[cfg(feature = "async")]
+    pub fn until_set_ready<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+        &self,
+        set: &'a LimitSet,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'a, C, K, F, S> {
+        let (limiter, key) = (self.limiter, self.limiter.hash(key));
+        let reserve = move |left| {
+            let reserved = limiter.view().reserve_set(set, &key, cost, left);
+            reserved.map_err(|refusal| refusal.decision())
+        };
+        crate::wait::until_ready(reserve, &limiter.clock, &limiter.waiters, max_wait, sleep)
     }
 }
 
@@ -564,14 +698,51 @@ impl<C: Clock> Limiter<C> {
     ///
     /// If the request can never fit, would have to wait longer, or [too many](LimiterBuilder::max_waiters) are waiting.
     #[cfg(feature = "async")]
-    pub async fn until_ready<K: Key + ?Sized, F: Future<Output = ()>>(
+    pub fn until_ready<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,
         key: &K,
         cost: u64,
         max_wait: Duration,
-        sleep: impl Fn(Duration) -> F,
-    ) -> Result<(), crate::error::WaitError> {
-        self.view().until_ready(key, cost, max_wait, sleep).await
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'_, C, K, F, S> {
+        self.view().until_ready(key, cost, max_wait, sleep)
+    }
+
+    /// As [`until_ready`](Self::until_ready) under a limit, with a future that owns the limiter and borrows nothing: it can be
+    /// stored, and given to another task.
+    ///
+    /// # Errors
+    ///
+    /// As [`until_ready`](Self::until_ready).
+    #[cfg(feature = "async")]
+    pub fn until_ready_owned<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+        self: Arc<Self>,
+        limit: Limit,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<C, K, F, S> {
+        let key = self.hash(key);
+        async move { self.under(&limit).until_ready(&key, cost, max_wait, sleep).await }
+    }
+
+    /// Waits until a request that costs `cost` tokens may go under all limits of a set; else as
+    /// [`until_ready`](Self::until_ready). The tokens are [reserved](Self::reserve_set) first.
+    ///
+    /// # Errors
+    ///
+    /// As [`until_ready`](Self::until_ready).
+    #[cfg(feature = "async")]
+    pub fn until_set_ready<'a, K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+        &'a self,
+        set: &'a LimitSet,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'a, C, K, F, S> {
+        self.view().until_set_ready(set, key, cost, max_wait, sleep)
     }
 
     /// Moves one key from one limit to another, such as a client who pays from now on: its bucket under `to` holds at most the
@@ -589,6 +760,13 @@ impl<C: Clock> Limiter<C> {
     /// index and the decision of every key, in order.
     pub fn check_keys<'a, K: Key>(&'a self, keys: &[K], each: impl FnMut(usize, Decision<'a>)) {
         self.view().check_keys(keys, each);
+    }
+
+    /// Decides a list of requests, each by itself under its own limit, for its own key, at one instant: fetches ahead, as
+    /// [`check_keys`](Limiter::check_keys) does. Calls `each` with the index and the decision of every item, in order. For all
+    /// or nothing there is [`check_items`](Limiter::check_items).
+    pub fn check_each<'a>(&'a self, items: &[SetItem<'a>], each: impl FnMut(usize, Decision<'a>)) {
+        self.view().check_each(items, each);
     }
 
     /// Checks one request of `key` under all limits of a set, all or nothing (P11): refused by one, the others keep
@@ -614,6 +792,44 @@ impl<C: Clock> Limiter<C> {
     /// If there are none, or more than [`LimitSet::MAX`].
     pub fn check_items<'a>(&'a self, shares: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         self.view().check_items(shares)
+    }
+
+    /// Takes `cost` tokens under every limit of a set now, or under none, for a request that may go within `max_wait`, and says
+    /// when: one instant, the first at which all of them admit it. First come, first served.
+    ///
+    /// Each limit counts the request as of that instant, so that what waits for one limit does not go late under another, on
+    /// top of what that has admitted since. In a limit that others share this may hold them up: one whose burst takes less time
+    /// to refill than this request has to wait admits nobody before it. Windows and logs promise nothing beyond their end: if
+    /// the request would go later than that, it is refused, with the wait.
+    ///
+    /// Costs a look and a check for each limit, and an allocation.
+    ///
+    /// # Errors
+    ///
+    /// The decision, if it would have to wait longer, or than one of the limits may promise: nothing was taken.
+    /// [`SetDecision::retry_after`] says when it could go at once.
+    pub fn reserve_set<'a, K: Key + ?Sized>(
+        &'a self,
+        set: &'a LimitSet,
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<SetReservation<'a>, SetDecision<'a>> {
+        self.view().reserve_set(set, key, cost, max_wait)
+    }
+
+    /// As [`reserve_set`](Limiter::reserve_set), with a limit, a key and a cost for each part, as in
+    /// [`check_items`](Limiter::check_items).
+    ///
+    /// # Errors
+    ///
+    /// If there are no items, or more than [`LimitSet::MAX`]; and as [`reserve_set`](Limiter::reserve_set).
+    pub fn reserve_items<'a>(
+        &'a self,
+        items: &[SetItem<'a>],
+        max_wait: Duration,
+    ) -> Result<SetReservation<'a>, ReserveError<'a>> {
+        self.view().reserve_items(items, max_wait)
     }
 }
 

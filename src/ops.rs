@@ -341,6 +341,39 @@ impl<'a, S: Cells> Op<'a, S> {
         }
     }
 
+    /// Whether this limit can promise a request now that it may go at `go_at`. A log remembers only what has gone.
+    pub(crate) const fn promises(self, go_at: Units) -> bool {
+        go_at == self.units || !self.limit.is_log() && self.limit.rule.promises(self.units, go_at)
+    }
+
+    /// Takes `cost` for a part of a request that goes at `go_at`, which is promised, and counts it as of then; `None` if
+    /// another caller was faster, or there is no room.
+    pub(crate) fn reserve_part(self, cost: u64, go_at: Units, untracked: &mut bool) -> Option<Debit> {
+        if cost == 0 {
+            return Some(Debit::NONE);
+        }
+        let (rule, now) = (&self.limit.rule, self.units);
+        if go_at == now {
+            let decision = self.check_part(cost, untracked);
+            return decision.is_allowed().then(|| self.debit_of(&decision));
+        }
+        let mut debit = Debit::NONE;
+        let outcome = self.update(|held| {
+            debit = rule.reserve_at(held.stamp, now, cost, go_at)?;
+            self.cells.marks(0).promised.raise(go_at);
+            Some(rule.balance(debit.stamp, now))
+        });
+        match outcome {
+            Outcome::Changed(_) => Some(debit),
+            Outcome::Untracked => {
+                *untracked = true;
+                // Of no bucket: nothing can come back.
+                Some(Debit::NONE)
+            }
+            Outcome::Kept(_) | Outcome::Full(_) => None,
+        }
+    }
+
     /// Counts a request that was refused for want of room before it took anything.
     pub(crate) fn note_refusal_by_look(self, refused: &Decision<'_>) {
         if let Evidence::NoRoom { .. } | Evidence::CrowdedLog { .. } = refused.evidence {

@@ -8,6 +8,8 @@ use crate::cells::{AnyCells, Cells};
 use crate::clock::Instant;
 use crate::decision::Decision;
 use crate::ops::Op;
+use crate::set::Part;
+use crate::word::Units;
 
 /// Tokens taken for a request, and the instant at which it may go.
 ///
@@ -83,5 +85,69 @@ impl<'a> Reservation<'a> {
 impl fmt::Debug for Reservation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").field("cost", &self.cost).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+/// Tokens of several limits taken for one request, and the one instant at which it may go under all of them.
+///
+/// Dropping it keeps the tokens taken: the request went. If it will not go, [`cancel`](Self::cancel).
+#[must_use = "the tokens are taken: wait for them, or cancel"]
+pub struct SetReservation<'a> {
+    /// One at least.
+    parts: Box<[Part<'a, AnyCells<'a>>]>,
+    wait: Duration,
+    made_at: Instant,
+}
+
+impl<'a> SetReservation<'a> {
+    pub(crate) fn new<S>(parts: Vec<Part<'a, S>>, go_at: Units) -> Self
+    where
+        S: Cells + Into<AnyCells<'a>>,
+    {
+        let first = parts[0].0;
+        Self {
+            wait: Duration::from_nanos(first.limit.base.nanos_until(first.now, go_at)),
+            made_at: first.now,
+            parts: parts.into_iter().map(|(op, debit)| (op.of_any_kind(), debit)).collect(),
+        }
+    }
+
+    /// How long after [`made_at`](Self::made_at) the request may go; zero if it may go at once. To the nanosecond.
+    #[must_use]
+    pub const fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// The instant at which the request may go.
+    #[must_use]
+    pub const fn go_at(&self) -> Instant {
+        self.made_at.saturating_add(self.wait)
+    }
+
+    /// The instant at which it was reserved.
+    #[must_use]
+    pub const fn made_at(&self) -> Instant {
+        self.made_at
+    }
+
+    /// Gives the tokens back, of each limit all or none, as [`Reservation::cancel`] does.
+    pub fn cancel(self) {
+        let now = self.parts[0].0.latest();
+        self.cancel_at(now);
+    }
+
+    /// As [`cancel`](Self::cancel), at the caller's `now`.
+    pub fn cancel_at(self, now: Instant) {
+        // The last first: of several of one bucket that is the one on top.
+        self.parts.iter().rev().for_each(|(op, debit)| op.at(now).undo(debit));
+    }
+}
+
+impl fmt::Debug for SetReservation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetReservation")
+            .field("limits", &self.parts.len())
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
     }
 }

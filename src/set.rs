@@ -1,7 +1,9 @@
 //! Several limits decided at once: all or nothing.
 
 use core::fmt;
+use core::time::Duration;
 
+use crate::algorithm::Debit;
 use crate::cells::Cells;
 use crate::clock::Instant;
 use crate::decision::{Decision, Verdict};
@@ -9,6 +11,7 @@ use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
 use crate::ops::Op;
 use crate::rehearsal::{Rehearsal, first_that_fits};
+use crate::word::Units;
 
 /// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
 #[derive(Debug, Clone)]
@@ -100,6 +103,41 @@ impl fmt::Display for LimitSetError {
 
 impl core::error::Error for LimitSetError {}
 
+/// Why nothing was [reserved](crate::Limiter::reserve_items) for a list of items.
+#[derive(Debug, Clone, Copy)]
+pub enum ReserveError<'a> {
+    /// The request would have to wait longer: the answer of the limits.
+    Refused(SetDecision<'a>),
+    /// The items cannot be decided together.
+    Items(LimitSetError),
+}
+
+impl<'a> From<SetDecision<'a>> for ReserveError<'a> {
+    fn from(refusal: SetDecision<'a>) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<LimitSetError> for ReserveError<'_> {
+    fn from(error: LimitSetError) -> Self {
+        Self::Items(error)
+    }
+}
+
+impl fmt::Display for ReserveError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => match refusal.retry_after() {
+                Some(wait) => write!(f, "the wait of {wait:?} is longer than allowed"),
+                None => write!(f, "the cost is above the burst of {}: it can never fit", refusal.limit().most()),
+            },
+            Self::Items(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ReserveError<'_> {}
+
 /// What one request needs of one limit; see [`Limiter::check_items`](crate::Limiter::check_items).
 #[derive(Debug, Clone, Copy)]
 pub struct SetItem<'a> {
@@ -117,11 +155,13 @@ pub struct SetItem<'a> {
 pub struct SetDecision<'a> {
     decision: Decision<'a>,
     index: usize,
+    /// What the others have left; the largest number where `decision` says it.
+    others: u64,
 }
 
 impl<'a> SetDecision<'a> {
     pub(crate) const fn new(decision: Decision<'a>, index: usize) -> Self {
-        Self { decision, index }
+        Self { decision, index, others: u64::MAX }
     }
 
     /// Whether the request may go: every limit admitted it, and each has taken its cost. If not, none has.
@@ -143,6 +183,32 @@ impl<'a> SetDecision<'a> {
         self.index
     }
 
+    /// The limit at [`index`](Self::index).
+    #[must_use]
+    pub const fn limit(&self) -> &'a Limit {
+        self.decision.limit()
+    }
+
+    /// The largest cost that all limits would still admit at this instant, after the decision: the least that one of them
+    /// has left.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.decision.remaining().min(self.others)
+    }
+
+    /// How long until the same call is admitted, if nobody else comes. `None` if it was admitted, **and if it never will be**;
+    /// [`is_allowed`](Self::is_allowed) tells which.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.decision.retry_after()
+    }
+
+    /// How long until the limit at [`index`](Self::index) has everything available again, if nobody else comes.
+    #[must_use]
+    pub fn reset_after(&self) -> Duration {
+        self.decision.reset_after()
+    }
+
     /// Until when it refuses. One that was repaired speaks of a later instant than the others, so waits are not compared.
     fn ready_at(&self) -> Option<Instant> {
         self.decision.retry_after().map(|wait| self.decision.at().saturating_add(wait))
@@ -157,7 +223,10 @@ impl<'a> SetDecision<'a> {
             (Verdict::Allowed, Verdict::Refused) => true,
             (Verdict::Refused | Verdict::NeverFits, _) => false,
         };
-        if tighter { other } else { self }
+        let (worse, better) = if tighter { (other, self) } else { (self, other) };
+        // Of admissions the one that is kept has the least left.
+        let others = if worse.is_allowed() { u64::MAX } else { worse.others.min(better.remaining()) };
+        Self { others, ..worse }
     }
 }
 
@@ -175,7 +244,7 @@ fn refuse<'a, S: Cells>(
         let (op, cost) = op(index);
         let decision = op.repair(op.peek(cost));
         might_lack_room |= op.may_have_no_slot(&decision);
-        SetDecision { decision, index }
+        SetDecision::new(decision, index)
     };
     let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
     // All would admit it by themselves: another thread was faster, or there is no room.
@@ -205,7 +274,7 @@ fn refuse<'a, S: Cells>(
 pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
     let look = |index: usize| {
         let (op, cost) = op(index);
-        SetDecision { decision: op.peek(cost), index }
+        SetDecision::new(op.peek(cost), index)
     };
     // Of those that admit it any will do.
     let worse = |seen: SetDecision<'a>, next| if seen.is_allowed() { next } else { seen.or(next) };
@@ -218,7 +287,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     let (mut tightest, mut untracked) = (looked, false);
     for index in 0..count {
         let (part, cost) = op(index);
-        let took = SetDecision { decision: part.check_part(cost, &mut untracked), index };
+        let took = SetDecision::new(part.check_part(cost, &mut untracked), index);
         if !took.is_allowed() {
             // The last first: of several of one bucket that is the one on top.
             for (index, admitted) in taken[..index].iter().enumerate().rev() {
@@ -237,4 +306,77 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
         op(0).0.note_untracked();
     }
     tightest
+}
+
+/// A part of a reservation: the bucket, and what was taken from it.
+pub(crate) type Part<'a, S> = (Op<'a, S>, Debit);
+
+/// How often a reservation is tried anew if another thread was faster.
+const MAX_TRIES: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
+
+/// Takes from all of `count` buckets, 1 to [`LimitSet::MAX`], for a request that may go within `max_wait`, or from none.
+///
+/// The request goes at one instant, the first at which all of them would admit it, and each counts it as of then: so
+/// nothing that one limit has admitted goes late, and on top of what another admits by then.
+pub(crate) fn reserve_all<'a, S: Cells>(
+    count: usize,
+    op: impl Fn(usize) -> (Op<'a, S>, u64),
+    max_wait: Duration,
+) -> Result<(Vec<Part<'a, S>>, Units), SetDecision<'a>> {
+    let first = op(0).0;
+    let (now, latest) = (first.units_at(first.now), first.units_at(first.now.saturating_add(max_wait)));
+    let look = |index: usize| {
+        let (op, cost) = op(index);
+        SetDecision::new(op.peek(cost), index)
+    };
+    let mut tries = MAX_TRIES;
+    loop {
+        let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
+        let mut go_at = now;
+        if !looked.is_allowed() {
+            let refusal = refuse(count, &op, looked);
+            match refusal.decision.ready_at() {
+                Some(ready_at) if ready_at <= latest => go_at = ready_at.max(now),
+                _ => {
+                    op(refusal.index).0.note_refusal_by_look(&refusal.decision);
+                    return Err(refusal);
+                }
+            }
+        }
+        let not_yet = |index: usize| {
+            let (op, cost) = op(index);
+            SetDecision::new(op.refused_until(cost, Some(go_at)), index)
+        };
+        if let Some(index) = (0..count).find(|&index| !op(index).0.promises(go_at)) {
+            return Err(not_yet(index));
+        }
+        tries -= 1;
+        match reserve_parts(count, &op, go_at) {
+            Ok(parts) => return Ok((parts, go_at)),
+            Err(index) if tries == 0 => return Err(not_yet(index)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Takes every part as of `go_at`; or none, and says which could not be taken.
+fn reserve_parts<'a, S: Cells>(
+    count: usize,
+    op: &impl Fn(usize) -> (Op<'a, S>, u64),
+    go_at: Units,
+) -> Result<Vec<Part<'a, S>>, usize> {
+    let (mut parts, mut untracked) = (Vec::with_capacity(count), false);
+    for index in 0..count {
+        let (part, cost) = op(index);
+        let Some(debit) = part.reserve_part(cost, go_at, &mut untracked) else {
+            // The last first, as in `take_all`.
+            parts.iter().rev().for_each(|(part, debit): &Part<'a, S>| part.roll_back(debit));
+            return Err(index);
+        };
+        parts.push((part, debit));
+    }
+    if untracked {
+        op(0).0.note_untracked();
+    }
+    Ok(parts)
 }

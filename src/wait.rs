@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Report};
-use crate::reservation::Reservation;
+use crate::reservation::{Reservation, SetReservation};
 use crate::sync::{Atomic, Ordering};
 
 /// Why a wait did not end in admission. Nothing is taken in any of these cases.
@@ -73,21 +73,47 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A reservation that is given back unless it was used: the caller may drop the future at any await.
-struct Held<'a>(Option<Reservation<'a>>);
+/// What is reserved: of one limit, or of several.
+pub(crate) trait Turn {
+    fn go_at(&self) -> Instant;
+    fn cancel(self);
+}
 
-impl Drop for Held<'_> {
+impl Turn for Reservation<'_> {
+    fn go_at(&self) -> Instant {
+        self.go_at()
+    }
+
+    fn cancel(self) {
+        self.cancel();
+    }
+}
+
+impl Turn for SetReservation<'_> {
+    fn go_at(&self) -> Instant {
+        self.go_at()
+    }
+
+    fn cancel(self) {
+        self.cancel();
+    }
+}
+
+/// A turn that is given back unless it was used: the caller may drop the future at any await.
+struct Held<T: Turn>(Option<T>);
+
+impl<T: Turn> Drop for Held<T> {
     fn drop(&mut self) {
-        if let Some(reservation) = self.0.take() {
-            reservation.cancel();
+        if let Some(turn) = self.0.take() {
+            turn.cancel();
         }
     }
 }
 
-/// Reserves, then sleeps until the instant reserved. Algorithms that promise nothing ahead of time are asked again when
+/// Reserves, then sleeps until the instant reserved. Limits that promise nothing ahead of time are asked again when
 /// their answer said to.
-pub(crate) async fn until_ready<'a, F: Future<Output = ()>>(
-    reserve: impl Fn(Duration) -> Result<Reservation<'a>, Decision<'a>>,
+pub(crate) async fn until_ready<'a, T: Turn, F: Future<Output = ()>>(
+    reserve: impl Fn(Duration) -> Result<T, Decision<'a>>,
     clock: &impl Clock,
     waiters: &Waiters,
     max_wait: Duration,
@@ -104,29 +130,32 @@ pub(crate) async fn until_ready<'a, F: Future<Output = ()>>(
             sleep(left).await;
         }
     };
+    let refused = |report: Report, left: Duration| match report.retry_after {
+        None => Err(WaitError::NeverFits(report)),
+        Some(retry) if retry > left => Err(WaitError::TooLong(report)),
+        Some(retry) => Ok(retry),
+    };
     loop {
         let left = deadline.saturating_duration_since(clock.now());
         // At once, or not at all: only those who wait need a place, and until they have one they take nothing.
-        let decision = match reserve(Duration::ZERO) {
-            Ok(_) => return Ok(()),
-            Err(decision) => decision,
-        };
-        let report = decision.report();
-        let Some(retry) = report.retry_after else { return Err(WaitError::NeverFits(report)) };
-        if retry > left {
-            return Err(WaitError::TooLong(report));
-        }
+        let Err(decision) = reserve(Duration::ZERO) else { return Ok(()) };
+        refused(decision.report(), left)?;
         let _waiting = waiters.enter()?;
-        if decision.limit().quota().algorithm().is_window() {
-            sleep_until(decision.at().saturating_add(retry)).await;
-            continue;
-        }
         let left = deadline.saturating_duration_since(clock.now());
-        let reservation = reserve(left).map_err(|decision| WaitError::TooLong(decision.report()))?;
-        let go_at = reservation.go_at();
-        let mut held = Held(Some(reservation));
-        sleep_until(go_at).await;
-        held.0 = None;
-        return Ok(());
+        match reserve(left) {
+            Ok(turn) => {
+                let go_at = turn.go_at();
+                let mut held = Held(Some(turn));
+                sleep_until(go_at).await;
+                held.0 = None;
+                return Ok(());
+            }
+            // It may fit in time, but a window promises nothing that is after its end.
+            Err(decision) if decision.limit().quota().algorithm().is_window() => {
+                let retry = refused(decision.report(), left)?;
+                sleep_until(decision.at().saturating_add(retry)).await;
+            }
+            Err(decision) => return Err(WaitError::TooLong(decision.report())),
+        }
     }
 }

@@ -147,6 +147,30 @@ impl Rule {
         }
     }
 
+    /// Whether a request can be promised now that it may go at `go_at`, from now on: a bucket promises as far as debt is
+    /// allowed, a window to its end.
+    pub(crate) const fn promises(&self, now: Units, go_at: Units) -> bool {
+        match self {
+            Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => go_at - now <= rule.debt,
+            Self::FixedWindow(FixedWindow { grid, .. }) | Self::SlidingWindow(SlidingWindow { grid, .. }) => {
+                go_at < grid.end(now)
+            }
+        }
+    }
+
+    /// Takes now for a request that goes at `go_at`, which is [promised](Self::promises), and counts it as of then; `None` if
+    /// it would not be its turn yet.
+    pub(crate) const fn reserve_at(&self, stamp: Units, now: Units, cost: u64, go_at: Units) -> Option<Debit> {
+        match self.take(stamp, go_at, cost) {
+            // Undone, all of it comes back, with the gap before `go_at`.
+            Some(after) if self.sells_time() => {
+                Some(Debit { cost, from: token_bucket::later(stamp, now), stamp: after })
+            }
+            Some(after) => Some(self.debit(after, cost)),
+            None => None,
+        }
+    }
+
     /// Takes `cost` whether it fits or not, as far as debt is allowed.
     pub(crate) const fn borrow(&self, stamp: Units, now: Units, cost: u64) -> Borrowed {
         match self {

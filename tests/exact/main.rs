@@ -14,6 +14,7 @@ mod others;
 mod rounding;
 mod several;
 mod step;
+mod together;
 mod window;
 mod zero;
 

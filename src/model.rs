@@ -313,6 +313,20 @@ impl Model {
         crate::set::take_all(shares.len(), |i| (self.op(shares[i].0, shares[i].1, now), 1)).is_allowed()
     }
 
+    /// Reserves over several (key, limit), and says how long to wait and what to cancel.
+    pub fn reserve_all(
+        &self,
+        parts: &[(&Key, &Limit)],
+        now: Duration,
+        max: Duration,
+    ) -> Option<(Duration, Vec<Reserved>)> {
+        let op = |i: usize| (self.op(parts[i].0, parts[i].1, now), 1);
+        let (taken, go_at) = crate::set::reserve_all(parts.len(), op, max).ok()?;
+        let first = taken[0].0;
+        let wait = Duration::from_nanos(first.limit.base.nanos_until(first.now, go_at));
+        Some((wait, taken.into_iter().map(|(_, debit)| Reserved(debit)).collect()))
+    }
+
     /// How many slots hold the key, live. More than one is a broken promise.
     pub fn owners(&self, key: &Key) -> usize {
         let live = |slot: &&Slot| {

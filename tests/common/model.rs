@@ -272,6 +272,43 @@ impl Model {
         debit
     }
 
+    /// When `cost` fits, if nobody else comes, times `leak`: exactly for what has a level, else the first nanosecond.
+    pub(crate) fn fits_at(&self, t: i128, cost: u64) -> Option<i128> {
+        let (cost, now) = (i128::from(cost), t * self.leak);
+        match self.state {
+            _ if cost == 0 => Some(now),
+            _ if cost > self.limit() => None,
+            State::Level { .. } if self.is_queue() => Some(self.end().max(now)),
+            State::Level { .. } => Some((self.end() + cost * self.token - self.empty()).max(now)),
+            _ => Some(self.when(t, cost) * self.leak),
+        }
+    }
+
+    /// Whether it can be said at `t` that a request may go at `go`, times `leak`.
+    pub(crate) fn promises(&self, t: i128, go: i128) -> bool {
+        let now = t * self.leak;
+        go == now
+            || match self.state {
+                State::Level { .. } => go - now <= self.debt(),
+                State::Windows { .. } => go < (t.div_euclid(self.period) + 1) * self.period * self.leak,
+                State::Log(_) => false,
+            }
+    }
+
+    /// Takes at `t` for a request that goes at `go`, times `leak`, which fits and is promised; as of then.
+    pub(crate) fn take_as_of(&mut self, t: i128, go: i128, cost: u64) -> Debit {
+        if cost == 0 || !matches!(self.state, State::Level { .. }) {
+            return self.take(t, cost);
+        }
+        let now = t * self.leak;
+        let (from, end) = (self.end().max(now), self.end().max(go) + i128::from(cost) * self.token);
+        self.set_level(t, end - now);
+        if go > now {
+            self.promised = self.promised.max(go);
+        }
+        Debit { cost, from, end, index: 0 }
+    }
+
     /// Whether a refund at `t` gives nothing back, as somebody waits, or may, for what came back.
     pub(crate) fn withholds(&self, t: i128, promised: i128) -> bool {
         let busy = match self.state {

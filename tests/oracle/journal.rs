@@ -31,9 +31,11 @@ calls! {
     Convert = "convert",
     Lease = "lease.check",
     GiveBack = "lease.give_back",
-    CheckMany = "check_keys",
+    CheckKeys = "check_keys",
     CheckSet = "check_set",
-    CheckAll = "check_items",
+    CheckItems = "check_items",
+    CheckEach = "check_each",
+    ReserveSet = "reserve_set",
 }
 
 /// Counts, and a digest of every call and every answer.

@@ -1,12 +1,16 @@
 //! Random calls on several limits of several keys: lists of keys, sets of limits, shares.
 
-use super::common::{Rng, nanos, ns};
+use std::time::Duration;
+
+use super::common::model::Debit;
+use super::common::{Rng, YEAR, nanos, ns};
 use super::draw::{self, Times};
 use super::journal::{Call, Journal};
 use super::subject::{At, Kind, Subject, call};
 use super::track::Track;
 use tollgate::clock::ManualClock;
-use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, Quota, SetDecision, SetItem, Verdict};
+use tollgate::error::ReserveError;
+use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, Quota, SetDecision, SetItem, SetReservation, Verdict};
 
 pub(crate) const KEYS: [&str; 2] = ["one key", "another"];
 pub(crate) const NAMES: [&str; LimitSet::MAX] = [
@@ -16,6 +20,12 @@ pub(crate) const NAMES: [&str; LimitSet::MAX] = [
 
 /// What one request asks of one of the buckets: its index, and a cost.
 pub(crate) type Part = (usize, u64);
+
+/// A reservation of several, and what the models need to cancel it.
+struct Waiting<'a> {
+    reservation: SetReservation<'a>,
+    debits: Vec<(usize, Debit)>,
+}
 
 /// The buckets of one key under every limit, then those of the other.
 pub(crate) struct Several<'a> {
@@ -32,10 +42,15 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
     let limits: Vec<Limit> = quotas.iter().zip(NAMES).map(|(&quota, name)| subject.limit(quota, name)).collect();
     let set = LimitSet::new(limits.iter().copied()).expect("names of their own");
     let mut several = Several { limiter, tracks: Vec::new() };
+    // One instant under several limits is followed in parts of a nanosecond that all of them know.
+    let common = quotas.iter().map(|quota| i128::from(quota.count().max(1))).try_fold(1, |sum, count| {
+        let common = sum / gcd(sum, count) * count;
+        (common < 1 << 40).then_some(common)
+    });
     for key in KEYS {
         for limit in &limits {
             let at = At { subject: &subject, key, limit, now: Some(start) };
-            several.tracks.push(Track::new(at, start, limit.quota().count().into()));
+            several.tracks.push(Track::new(at, start, common.unwrap_or_else(|| limit.quota().count().into())));
         }
     }
     // Windows can be followed back only where they begin at the same nanosecond.
@@ -43,6 +58,7 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
     let mut times = Times::new(rng, *several.tracks[0].range(), start, back);
     journal.about(format!("{quotas:?}, {times:?}"));
     let mut t = start;
+    let mut waiting: Vec<Waiting<'_>> = Vec::new();
     for _ in 0..20 + rng.below(60) {
         if rng.is_used_up() {
             break;
@@ -53,7 +69,31 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
         several.tracks.iter_mut().for_each(|track| track.go(t, journal));
         let key = rng.index(KEYS.len());
         let cost = draw::cost(rng, quota.burst());
-        match rng.below(8) {
+        match rng.below(11) {
+            8 => {
+                let parts = several.parts(rng);
+                several.check_each(&parts, t, journal);
+            }
+            9 => {
+                let mut parts: Vec<Part> = (0..count).map(|limit| (key * count + limit, cost)).collect();
+                let of_set = rng.once_in(2);
+                if !of_set {
+                    parts = several.parts(rng);
+                    parts.sort_unstable();
+                    parts.dedup_by_key(|&mut (index, _)| index);
+                }
+                if common.is_some() && parts.iter().all(|&(index, _)| several.tracks[index].is_followed()) {
+                    let some = rng.magnitude(nanos(quota.period()).max(1));
+                    let max_wait = rng.pick(&[0, 1, YEAR, u64::MAX, nanos(quota.period()), some]);
+                    let set = of_set.then_some((&set, KEYS[key], cost));
+                    waiting.extend(several.reserve(&parts, set, t, max_wait, journal));
+                }
+            }
+            10 => {
+                if let Some(turn) = (!waiting.is_empty()).then(|| waiting.swap_remove(rng.index(waiting.len()))) {
+                    several.cancel(turn, t, journal);
+                }
+            }
             0..3 => {
                 let parts: Vec<Part> = (0..count).map(|limit| (key * count + limit, cost)).collect();
                 journal.call(Call::CheckSet, t, cost);
@@ -70,7 +110,7 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
                     parts.sort_unstable();
                     parts.dedup_by_key(|&mut (index, _)| index);
                 }
-                journal.call(Call::CheckAll, t, parts.len() as u64);
+                journal.call(Call::CheckItems, t, parts.len() as u64);
                 let set = several.check_items(&parts, t, journal);
                 several.decided(&parts, &set, journal);
                 times.told(t, &set.decision());
@@ -87,6 +127,10 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
             _ => drop(several.tracks[rng.index(2 * count)].peek(cost, journal)),
         }
     }
+}
+
+const fn gcd(a: i128, b: i128) -> i128 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn quota(rng: &mut Rng) -> Quota {
@@ -112,15 +156,18 @@ impl<'a> Several<'a> {
         (0..count).map(part).collect()
     }
 
-    fn check_items(&self, parts: &[Part], t: u64, journal: &mut Journal) -> SetDecision<'a> {
-        let share = |&(index, cost): &Part| {
+    fn items(&self, parts: &[Part], journal: &mut Journal) -> Vec<SetItem<'a>> {
+        let item = |&(index, cost): &Part| {
             journal.answer(index as u64);
             journal.answer(cost);
             let At { key, limit, .. } = self.tracks[index].at;
             SetItem { limit, key: self.limiter.hash(key), cost }
         };
-        let shares: Vec<SetItem<'a>> = parts.iter().map(share).collect();
-        self.limiter.at(ns(t)).check_items(&shares).expect("neither empty nor too many")
+        parts.iter().map(item).collect()
+    }
+
+    fn check_items(&self, parts: &[Part], t: u64, journal: &mut Journal) -> SetDecision<'a> {
+        self.limiter.at(ns(t)).check_items(&self.items(parts, journal)).expect("neither empty nor too many")
     }
 
     /// Exactly when all parts fit, one after the other, all are taken; else none is (P11).
@@ -221,11 +268,96 @@ impl<'a> Several<'a> {
         assert_ne!(fits(retry - 1), Some(true), "P2: a set admitted {parts:?} before {retry} ns");
     }
 
+    /// Reserved exactly if the latest of the instants at which the parts fit is one that all can promise, and for then.
+    fn reserve(
+        &mut self,
+        parts: &[Part],
+        set: Option<(&'a LimitSet, &str, u64)>,
+        t: u64,
+        max_wait: u64,
+        journal: &mut Journal,
+    ) -> Option<Waiting<'a>> {
+        journal.call(Call::ReserveSet, t, max_wait);
+        let limiter = self.limiter.at(ns(t));
+        let patience = Duration::from_nanos(max_wait);
+        let reserved = match set {
+            Some((set, key, cost)) => limiter.reserve_set(set, key, cost, patience),
+            None => match limiter.reserve_items(&self.items(parts, journal), patience) {
+                Err(ReserveError::Items(error)) => panic!("{error}"),
+                Err(ReserveError::Refused(refusal)) => Err(refusal),
+                Ok(reservation) => Ok(reservation),
+            },
+        };
+        let tracks = || parts.iter().map(|&(index, cost)| (&self.tracks[index], cost));
+        let fits: Option<Vec<i128>> = tracks().map(|(track, cost)| track.fits_at(cost)).collect();
+        let go = fits.and_then(|fits| fits.into_iter().max());
+        let promised = go.filter(|&go| tracks().all(|(track, _)| track.promises(go, max_wait)));
+        match reserved {
+            Ok(reservation) => {
+                journal.answer(nanos(reservation.wait()));
+                let go = promised.unwrap_or_else(|| panic!("P1: {parts:?}: {reservation:?}"));
+                assert_eq!(i128::from(nanos(reservation.wait())), self.tracks[parts[0].0].wait(go), "{parts:?}");
+                let debit = |&(index, cost): &Part| (index, self.tracks[index].take_as_of(go, cost));
+                let debits = parts.iter().map(debit).collect();
+                self.look(parts, journal);
+                Some(Waiting { reservation, debits })
+            }
+            Err(refusal) => {
+                journal.decision(&refusal.decision());
+                assert!(!refusal.is_allowed() && promised.is_none(), "P2: {parts:?} in {max_wait} ns: {refusal:?}");
+                self.look(parts, journal);
+                None
+            }
+        }
+    }
+
+    /// The last first, so that all of them come back where nobody has taken since.
+    fn cancel(&mut self, waiting: Waiting<'_>, t: u64, journal: &mut Journal) {
+        let Waiting { reservation, debits } = waiting;
+        // After a step of the clock it is not known what was repaired.
+        if !debits.iter().all(|&(index, _)| self.tracks[index].is_followed()) {
+            return;
+        }
+        journal.call(Call::Cancel, t, debits.len() as u64);
+        reservation.cancel_at(ns(t));
+        for (index, debit) in debits.iter().rev() {
+            self.tracks[*index].cancelled(debit);
+        }
+        let parts: Vec<Part> = debits.iter().map(|&(index, _)| (index, 1)).collect();
+        self.look(&parts, journal);
+    }
+
+    fn look(&self, parts: &[Part], journal: &mut Journal) {
+        for &(index, cost) in parts {
+            let track = &self.tracks[index];
+            let decision = call!(track.at, peek_n(cost));
+            track.judge(cost, &decision, journal);
+            track.told(cost, &decision);
+        }
+    }
+
+    /// A list decided one by one is the same as many checks.
+    fn check_each(&mut self, parts: &[Part], t: u64, journal: &mut Journal) {
+        journal.call(Call::CheckEach, t, parts.len() as u64);
+        let items = self.items(parts, journal);
+        let mut next = 0;
+        self.limiter.at(ns(t)).check_each(&items, |place, decision| {
+            assert_eq!(place, next, "in order");
+            next += 1;
+            let (index, cost) = parts[place];
+            let track = &mut self.tracks[index];
+            track.judge(cost, &decision, journal);
+            track.took(cost, &decision);
+            track.told(cost, &decision);
+        });
+        assert_eq!(next, parts.len(), "each once");
+    }
+
     /// Many keys at once are the same keys one by one.
     fn check_keys(&mut self, limit: usize, keys: &[usize], t: u64, journal: &mut Journal) {
         let count = self.tracks.len() / KEYS.len();
         let names: Vec<&str> = keys.iter().map(|&key| KEYS[key]).collect();
-        journal.call(Call::CheckMany, t, keys.len() as u64);
+        journal.call(Call::CheckKeys, t, keys.len() as u64);
         let mut next = 0;
         let tracks = &mut self.tracks;
         let limiter = self.limiter.under(tracks[limit].at.limit).at(ns(t));

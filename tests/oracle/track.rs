@@ -494,6 +494,40 @@ impl<'a> Track<'a> {
         }
     }
 
+    /// Whether a request under several limits, which goes at one instant, can be followed to the last digit.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_equal() && self.synced && self.algorithm() != Algorithm::SlidingWindow
+    }
+
+    /// When a part of such a request fits, in the parts of a nanosecond of the model; nothing if it never does.
+    pub(crate) fn fits_at(&self, cost: u64) -> Option<i128> {
+        self.low.fits_at(self.now(), cost)
+    }
+
+    /// Whether that instant is within `max_wait`, and one that the limit can promise.
+    pub(crate) fn promises(&self, go: i128, max_wait: u64) -> bool {
+        let latest = self.range.nearest(self.t.saturating_add(max_wait));
+        go <= latest * self.low.leak() && self.low.promises(self.now(), go)
+    }
+
+    /// How many nanoseconds that is from now.
+    pub(crate) fn wait(&self, go: i128) -> i128 {
+        let leak = self.low.leak();
+        (go - self.now() * leak + leak - 1).div_euclid(leak)
+    }
+
+    pub(crate) fn take_as_of(&mut self, go: i128, cost: u64) -> Debit {
+        let debit = self.low.take_as_of(self.now(), go, cost);
+        self.in_debt = true;
+        self.follow();
+        debit
+    }
+
+    pub(crate) fn cancelled(&mut self, debit: &Debit) {
+        self.low.undo(self.now(), debit);
+        self.follow();
+    }
+
     pub(crate) fn cancel(&mut self, reserved: Reserved<'a>, journal: &mut Journal) {
         let Reserved { reservation, low, high, syncs } = reserved;
         // `high` has been `low` since.

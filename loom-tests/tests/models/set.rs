@@ -86,3 +86,61 @@ fn three_threads() {
         scene(threads, move |[a, b, c]| (a, b, c, keys.each_ref().map(|key| table.remaining(key, seconds(10)))))
     });
 }
+
+/// Reserves for both limits, for at most three seconds: how long to wait.
+fn wait(table: &Table, keys: [&Key; 2]) -> Option<u64> {
+    let parts = keys.map(|key| (key, &table.limit));
+    Some(table.model.reserve_all(&parts, seconds(10), seconds(3))?.0.as_secs())
+}
+
+fn reserve(table: &Shared<Table>, keys: [&Key; 2]) -> Body<Option<u64>> {
+    table.thread(&keys.map(Clone::clone), |table, [a, b]| wait(table, [a, b]))
+}
+
+#[test]
+fn reserving_against_traffic_on_one_limit() {
+    // One token of two is left under each. Whoever comes second goes a second later, under both limits.
+    for (name, one_of) in [("second", 1), ("first", 0)] {
+        let outcomes = [(Some(0), None, Some(1)), (Some(1), Some(0), Some(2))];
+        explore(&format!("set: reserve against take of its {name} limit"), outcomes, move || {
+            let (table, keys) = table();
+            let take = table.thread(&keys[one_of], |table, key| table.take(key, seconds(10), 1).then_some(0));
+            let threads = [reserve(&table, [&keys[0], &keys[1]]), take];
+            scene(threads, move |[a, b]| (a, b, wait(&table, [&keys[0], &keys[1]])))
+        });
+    }
+}
+
+#[test]
+fn reserving_against_the_same_set_the_other_way_round() {
+    // Each may hold for a moment what the other wants, so both may go a second later than at best, or give up (here after the
+    // second try, in the engine after the sixteenth). Never both at once: one token of two is left under each.
+    let at_best = [(Some(0), Some(1)), (Some(1), Some(0))];
+    let later = [(Some(1), Some(1)), (Some(1), Some(2)), (Some(2), Some(1))];
+    let given_up = [(None, None), (None, Some(0)), (None, Some(1)), (Some(0), None), (Some(1), None)];
+    let outcomes = [&at_best[..], &later, &given_up].concat();
+    explore("set: reserve against the same limits in another order", outcomes, || {
+        let (table, keys) = table();
+        let threads = [reserve(&table, [&keys[0], &keys[1]]), reserve(&table, [&keys[1], &keys[0]])];
+        scene(threads, move |[a, b]| (a, b))
+    });
+}
+
+#[test]
+fn what_is_cancelled_is_given_out_once() {
+    // It has the last token under each; cancelled, somebody gets that of the first, or the next set gets both.
+    let outcomes = [(true, Some(1)), (false, Some(0))];
+    explore("set: cancel of a reservation against take", outcomes, || {
+        let (table, keys) = table();
+        let parts = keys.each_ref().map(|key| (key, &table.limit));
+        let (_, reserved) = table.model.reserve_all(&parts, seconds(10), seconds(3)).expect("it fits");
+        let cancel = table.thread(&keys, move |table, keys| {
+            for (key, debit) in keys.iter().zip(&reserved).rev() {
+                table.model.cancel(key, &table.limit, seconds(10), debit);
+            }
+            true
+        });
+        let threads = [cancel, one(&table, &keys[0])];
+        scene(threads, move |[_, b]| (b, wait(&table, [&keys[0], &keys[1]])))
+    });
+}

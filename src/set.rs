@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use crate::algorithm::Debit;
 use crate::cells::Cells;
-use crate::clock::Instant;
 use crate::decision::{Decision, Verdict};
 use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
@@ -209,9 +208,10 @@ impl<'a> SetDecision<'a> {
         self.decision.reset_after()
     }
 
-    /// Until when it refuses. One that was repaired speaks of a later instant than the others, so waits are not compared.
-    fn ready_at(&self) -> Option<Instant> {
-        self.decision.retry_after().map(|wait| self.decision.at().saturating_add(wait))
+    /// Until when it refuses, in units: those of one limiter, finer than a nanosecond. One that was repaired speaks of a later
+    /// instant than the others, so waits are not compared.
+    fn ready_at(&self) -> Option<Units> {
+        self.decision.ready_at()
     }
 
     /// Keeps the more telling of two decisions of the same verdict.
@@ -335,7 +335,7 @@ pub(crate) fn reserve_all<'a, S: Cells>(
         let mut go_at = now;
         if !looked.is_allowed() {
             let refusal = refuse(count, &op, looked);
-            match refusal.decision.ready_at() {
+            match refusal.ready_at() {
                 Some(ready_at) if ready_at <= latest => go_at = ready_at.max(now),
                 _ => {
                     op(refusal.index).0.note_refusal_by_look(&refusal.decision);
@@ -347,7 +347,8 @@ pub(crate) fn reserve_all<'a, S: Cells>(
             let (op, cost) = op(index);
             SetDecision::new(op.refused_until(cost, Some(go_at)), index)
         };
-        if let Some(index) = (0..count).find(|&index| !op(index).0.promises(go_at)) {
+        let promises = |(op, cost): (Op<'a, S>, u64)| cost == 0 || op.promises(go_at);
+        if let Some(index) = (0..count).find(|&index| !promises(op(index))) {
             return Err(not_yet(index));
         }
         tries -= 1;

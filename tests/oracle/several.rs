@@ -89,6 +89,8 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
                     waiting.extend(several.reserve(&parts, set, t, max_wait, journal));
                 }
             }
+            // Where the clock has stepped back it is not known what was repaired.
+            10 if back => {}
             10 => {
                 if let Some(turn) = (!waiting.is_empty()).then(|| waiting.swap_remove(rng.index(waiting.len()))) {
                     several.cancel(turn, t, journal);
@@ -291,7 +293,7 @@ impl<'a> Several<'a> {
         let tracks = || parts.iter().map(|&(index, cost)| (&self.tracks[index], cost));
         let fits: Option<Vec<i128>> = tracks().map(|(track, cost)| track.fits_at(cost)).collect();
         let go = fits.and_then(|fits| fits.into_iter().max());
-        let promised = go.filter(|&go| tracks().all(|(track, _)| track.promises(go, max_wait)));
+        let promised = go.filter(|&go| tracks().all(|(track, cost)| track.promises(go, cost, max_wait)));
         match reserved {
             Ok(reservation) => {
                 journal.answer(nanos(reservation.wait()));
@@ -314,10 +316,6 @@ impl<'a> Several<'a> {
     /// The last first, so that all of them come back where nobody has taken since.
     fn cancel(&mut self, waiting: Waiting<'_>, t: u64, journal: &mut Journal) {
         let Waiting { reservation, debits } = waiting;
-        // After a step of the clock it is not known what was repaired.
-        if !debits.iter().all(|&(index, _)| self.tracks[index].is_followed()) {
-            return;
-        }
         journal.call(Call::Cancel, t, debits.len() as u64);
         reservation.cancel_at(ns(t));
         for (index, debit) in debits.iter().rev() {

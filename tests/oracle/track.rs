@@ -505,9 +505,9 @@ impl<'a> Track<'a> {
     }
 
     /// Whether that instant is within `max_wait`, and one that the limit can promise.
-    pub(crate) fn promises(&self, go: i128, max_wait: u64) -> bool {
+    pub(crate) fn promises(&self, go: i128, cost: u64, max_wait: u64) -> bool {
         let latest = self.range.nearest(self.t.saturating_add(max_wait));
-        go <= latest * self.low.leak() && self.low.promises(self.now(), go)
+        go <= latest * self.low.leak() && (cost == 0 || self.low.promises(self.now(), go))
     }
 
     /// How many nanoseconds that is from now.

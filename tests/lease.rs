@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -563,4 +564,38 @@ fn who_always_asks_gets_the_whole_rate() {
         admitted += u64::from(bucket.check().is_allowed());
     }
     assert_eq!(admitted, 50 + 100 * 100);
+}
+
+#[test]
+fn an_owned_lease_is_a_lease() {
+    let limiter = Arc::new(Limiter::builder(Quota::per_minute(100)).clock(ManualClock::default()).build().unwrap());
+    let small = limiter.prepare("small", Quota::per_minute(4)).unwrap();
+    let mut lease = Arc::clone(&limiter).lease_owned(*limiter.default_limit(), "key", 8);
+    assert!(lease.check().is_allowed());
+    assert_eq!((lease.held(), lease.batch(), limiter.peek("key").remaining()), (7, 8, 92));
+    // The rest of it comes from what is held, in another thread too.
+    let elsewhere = std::thread::spawn(move || {
+        assert!((0..7).all(|_| lease.check().is_allowed()));
+        lease
+    });
+    let mut lease = elsewhere.join().unwrap();
+    assert_eq!((lease.held(), limiter.peek("key").remaining()), (0, 92));
+    assert!(lease.check_n(2).is_allowed() && lease.held() == 6);
+    lease.give_back();
+    assert_eq!((lease.held(), limiter.peek("key").remaining()), (0, 90));
+    assert!(lease.check_at(ns(0)).is_allowed() && lease.check_n_at(1_000, ns(0)).never_fits());
+    drop(lease);
+    assert_eq!(limiter.peek("key").remaining(), 89, "dropping gives back");
+    let mut lease = Arc::clone(&limiter).lease_owned(small, "key", 1);
+    assert_eq!((0..9).filter(|_| lease.check().is_allowed()).count(), 4);
+    // Of another limiter: nothing.
+    let other = Arc::new(Limiter::builder(Quota::per_minute(100)).build().unwrap());
+    assert!(Arc::clone(&other).lease_owned(small, "key", 8).check().never_fits());
+    assert_eq!(other.stats().foreign, 1);
+    let bucket = Arc::new(Bucket::with_clock(Quota::per_minute(10), ManualClock::default()).unwrap());
+    let mut lease = Arc::clone(&bucket).lease_owned(4);
+    assert!(lease.check().is_allowed());
+    assert_eq!((lease.held(), bucket.peek().remaining()), (3, 6));
+    drop(lease);
+    assert_eq!(bucket.peek().remaining(), 9);
 }

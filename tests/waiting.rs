@@ -3,12 +3,13 @@
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tollgate::clock::{Clock, Instant, ManualClock};
 use tollgate::error::WaitError;
-use tollgate::{Algorithm, Bucket, Limiter, Quota};
+use tollgate::{Algorithm, Bucket, LimitSet, Limiter, Quota};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,7 +29,7 @@ fn timer(clock: &ManualClock) -> impl Fn(Duration) -> Sleep {
     move |duration| Sleep(clock.clone(), clock.now() + duration)
 }
 
-fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -123,4 +124,78 @@ fn a_timer_that_fires_early_is_asked_again() {
     };
     assert_eq!(poll(pin!(bucket.until_ready(1, 10 * SECOND, early))), Poll::Ready(Ok(())));
     assert!(asked.get() > 1 && clock.now() >= Instant::from_secs(1));
+}
+
+/// Which of them are ready.
+fn go<F: Future>(waits: &mut [Pin<Box<F>>]) -> Vec<bool> {
+    waits.iter_mut().map(|wait| poll(wait.as_mut()).is_ready()).collect()
+}
+
+#[test]
+fn who_waits_for_several_limits_waits_for_all() {
+    let clock = ManualClock::default();
+    let limiter = Limiter::builder(Quota::per_second(1)).clock(clock.clone()).build().unwrap();
+    let queue = Quota::per_second(2).with_burst(9).with_algorithm(Algorithm::LeakyQueue);
+    let limits = [("one", Quota::per_second(1)), ("two", queue)];
+    let set = LimitSet::new(limits.map(|(name, quota)| limiter.prepare(name, quota).unwrap())).unwrap();
+    let wait = || Box::pin(limiter.until_set_ready(&set, "key", 1, 9 * SECOND, timer(&clock)));
+    let mut waits = [wait(), wait(), wait(), wait()];
+    assert_eq!(go(&mut waits), [true, false, false, false]);
+    clock.advance(SECOND);
+    assert_eq!(go(&mut waits[2..]), [false, false], "nobody overtakes");
+    assert_eq!(go(&mut waits[1..]), [true, false, false]);
+    let [_, _, third, last] = waits;
+    // Who leaves gives his turn back, the last first.
+    drop(last);
+    drop(third);
+    assert_eq!(limiter.reserve_set(&set, "key", 1, 9 * SECOND).unwrap().go_at(), Instant::from_secs(2));
+    let never = poll(pin!(limiter.until_set_ready(&set, "key", 2, 9 * SECOND, timer(&clock))));
+    assert!(matches!(never, Poll::Ready(Err(WaitError::NeverFits(_)))), "{never:?}");
+    let late = poll(pin!(limiter.until_set_ready(&set, "key", 1, SECOND, timer(&clock))));
+    assert!(matches!(late, Poll::Ready(Err(WaitError::TooLong(_)))), "{late:?}");
+}
+
+#[test]
+fn in_a_set_with_a_window_waiters_try_again_when_it_begins() {
+    let clock = ManualClock::default();
+    let limiter = Limiter::builder(Quota::per_second(1)).clock(clock.clone()).build().unwrap();
+    let window = Quota::per_minute(1).with_algorithm(Algorithm::FixedWindow);
+    let limits = [("bucket", Quota::per_second(1)), ("window", window)];
+    let set = LimitSet::new(limits.map(|(name, quota)| limiter.prepare(name, quota).unwrap())).unwrap();
+    assert!(limiter.check_set(&set, "key").is_allowed());
+    let mut wait = pin!(limiter.until_set_ready(&set, "key", 1, 100 * SECOND, timer(&clock)));
+    assert_eq!(poll(wait.as_mut()), Poll::Pending);
+    clock.advance(59 * SECOND);
+    assert_eq!(poll(wait.as_mut()), Poll::Pending);
+    assert!(limiter.under(&set.limits()[0]).peek("key").is_allowed(), "nothing is taken meanwhile");
+    clock.advance(SECOND);
+    assert_eq!(poll(wait.as_mut()), Poll::Ready(Ok(())));
+    assert!(!limiter.under(&set.limits()[1]).peek("key").is_allowed());
+}
+
+/// What an async runtime asks of a future that it moves between threads, and keeps.
+#[test]
+fn waits_can_be_sent_and_stored() {
+    fn sent<T: Send>(wait: T) -> T {
+        wait
+    }
+    let clock = ManualClock::default();
+    let limiter = Arc::new(Limiter::builder(Quota::per_second(1)).clock(clock.clone()).build().unwrap());
+    let set = LimitSet::new([*limiter.default_limit()]).unwrap();
+    // The key is not borrowed.
+    let wait = |key: String| sent(limiter.until_ready(key.as_str(), 1, SECOND, timer(&clock)));
+    assert_eq!(poll(pin!(wait("key".to_owned()))), Poll::Ready(Ok(())));
+    let of_set = |key: String| sent(limiter.until_set_ready(&set, key.as_str(), 1, SECOND, timer(&clock)));
+    assert_eq!(poll(pin!(of_set("another".to_owned()))), Poll::Ready(Ok(())));
+    let owned: Pin<Box<dyn Future<Output = Result<(), WaitError>> + Send>> = {
+        let limiter = Arc::clone(&limiter);
+        let limit = *limiter.default_limit();
+        Box::pin(limiter.until_ready_owned(limit, "key", 1, SECOND, timer(&clock)))
+    };
+    let mut kept = vec![owned];
+    assert_eq!(poll(kept[0].as_mut()), Poll::Pending);
+    clock.advance(SECOND);
+    assert_eq!(poll(kept[0].as_mut()), Poll::Ready(Ok(())));
+    let bucket = Bucket::with_clock(Quota::per_second(1), clock.clone()).unwrap();
+    assert_eq!(poll(pin!(sent(bucket.until_ready(1, SECOND, timer(&clock))))), Poll::Ready(Ok(())));
 }

@@ -109,6 +109,27 @@ fn items_have_keys_and_costs_of_their_own() {
 }
 
 #[test]
+fn a_part_that_costs_nothing_has_no_say() {
+    let limiter = limiter(Quota::per_second(1));
+    let set = set_of(&limiter, &[queue(1), Quota::per_minute(3).with_algorithm(Algorithm::SlidingLog)]);
+    let item = |limit: usize, cost| SetItem { limit: &set.limits()[limit], key: limiter.hash("key"), cost };
+    let waits = [0, 1, 2].map(|_| limiter.reserve_items(&[item(0, 1), item(1, 0)], secs(9)).unwrap().wait());
+    assert_eq!(waits, [0, 1, 2].map(secs));
+}
+
+/// A token is half a nanosecond: one queue is free after one, the other after two, both within the first nanosecond.
+#[test]
+fn the_latest_turn_is_told_apart_within_a_nanosecond() {
+    let limiter = limiter(queue(2_000_000_000));
+    let item = |key: &str| SetItem { limit: limiter.default_limit(), key: limiter.hash(key), cost: 1 };
+    for key in ["one", "two", "two"] {
+        assert!(limiter.reserve(key, 1, secs(1)).is_ok());
+    }
+    let reservation = limiter.reserve_items(&[item("one"), item("two")], secs(1)).unwrap();
+    assert_eq!(reservation.wait(), Duration::from_nanos(1));
+}
+
+#[test]
 fn another_limiters_limits_are_refused() {
     let (ours, theirs) = (limiter(Quota::per_second(1)), limiter(Quota::per_second(1)));
     let set = set_of(&theirs, &[queue(1), queue(2)]);

@@ -30,6 +30,8 @@ pub(crate) enum Evidence {
     CrowdedLog { available: u64, ready_at: Units, full_at: Units },
     /// No bucket: the table is full, until then.
     NoRoom { until: Units },
+    /// No bucket, and no limit.
+    Unlimited,
 }
 
 /// The answer to one check; borrows its limit. [`Decision::report`] gives the same without a borrow.
@@ -99,7 +101,7 @@ impl<'a> Decision<'a> {
         self.now
     }
 
-    /// The most that fits at once: the burst, or a window's count.
+    /// The most that fits at once: the burst, or a window's count; [`u64::MAX`] without a limit.
     #[must_use]
     pub const fn burst(&self) -> u64 {
         self.limit.most()
@@ -120,6 +122,7 @@ impl<'a> Decision<'a> {
             Evidence::Stamp(stamp) => self.limit.rule.available(stamp, self.units()),
             Evidence::Log { available, .. } | Evidence::CrowdedLog { available, .. } => available,
             Evidence::NoRoom { .. } => 0,
+            Evidence::Unlimited => u64::MAX,
         }
     }
 
@@ -136,6 +139,7 @@ impl<'a> Decision<'a> {
             Evidence::Stamp(stamp) => self.limit.rule.ready_at(stamp, self.units(), self.cost),
             Evidence::Log { ready_at, .. } | Evidence::CrowdedLog { ready_at, .. } => ready_at,
             Evidence::NoRoom { until } => until,
+            Evidence::Unlimited => return None, // never refused
         };
         // At least a nanosecond: when another thread has given back in the meantime, "now" is a fair answer, and zero
         // would make a client spin.
@@ -149,6 +153,7 @@ impl<'a> Decision<'a> {
             Evidence::Stamp(stamp) => self.limit.rule.full_at(stamp, self.units()),
             Evidence::Log { full_at, .. } | Evidence::CrowdedLog { full_at, .. } => full_at,
             Evidence::NoRoom { until } => until,
+            Evidence::Unlimited => return Duration::ZERO,
         })
     }
 

@@ -19,6 +19,7 @@ mod counting;
 mod decision;
 pub mod error;
 mod foreign;
+mod given;
 mod hash;
 mod lease;
 mod limit;
@@ -64,6 +65,7 @@ pub use builder::LimiterBuilder;
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
+pub use given::{IntoQuota, IntoQuotas};
 pub use hash::{Key, KeyHash};
 pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};

@@ -10,7 +10,8 @@ use crate::limit::Limit;
 use crate::ops::Op;
 use crate::rehearsal::{Rehearsal, first_that_fits};
 
-/// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
+/// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour: of one text,
+/// from [`Limiter::prepare_set`](crate::Limiter::prepare_set), or of any limits.
 #[derive(Debug, Clone)]
 pub struct LimitSet {
     limits: Box<[Limit]>,
@@ -35,8 +36,8 @@ impl LimitSet {
     ///
     /// # Errors
     ///
-    /// If there is none or more than [`LimitSet::MAX`], or two are of the same name: they would charge the same bucket
-    /// twice.
+    /// If there is none or more than [`LimitSet::MAX`], or two are of the same name and quota: they would charge the same
+    /// bucket twice.
     pub fn new(limits: impl IntoIterator<Item = Limit>) -> Result<Self, LimitSetError> {
         let limits: Box<[Limit]> = limits.into_iter().collect();
         check_count(limits.len())?;
@@ -72,7 +73,7 @@ pub enum LimitSetError {
         /// How many there are.
         count: usize,
     },
-    /// Two limits have the same name, so the same buckets.
+    /// Two limits have the same name and the same quota (or are sliding logs of one period), so the same buckets.
     SameName {
         /// The index of one of them.
         first: usize,
@@ -91,7 +92,8 @@ impl fmt::Display for LimitSetError {
             Self::SameName { first, second } => {
                 write!(
                     f,
-                    "limits {first} and {second} of the set have the same name, so they would share their buckets"
+                    "limits {first} and {second} of the set have the same name and the same quota, so they would share their \
+                     buckets"
                 )
             }
         }

@@ -40,6 +40,8 @@ mod quota;
 mod rate;
 mod rehearsal;
 mod reservation;
+#[cfg(feature = "serde")]
+mod serial;
 mod set;
 mod slot;
 mod step;

@@ -381,14 +381,14 @@ impl fmt::Display for QuotaError {
             }
             Self::BurstInWindow { quota } => write!(
                 f,
-                "`{quota}` sets a burst of {}, and a {} admits exactly its count of {} in a window",
+                "`{quota:#}` sets a burst of {}, and a {} admits exactly its count of {} in a window",
                 quota.burst(),
                 quota.algorithm(),
                 quota.count()
             ),
             Self::CountTooLarge { quota, max_count } => write!(
                 f,
-                "the count of `{quota}` is above {max_count}, the largest a {} can hold for that period",
+                "the count of `{quota:#}` is above {max_count}, the largest a {} can hold for that period",
                 quota.algorithm()
             ),
             Self::DebtTooLong { quota, max_debt } => {

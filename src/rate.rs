@@ -137,8 +137,11 @@ impl TryFrom<String> for Quota {
 ///
 /// The unit is the largest of day, hour, minute, second and below that divides the period. The burst is printed only if it
 /// differs from the count, the bound on debt only if it was set, the algorithm only if it is not the token bucket.
+///
+/// `{:#}` leaves out the debt and the algorithm, for whoever is told the rate and need not know how it is counted.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_short = f.alternate();
         let print = |out: &mut dyn fmt::Write| {
             if self.is_unlimited() {
                 return out.write_str(UNLIMITED);
@@ -149,6 +152,9 @@ impl fmt::Display for Quota {
             write!(out, "{} per {}", self.count(), Span(self.period()))?;
             if self.burst() != self.count() {
                 write!(out, " burst {}", self.burst())?;
+            }
+            if is_short {
+                return Ok(());
             }
             if let Some(debt) = self.max_debt() {
                 write!(out, " debt {}", Span(debt))?;

@@ -32,7 +32,7 @@ impl LimitSet {
     /// The most limits that can be decided together.
     pub const MAX: usize = 32;
 
-    /// A set of one or more limits of one limiter, each under a name of its own.
+    /// A set of one or more limits of one limiter, no two of the same name and quota.
     ///
     /// # Errors
     ///

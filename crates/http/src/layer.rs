@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use crate::error::PolicyError;
 use crate::limiter::RateLimiter;
-use crate::policy::{IntoQuotas, Policy};
+use crate::policy::Policy;
 use crate::service::RateLimit;
 use crate::settings::Settings;
 

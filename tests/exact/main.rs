@@ -10,10 +10,13 @@ mod figures;
 mod full;
 mod give_back;
 mod identity;
+mod longest;
 mod others;
 mod rounding;
 mod several;
 mod step;
+mod text;
+mod unlimited;
 mod window;
 mod zero;
 

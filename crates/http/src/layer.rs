@@ -1,5 +1,6 @@
 //! The tower layer.
 
+use tollgate::IntoQuotas;
 use tollgate::clock::{Clock, ExactClock};
 use tower_layer::Layer;
 

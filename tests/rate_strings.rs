@@ -199,6 +199,7 @@ fn refusals() {
         ("10/s as fixed-window as fixed-window", 21, separator, "as"),
         ("10/s as fixed-window x", 21, separator, "x"),
         ("unlimitedly", 0, amount, "unlimitedly"),
+        ("unlimited5", 0, amount, "unlimited5"),
         ("unlimited 5/s", 10, separator, "5"),
         ("blocked/s", 7, separator, "/"),
     ];
@@ -236,7 +237,8 @@ fn bounds() {
         ("1/3661 days", 2, period.clone(), "3661 days"),
         ("1/s debt 18446744073709551616 s", 9, debt.into(), "18446744073709551616 s"),
         ("1/s debt 18446744073709551616000000000ns", 9, debt.into(), "18446744073709551616000000000n..."),
-        // Beyond 128 bits: the number, and the product.
+        // Beyond 128 bits: the number, and the product, also where that would come round to less than a second.
+        ("1/s debt 340282366920938463463374607432 seconds", 9, debt.into(), "340282366920938463463374607432..."),
         ("1/s debt 340282366920938463463374607431768211456ns", 9, debt.into(), "340282366920938463463374607431..."),
         ("1/s debt 340282366920938463463374607431768211455years", 9, debt.into(), "340282366920938463463374607431..."),
         ("1 per 523 weeks; 1/s", 6, period.clone(), "523 weeks"),

@@ -120,8 +120,10 @@ fn a_set_in_a_full_table_waits_for_its_limits_alone() {
 
 #[test]
 fn nothing_is_carried_over_from_or_to_no_limit() {
-    for algorithm in Algorithm::ALL {
-        let quota = Quota::per_hour(10).with_algorithm(algorithm);
+    // One of a second, too: the period that no limit has for whoever asks for one.
+    let hours = Algorithm::ALL.map(|algorithm| Quota::per_hour(10).with_algorithm(algorithm));
+    for quota in [Quota::per_second(10)].into_iter().chain(hours) {
+        let algorithm = quota.algorithm();
         let limiter = limiter(quota);
         assert_eq!(limiter.take_up_to("key", 10), 10);
         let open = limiter.change_quota(limiter.default_limit(), Quota::unlimited()).unwrap();

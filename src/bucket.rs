@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
+use crate::error::LimitError;
+use crate::given::IntoQuota;
 use crate::hash::{Owner, Salt};
 use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::ops::{Op, OwnClock};
-use crate::quota::{Quota, QuotaError};
 use crate::reservation::Reservation;
 use crate::step::Steps;
 use crate::time_base::TimeBase;
@@ -27,7 +28,7 @@ use crate::words::Words;
 /// assert!(!bucket.check().is_allowed());
 /// bucket.clock().set(Instant::from_secs(1));
 /// assert_eq!(bucket.take_up_to(1_000), 300);
-/// # Ok::<(), tollgate::error::QuotaError>(())
+/// # Ok::<(), tollgate::error::LimitError>(())
 /// ```
 #[derive(Debug)]
 pub struct Bucket<C = ExactClock> {
@@ -44,8 +45,14 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// If the quota is out of bounds.
-    pub fn new(quota: Quota) -> Result<Self, QuotaError> {
+    /// If the text is no rate, or the quota is out of bounds.
+    ///
+    /// ```
+    /// let bucket = tollgate::Bucket::new("10/s")?;
+    /// assert_eq!(bucket.take_up_to(100), 10);
+    /// # Ok::<(), tollgate::error::LimitError>(())
+    /// ```
+    pub fn new(quota: impl IntoQuota) -> Result<Self, LimitError> {
         Self::with_clock(quota, ExactClock::new())
     }
 }
@@ -55,8 +62,9 @@ impl<C: Clock> Bucket<C> {
     ///
     /// # Errors
     ///
-    /// If the quota is out of bounds.
-    pub fn with_clock(quota: Quota, clock: C) -> Result<Self, QuotaError> {
+    /// If the text is no rate, or the quota is out of bounds.
+    pub fn with_clock(quota: impl IntoQuota, clock: C) -> Result<Self, LimitError> {
+        let quota = quota.into_quota()?;
         let now = clock.now();
         let limit = Limit::new(quota, Salt::NONE, Owner::NONE, TimeBase::new(&[quota], now))?;
         Ok(Self {

@@ -1,8 +1,9 @@
 //! How a limiter is set up: returns errors, never panics.
 
 use crate::clock::{Clock, ExactClock};
-use crate::error::BuildError;
+use crate::error::{BuildError, ParseQuotaError};
 use crate::foreign::Foreign;
+use crate::given::{IntoQuota, IntoQuotas};
 use crate::hash::Hasher;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
@@ -15,7 +16,9 @@ use crate::time_base::TimeBase;
 /// The settings of a [`Limiter`], from [`Limiter::builder`].
 #[derive(Debug, Clone)]
 pub struct LimiterBuilder<C = DefaultClock> {
-    quota: Quota,
+    quota: Result<Quota, ParseQuotaError>,
+    /// The first text that was wrong beside it, for `build` to tell.
+    wrong: Option<ParseQuotaError>,
     expected: Vec<Quota>,
     capacity: usize,
     commit_at_build: bool,
@@ -34,9 +37,10 @@ impl LimiterBuilder {
     /// The capacity unless told otherwise: 65,536 keys, 1.6 MB.
     pub const DEFAULT_CAPACITY: usize = 65_536;
 
-    pub(crate) const fn new(quota: Quota) -> Self {
+    pub(crate) fn new(quota: impl IntoQuota) -> Self {
         Self {
-            quota,
+            quota: quota.into_quota(),
+            wrong: None,
             expected: Vec::new(),
             capacity: Self::DEFAULT_CAPACITY,
             commit_at_build: false,
@@ -52,8 +56,8 @@ impl LimiterBuilder {
     ///
     /// # Errors
     ///
-    /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
-    /// seed. Where it starts no threads the clock is its own, see [`ExactClock`].
+    /// If a text is no rate, the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system
+    /// gives no random seed. Where it starts no threads the clock is its own, see [`ExactClock`].
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.clock(ExactClock::new()).build()
     }
@@ -68,6 +72,7 @@ impl<C> LimiterBuilder<C> {
     pub fn clock<D: Clock>(self, clock: D) -> LimiterBuilder<D> {
         LimiterBuilder {
             quota: self.quota,
+            wrong: self.wrong,
             expected: self.expected,
             capacity: self.capacity,
             commit_at_build: self.commit_at_build,
@@ -105,12 +110,26 @@ impl<C> LimiterBuilder<C> {
         self
     }
 
-    /// Announces a quota that will be given later, so that the time unit is chosen to hold it exactly too.
+    /// Announces quotas that will be given later, one or several, so that the time unit is chosen to hold them exactly too.
     ///
-    /// Earlier ones win when not all can be exact; [`Limit::effective_rate`] tells.
+    /// Earlier ones win when not all can be exact; [`Limit::effective_rate`] tells. Text that is no list of rates is an error
+    /// when the limiter is [built](Self::build).
+    ///
+    /// ```
+    /// use tollgate::Limiter;
+    ///
+    /// let rates = "200 per day, 11 per second";
+    /// let limiter = Limiter::builder("300/second").also_exact_for(rates).build()?;
+    /// let set = limiter.prepare_set("api", rates)?;
+    /// assert!(set.limits().iter().all(|limit| limit.effective_rate().is_exact()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub fn also_exact_for(mut self, quota: Quota) -> Self {
-        self.expected.push(quota);
+    pub fn also_exact_for(mut self, quotas: impl IntoQuotas) -> Self {
+        match quotas.into_quotas() {
+            Ok(quotas) => self.expected.extend(quotas),
+            Err(error) => self.wrong = self.wrong.or(Some(error)),
+        }
         self
     }
 
@@ -144,17 +163,21 @@ impl<C: Clock> LimiterBuilder<C> {
     ///
     /// # Errors
     ///
-    /// If the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system gives no random
-    /// seed.
+    /// If a text is no rate, the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system
+    /// gives no random seed.
     pub fn build(self) -> Result<Limiter<C>, BuildError> {
+        let quota = self.quota?;
+        if let Some(error) = self.wrong {
+            return Err(BuildError::Text(error));
+        }
         let clock = self.clock;
-        let mut quotas = vec![self.quota];
+        let mut quotas = vec![quota];
         quotas.extend(self.expected);
         let now = clock.now();
         let base = TimeBase::new(&quotas, now);
         let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)));
         let hasher = hasher.map_err(BuildError::Entropy)?;
-        let limit = Limit::new(self.quota, hasher.salt(Limit::DEFAULT_NAME, &self.quota), hasher.owner, base)?;
+        let limit = Limit::new(quota, hasher.salt(Limit::DEFAULT_NAME, &quota), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;
         table.expect(&limit);
         Ok(Limiter {

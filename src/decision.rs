@@ -30,6 +30,8 @@ pub(crate) enum Evidence {
     CrowdedLog { available: u64, ready_at: Units, full_at: Units },
     /// No bucket: the table is full, until then.
     NoRoom { until: Units },
+    /// No bucket, and no limit.
+    Unlimited,
 }
 
 /// The answer to one check; borrows its limit. [`Decision::report`] gives the same without a borrow.
@@ -99,7 +101,7 @@ impl<'a> Decision<'a> {
         self.now
     }
 
-    /// The most that fits at once: the burst, or a window's count.
+    /// The most that fits at once: the burst, or a window's count; [`u64::MAX`] without a limit.
     #[must_use]
     pub const fn burst(&self) -> u64 {
         self.limit.most()
@@ -120,6 +122,7 @@ impl<'a> Decision<'a> {
             Evidence::Stamp(stamp) => self.limit.rule.available(stamp, self.units()),
             Evidence::Log { available, .. } | Evidence::CrowdedLog { available, .. } => available,
             Evidence::NoRoom { .. } => 0,
+            Evidence::Unlimited => u64::MAX,
         }
     }
 
@@ -136,10 +139,14 @@ impl<'a> Decision<'a> {
 
     /// When the same call is admitted, of one that is worth a retry.
     pub(crate) fn ready_at(&self) -> Option<Units> {
-        self.is_retryable().then(|| match self.evidence {
+        if !self.is_retryable() {
+            return None;
+        }
+        Some(match self.evidence {
             Evidence::Stamp(stamp) => self.limit.rule.ready_at(stamp, self.units(), self.cost),
             Evidence::Log { ready_at, .. } | Evidence::CrowdedLog { ready_at, .. } => ready_at,
             Evidence::NoRoom { until } => until,
+            Evidence::Unlimited => return None, // never refused
         })
     }
 
@@ -150,6 +157,7 @@ impl<'a> Decision<'a> {
             Evidence::Stamp(stamp) => self.limit.rule.full_at(stamp, self.units()),
             Evidence::Log { full_at, .. } | Evidence::CrowdedLog { full_at, .. } => full_at,
             Evidence::NoRoom { until } => until,
+            Evidence::Unlimited => return Duration::ZERO,
         })
     }
 

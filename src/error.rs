@@ -10,10 +10,62 @@ pub use crate::set::{LimitSetError, ReserveError};
 #[cfg(feature = "async")]
 pub use crate::wait::WaitError;
 
+/// A limit, or a set of limits, that cannot be made of what was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// The text is not the rate, or the list of rates, that was asked for.
+    Text(ParseQuotaError),
+    /// A quota is out of bounds.
+    Quota(QuotaError),
+    /// The limits cannot be decided together.
+    Set(LimitSetError),
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(error) => error.fmt(f),
+            Self::Quota(error) => error.fmt(f),
+            Self::Set(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for LimitError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Text(error) => Some(error),
+            Self::Quota(error) => Some(error),
+            Self::Set(error) => Some(error),
+        }
+    }
+}
+
+impl From<ParseQuotaError> for LimitError {
+    fn from(error: ParseQuotaError) -> Self {
+        Self::Text(error)
+    }
+}
+
+impl From<QuotaError> for LimitError {
+    fn from(error: QuotaError) -> Self {
+        Self::Quota(error)
+    }
+}
+
+impl From<LimitSetError> for LimitError {
+    fn from(error: LimitSetError) -> Self {
+        Self::Set(error)
+    }
+}
+
 /// A limiter that cannot be built.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// A text given for a quota is no rate.
+    Text(ParseQuotaError),
     /// The quota given at construction cannot be used.
     Quota(QuotaError),
     /// The capacity is outside what a table can hold.
@@ -38,6 +90,7 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Text(error) => error.fmt(f),
             Self::Quota(error) => error.fmt(f),
             Self::Capacity { capacity, max } => {
                 write!(f, "the capacity must be from 1 to {max} keys, and {capacity} was given")
@@ -53,10 +106,17 @@ impl fmt::Display for BuildError {
 impl core::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
+            Self::Text(error) => Some(error),
             Self::Quota(error) => Some(error),
             Self::Memory { source, .. } | Self::Entropy(source) => Some(source),
             Self::Capacity { .. } => None,
         }
+    }
+}
+
+impl From<ParseQuotaError> for BuildError {
+    fn from(error: ParseQuotaError) -> Self {
+        Self::Text(error)
     }
 }
 

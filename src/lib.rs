@@ -19,6 +19,7 @@ mod counting;
 mod decision;
 pub mod error;
 mod foreign;
+mod given;
 mod hash;
 mod lease;
 mod limit;
@@ -41,6 +42,8 @@ mod quota;
 mod rate;
 mod rehearsal;
 mod reservation;
+#[cfg(feature = "serde")]
+mod serial;
 mod set;
 mod slot;
 mod step;
@@ -66,6 +69,7 @@ pub use builder::LimiterBuilder;
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
+pub use given::{IntoQuota, IntoQuotas};
 pub use hash::{Key, KeyHash};
 pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};

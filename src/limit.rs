@@ -1,5 +1,7 @@
 //! A quota turned into whole numbers of a limiter's time unit, once, off the check path.
 
+use core::time::Duration;
+
 use crate::algorithm::Rule;
 use crate::algorithm::fixed_window::FixedWindow;
 use crate::algorithm::leaky_queue::LeakyQueue;
@@ -10,7 +12,7 @@ use crate::arith::{NANOS_PER_SECOND, gcd, saturating_nanos};
 use crate::hash::{Owner, Salt};
 use crate::predecessor::Predecessor;
 use crate::quota::{Algorithm, Quota, QuotaError};
-use crate::time_base::{MAX_AHEAD, TimeBase};
+use crate::time_base::{MAX_AHEAD, MAX_UNITS_PER_SECOND, TimeBase};
 use crate::word::Units;
 
 /// A quota made ready for one limiter, with an identity: the name it was made under.
@@ -34,7 +36,7 @@ pub struct Limit {
     pub(crate) base: TimeBase,
     /// The limits that this one has taken the place of, the latest first.
     pub(crate) predecessors: [Option<Predecessor>; Limit::PREDECESSORS],
-    /// Whether all there is to a key is one word: no log, and no predecessor.
+    /// Whether all there is to a key is one word: no log, no predecessor, and not nothing at all.
     is_plain: bool,
 }
 
@@ -48,6 +50,8 @@ impl Limit {
     /// Bounds are checked here, in 128 bits; nothing after this can wrap.
     pub(crate) fn new(quota: Quota, salt: Salt, owner: Owner, base: TimeBase) -> Result<Self, QuotaError> {
         let (rule, cells) = match quota.algorithm() {
+            // Never asked: `Op` answers before. A call that forgot to would refuse, as nothing fits.
+            _ if quota.is_unlimited() => (Rule::TokenBucket(CLOSED), 1),
             Algorithm::TokenBucket | Algorithm::LeakyBucket => (Rule::TokenBucket(bucket(&quota, &base)?), 1),
             Algorithm::LeakyQueue => (Rule::LeakyQueue(queue(&quota, &base)?), 1),
             Algorithm::FixedWindow => {
@@ -72,25 +76,17 @@ impl Limit {
                 (Rule::TokenBucket(cell), cells.max(1))
             }
         };
-        let is_plain = quota.algorithm() != Algorithm::SlidingLog;
-        Ok(Self {
-            quota,
-            salt,
-            owner,
-            rule,
-            cells,
-            most: cells * rule.limit(),
-            base,
-            predecessors: [None; Self::PREDECESSORS],
-            is_plain,
-        })
+        let is_plain = quota.algorithm() != Algorithm::SlidingLog && !quota.is_unlimited();
+        let most = if quota.is_unlimited() { u64::MAX } else { cells * rule.limit() };
+        Ok(Self { quota, salt, owner, rule, cells, most, base, predecessors: [None; Self::PREDECESSORS], is_plain })
     }
 
     /// What this limit becomes at `since` under another quota, with buckets of `salt`.
     pub(crate) fn changed(&self, quota: Quota, salt: Salt, since: Units) -> Result<Self, QuotaError> {
         let mut new = Self::new(quota, salt, self.owner, self.base)?;
-        // Of another period or algorithm, what was counted says nothing.
-        if (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
+        // Of another period or algorithm, what was counted says nothing; without a limit nothing is counted.
+        let is_counted = !quota.is_unlimited() && !self.is_unlimited();
+        if is_counted && (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
             let way = new.salt.way_to(self.salt);
             let last = Predecessor::new(self.rule, self.cells, way, &new.rule, since);
             new.predecessors[0] = Some(last);
@@ -107,7 +103,7 @@ impl Limit {
     /// The same limit with buckets of another salt, and nothing before.
     #[cfg(not(tollgate_model))]
     pub(crate) fn anew(&self, salt: Salt) -> Self {
-        let is_plain = !self.is_log();
+        let is_plain = !self.is_log() && !self.is_unlimited();
         Self { salt, predecessors: [None; Self::PREDECESSORS], is_plain, ..*self }
     }
 
@@ -149,6 +145,12 @@ impl Limit {
         self.is_plain
     }
 
+    /// Whether everything is admitted: then no bucket is looked at, nor written.
+    #[inline]
+    pub(crate) const fn is_unlimited(&self) -> bool {
+        self.quota.is_unlimited()
+    }
+
     /// Whether several cells make up one bucket.
     #[inline]
     pub(crate) const fn is_log(&self) -> bool {
@@ -156,7 +158,7 @@ impl Limit {
     }
 
     /// The rate that is really held: the quota's own if it is a whole number of the limiter's time units, else the
-    /// nearest lower one.
+    /// nearest lower one. Of an [unlimited](Quota::unlimited) quota: [`u64::MAX`] a second.
     ///
     /// ```
     /// use tollgate::{Limiter, Quota};
@@ -170,6 +172,9 @@ impl Limit {
     /// ```
     #[must_use]
     pub fn effective_rate(&self) -> EffectiveRate {
+        if self.is_unlimited() {
+            return EffectiveRate { numerator: u128::from(self.quota.count()), denominator: 1, exact: true };
+        }
         if self.most() == 0 {
             return EffectiveRate { numerator: 0, denominator: 1, exact: true }; // closed: nothing to round
         }
@@ -225,11 +230,63 @@ impl EffectiveRate {
 /// The longest debt in which a bucket may stand by default, unless its burst takes longer.
 const DEFAULT_DEBT_NANOS: u64 = 3_600 * NANOS_PER_SECOND;
 
+/// A bucket that nothing fits into.
+const CLOSED: TokenBucket = TokenBucket { token: 1, burst: 0, depth: 0, debt: 0 };
+
+/// The longest period that fits into what a stamp may be ahead of now; of a bucket or a queue, the longest token.
+const fn longest(algorithm: Algorithm) -> Units {
+    MAX_AHEAD
+        / match algorithm {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => 1,
+            // The largest request, and the line.
+            Algorithm::LeakyQueue => 2,
+            // The window that holds now, and the next one if its end is the stamp's; with the counts, which are less than a
+            // window.
+            Algorithm::FixedWindow | Algorithm::SlidingLog => 2,
+            Algorithm::SlidingWindow => 3,
+        }
+}
+
+impl Algorithm {
+    /// The longest period that every limiter holds, whatever its other quotas are, in whole days; for a bucket or a queue with
+    /// the count as its burst (the count being less than 1e14).
+    ///
+    /// A limiter whose time unit is coarser holds up to twice that, and a bucket whose burst is smaller than its count up to
+    /// [`Quota::MAX_PERIOD`]; what does not fit is refused with the bound, as
+    /// [`QuotaError::PeriodTooLong`](crate::error::QuotaError::PeriodTooLong) or
+    /// [`QuotaError::BurstTooLarge`](crate::error::QuotaError::BurstTooLarge).
+    ///
+    /// ```
+    /// use tollgate::Algorithm;
+    ///
+    /// let days = Algorithm::ALL.map(|algorithm| algorithm.max_period().as_secs() / 86_400);
+    /// assert_eq!(days, [1_339, 1_339, 669, 669, 446, 669]);
+    /// ```
+    #[must_use]
+    pub const fn max_period(self) -> Duration {
+        // Less than a day is left over, so that a token that is rounded up still fits.
+        Duration::from_secs(longest(self) / MAX_UNITS_PER_SECOND / DAY_SECONDS * DAY_SECONDS)
+    }
+}
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// So many units, times `factor`, as a span: rounded down to the nanosecond, so that its units are no more.
+fn span_of(units: Units, factor: u64, base: &TimeBase) -> Duration {
+    // Two 64-bit numbers, so the product fits; where it does not as nanoseconds, it is beyond all bounds.
+    let product = u128::from(units) * u128::from(factor);
+    let (seconds, rest) =
+        (product / u128::from(base.units_per_second()), product % u128::from(base.units_per_second()));
+    let nanos = rest * u128::from(NANOS_PER_SECOND) / u128::from(base.units_per_second());
+    // Below a second.
+    Duration::new(u64::try_from(seconds).unwrap_or(u64::MAX), u32::try_from(nanos).unwrap_or(0))
+}
+
 fn bucket(quota: &Quota, base: &TimeBase) -> Result<TokenBucket, QuotaError> {
     if quota.count() == 0 || quota.burst() == 0 {
-        return Ok(TokenBucket { token: 1, burst: 0, depth: 0, debt: 0 }); // closed: nothing fits
+        return Ok(CLOSED);
     }
-    let token = token(quota, base)?;
+    let token = token(quota, base, longest(quota.algorithm()))?;
     let burst = quota.burst();
     let depth = depth(quota, token, burst)?;
     let debt = debt(quota, base, depth)?;
@@ -238,10 +295,10 @@ fn bucket(quota: &Quota, base: &TimeBase) -> Result<TokenBucket, QuotaError> {
 
 fn queue(quota: &Quota, base: &TimeBase) -> Result<LeakyQueue, QuotaError> {
     if quota.count() == 0 {
-        return Ok(LeakyQueue { bucket: TokenBucket { token: 1, burst: 0, depth: 0, debt: 0 } });
+        return Ok(LeakyQueue { bucket: CLOSED });
     }
-    let token = token(quota, base)?;
-    // A queue without room to wait still lets through what may leave at once.
+    // A queue without room to wait still lets through what may leave at once, and has no line.
+    let token = token(quota, base, if quota.burst() == 0 { MAX_AHEAD } else { longest(quota.algorithm()) })?;
     let burst = quota.burst().max(1);
     let depth = depth(quota, token, burst)?;
     let line = if quota.burst() == 0 { 0 } else { depth };
@@ -252,7 +309,7 @@ fn queue(quota: &Quota, base: &TimeBase) -> Result<LeakyQueue, QuotaError> {
 }
 
 /// `T`, rounded up where it is not whole: slower than asked, never faster.
-fn token(quota: &Quota, base: &TimeBase) -> Result<Units, QuotaError> {
+fn token(quota: &Quota, base: &TimeBase, max: Units) -> Result<Units, QuotaError> {
     let units = u128::from(base.units_per_second());
     // period < 2^59 and units < 2^32; count * 1e9 < 2^94.
     let period = u128::from(quota.period_nanos()) * units;
@@ -261,8 +318,12 @@ fn token(quota: &Quota, base: &TimeBase) -> Result<Units, QuotaError> {
         return Err(QuotaError::RateTooHigh { quota: *quota, max_per_second: base.units_per_second() });
     }
     let token = period.div_ceil(parts);
-    let too_long = QuotaError::BurstTooLarge { quota: *quota, max_burst: 0 };
-    u64::try_from(token).ok().filter(|&token| token <= MAX_AHEAD).ok_or(too_long)
+    let token = u64::try_from(token).ok().filter(|&token| token <= max);
+    token.ok_or_else(|| too_long(quota, span_of(max, quota.count(), base)))
+}
+
+fn too_long(quota: &Quota, max: Duration) -> QuotaError {
+    QuotaError::PeriodTooLong { algorithm: Some(quota.algorithm()), period: quota.period(), max }
 }
 
 fn depth(quota: &Quota, token: Units, burst: u64) -> Result<Units, QuotaError> {
@@ -282,11 +343,7 @@ fn debt(quota: &Quota, base: &TimeBase, depth: Units) -> Result<Units, QuotaErro
         }
         Some(max_debt) => match u64::try_from(base.span(saturating_nanos(max_debt))) {
             Ok(debt) if debt <= room => Ok(debt),
-            _ => {
-                let nanos = u128::from(room) * u128::from(NANOS_PER_SECOND) / u128::from(base.units_per_second());
-                let max_debt = core::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-                Err(QuotaError::DebtTooLong { quota: *quota, max_debt })
-            }
+            _ => Err(QuotaError::DebtTooLong { quota: *quota, max_debt: span_of(room, 1, base) }),
         },
     }
 }
@@ -296,15 +353,10 @@ fn window(quota: &Quota, base: &TimeBase) -> Result<Units, QuotaError> {
     if quota.burst() != quota.count() {
         return Err(QuotaError::BurstInWindow { quota: *quota });
     }
-    // The window that holds now, the next one if its end is the stamp's, and the counts, which are less than a window,
-    // must fit into what a stamp may be ahead.
-    let max = MAX_AHEAD / if quota.algorithm() == Algorithm::SlidingWindow { 3 } else { 2 };
+    let max = longest(quota.algorithm());
     match u64::try_from(base.span(quota.period_nanos())) {
         Ok(window) if window <= max => Ok(window),
-        _ => {
-            let seconds = max / base.units_per_second();
-            Err(QuotaError::PeriodTooLong { period: quota.period(), max: core::time::Duration::from_secs(seconds) })
-        }
+        _ => Err(too_long(quota, span_of(max, 1, base))),
     }
 }
 

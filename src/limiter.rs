@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::builder::LimiterBuilder;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
+use crate::error::LimitError;
 use crate::foreign::Foreign;
+use crate::given::{IntoQuota, IntoQuotas};
 use crate::hash::{Hasher, Key, KeyHash};
 use crate::lease::Lease;
 use crate::limit::Limit;
@@ -29,9 +31,9 @@ const BATCH: usize = 32;
 ///
 /// ```
 /// use std::net::IpAddr;
-/// use tollgate::{Limiter, Quota};
+/// use tollgate::Limiter;
 ///
-/// let limiter = Limiter::builder(Quota::per_minute(100)).capacity(100_000).build()?;
+/// let limiter = Limiter::builder("100/minute").capacity(100_000).build()?;
 /// let client: IpAddr = "192.0.2.7".parse()?;
 /// let decision = limiter.check(&client);
 /// assert!(decision.is_allowed());
@@ -51,9 +53,10 @@ pub struct Limiter<C = ExactClock> {
 }
 
 impl Limiter {
-    /// The settings of a limiter with `quota` as its default.
+    /// The settings of a limiter with `quota` as its default: a [`Quota`], or text such as `"100/minute"`, which is an error when
+    /// the limiter is built if it is no rate.
     #[must_use]
-    pub const fn builder(quota: Quota) -> LimiterBuilder {
+    pub fn builder(quota: impl IntoQuota) -> LimiterBuilder {
         LimiterBuilder::new(quota)
     }
 }
@@ -65,8 +68,41 @@ impl<C: Clock> Limiter<C> {
     ///
     /// # Errors
     ///
-    /// If the limiter's time unit cannot hold the quota; see [`QuotaError`]. [`LimiterBuilder::also_exact_for`] helps it to be exact.
-    pub fn prepare(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
+    /// If the text is no rate, or the limiter's time unit cannot hold the quota; see [`QuotaError`].
+    /// [`LimiterBuilder::also_exact_for`] helps it to be exact.
+    pub fn prepare(&self, name: &str, quota: impl IntoQuota) -> Result<Limit, LimitError> {
+        Ok(self.limit_of(name, quota.into_quota()?)?)
+    }
+
+    /// Makes several quotas ready that every request must pass together, for [`check_set`](Limiter::check_set): text such as
+    /// `"200 per day, 50 per hour"`, or a list of quotas.
+    ///
+    /// Each limit of the set is what [`prepare`](Self::prepare) makes of its quota under the set's name, in the order given.
+    /// As a limit is its name and its quota, each has buckets of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no list of rates, the limiter cannot hold one of the quotas, or they make no set: none, more than
+    /// [`LimitSet::MAX`], or the same buckets twice (the same quota, or two sliding logs of one period).
+    ///
+    /// ```
+    /// use tollgate::Limiter;
+    ///
+    /// let limiter = Limiter::builder("1000/second").build()?;
+    /// let set = limiter.prepare_set("api", "200 per day, 50 per hour")?;
+    /// let answer = limiter.check_set(&set, "grace");
+    /// assert!(answer.is_allowed());
+    /// assert_eq!((answer.index(), answer.decision().remaining()), (1, 49));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn prepare_set(&self, name: &str, quotas: impl IntoQuotas) -> Result<LimitSet, LimitError> {
+        let quotas = quotas.into_quotas()?;
+        crate::set::check_count(quotas.len())?;
+        let limits: Result<Vec<_>, _> = quotas.iter().map(|&quota| self.limit_of(name, quota)).collect();
+        Ok(LimitSet::new(limits?)?)
+    }
+
+    fn limit_of(&self, name: &str, quota: Quota) -> Result<Limit, QuotaError> {
         let limit = Limit::new(quota, self.hasher.salt(name, &quota), self.hasher.owner, self.limit.base)?;
         self.table.expect(&limit);
         Ok(limit)
@@ -83,7 +119,8 @@ impl<C: Clock> Limiter<C> {
     /// allowed), a key whose new bucket is full costs a second look-up, and one that is admitted then a second bucket of the
     /// table, for no longer than four refills. Of a limit that changes again meanwhile, four before it are looked at. The same
     /// quota is the same limit; so is another limiter's, which is counted and changes nothing. One of another period or another
-    /// algorithm [carries over](Limit::carries_over) nothing: its keys begin anew.
+    /// algorithm [carries over](Limit::carries_over) nothing, nor does one from or to [unlimited](Quota::unlimited): its keys
+    /// begin anew.
     ///
     /// Change a quota once, and give the answer to all who used the old limit. Who goes on with the old one is refused by
     /// `check` until the longest refill is over, and has a bucket of his own from then on; `reserve` and `charge` may go into
@@ -104,7 +141,8 @@ impl<C: Clock> Limiter<C> {
     /// assert_eq!(limiter.under(&more).peek("key").remaining(), 96);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn change_quota(&self, old: &Limit, quota: Quota) -> Result<Limit, QuotaError> {
+    pub fn change_quota(&self, old: &Limit, quota: impl IntoQuota) -> Result<Limit, LimitError> {
+        let quota = quota.into_quota()?;
         let is_ours = old.owner == self.hasher.owner;
         if !is_ours {
             self.foreign.note();

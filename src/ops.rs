@@ -138,8 +138,8 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Every case.
     fn take(self, cost: u64, Absent(is_absent): Absent) -> (Decision<'a>, Room) {
-        if cost == 0 {
-            return (self.peek(0), Room::Enough);
+        if cost == 0 || self.limit.is_unlimited() {
+            return (self.peek(cost), Room::Enough);
         }
         if self.limit.is_log() {
             return self.take_from_log(cost);
@@ -171,9 +171,12 @@ impl<'a, S: Cells> Op<'a, S> {
         self.decision(if fits { Verdict::Allowed } else { self.refusal(cost) }, cost, Evidence::Stamp(stamp))
     }
 
-    /// The same of a log, or of a limit whose quota has changed.
+    /// The same of a log, of a limit whose quota has changed, or of none.
     #[inline(never)]
     fn peek_otherwise(self, cost: u64) -> Decision<'a> {
+        if self.limit.is_unlimited() {
+            return self.decision(Verdict::Allowed, cost, Evidence::Unlimited);
+        }
         if self.limit.is_log() {
             return self.peek_into_log(cost);
         }
@@ -200,6 +203,9 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Takes as much of `most` as fits, which may be nothing, and says how much.
     pub(crate) fn take_up_to(self, most: u64) -> u64 {
+        if self.limit.is_unlimited() {
+            return most;
+        }
         if self.limit.is_log() {
             let wanted = most.min(self.survey().available);
             let taken = self.take_cells(wanted);
@@ -279,6 +285,9 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Takes `cost` whether it fits or not, as far as debt is allowed, and says how much.
     pub(crate) fn charge(self, cost: u64) -> u64 {
+        if self.limit.is_unlimited() {
+            return cost;
+        }
         if self.limit.is_log() {
             let taken = self.take_cells(cost);
             self.cells.note(taken.room(cost));
@@ -311,6 +320,10 @@ impl<'a, S: Cells> Op<'a, S> {
     /// Takes `cost` for a request that may go at an instant of its own, at most `max_wait` from now.
     pub(crate) fn reserve(self, cost: u64, max_wait: Duration) -> Result<Reserved, Decision<'a>> {
         let (rule, now) = (&self.limit.rule, self.units);
+        if self.limit.is_unlimited() {
+            // Of no bucket: nothing can come back.
+            return Ok(Reserved { debit: Debit::NONE, go_at: now });
+        }
         if cost == 0 || self.limit.is_log() {
             let decision = self.check(cost);
             let debit = Debit { cost, from: now, stamp: now + self.window() };
@@ -343,13 +356,14 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Whether this limit can promise a request now that it may go at `go_at`. A log remembers only what has gone.
     pub(crate) const fn promises(self, go_at: Units) -> bool {
-        go_at == self.units || !self.limit.is_log() && self.limit.rule.promises(self.units, go_at)
+        let limit = self.limit;
+        go_at == self.units || limit.is_unlimited() || !limit.is_log() && limit.rule.promises(self.units, go_at)
     }
 
     /// Takes `cost` for a part of a request that goes at `go_at`, which is promised, and counts it as of then; `None` if
     /// another caller was faster, or there is no room.
     pub(crate) fn reserve_part(self, cost: u64, go_at: Units, untracked: &mut bool) -> Option<Debit> {
-        if cost == 0 {
+        if cost == 0 || self.limit.is_unlimited() {
             return Some(Debit::NONE);
         }
         let (rule, now) = (&self.limit.rule, self.units);
@@ -463,7 +477,7 @@ impl<'a, S: Cells> Op<'a, S> {
             // The clock has stepped back: words of that time are taken back, so what was bought with them is void.
             *held = Batch::NONE;
         }
-        if cost == 0 || now < held.since || self.limit.is_log() {
+        if cost == 0 || now < held.since || self.limit.is_log() || self.limit.is_unlimited() {
             return self.check(cost);
         }
         self.cells.marks(0).leased.raise(1);
@@ -508,7 +522,7 @@ impl<'a, S: Cells> Op<'a, S> {
     pub(crate) fn debit_of(self, admitted: &Decision<'_>) -> Debit {
         match admitted.evidence {
             // Of no bucket.
-            Evidence::Stamp(0) => Debit::NONE,
+            Evidence::Stamp(0) | Evidence::Unlimited => Debit::NONE,
             Evidence::Stamp(stamp) => self.limit.rule.debit(stamp, admitted.cost),
             _ => Debit { cost: admitted.cost, from: self.units, stamp: self.units + self.window() },
         }
@@ -516,6 +530,13 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Makes the bucket of the key under another limit hold no more tokens than this one does, by `how`; or fills it.
     pub(crate) fn convert(self, to: Self, how: Inheritance) {
+        if self.limit.is_unlimited() || to.limit.is_unlimited() {
+            // Nothing has been counted, or nothing is. A bucket that is filled is filled, wherever the key comes from.
+            if how == Inheritance::Reset {
+                to.reset();
+            }
+            return;
+        }
         let (old, new) = (i128::from(self.limit.most()), i128::from(to.limit.most()));
         let held = self.held();
         let carried = match how {
@@ -646,6 +667,7 @@ impl<'a, S: Cells> Op<'a, S> {
             Evidence::Log { available, .. } => available > 0,
             Evidence::CrowdedLog { .. } => true,
             Evidence::NoRoom { .. } => true,
+            Evidence::Unlimited => false,
         }
     }
 
@@ -663,7 +685,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Whether `check` would admit `cost`.
     pub(crate) fn rehearse(self, rehearsal: &mut Rehearsal, cost: u64) -> bool {
-        if cost == 0 {
+        if cost == 0 || self.limit.is_unlimited() {
             return true;
         }
         if self.limit.is_log() {

@@ -17,27 +17,38 @@ pub enum Algorithm {
     ///
     /// Kept in the form of the generic cell rate algorithm (GCRA; ITU-T I.371): the word is the instant at which the
     /// bucket will be full again.
+    ///
+    /// Every limiter holds up to a thousand million tokens a second, and a bucket that takes up to 1,339 days to fill: a
+    /// period so long if the burst is the count, a longer one with a smaller burst. What the bucket does not use of these
+    /// days is left for debt.
     #[default]
     TokenBucket,
     /// A bucket that leaks at `count` per `period` and overflows above `burst`: the leaky bucket as a meter.
     ///
-    /// The mirror image of the token bucket: it admits exactly the same requests.
+    /// The mirror image of the token bucket: it admits exactly the same requests, and holds as much.
     LeakyBucket,
     /// The leaky bucket as a queue: requests leave one by one, `period / count` apart, and at most `burst` may wait.
     ///
     /// `check` admits only what may leave at once; `reserve` says when a request may leave.
+    ///
+    /// Every limiter holds a line that takes up to 669 days to leave, so a period so long if the burst is the count.
     LeakyQueue,
     /// At most `count` in each window of `period`; windows begin at whole multiples of the period since the zero of
     /// the clock (for the clocks of this crate that is the Unix epoch).
+    ///
+    /// Every limiter holds a period of up to 669 days, and a count of up to one a nanosecond.
     FixedWindow,
     /// Two fixed windows, the previous one weighted by how much of it a window ending now would still cover.
     ///
     /// An estimate: in any span of one period it admits fewer than twice the count.
+    ///
+    /// Every limiter holds a period of up to 446 days, and a count of about the square root of its nanoseconds: 32,767 a
+    /// second, 262,143 a minute.
     SlidingWindow,
     /// At most `count` in every span of one period, exactly, by remembering when each admitted request expires.
     ///
     /// Costs one bucket of the table per request remembered, and at most `count` lookups a check, so its count is
-    /// bounded by [`Quota::MAX_LOG`].
+    /// bounded by [`Quota::MAX_LOG`]. Every limiter holds a period of up to 669 days.
     SlidingLog,
 }
 
@@ -101,6 +112,12 @@ impl FromStr for Algorithm {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// # All or nothing
+///
+/// [`Quota::unlimited`] admits everything, and [`Quota::blocked`] nothing that costs anything. Both are only made by asking
+/// for them, here or as the words `unlimited` and `blocked` in a rate string, and stay what they are: a burst, an algorithm
+/// or a debt that is set changes nothing in them.
+///
 /// # Zeros
 ///
 /// - A **count of zero** closes the limit: no request that costs anything is ever admitted, and the answer is "can
@@ -116,10 +133,22 @@ pub struct Quota {
     burst: u64,
     algorithm: Algorithm,
     max_debt: Option<Duration>,
+    kind: Kind,
+}
+
+/// Whether a quota is a rate. What is not has a mark of its own, so that no number, however large, is taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Rate,
+    Unlimited,
+    Blocked,
 }
 
 impl Quota {
     /// The longest period: 3,660 days, about ten years.
+    ///
+    /// Only a bucket whose burst is much smaller than its count can be held for so long. What every limiter holds is
+    /// [`Algorithm::max_period`]; a limiter whose time unit is coarser, because its quotas are, holds up to twice that.
     pub const MAX_PERIOD: Duration = Duration::from_secs(3_660 * 86_400);
 
     /// The largest count of a [sliding log](Algorithm::SlidingLog).
@@ -136,13 +165,47 @@ impl Quota {
             return Err(QuotaError::ZeroPeriod);
         }
         if period.as_nanos() > Self::MAX_PERIOD.as_nanos() {
-            return Err(QuotaError::PeriodTooLong { period, max: Self::MAX_PERIOD });
+            return Err(QuotaError::PeriodTooLong { algorithm: None, period, max: Self::MAX_PERIOD });
         }
         Ok(Self::valid(count, period))
     }
 
     const fn valid(count: u64, period: Duration) -> Self {
-        Self { count, period, burst: count, algorithm: Algorithm::TokenBucket, max_debt: None }
+        Self { count, period, burst: count, algorithm: Algorithm::TokenBucket, max_debt: None, kind: Kind::Rate }
+    }
+
+    /// No limit: every call admits whatever it asks for, writes nothing and takes no room in the table. Reads as
+    /// `unlimited`.
+    ///
+    /// Its count and its burst are [`u64::MAX`], and so is what [remains](crate::Decision::remaining); no other quota of such
+    /// numbers is unlimited. A bucket that comes from it or goes to it, by [`change_quota`](crate::Limiter::change_quota) or
+    /// by [`convert`](crate::Limiter::convert), carries nothing over.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self { kind: Kind::Unlimited, ..Self::per_second(u64::MAX) }
+    }
+
+    /// Nothing that costs anything, ever: the answer is "can never fit". Reads as `blocked`; a count of zero admits as
+    /// little.
+    #[must_use]
+    pub const fn blocked() -> Self {
+        Self { kind: Kind::Blocked, ..Self::per_second(0) }
+    }
+
+    /// Whether it is [`Quota::unlimited`].
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        matches!(self.kind, Kind::Unlimited)
+    }
+
+    /// Whether it is [`Quota::blocked`]. Other quotas [admit nothing](Self#zeros) either, and are not called so.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        matches!(self.kind, Kind::Blocked)
+    }
+
+    const fn is_rate(&self) -> bool {
+        matches!(self.kind, Kind::Rate)
     }
 
     /// `count` requests per second.
@@ -175,14 +238,18 @@ impl Quota {
     /// their count, and a limiter refuses one that differs.
     #[must_use]
     pub const fn with_burst(mut self, burst: u64) -> Self {
-        self.burst = burst;
+        if self.is_rate() {
+            self.burst = burst;
+        }
         self
     }
 
     /// The same quota counted by another algorithm.
     #[must_use]
     pub const fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithm = algorithm;
+        if self.is_rate() {
+            self.algorithm = algorithm;
+        }
         self
     }
 
@@ -192,7 +259,9 @@ impl Quota {
     /// Without it: the time a full bucket's worth of tokens takes to refill, and at least an hour.
     #[must_use]
     pub const fn with_max_debt(mut self, max_debt: Duration) -> Self {
-        self.max_debt = Some(max_debt);
+        if self.is_rate() {
+            self.max_debt = Some(max_debt);
+        }
         self
     }
 
@@ -239,11 +308,14 @@ impl Quota {
 pub enum QuotaError {
     /// The period is zero, so the rate would be infinite.
     ZeroPeriod,
-    /// The period is longer than [`Quota::MAX_PERIOD`], or than a limiter can hold as a window.
+    /// The period is longer than [`Quota::MAX_PERIOD`], or than a limiter can hold for this algorithm; for a bucket or a
+    /// queue, for a single token of it.
     PeriodTooLong {
+        /// The algorithm whose bound it is, in a limiter; `None` if it is that of all quotas.
+        algorithm: Option<Algorithm>,
         /// The period that was asked for.
         period: Duration,
-        /// The longest period.
+        /// The longest period, to the nanosecond: of a limiter's bound, for this count.
         max: Duration,
     },
     /// The rate is finer than the limiter's clock unit can tell apart.
@@ -285,8 +357,18 @@ impl fmt::Display for QuotaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroPeriod => f.write_str("the period of a quota must be at least 1 ns, and 0 was given"),
-            Self::PeriodTooLong { period, max } => {
-                write!(f, "the period of a quota must be at most {max:?} here, and {period:?} was given")
+            Self::PeriodTooLong { algorithm: None, period, max } => {
+                write!(f, "the period of a quota must be at most {}, and {} was given", Days(*max), Days(*period))
+            }
+            Self::PeriodTooLong { algorithm: Some(algorithm), period, max } => {
+                write!(
+                    f,
+                    "the period of a {algorithm} of this count must be at most {} in this limiter, and {} was given; \
+                     every limiter holds {} days",
+                    Days(*max),
+                    Days(*period),
+                    algorithm.max_period().as_secs() / DAY_SECONDS
+                )
             }
             Self::RateTooHigh { quota, max_per_second } => {
                 write!(
@@ -299,14 +381,14 @@ impl fmt::Display for QuotaError {
             }
             Self::BurstInWindow { quota } => write!(
                 f,
-                "`{quota}` sets a burst of {}, and a {} admits exactly its count of {} in a window",
+                "`{quota:#}` sets a burst of {}, and a {} admits exactly its count of {} in a window",
                 quota.burst(),
                 quota.algorithm(),
                 quota.count()
             ),
             Self::CountTooLarge { quota, max_count } => write!(
                 f,
-                "the count of `{quota}` is above {max_count}, the largest a {} can hold for that period",
+                "the count of `{quota:#}` is above {max_count}, the largest a {} can hold for that period",
                 quota.algorithm()
             ),
             Self::DebtTooLong { quota, max_debt } => {
@@ -320,6 +402,21 @@ impl fmt::Display for QuotaError {
 }
 
 impl core::error::Error for QuotaError {}
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// A duration to the nanosecond; of a long one also how many days that is, which can be read.
+struct Days(Duration);
+
+impl fmt::Display for Days {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() / DAY_SECONDS {
+            0 => write!(f, "{:?}", self.0),
+            days if self.0 == Duration::from_secs(days * DAY_SECONDS) => write!(f, "{days} days"),
+            days => write!(f, "{:?} ({days} days)", self.0),
+        }
+    }
+}
 
 /// The name of an algorithm that is none of [`Algorithm::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq)]

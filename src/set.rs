@@ -12,7 +12,8 @@ use crate::ops::Op;
 use crate::rehearsal::{Rehearsal, first_that_fits};
 use crate::word::Units;
 
-/// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour.
+/// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour: of one text,
+/// from [`Limiter::prepare_set`](crate::Limiter::prepare_set), or of any limits.
 #[derive(Debug, Clone)]
 pub struct LimitSet {
     limits: Box<[Limit]>,
@@ -33,12 +34,12 @@ impl LimitSet {
     /// The most limits that can be decided together.
     pub const MAX: usize = 32;
 
-    /// A set of one or more limits of one limiter, each under a name of its own.
+    /// A set of one or more limits of one limiter, no two of the same name and quota.
     ///
     /// # Errors
     ///
-    /// If there is none or more than [`LimitSet::MAX`], or two are of the same name: they would charge the same bucket
-    /// twice.
+    /// If there is none or more than [`LimitSet::MAX`], or two are of the same name and quota: they would charge the same
+    /// bucket twice.
     pub fn new(limits: impl IntoIterator<Item = Limit>) -> Result<Self, LimitSetError> {
         let limits: Box<[Limit]> = limits.into_iter().collect();
         check_count(limits.len())?;
@@ -74,7 +75,7 @@ pub enum LimitSetError {
         /// How many there are.
         count: usize,
     },
-    /// Two limits have the same name, so the same buckets.
+    /// Two limits have the same name and the same quota (or are sliding logs of one period), so the same buckets.
     SameName {
         /// The index of one of them.
         first: usize,
@@ -93,7 +94,8 @@ impl fmt::Display for LimitSetError {
             Self::SameName { first, second } => {
                 write!(
                     f,
-                    "limits {first} and {second} of the set have the same name, so they would share their buckets"
+                    "limits {first} and {second} of the set have the same name and the same quota, so they would share their \
+                     buckets"
                 )
             }
         }

@@ -26,7 +26,7 @@ pub(crate) const MAX_AHEAD: Units = (1 << (Word::STAMP_WIDTH - 2)) - 1;
 pub(crate) const LATEST: Units = Word::MAX_STAMP - MAX_AHEAD;
 
 /// The finest unit: the whole range must fit into [`LATEST`].
-const MAX_UNITS_PER_SECOND: u64 = LATEST / (SECONDS_BEFORE + SECONDS_AFTER);
+pub(crate) const MAX_UNITS_PER_SECOND: u64 = LATEST / (SECONDS_BEFORE + SECONDS_AFTER);
 
 // A unit is never longer than a nanosecond: that is the slack promise P1 states. Every multiple of a common divisor
 // below has one between half of the maximum and the maximum.

@@ -118,6 +118,7 @@ fn lists() {
 fn refusals() {
     let (amount, per, unit) = ("an amount (digits)", "`/` or `per`", "a unit (second, minute,");
     let (separator, burst) = ("a separator (`,`, `;` or `|`) or the end", "a burst (digits)");
+    let (debt, algorithm) = ("a debt, such as `30 seconds`", "an algorithm (token-bucket, ");
     let cases = [
         ("", 0, amount, ""),
         ("  ", 2, amount, ""),
@@ -181,6 +182,26 @@ fn refusals() {
         ("10/s burst; 5/m", 10, burst, ";"),
         ("10/s burst 5 burst 5", 13, separator, "burst"),
         ("10 burst 5/s", 3, per, "burst"),
+        ("10/s debt", 9, debt, ""),
+        ("10/s debt minute", 10, debt, "minute"),
+        ("10/s debt = = 5 s", 12, debt, "="),
+        ("10/s debt 5", 11, unit, ""),
+        ("10/s debt 5 burst 5", 12, unit, "burst"),
+        ("10/s debt 1.5 s", 11, unit, "."),
+        ("10/s debt 5 s debt 5 s", 14, separator, "debt"),
+        ("10/s as", 7, algorithm, ""),
+        ("10/s as ;", 8, algorithm, ";"),
+        ("10/s as bucket", 8, algorithm, "bucket"),
+        ("10/s as token bucket", 8, algorithm, "token"),
+        ("10/s as token_bucket", 8, algorithm, "token"),
+        ("10/s as fixed-window-", 8, algorithm, "fixed-window-"),
+        ("10/s as 5", 8, algorithm, "5"),
+        ("10/s as fixed-window as fixed-window", 21, separator, "as"),
+        ("10/s as fixed-window x", 21, separator, "x"),
+        ("unlimitedly", 0, amount, "unlimitedly"),
+        ("unlimited5", 0, amount, "unlimited5"),
+        ("unlimited 5/s", 10, separator, "5"),
+        ("blocked/s", 7, separator, "/"),
     ];
     for (text, position, expected, found) in cases {
         let error = refused(text);
@@ -204,6 +225,7 @@ fn bounds() {
     let most = u64::MAX.to_string();
     let days = Quota::MAX_PERIOD.as_secs() / 86_400;
     let period = format!("a period of at most {days} days");
+    let debt = "a debt of at most 18446744073709551615.999999999 seconds";
     let max_nanos = Quota::MAX_PERIOD.as_nanos();
     for text in [format!("1/{days} days"), format!("1/{max_nanos}ns"), format!("{most}/s burst {most}")] {
         assert!(text.parse::<Quota>().is_ok(), "{text}");
@@ -213,6 +235,12 @@ fn bounds() {
         ("1/s; 99999999999999999999/s", 5, format!("an amount of at most {most}"), "99999999999999999999"),
         ("1/s burst 18446744073709551616", 10, format!("a burst of at most {most}"), "18446744073709551616"),
         ("1/3661 days", 2, period.clone(), "3661 days"),
+        ("1/s debt 18446744073709551616 s", 9, debt.into(), "18446744073709551616 s"),
+        ("1/s debt 18446744073709551616000000000ns", 9, debt.into(), "18446744073709551616000000000n..."),
+        // Beyond 128 bits: the number, and the product, also where that would come round to less than a second.
+        ("1/s debt 340282366920938463463374607432 seconds", 9, debt.into(), "340282366920938463463374607432..."),
+        ("1/s debt 340282366920938463463374607431768211456ns", 9, debt.into(), "340282366920938463463374607431..."),
+        ("1/s debt 340282366920938463463374607431768211455years", 9, debt.into(), "340282366920938463463374607431..."),
         ("1 per 523 weeks; 1/s", 6, period.clone(), "523 weeks"),
         ("1/123 months", 2, period.clone(), "123 months"),
         ("1/11years burst 7", 2, period.clone(), "11years"),
@@ -233,7 +261,7 @@ fn printed_errors() {
     let unit = "expected a unit (second, minute, hour, day, week, month, year, ms, us, ns)";
     let cases = [
         ("10/fortnight", format!("at column 4 of `10/fortnight`: {unit}, found `fortnight`")),
-        ("", "at column 1 of ``: expected an amount (digits), found the end".into()),
+        ("", "at column 1 of ``: expected an amount (digits), `unlimited` or `blocked`, found the end".into()),
         ("10\n", "at column 4 of `10\\n`: expected `/` or `per`, found the end".into()),
         // Columns count characters, positions bytes.
         ("10\u{a0}per\u{a0}é", format!("at column 8 of `10\\u{{a0}}per\\u{{a0}}é`: {unit}, found `é`")),
@@ -298,13 +326,105 @@ fn printed_quotas() {
     assert_eq!(format!("[{padded:.5}]"), "[5 per]");
 }
 
-/// The algorithm and the bound on debt are left out, as documented.
 #[test]
-fn unprinted_settings() {
+fn printed_settings() {
     let plain = Quota::per_minute(10);
-    let set = plain.with_algorithm(Algorithm::FixedWindow).with_max_debt(Duration::from_secs(1));
-    assert_eq!(set.to_string(), plain.to_string());
-    assert_eq!(set.to_string().parse(), Ok(plain));
+    let debt = |seconds, nanos| plain.with_max_debt(Duration::new(seconds, nanos));
+    let cases = [
+        (plain.with_algorithm(Algorithm::TokenBucket), ""),
+        (plain.with_algorithm(Algorithm::FixedWindow), " as fixed-window"),
+        (debt(0, 0), " debt 0 second"),
+        (debt(30, 0), " debt 30 second"),
+        (debt(7_200, 0), " debt 2 hour"),
+        (debt(0, 1), " debt 1 nanosecond"),
+        (debt(1, 500_000_000), " debt 1500 millisecond"),
+        (debt(u64::MAX, 0), " debt 18446744073709551615 second"),
+        (debt(u64::MAX, 999_999_999), " debt 18446744073709551615999999999 nanosecond"),
+        (debt(30, 0).with_burst(20).with_algorithm(Algorithm::LeakyBucket), " burst 20 debt 30 second as leaky-bucket"),
+    ];
+    for (quota, settings) in cases {
+        let printed = format!("10 per 1 minute{settings}");
+        assert_eq!(quota.to_string(), printed);
+        assert_eq!(printed.parse(), Ok(quota));
+        // In short, without how it is counted.
+        let short = if quota.burst() == 20 { "10 per 1 minute burst 20" } else { "10 per 1 minute" };
+        assert_eq!((format!("{quota:#}"), format!("{quota:#>30}").len()), (short.into(), printed.len().max(30)));
+    }
+    for (quota, word) in [(Quota::unlimited(), "unlimited"), (Quota::blocked(), "blocked")] {
+        assert_eq!(
+            (quota.to_string(), format!("{quota:#}"), format!("[{quota:>10}]")),
+            (word.into(), word.into(), format!("[{word:>10}]"))
+        );
+    }
+}
+
+/// In any order, each at most once, in either case, with blanks or without.
+#[test]
+fn settings() {
+    let all =
+        Quota::per_second(5).with_burst(9).with_max_debt(Duration::from_secs(90)).with_algorithm(Algorithm::SlidingLog);
+    for text in [
+        "5/s burst 9 debt 90 seconds as sliding-log",
+        "5/s as sliding-log debt 90s burst 9",
+        "5/s DEBT=90S BURST=9 AS=Sliding-LOG",
+        "5/s\ndebt\t= 90 sec as\u{a0}SLIDING-LOG\nburst=9 ",
+        "5/s burst9debt90s assliding-log",
+    ] {
+        assert_eq!(text.parse(), Ok(all), "{text:?}");
+        assert_eq!(parse_quotas(&format!("1/s;{text}:,2/s")).map(|quotas| quotas[1]), Ok(all), "{text:?}");
+    }
+    for algorithm in Algorithm::ALL {
+        assert_eq!(format!("5/s as {algorithm}").parse(), Ok(Quota::per_second(5).with_algorithm(algorithm)));
+    }
+}
+
+#[test]
+fn no_limit_and_nothing_but_a_limit() {
+    for (word, quota) in [("unlimited", Quota::unlimited()), ("blocked", Quota::blocked())] {
+        for text in [word.to_owned(), word.to_uppercase(), format!(" \n{word}\t"), format!("\u{a0}{word}\x1f")] {
+            assert_eq!(text.parse(), Ok(quota), "{text:?}");
+            assert_eq!(parse_quotas(&format!("{text};5/s,{text}")), Ok(vec![quota, Quota::per_second(5), quota]));
+        }
+        assert_ne!(quota, self::quota(quota.count(), SECOND), "no number is taken for it");
+        assert_eq!(quota.to_string().parse(), Ok(quota));
+    }
+    // Nothing that is not exactly the word.
+    let words = [
+        "",
+        " ",
+        "unlimite",
+        "unlimitedx",
+        "unlimited1",
+        "unlimitedé",
+        "un limited",
+        "un-limited",
+        "no limit",
+        "none",
+        "inf",
+        "infinite",
+        "off",
+        "null",
+        "0",
+        "-1",
+        "*",
+        "unlimited burst 5",
+        "unlimited as fixed-window",
+        "unlimited/second",
+        "5/unlimited",
+        "unlimited 5/s",
+        "blocked5",
+        "block",
+        "unlımıted",
+        "UNLİMİTED",
+        "\u{200b}unlimited",
+        "blocked blocked",
+    ];
+    for text in words {
+        assert!(text.parse::<Quota>().is_err() && parse_quotas(text).is_err(), "{text:?}");
+    }
+    for text in ["5/s,", "unlimited,", ";unlimited", "unlimited;;5/s"] {
+        assert!(parse_quotas(text).is_err(), "{text:?}");
+    }
 }
 
 #[test]
@@ -340,8 +460,16 @@ fn any_quota() -> impl Strategy<Value = Quota> {
     let max = u64::try_from(Quota::MAX_PERIOD.as_nanos()).expect("below 2^59");
     let unit = prop::sample::select(vec![1, 1_000, 1_000_000, SECOND, MINUTE, HOUR, DAY, 7 * DAY]);
     let period = prop_oneof![1..=max, (unit, 1..=500_u64).prop_map(|(unit, n)| unit * n)];
-    (any::<u64>(), period, any::<Option<u64>>())
-        .prop_map(|(count, nanos, burst)| quota(count, nanos).with_burst(burst.unwrap_or(count)))
+    let debt = prop_oneof![
+        (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+        (0..=100_000_u64).prop_map(Duration::from_secs),
+    ];
+    let settings = (any::<Option<u64>>(), prop::option::of(debt), prop::sample::select(Algorithm::ALL.to_vec()));
+    let rate = (any::<u64>(), period, settings).prop_map(|(count, nanos, (burst, debt, algorithm))| {
+        let quota = quota(count, nanos).with_burst(burst.unwrap_or(count)).with_algorithm(algorithm);
+        debt.map_or(quota, |debt| quota.with_max_debt(debt))
+    });
+    prop_oneof![20 => rate, 1 => Just(Quota::unlimited()), 1 => Just(Quota::blocked())]
 }
 
 proptest! {
@@ -360,11 +488,12 @@ proptest! {
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "1", "0", "20", "99999999999999999999", " ", "\t", "/", "per", "PER", "second", "minutes", "H", "ms",
-                "year", "burst", "=", ";", ",", "|", ":", "é", "x",
+                "year", "burst", "=", ";", ",", "|", ":", "é", "x", "debt", "as", "As", "fixed-window", "sliding-log", "-",
+                "unlimited", "Blocked",
             ]),
             0..12,
         ),
-        head in prop::sample::select(vec!["", "5/m", "5/m;", "5/m burst", " 5 per "]),
+        head in prop::sample::select(vec!["", "5/m", "5/m;", "5/m burst", " 5 per ", "5/m as", "5/s debt 9", "unlimited"]),
     ) {
         sound(&format!("{head}{}", words.concat()))?;
     }

@@ -17,6 +17,7 @@ struct Input {
 
 fuzz_target!(|input: Input| {
     let Some(quota) = input.shape.quota() else { return };
+    assert_eq!(quota.to_string().parse(), Ok(quota), "what is printed is read back");
     // Below the end of the clock by more than any refill takes.
     let start = input.start.0.min(u64::MAX - 20 * 365 * DAY);
     let bucket = match Bucket::with_clock(quota, ManualClock::new(Instant::from_nanos(start))) {

@@ -10,6 +10,8 @@ fuzz_target!(|text: &str| {
             assert!(!quotas.is_empty());
             for quota in &quotas {
                 assert_eq!(quota.to_string().parse::<Quota>().as_ref(), Ok(quota));
+                // What cannot be decided is never without a limit by accident.
+                assert!(!quota.is_unlimited() || text.to_ascii_lowercase().contains("unlimited"));
             }
             // However it is written: alone, between others, in the other case.
             let list = quotas.iter().map(Quota::to_string).collect::<Vec<_>>().join(" ; ");

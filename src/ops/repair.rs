@@ -23,7 +23,7 @@ impl<'a, S: Cells> Op<'a, S> {
             Evidence::Stamp(latest)
             | Evidence::Log { full_at: latest, .. }
             | Evidence::CrowdedLog { full_at: latest, .. } => latest,
-            Evidence::NoRoom { .. } => return refused,
+            Evidence::NoRoom { .. } | Evidence::Unlimited => return refused,
         };
         if refused.is_retryable() && self.is_from_another_time(Balance::at(latest), self.units) {
             return self.clamp_all(refused);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::common::bucket;
 use super::{ALL, secs};
 use tollgate::clock::ManualClock;
-use tollgate::error::{BuildError, QuotaError};
+use tollgate::error::{BuildError, LimitError, QuotaError};
 use tollgate::{Algorithm, Bucket, Limiter, Quota};
 
 #[test]
@@ -26,9 +26,15 @@ fn errors_name_the_value_and_the_bound() {
     assert_eq!(Quota::new(1, Duration::ZERO), Err(QuotaError::ZeroPeriod));
     assert!(Quota::new(1, Quota::MAX_PERIOD).is_ok());
     let long = Quota::MAX_PERIOD + Duration::from_nanos(1);
-    assert_eq!(Quota::new(1, long), Err(QuotaError::PeriodTooLong { period: long, max: Quota::MAX_PERIOD }));
+    assert_eq!(
+        Quota::new(1, long),
+        Err(QuotaError::PeriodTooLong { algorithm: None, period: long, max: Quota::MAX_PERIOD })
+    );
 
-    let error = |quota: Quota| Bucket::with_clock(quota, ManualClock::default()).expect_err("out of bounds");
+    let error = |quota: Quota| match Bucket::with_clock(quota, ManualClock::default()) {
+        Err(LimitError::Quota(error)) => error,
+        other => panic!("not out of bounds: {other:?}"),
+    };
     let QuotaError::RateTooHigh { max_per_second, .. } = error(Quota::per_second(ALL)) else { panic!() };
     assert!(bucket(Quota::per_second(1_000_000_000), 0).check().is_allowed());
     assert!(max_per_second >= 1_000_000_000);

@@ -10,11 +10,14 @@ mod figures;
 mod full;
 mod give_back;
 mod identity;
+mod longest;
 mod others;
 mod rounding;
 mod several;
 mod step;
+mod text;
 mod together;
+mod unlimited;
 mod window;
 mod zero;
 

@@ -117,6 +117,15 @@ fn a_part_that_costs_nothing_has_no_say() {
     assert_eq!(waits, [0, 1, 2].map(secs));
 }
 
+#[test]
+fn an_unlimited_part_has_no_say_either() {
+    let limiter = limiter(Quota::per_second(1));
+    let set = set_of(&limiter, &[Quota::unlimited(), queue(1)]);
+    let waits = [0, 1, 2].map(|_| limiter.reserve_set(&set, "key", 1, secs(9)).unwrap().wait());
+    assert_eq!(waits, [0, 1, 2].map(secs));
+    assert!(limiter.under(&limiter.reset_limit(&set.limits()[0])).check_n("key", ALL).is_allowed());
+}
+
 /// A token is half a nanosecond: one queue is free after one, the other after two, both within the first nanosecond.
 #[test]
 fn the_latest_turn_is_told_apart_within_a_nanosecond() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::common::{bucket, ns};
 use super::{ALL, secs};
 use tollgate::clock::{Instant, ManualClock};
-use tollgate::error::QuotaError;
+use tollgate::error::{LimitError, QuotaError};
 use tollgate::{Algorithm, Bucket, Limiter, Quota};
 
 #[test]
@@ -47,7 +47,7 @@ fn the_longest_sliding_window_counts_at_the_end_of_the_range() {
     let windows = |period| Quota::new(40_000, period).unwrap().with_algorithm(Algorithm::SlidingWindow);
     let clock = || ManualClock::new(ns(ALL));
     let longest = match Bucket::with_clock(windows(Quota::MAX_PERIOD), clock()).map(drop) {
-        Err(QuotaError::PeriodTooLong { max, .. }) => max,
+        Err(LimitError::Quota(QuotaError::PeriodTooLong { max, .. })) => max,
         other => panic!("ten years fit: {other:?}"),
     };
     let bucket = Bucket::with_clock(windows(longest), clock()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::common::{Rng, ns};
 use tollgate::clock::ManualClock;
-use tollgate::error::{BuildError, QuotaError};
+use tollgate::error::{BuildError, LimitError, QuotaError};
 use tollgate::{Bucket, Limit, Limiter, Quota};
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Subject {
         let clock = ManualClock::new(ns(start));
         let kind = if lone {
             let last = quotas.len() - 1;
-            Kind::Bucket(Bucket::with_clock(quotas[last], clock).map_err(|error| (last, error))?)
+            Kind::Bucket(Bucket::with_clock(quotas[last], clock).map_err(|error| (last, bound(error)))?)
         } else {
             let builder = Limiter::builder(quotas[0]).capacity(1_024).fixed_seed(rng.next());
             let builder = quotas[1..].iter().fold(builder, |builder, &quota| builder.also_exact_for(quota));
@@ -102,7 +102,7 @@ impl Subject {
                 assert_eq!(*bucket.default_limit().quota(), quota, "a bucket has one limit");
                 Ok(*bucket.default_limit())
             }
-            Kind::Keyed(limiter) => limiter.prepare(name, quota),
+            Kind::Keyed(limiter) => limiter.prepare(name, quota).map_err(bound),
         }
     }
 
@@ -145,6 +145,14 @@ impl Subject {
     }
 }
 
+/// A quota is no text.
+fn bound(error: LimitError) -> QuotaError {
+    match error {
+        LimitError::Quota(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
 /// The quota that is just within the bound that an error names.
 fn on_the_bound(quota: Quota, error: QuotaError) -> Quota {
     let with = |count: u64, period: Duration| {
@@ -152,8 +160,6 @@ fn on_the_bound(quota: Quota, error: QuotaError) -> Quota {
         if quota.algorithm().is_window() { other } else { other.with_burst(quota.burst()) }
     };
     match error {
-        // Of a queue without places: not even the next request may leave within the range.
-        QuotaError::BurstTooLarge { .. } if quota.burst() == 0 => with(quota.count(), Duration::from_secs(86_400)),
         // With a debt of its own, because the model knows no range: the default debt is what the range leaves.
         QuotaError::BurstTooLarge { max_burst, .. } => {
             quota.with_burst(max_burst).with_max_debt(quota.max_debt().unwrap_or(Duration::from_secs(3_600)))

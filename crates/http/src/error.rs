@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tollgate::LimitSet;
-use tollgate::error::{BuildError, ParseQuotaError, QuotaError};
+use tollgate::error::{BuildError, LimitError, ParseQuotaError};
 
 /// A policy, or a part of one, that cannot be used.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub enum PolicyError {
         /// The policy.
         policy: String,
         /// What is wrong.
-        error: QuotaError,
+        error: LimitError,
     },
     /// A path pattern is none.
     Path {

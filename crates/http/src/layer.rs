@@ -1,11 +1,12 @@
 //! The tower layer.
 
+use tollgate::IntoQuotas;
 use tollgate::clock::{Clock, ExactClock};
 use tower_layer::Layer;
 
 use crate::error::PolicyError;
 use crate::limiter::RateLimiter;
-use crate::policy::{IntoQuotas, Policy};
+use crate::policy::Policy;
 use crate::service::RateLimit;
 use crate::settings::Settings;
 

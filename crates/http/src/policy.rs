@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use http::header::HOST;
-use tollgate::error::ParseQuotaError;
-use tollgate::{Algorithm, Quota};
+use tollgate::{Algorithm, IntoQuotas, Quota};
 
 use crate::charge::{Charge, Unanswered};
 use crate::error::PolicyError;
@@ -17,46 +16,6 @@ use crate::route::Route;
 
 /// The longest name of a policy or a tier: it stands in header fields and metrics.
 pub(crate) const MAX_NAME: usize = 64;
-
-/// What can be given as limits: a rate string such as `"200 per day, 50 per hour"`, a [`Quota`], or several.
-pub trait IntoQuotas {
-    /// The quotas.
-    ///
-    /// # Errors
-    ///
-    /// If a text is no rate string.
-    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError>;
-}
-
-impl IntoQuotas for &str {
-    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
-        tollgate::parse_quotas(self)
-    }
-}
-
-impl IntoQuotas for &String {
-    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
-        tollgate::parse_quotas(self)
-    }
-}
-
-impl IntoQuotas for Quota {
-    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
-        Ok(vec![self])
-    }
-}
-
-impl IntoQuotas for Vec<Quota> {
-    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
-        Ok(self)
-    }
-}
-
-impl<const N: usize> IntoQuotas for [Quota; N] {
-    fn into_quotas(self) -> Result<Vec<Quota>, ParseQuotaError> {
-        Ok(self.into())
-    }
-}
 
 /// The whole: which requests it is for, who shares a bucket, and how much of what.
 ///

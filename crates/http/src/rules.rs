@@ -7,7 +7,7 @@ use ahash::RandomState;
 use http::HeaderValue;
 use smallvec::SmallVec;
 use tollgate::clock::Clock;
-use tollgate::error::QuotaError;
+use tollgate::error::LimitError;
 use tollgate::{KeyHash, Limit, LimitSet, Limiter, Quota};
 
 use crate::address::Grouping;
@@ -40,7 +40,7 @@ pub(crate) struct Engine<C> {
 
 impl<C: Clock> Engine<C> {
     /// What is known under an identity becomes a limit of `quota`.
-    fn limit(&self, identity: &str, quota: Quota) -> Result<Limit, QuotaError> {
+    fn limit(&self, identity: &str, quota: Quota) -> Result<Limit, LimitError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(identity).copied();
         match known {
             Some(old) => self.limiter.change_quota(&old, quota),

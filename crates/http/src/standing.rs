@@ -98,7 +98,7 @@ impl Standing<'_> {
         // A `Line` takes all it has room for and reports no errors.
         let _ = match self.unit {
             Unit::ConcurrentRequests => write!(line, "{} at a time", self.quota.count()),
-            Unit::Requests | Unit::ContentBytes => write!(line, "{}", self.quota),
+            Unit::Requests | Unit::ContentBytes => write!(line, "{:#}", self.quota),
         };
     }
 }

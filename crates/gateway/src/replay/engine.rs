@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate::clock::{Clock, ExactClock, Instant, ManualClock};
-use tollgate::{Algorithm, Limit, LimitSet, Limiter, Stats};
+use tollgate::{Algorithm, Limit, LimitSet, Limiter, Quota, Stats};
 
 use super::ingest::Input;
 use super::log::time::timestamp;
@@ -86,7 +86,7 @@ impl Engine {
             limits.push(limiter.prepare(&format!("{i}: {quota}"), *quota).map_err(|error| unusable(&error))?);
         }
         let set = LimitSet::new(limits.iter().cloned()).map_err(|error| unusable(&error))?;
-        Ok(Self { limiter, set, limits, is_queue: policy.algorithm == Algorithm::LeakyQueue })
+        Ok(Self { limiter, set, limits, is_queue: policy.quotas.iter().any(is_queue) })
     }
 
     /// Puts each record to the limiter; returns how many were.
@@ -120,8 +120,9 @@ impl Engine {
         let mut places = Vec::new();
         let mut delay = Duration::ZERO;
         for (i, limit) in self.limits.iter().enumerate() {
-            // The queue's own length bounds the wait.
-            match self.limiter.under(limit).at(now).reserve(key, 1, Duration::MAX) {
+            // The queue's own length bounds the wait; elsewhere nobody waits.
+            let max_wait = if is_queue(limit.quota()) { Duration::MAX } else { Duration::ZERO };
+            match self.limiter.under(limit).at(now).reserve(key, 1, max_wait) {
                 Ok(place) => {
                     delay = delay.max(place.wait());
                     places.push(place);
@@ -142,6 +143,10 @@ impl Engine {
         delays.longest = delays.longest.max(delay);
         Outcome::Delayed
     }
+}
+
+fn is_queue(quota: &Quota) -> bool {
+    quota.algorithm() == Algorithm::LeakyQueue
 }
 
 fn refused_by(limit: usize) -> Outcome {
@@ -167,7 +172,8 @@ pub(super) fn start(records: &[Record]) -> Result<u64, Failure> {
 ///
 /// A bucket per limit and key; a sliding log takes one for each request that it remembers.
 fn buckets(policy: &Policy, input: &Input) -> usize {
-    if policy.algorithm != Algorithm::SlidingLog {
+    let is_log = |quota: &Quota| quota.algorithm() == Algorithm::SlidingLog;
+    if !policy.quotas.iter().any(is_log) {
         return input.keys.len().saturating_mul(policy.quotas.len()).max(1);
     }
     let mut requests = vec![0_u64; input.keys.len()];
@@ -175,6 +181,7 @@ fn buckets(policy: &Policy, input: &Input) -> usize {
         requests[key.index()] += 1;
     }
     let remembered = |count: u64| requests.iter().map(|&made| made.min(count)).sum::<u64>();
-    let total = policy.quotas.iter().map(|quota| remembered(quota.count())).sum::<u64>();
+    let buckets_of = |quota: &Quota| remembered(if is_log(quota) { quota.count() } else { 1 });
+    let total = policy.quotas.iter().map(buckets_of).fold(0, u64::saturating_add);
     usize::try_from(total).unwrap_or(usize::MAX).max(1)
 }

@@ -128,7 +128,7 @@ pub(crate) fn render(replay: &Replay) -> Result<String, Failure> {
             .quotas
             .iter()
             .zip(&tally.by_limit)
-            .map(|(quota, &refused)| LimitPart { limit: quota.to_string(), refused })
+            .map(|(quota, &refused)| LimitPart { limit: policy.shown(quota), refused })
             .collect(),
         keys: keys(policy, input, tally),
         minutes: minute_parts(tally),
@@ -160,7 +160,7 @@ pub(super) fn minute_parts(tally: &Tally) -> Vec<MinutePart> {
 
 fn policy_part(policy: &Policy) -> PolicyPart {
     PolicyPart {
-        limits: policy.quotas.iter().map(ToString::to_string).collect(),
+        limits: policy.quotas.iter().map(|quota| policy.shown(quota)).collect(),
         algorithm: policy.algorithm.name(),
         key: policy.key.to_string(),
         exempt: policy.exemptions.iter().map(ToString::to_string).collect(),
@@ -204,7 +204,7 @@ fn keys<'r>(policy: &Policy, input: &'r Input, tally: &Tally) -> Vec<KeyPart<'r>
             delayed,
             refused,
             first_refused: moment(time),
-            first_limit: policy.quotas[usize::from(limit)].to_string(),
+            first_limit: policy.shown(&policy.quotas[usize::from(limit)]),
         })
     };
     tally.limited.iter().filter_map(part).collect()

@@ -28,8 +28,11 @@ impl Policy {
             .iter()
             .flat_map(|limits| &limits.0)
             .map(|quota| {
-                let quota = quota.with_algorithm(args.algorithm);
-                // A burst in the rate string is closer to its limit and wins.
+                // What the rate string says is closer to its limit and wins.
+                let quota = match quota.algorithm() {
+                    Algorithm::TokenBucket => quota.with_algorithm(args.algorithm),
+                    _ => *quota,
+                };
                 match args.burst {
                     Some(burst) if quota.burst() == quota.count() => quota.with_burst(burst),
                     _ => quota,
@@ -49,9 +52,14 @@ impl Policy {
 }
 
 impl Policy {
+    /// A limit; how it is counted only if not as the others are.
+    pub(crate) fn shown(&self, quota: &Quota) -> String {
+        if quota.algorithm() == self.algorithm { format!("{quota:#}") } else { quota.to_string() }
+    }
+
     /// The policy in a line.
     pub(crate) fn title(&self) -> String {
-        let limits: Vec<String> = self.quotas.iter().map(ToString::to_string).collect();
+        let limits: Vec<String> = self.quotas.iter().map(|quota| self.shown(quota)).collect();
         format!("{} for each {}, {}", limits.join(" and "), self.key, self.algorithm)
     }
 }

@@ -112,7 +112,7 @@ fn outcomes(text: &mut String, replay: &Replay) -> std::fmt::Result {
     }
     if policy.quotas.len() > 1 {
         for (quota, &refused) in policy.quotas.iter().zip(&tally.by_limit) {
-            writeln!(text, "  {:>21}  refused by {quota}", grouped(refused))?;
+            writeln!(text, "  {:>21}  refused by {}", grouped(refused), policy.shown(quota))?;
         }
     }
     Ok(())
@@ -150,7 +150,7 @@ fn limited_keys(text: &mut String, replay: &Replay, layout: Layout) -> std::fmt:
     let listed = &tally.limited[..tally.limited.len().min(layout.top)];
     writeln!(text, "\n{}", bold("Who would be limited", layout))?;
     let keys: Vec<String> = listed.iter().map(|&id| printable(&shown(input.keys.text(id)))).collect();
-    let limits: Vec<String> = policy.quotas.iter().map(ToString::to_string).collect();
+    let limits: Vec<String> = policy.quotas.iter().map(|quota| policy.shown(quota)).collect();
     // One limit is in the heading already.
     let limit_width = if limits.len() > 1 { limits.iter().map(String::len).max().unwrap_or(0) + 2 } else { 0 };
     let longest = keys.iter().map(|key| key.chars().count()).max().unwrap_or(0).max("key".len());

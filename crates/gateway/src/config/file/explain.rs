@@ -328,11 +328,17 @@ impl Plan {
 
 /// `100 per 1 minute, by token-bucket, 20 at once`.
 fn quota(quota: &Quota) -> String {
+    if quota.is_unlimited() || quota.is_blocked() {
+        return quota.to_string();
+    }
     let period = time(quota.period());
     let mut text = format!("{} per {}", grouped(quota.count()), period.strip_prefix("1 ").unwrap_or(&period));
     if quota.burst() != quota.count() {
         let verb = if quota.algorithm() == Algorithm::LeakyQueue { "waiting" } else { "at once" };
         let _ = write!(text, " with up to {} {verb}", grouped(quota.burst()));
+    }
+    if let Some(debt) = quota.max_debt() {
+        let _ = write!(text, " with a debt of up to {}", time(debt));
     }
     if quota.algorithm() != Algorithm::default() {
         let _ = write!(text, " ({})", quota.algorithm());

@@ -159,7 +159,11 @@ impl Counting {
     }
 
     fn applied(&self, quota: Quota) -> Quota {
-        let quota = quota.with_algorithm(self.algorithm.unwrap_or_default());
+        // What the rate string says is closer to its limit and wins.
+        let quota = match (quota.algorithm(), self.algorithm) {
+            (Algorithm::TokenBucket, Some(algorithm)) => quota.with_algorithm(algorithm),
+            _ => quota,
+        };
         match self.burst {
             Some(burst) if quota.burst() == quota.count() => quota.with_burst(burst),
             _ => quota,

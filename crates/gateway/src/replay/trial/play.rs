@@ -162,7 +162,7 @@ impl Player<'_> {
         let name = refusal.standing().map_or("", |standing| standing.name);
         let known = self.limits.iter().position(|limit| limit.name == name);
         let index = known.unwrap_or_else(|| {
-            let rate = refusal.standing().map_or_else(String::new, |standing| standing.quota.to_string());
+            let rate = refusal.standing().map_or_else(String::new, |standing| format!("{:#}", standing.quota));
             self.limits.push(Refuser { name: name.to_owned(), policy: refusal.policy().to_owned(), rate });
             self.limits.len() - 1
         });

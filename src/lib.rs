@@ -20,6 +20,7 @@ mod decision;
 pub mod error;
 mod foreign;
 mod hash;
+pub mod key;
 mod lease;
 mod limit;
 mod marks;
@@ -64,7 +65,8 @@ pub use builder::LimiterBuilder;
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
-pub use hash::{Key, KeyHash};
+pub use hash::KeyHash;
+pub use key::{Hashed, Key, KeyWriter};
 pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};
 #[cfg(not(tollgate_model))]

@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(tollgate_model, allow(dead_code, reason = "the models reach less than the API does"))]
 
-// A check passes through limiter, clock, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
+// A check passes through limiter, clock, key, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
 // order; `limiter.rs` is the file to open first.
 #[cfg(not(tollgate_model))]
 mod limiter;

@@ -33,7 +33,7 @@ impl Key for char {
 impl Key for bool {
     #[inline]
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
-        out.whole(Tag::Truth, &[u8::from(*self)]);
+        out.fixed(Tag::Truth, [u8::from(*self)]);
     }
 }
 
@@ -67,7 +67,7 @@ impl Key for u128 {
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
         match u64::try_from(*self) {
             Ok(value) => out.natural(value),
-            Err(_) => out.whole(Tag::Natural, &self.to_be_bytes()),
+            Err(_) => out.fixed(Tag::Natural, self.to_be_bytes()),
         }
     }
 }
@@ -78,19 +78,19 @@ macro_rules! signed {
             #[inline]
             fn write_to<W: KeyWriter>(&self, out: &mut W) {
                 let size = self.unsigned_abs();
-                if *self >= 0 { size.write_to(out) } else { negative(size as u128, out) }
+                if *self >= 0 {
+                    size.write_to(out);
+                } else {
+                    match u64::try_from(size) {
+                        Ok(size) => out.fixed(Tag::Negative, size.to_be_bytes()),
+                        Err(_) => out.fixed(Tag::Negative, (size as u128).to_be_bytes()),
+                    }
+                }
             }
         }
     )*};
 }
 signed!(i8 i16 i32 i64 i128 isize);
-
-fn negative<W: KeyWriter>(size: u128, out: &mut W) {
-    match u64::try_from(size) {
-        Ok(size) => out.whole(Tag::Negative, &size.to_be_bytes()),
-        Err(_) => out.whole(Tag::Negative, &size.to_be_bytes()),
-    }
-}
 
 macro_rules! nonzero {
     ($($type:ty)*) => {$(
@@ -107,14 +107,14 @@ nonzero!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 impl Key for Ipv4Addr {
     #[inline]
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
-        out.whole(Tag::Address, &self.octets());
+        out.fixed(Tag::Address, self.octets());
     }
 }
 
 impl Key for Ipv6Addr {
     #[inline]
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
-        out.whole(Tag::Address, &self.octets());
+        out.fixed(Tag::Address, self.octets());
     }
 }
 
@@ -133,7 +133,7 @@ impl Key for SocketAddrV4 {
         let mut contents = [0; 6];
         contents[..4].copy_from_slice(&self.ip().octets());
         contents[4..].copy_from_slice(&self.port().to_be_bytes());
-        out.whole(Tag::WithPort, &contents);
+        out.fixed(Tag::WithPort, contents);
     }
 }
 

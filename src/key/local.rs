@@ -31,9 +31,9 @@ mod sealed {
 impl<K: Key + ?Sized> sealed::LocalKey for K {
     #[inline]
     fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash> {
-        let mut words = Words(state.build_hasher());
+        let mut words = Words::new(state.build_hasher());
         self.write_to(&mut words);
-        Ok(words.0.finish())
+        Ok(words.finish())
     }
 }
 
@@ -81,31 +81,72 @@ impl<T: Hash + ?Sized> sealed::LocalKey for Hashed<T> {
 /// Keys as `ahash` is fed with them: by the word, and not the bytes themselves, which would cost a multiplication for every tag
 /// and every length.
 ///
-/// Different keys feed different sequences of calls, since a key can be read off its calls, from the first on:
+/// A key that is part of another begins with one word of 128 bits: a number below 2^64 is that word itself; any other begins
+/// with its head, tag and length, in the upper half, which is not zero then. So where a part ends follows from its first word,
+/// and different parts feed different words. (A number is fed as 64 bits. Where the processor has instructions for AES, `ahash`
+/// takes them for the same as 128, as it takes no bytes at all for a zero: tags *behind* the contents would not do.)
 ///
-/// - `write_u64(x)`: it is the number `x`;
-/// - `write(contents)`: the next call is `write_u64(tag)`, and says which kind the contents are of. `ahash` mixes in how long
-///   they are, which the contract of `Hasher` leaves open: the test `kinds` would notice if it no longer did;
-/// - `write_u128` of a tag above 2^64 and a count: that many keys follow.
-///
-/// `ahash` tells calls apart as it tells words apart: `write_u64(x)` is `write_u128(x)` at most, and there tags are not zero. So
-/// two keys meet as any two sequences of calls do under a random seed, with odds of 2^-64.
-struct Words(AHasher);
+/// Of the outermost key, which most keys are alone, the head is fed to nothing, but mixed into the hash: one instruction. Two
+/// keys of different heads that feed the same words never meet, as the mixed heads differ. Two that feed different words meet
+/// as any two sequences of words do under a random seed, with odds of 2^-64, whatever is mixed in. Who knows one of the hashes
+/// knows the others of the same words: of those there is one for each kind at most.
+struct Words {
+    hasher: AHasher,
+    /// The head of the outermost key, mixed, from its first word on.
+    outer: Option<u64>,
+}
+
+impl Words {
+    #[inline(always)]
+    const fn new(hasher: AHasher) -> Self {
+        Self { hasher, outer: None }
+    }
+
+    #[inline(always)]
+    fn finish(&self) -> u64 {
+        self.hasher.finish() ^ self.outer.unwrap_or(0)
+    }
+
+    /// Notes the head of the outermost key, and feeds any other.
+    #[inline(always)]
+    fn head(&mut self, tag: Tag, length: usize) {
+        let head = (length as u64) << 8 | tag as u64;
+        match self.outer {
+            // Different heads are different products, as the factor is odd; and in all bits, which choose slots.
+            None => self.outer = Some(head.wrapping_mul(0xD6E8_FEB8_6659_FD93)),
+            Some(_) => self.hasher.write_u128(u128::from(head) << 64),
+        }
+    }
+}
 
 impl Kinds for Words {
-    #[inline]
+    #[inline(always)]
     fn natural(&mut self, value: u64) {
-        self.0.write_u64(value);
+        self.outer = self.outer.or(Some(0));
+        self.hasher.write_u64(value);
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "eight bytes at most")]
+    fn fixed<const N: usize>(&mut self, tag: Tag, contents: [u8; N]) {
+        const { assert!(N <= 16, "more than a word") };
+        self.head(tag, N);
+        let mut word = [0; 16];
+        word[16 - N..].copy_from_slice(&contents);
+        match u128::from_be_bytes(word) {
+            small if N <= 8 => self.hasher.write_u64(small as u64),
+            large => self.hasher.write_u128(large),
+        }
+    }
+
+    #[inline(always)]
     fn whole(&mut self, tag: Tag, contents: &[u8]) {
-        self.0.write(contents);
-        self.0.write_u64(tag as u64);
+        self.head(tag, contents.len());
+        self.hasher.write(contents);
     }
 
-    #[inline]
+    #[inline(always)]
     fn group(&mut self, tag: Tag, parts: usize) {
-        self.0.write_u128((tag as u128) << 64 | parts as u128);
+        self.head(tag, parts);
     }
 }

@@ -53,6 +53,9 @@ pub(super) mod sealed {
         /// A whole number below 2^64: apart from the others as most keys are one, and hashing it is one multiplication.
         fn natural(&mut self, value: u64);
 
+        /// A key that has so many bytes as its contents, whatever its value: one word of a hash function, or half of one.
+        fn fixed<const N: usize>(&mut self, tag: Tag, contents: [u8; N]);
+
         /// A key that has bytes as its contents.
         fn whole(&mut self, tag: Tag, contents: &[u8]);
 
@@ -77,6 +80,11 @@ impl<F: FnMut(&[u8])> sealed::Kinds for Bytes<F> {
     #[inline]
     fn natural(&mut self, value: u64) {
         self.whole(Tag::Natural, &value.to_be_bytes());
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self, tag: Tag, contents: [u8; N]) {
+        self.whole(tag, &contents);
     }
 
     #[inline]

@@ -71,7 +71,7 @@ impl<T: Hash + ?Sized> sealed::LocalKey for Hashed<T> {
     #[inline]
     fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash> {
         let mut hasher = state.build_hasher();
-        // No key begins with this, so none feeds the same.
+        // No part of a key begins with this word; a whole one that is this word mixes in its head besides.
         hasher.write_u128(1 << 127);
         self.0.hash(&mut hasher);
         Ok(hasher.finish())

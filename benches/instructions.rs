@@ -5,7 +5,6 @@
 #![expect(clippy::cast_possible_truncation, reason = "a few thousand calls")]
 
 use std::env;
-use std::hash::Hash;
 use std::hint::black_box;
 
 use tollgate::clock::{CachedClock, Clock, Instant, ManualClock};
@@ -48,7 +47,7 @@ fn text(length: usize) -> Vec<String> {
     (0..KEYS).map(|number| format!("{number:0length$}")).collect()
 }
 
-fn allowed<K: Hash>(calls: u64, quota: Quota, keys: &[K]) -> u64 {
+fn allowed<K: Key>(calls: u64, quota: Quota, keys: &[K]) -> u64 {
     let limiter = manual(quota);
     fill(&limiter, keys);
     measured(calls, |index| u64::from(limiter.at(START).check(key_of(keys, index)).is_allowed()))

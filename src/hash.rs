@@ -1,44 +1,14 @@
 //! Step 2 of a check: from a key to the 64 bits that stand for it.
 //!
 //! A keyed hash (`ahash`), seeded from the operating system, is a key's identity: the key itself is never kept. Two of
-//! `n` keys meet with odds of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process.
+//! `n` keys meet with odds of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process. What is hashed
+//! stands in `key/local.rs`.
 
 use ahash::RandomState;
 use bytemuck::{Pod, Zeroable};
 
+use crate::key::LocalKey;
 use crate::quota::{Algorithm, Quota};
-
-/// What can be limited: anything that can be hashed, borrowed and never kept; or a hash made before by the same limiter.
-///
-/// `&str` and `String`, `[u8]`, `IpAddr`, numbers, tuples. Two keys are the same if they hash the same.
-pub trait Key: sealed::Key {}
-
-impl<K: sealed::Key + ?Sized> Key for K {}
-
-mod sealed {
-    use super::{KeyHash, RandomState};
-    use core::hash::Hash;
-
-    pub trait Key {
-        /// The hash, or one that was made before.
-        fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash>;
-    }
-
-    impl<K: Hash + ?Sized> Key for K {
-        #[inline]
-        fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash> {
-            Ok(state.hash_one(self))
-        }
-    }
-
-    // `KeyHash` does not implement `Hash`, so that this is the only way to hash one.
-    impl Key for KeyHash {
-        #[inline]
-        fn hash_with(&self, _: &RandomState) -> Result<u64, KeyHash> {
-            Err(*self)
-        }
-    }
-}
 
 /// Which limiter a limit or a hash is of: a number that no other limiter of this process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +170,7 @@ impl Hasher {
     }
 
     #[inline]
-    pub(crate) fn key<K: Key + ?Sized>(&self, key: &K) -> KeyHash {
+    pub(crate) fn key<K: LocalKey + ?Sized>(&self, key: &K) -> KeyHash {
         key.hash_with(&self.keys).map_or_else(|before| before, |bits| KeyHash { bits, owner: self.owner })
     }
 

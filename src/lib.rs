@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(tollgate_model, allow(dead_code, reason = "the models reach less than the API does"))]
 
-// A check passes through limiter, clock, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
+// A check passes through limiter, clock, key, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
 // order; `limiter.rs` is the file to open first.
 #[cfg(not(tollgate_model))]
 mod limiter;
@@ -21,6 +21,7 @@ pub mod error;
 mod foreign;
 mod given;
 mod hash;
+pub mod key;
 mod lease;
 mod limit;
 mod marks;
@@ -70,7 +71,8 @@ pub use builder::LimiterBuilder;
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
 pub use given::{IntoQuota, IntoQuotas};
-pub use hash::{Key, KeyHash};
+pub use hash::KeyHash;
+pub use key::{Hashed, Key, KeyWriter};
 pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};
 #[cfg(not(tollgate_model))]

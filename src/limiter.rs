@@ -12,7 +12,8 @@ use crate::decision::Decision;
 use crate::error::LimitError;
 use crate::foreign::Foreign;
 use crate::given::{IntoQuota, IntoQuotas};
-use crate::hash::{Hasher, Key, KeyHash};
+use crate::hash::{Hasher, KeyHash};
+use crate::key::LocalKey;
 use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::ops::{Inheritance, Op, OwnClock};
@@ -204,7 +205,7 @@ impl<C: Clock> Limiter<C> {
     /// Hashes a key once for several calls; the result can be given wherever a key can.
     #[inline]
     #[must_use]
-    pub fn hash<K: Key + ?Sized>(&self, key: &K) -> KeyHash {
+    pub fn hash<K: LocalKey + ?Sized>(&self, key: &K) -> KeyHash {
         self.hasher.key(key)
     }
 
@@ -318,7 +319,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// One call on the bucket of a key; the answer instead if limit or key are not this limiter's.
     #[inline(always)]
-    fn on<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Result<Op<'a, Entry<'a>>, Decision<'a>> {
+    fn on<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Result<Op<'a, Entry<'a>>, Decision<'a>> {
         let hash = self.limiter.hash(key);
         if !self.owns(self.limit, hash) {
             return Err(self.foreign(self.limit, cost));
@@ -333,13 +334,13 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::check`].
     #[inline]
-    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Decision<'a> {
+    pub fn check<K: LocalKey + ?Sized>(&self, key: &K) -> Decision<'a> {
         self.check_n(key, 1)
     }
 
     /// See [`Limiter::check_n`].
     #[inline]
-    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
+    pub fn check_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
         match self.on(key, cost) {
             Ok(op) => op.check(cost),
             Err(foreign) => foreign,
@@ -348,26 +349,26 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::peek`].
     #[inline]
-    pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'a> {
+    pub fn peek<K: LocalKey + ?Sized>(&self, key: &K) -> Decision<'a> {
         self.peek_n(key, 1)
     }
 
     /// See [`Limiter::peek_n`].
     #[inline]
-    pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
+    pub fn peek_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
         self.on(key, cost).map_or_else(|foreign| foreign, |op| op.peek(cost))
     }
 
     /// See [`Limiter::take_up_to`].
     #[inline]
     #[must_use = "nothing says how much may go but the answer"]
-    pub fn take_up_to<K: Key + ?Sized>(&self, key: &K, most: u64) -> u64 {
+    pub fn take_up_to<K: LocalKey + ?Sized>(&self, key: &K, most: u64) -> u64 {
         self.on(key, most).map_or(0, |op| op.take_up_to(most))
     }
 
     /// See [`Limiter::refund`].
     #[inline]
-    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
+    pub fn refund<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) {
         if let Ok(op) = self.on(key, 0) {
             op.refund(cost);
         }
@@ -375,7 +376,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::refund_of`].
     #[inline]
-    pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
+    pub fn refund_of<K: LocalKey + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
         if let Ok(op) = self.on(key, 0) {
             op.refund_of(cost, taken_at);
         }
@@ -383,7 +384,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::reset`].
     #[inline]
-    pub fn reset<K: Key + ?Sized>(&self, key: &K) {
+    pub fn reset<K: LocalKey + ?Sized>(&self, key: &K) {
         if let Ok(op) = self.on(key, 0) {
             op.reset();
         }
@@ -391,7 +392,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// See [`Limiter::charge`].
     #[inline]
-    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: u64) -> u64 {
+    pub fn charge<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> u64 {
         self.on(key, cost).map_or(0, |op| op.charge(cost))
     }
 
@@ -400,7 +401,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     /// # Errors
     ///
     /// As [`Limiter::reserve`].
-    pub fn reserve<K: Key + ?Sized>(
+    pub fn reserve<K: LocalKey + ?Sized>(
         &self,
         key: &K,
         cost: u64,
@@ -410,7 +411,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     }
 
     /// See [`Limiter::lease`]. The caller's `now` plays no part: a lease is used at many instants.
-    pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
+    pub fn lease<K: LocalKey + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
         let hash = self.limiter.hash(key);
         let entry = self.entry(self.limit, hash);
         let lease = Lease::new(entry.into(), self.limit, &self.limiter.clock, &self.limiter.steps, batch);
@@ -423,7 +424,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     ///
     /// As [`Limiter::until_ready`].
     #[cfg(feature = "async")]
-    pub fn until_ready<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+    pub fn until_ready<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,
         key: &K,
         cost: u64,
@@ -437,7 +438,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     }
 
     /// See [`Limiter::convert`].
-    pub fn convert<K: Key + ?Sized>(&self, key: &K, to: &'a Limit, how: Inheritance) {
+    pub fn convert<K: LocalKey + ?Sized>(&self, key: &K, to: &'a Limit, how: Inheritance) {
         let hash = self.limiter.hash(key);
         match self.on(&hash, 0) {
             Ok(op) if self.owns(to, hash) => op.convert(self.op(self.entry(to, hash), to, op.now), how),
@@ -447,7 +448,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     }
 
     /// See [`Limiter::check_keys`].
-    pub fn check_keys<K: Key>(&self, keys: &[K], mut each: impl FnMut(usize, Decision<'a>)) {
+    pub fn check_keys<K: LocalKey>(&self, keys: &[K], mut each: impl FnMut(usize, Decision<'a>)) {
         let now = self.now();
         let mut entries = [self.entry(self.limit, KeyHash::NONE); BATCH];
         for (batch, keys) in keys.chunks(BATCH).enumerate() {
@@ -472,18 +473,18 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// Some of the keys, or the limit, are another limiter's.
     #[cold]
-    fn check_one_by_one<K: Key>(&self, first: usize, keys: &[K], each: &mut impl FnMut(usize, Decision<'a>)) {
+    fn check_one_by_one<K: LocalKey>(&self, first: usize, keys: &[K], each: &mut impl FnMut(usize, Decision<'a>)) {
         let view = self.at(self.now());
         keys.iter().enumerate().for_each(|(i, key)| each(first + i, view.check(key)));
     }
 
     /// See [`Limiter::check_set`].
-    pub fn check_set<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
+    pub fn check_set<K: LocalKey + ?Sized>(&self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
         self.check_set_n(set, key, 1)
     }
 
     /// See [`Limiter::check_set_n`].
-    pub fn check_set_n<K: Key + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
+    pub fn check_set_n<K: LocalKey + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         match self.on_set(set, key, cost) {
             Ok(op) => crate::set::take_all(set.limits().len(), op),
             Err(foreign) => foreign,
@@ -492,7 +493,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
 
     /// The parts of a request under all limits of a set; the answer instead if limits or key are not this limiter's.
     #[inline(always)]
-    fn on_set<K: Key + ?Sized>(
+    fn on_set<K: LocalKey + ?Sized>(
         &self,
         set: &'a LimitSet,
         key: &K,
@@ -569,7 +570,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     /// # Errors
     ///
     /// As [`Limiter::reserve_set`].
-    pub fn reserve_set<K: Key + ?Sized>(
+    pub fn reserve_set<K: LocalKey + ?Sized>(
         &self,
         set: &'a LimitSet,
         key: &K,
@@ -603,7 +604,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     ///
     /// As [`Limiter::until_ready`].
     #[cfg(feature = "async")]
-    pub fn until_set_ready<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+    pub fn until_set_ready<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,
         set: &'a LimitSet,
         key: &K,
@@ -627,35 +628,35 @@ impl<C: Clock> Limiter<C> {
     /// Costs a reading of the clock, a hash, one or two cache lines of the table and one compare-and-swap; a refusal
     /// writes nothing. Lock-free. Synchronises nothing but the bucket: no order of other memory follows from it.
     #[inline]
-    pub fn check<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
+    pub fn check<K: LocalKey + ?Sized>(&self, key: &K) -> Decision<'_> {
         self.view().check(key)
     }
 
     /// Admits a request that costs `cost` tokens, all of it or nothing. A cost of 0 is always admitted and takes
     /// nothing; one above the limit [never fits](Decision::never_fits).
     #[inline]
-    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
+    pub fn check_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
         self.view().check_n(key, cost)
     }
 
     /// What [`check`](Limiter::check) would answer. Writes nothing, so it does not repair what a clock left that has stepped
     /// back.
     #[inline]
-    pub fn peek<K: Key + ?Sized>(&self, key: &K) -> Decision<'_> {
+    pub fn peek<K: LocalKey + ?Sized>(&self, key: &K) -> Decision<'_> {
         self.view().peek(key)
     }
 
     /// As [`peek`](Limiter::peek), for [`check_n`](Limiter::check_n). With a cost of 0, which needs no slot: how the bucket of
     /// the key stands, whether there is room for it or not.
     #[inline]
-    pub fn peek_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
+    pub fn peek_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
         self.view().peek_n(key, cost)
     }
 
     /// Takes as much of `most` as is there, in one step, and says how much.
     #[inline]
     #[must_use = "nothing says how much may go but the answer"]
-    pub fn take_up_to<K: Key + ?Sized>(&self, key: &K, most: u64) -> u64 {
+    pub fn take_up_to<K: LocalKey + ?Sized>(&self, key: &K, most: u64) -> u64 {
         self.view().take_up_to(key, most)
     }
 
@@ -667,7 +668,7 @@ impl<C: Clock> Limiter<C> {
     /// next would get one of those. A reservation made before a refund of the same key gives nothing back when it is
     /// cancelled.
     #[inline]
-    pub fn refund<K: Key + ?Sized>(&self, key: &K, cost: u64) {
+    pub fn refund<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) {
         self.view().refund(key, cost);
     }
 
@@ -676,14 +677,14 @@ impl<C: Clock> Limiter<C> {
     /// only what it has counted itself (the sliding counter in the window after as well), a log the places taken at that very
     /// instant, a bucket no more than one that was drained then has not refilled since.
     #[inline]
-    pub fn refund_of<K: Key + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
+    pub fn refund_of<K: LocalKey + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
         self.view().refund_of(key, cost, taken_at);
     }
 
     /// Fills the bucket of `key`: forgets what it owes, and what was promised. By definition a cost less than zero, as a
     /// [refund](Limiter::refund) of all.
     #[inline]
-    pub fn reset<K: Key + ?Sized>(&self, key: &K) {
+    pub fn reset<K: LocalKey + ?Sized>(&self, key: &K) {
         self.view().reset(key);
     }
 
@@ -694,7 +695,7 @@ impl<C: Clock> Limiter<C> {
     /// carries nothing into the next. What is beyond that is not recorded, nor is a new key for which the table has no
     /// room.
     #[inline]
-    pub fn charge<K: Key + ?Sized>(&self, key: &K, cost: u64) -> u64 {
+    pub fn charge<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> u64 {
         self.view().charge(key, cost)
     }
 
@@ -708,7 +709,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// The decision, if it would have to wait longer: nothing was taken. [`Decision::retry_after`] then says when it
     /// could go at once.
-    pub fn reserve<K: Key + ?Sized>(
+    pub fn reserve<K: LocalKey + ?Sized>(
         &self,
         key: &K,
         cost: u64,
@@ -721,7 +722,7 @@ impl<C: Clock> Limiter<C> {
     /// key that many threads ask for at once touch nothing shared. Takes nothing yet; costs a hash.
     ///
     /// Never admits more; may leave some unused. [`Lease`] says how much, and when it pays.
-    pub fn lease<K: Key + ?Sized>(&self, key: &K, batch: u64) -> Lease<'_, C> {
+    pub fn lease<K: LocalKey + ?Sized>(&self, key: &K, batch: u64) -> Lease<'_, C> {
         self.view().lease(key, batch)
     }
 
@@ -736,7 +737,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// If the request can never fit, would have to wait longer, or [too many](LimiterBuilder::max_waiters) are waiting.
     #[cfg(feature = "async")]
-    pub fn until_ready<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+    pub fn until_ready<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,
         key: &K,
         cost: u64,
@@ -753,7 +754,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// As [`until_ready`](Self::until_ready).
     #[cfg(feature = "async")]
-    pub fn until_ready_owned<K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+    pub fn until_ready_owned<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         self: Arc<Self>,
         limit: Limit,
         key: &K,
@@ -772,7 +773,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// As [`until_ready`](Self::until_ready).
     #[cfg(feature = "async")]
-    pub fn until_set_ready<'a, K: Key + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
+    pub fn until_set_ready<'a, K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &'a self,
         set: &'a LimitSet,
         key: &K,
@@ -790,13 +791,13 @@ impl<C: Clock> Limiter<C> {
     /// The bucket under `to` is only ever made emptier, so converting back and forth sells nothing; what is cancelled or
     /// refunded under the old limit afterwards comes back there. But for [`Inheritance::Reset`], which fills it: a cost
     /// below zero, by definition. For all keys at once there is [`change_quota`](Limiter::change_quota).
-    pub fn convert<'a, K: Key + ?Sized>(&'a self, key: &K, to: &'a Limit, how: Inheritance) {
+    pub fn convert<'a, K: LocalKey + ?Sized>(&'a self, key: &K, to: &'a Limit, how: Inheritance) {
         self.view().convert(key, to, how);
     }
 
     /// Checks many keys at one instant: hashes and fetches ahead, so that cache misses overlap. Calls `each` with the
     /// index and the decision of every key, in order.
-    pub fn check_keys<'a, K: Key>(&'a self, keys: &[K], each: impl FnMut(usize, Decision<'a>)) {
+    pub fn check_keys<'a, K: LocalKey>(&'a self, keys: &[K], each: impl FnMut(usize, Decision<'a>)) {
         self.view().check_keys(keys, each);
     }
 
@@ -812,12 +813,12 @@ impl<C: Clock> Limiter<C> {
     ///
     /// In a full table a request may displace a key for its first limit and then find no room for its second: the
     /// tokens come back, the displaced key does not.
-    pub fn check_set<'a, K: Key + ?Sized>(&'a self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
+    pub fn check_set<'a, K: LocalKey + ?Sized>(&'a self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
         self.view().check_set(set, key)
     }
 
     /// As [`check_set`](Limiter::check_set), for a request that costs `cost` tokens of each.
-    pub fn check_set_n<'a, K: Key + ?Sized>(&'a self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
+    pub fn check_set_n<'a, K: LocalKey + ?Sized>(&'a self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         self.view().check_set_n(set, key, cost)
     }
 
@@ -846,7 +847,7 @@ impl<C: Clock> Limiter<C> {
     ///
     /// The decision, if it would have to wait longer, or than one of the limits may promise: nothing was taken.
     /// [`SetDecision::retry_after`] says when it could go at once.
-    pub fn reserve_set<'a, K: Key + ?Sized>(
+    pub fn reserve_set<'a, K: LocalKey + ?Sized>(
         &'a self,
         set: &'a LimitSet,
         key: &K,

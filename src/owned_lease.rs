@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::bucket::Bucket;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
-use crate::hash::{Key, KeyHash};
+use crate::hash::KeyHash;
+use crate::key::LocalKey;
 use crate::lease::{Holding, Lease};
 use crate::limit::Limit;
 use crate::limiter::Limiter;
@@ -61,7 +62,7 @@ impl<C: Clock> From<C> {
 
 impl<C: Clock> Limiter<C> {
     /// As [`lease`](Limiter::lease) under a limit, with a handle that owns the limiter.
-    pub fn lease_owned<K: Key + ?Sized>(self: Arc<Self>, limit: Limit, key: &K, batch: u64) -> OwnedLease<C> {
+    pub fn lease_owned<K: LocalKey + ?Sized>(self: Arc<Self>, limit: Limit, key: &K, batch: u64) -> OwnedLease<C> {
         let hash = self.hash(key);
         OwnedLease { from: From::Limiter(self, hash), limit, batch, holding: Holding::nothing() }
     }

@@ -1,10 +1,8 @@
 //! Tollgate, by where it has the time from. Capacity: as many keys as there are, so the table is full and all are busy.
 #![expect(clippy::cast_possible_truncation, reason = "at most ten million keys")]
 
-use std::hash::Hash;
-
 use tollgate::clock::{CachedClock, Clock, ExactClock, Instant};
-use tollgate::{Bucket, Limiter, Quota};
+use tollgate::{Bucket, Key, Limiter, Quota};
 
 use crate::common::contender::{Contender, Fill, Peer};
 use crate::common::keys::Keys;
@@ -33,14 +31,14 @@ impl Peer for Exact {
     }
 }
 
-impl<K: Hash> Contender<K> for Exact {
+impl<K: Key> Contender<K> for Exact {
     #[inline]
     fn check(&self, key: &K) -> bool {
         self.0.check(key).is_allowed()
     }
 }
 
-impl<K: Hash> Fill<K> for Exact {
+impl<K: Key> Fill<K> for Exact {
     fn check_n(&self, key: &K, cost: u32) -> bool {
         self.0.check_n(key, cost.into()).is_allowed()
     }
@@ -58,14 +56,14 @@ impl Peer for Cached {
     }
 }
 
-impl<K: Hash> Contender<K> for Cached {
+impl<K: Key> Contender<K> for Cached {
     #[inline]
     fn check(&self, key: &K) -> bool {
         self.0.check(key).is_allowed()
     }
 }
 
-impl<K: Hash> Fill<K> for Cached {
+impl<K: Key> Fill<K> for Cached {
     fn check_n(&self, key: &K, cost: u32) -> bool {
         self.0.check_n(key, cost.into()).is_allowed()
     }
@@ -86,7 +84,7 @@ impl<'a> AtNow<'a> {
     }
 }
 
-impl<K: Hash> Contender<K> for AtNow<'_> {
+impl<K: Key> Contender<K> for AtNow<'_> {
     #[inline]
     fn check(&self, key: &K) -> bool {
         self.limiter.at(self.now).check(key).is_allowed()
@@ -95,7 +93,7 @@ impl<K: Hash> Contender<K> for AtNow<'_> {
 
 /// So many checks by `check_keys`, thirty-two keys at once, at exact time.
 #[inline(never)]
-pub fn batches<K: Hash + Clone>(exact: &Exact, keys: &mut impl Keys<K>, calls: u64, terms: Terms) -> Slice {
+pub fn batches<K: Key + Clone>(exact: &Exact, keys: &mut impl Keys<K>, calls: u64, terms: Terms) -> Slice {
     assert!(calls.is_multiple_of(Race::BATCH));
     // Cloned once: a text is then written over in place, and nothing is allocated while the clock runs.
     let mut batch: Vec<K> = (0..Race::BATCH).map(|_| keys.draw().clone()).collect();

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use tollgate::{Key, KeyWriter};
+
 /// How many leading bits of an address make a client: all 32 of IPv4, 64 of IPv6 unless set.
 ///
 /// A subscriber holds at least a /64 of IPv6, and can use a new address of it for each request.
@@ -90,6 +92,12 @@ fn is_local_nat64(address: Ipv6Addr) -> bool {
 pub struct Group {
     network: IpAddr,
     prefix: u8,
+}
+
+impl Key for Group {
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        (self.network, self.prefix).write_to(out);
+    }
 }
 
 impl Group {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderName, Method};
 use smallvec::SmallVec;
+use tollgate::{Key, KeyWriter};
 
 use crate::address::Grouping;
 use crate::error::PolicyError;
@@ -40,45 +40,42 @@ pub enum Part {
 }
 
 impl Part {
-    /// Feeds this part of `request` to `hasher`; says whether it is there.
-    fn hash_of<H: Hasher>(&self, request: &RequestInfo<'_>, grouping: Grouping, hasher: &mut H) -> bool {
+    /// Writes this part of `request` as one key: of another kind where several things are said than where one is.
+    fn write_to<W: KeyWriter>(&self, request: &RequestInfo<'_>, grouping: Grouping, out: &mut W) {
         match self {
-            Self::Client => return request.client().map(|client| grouping.group(client).hash(hasher)).is_some(),
-            Self::Path => request.path().hash(hasher),
-            Self::Method if *request.method() == Method::HEAD => Method::GET.as_str().hash(hasher),
-            Self::Method => request.method().as_str().hash(hasher),
+            Self::Client => request.client().map(|client| grouping.group(client)).write_to(out),
+            Self::Path => request.path().write_to(out),
+            Self::Method if *request.method() == Method::HEAD => Method::GET.as_str().write_to(out),
+            Self::Method => request.method().as_str().write_to(out),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
-                Said::Nothing => return false,
                 Said::One(host) => {
-                    hash_bytes(&host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Short>(), hasher)
+                    host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Short>().as_slice().write_to(out);
                 }
-                Said::Several => Said::hash_several(hasher),
+                Said::Nothing | Said::Several => ().write_to(out),
             },
             // Several fields are one list here, as HTTP/2 has it (RFC 9113, 8.2.3).
             Self::Header(name) if *name == COOKIE => match cookie_list(request) {
-                Some(list) => hash_bytes(&list, hasher),
-                None => return false,
+                Some(list) => list.as_slice().write_to(out),
+                None => ().write_to(out),
             },
             Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
-                Said::Nothing => return false,
-                Said::One(value) => hash_field(name, value.as_bytes(), hasher),
-                Said::Several => Said::hash_several(hasher),
+                Said::One(value) => write_field(name, value.as_bytes(), out),
+                Said::Nothing | Said::Several => ().write_to(out),
             },
             Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
-                Said::Nothing => return false,
-                // An escape that only some servers know.
-                Said::One(value) if value.contains(&b'\\') => Said::hash_several(hasher),
-                Said::One(value) => hash_bytes(&percent_decoded(value).collect::<Short>(), hasher),
-                Said::Several => Said::hash_several(hasher),
+                // Not with an escape that only some servers know.
+                Said::One(value) if !value.contains(&b'\\') => {
+                    percent_decoded(value).collect::<Short>().as_slice().write_to(out);
+                }
+                Said::Nothing | Said::One(_) | Said::Several => ().write_to(out),
             },
-            Self::User => return request.extensions().get::<User>().map(|user| user.hash(hasher)).is_some(),
-            Self::All => {}
+            Self::User => request.extensions().get::<User>().map(|user| &user.0).write_to(out),
+            Self::All => ().write_to(out),
         }
-        true
     }
 
     /// This part of `request` in full, those that may be mistaken for another with their name in front. Two requests
-    /// have the same text where [`hash_of`](Self::hash_of) hashes the same.
+    /// have the same text where [`write_to`](Self::write_to) writes the same.
     fn text(&self, request: &RequestInfo<'_>, grouping: Grouping) -> Option<String> {
         let named = |value: Vec<u8>| format!("{self}:{}", String::from_utf8_lossy(&value));
         let several = || format!("{self}: several");
@@ -152,27 +149,11 @@ fn only<T>(mut said: impl Iterator<Item = T>, is_same: impl Fn(&T, &T) -> bool) 
     }
 }
 
-impl Said<()> {
-    fn hash_several<H: Hasher>(hasher: &mut H) {
-        hasher.write_u8(2);
-    }
-}
-
-/// Other than [`Said::hash_several`].
-fn hash_bytes<H: Hasher>(bytes: &[u8], hasher: &mut H) {
-    hasher.write_u8(1);
-    bytes.hash(hasher);
-}
-
 /// A field's value; of credentials, in one spelling of the scheme and of the blanks after it.
-fn hash_field<H: Hasher>(name: &HeaderName, value: &[u8], hasher: &mut H) {
+fn write_field<W: KeyWriter>(name: &HeaderName, value: &[u8], out: &mut W) {
     match credentials(name, value) {
-        Some((scheme, secret)) => {
-            hasher.write_u8(3);
-            scheme.hash(hasher);
-            secret.hash(hasher);
-        }
-        None => hash_bytes(value, hasher),
+        Some((scheme, secret)) => (scheme.as_slice(), secret).write_to(out),
+        None => value.write_to(out),
     }
 }
 
@@ -330,7 +311,7 @@ impl FromStr for KeySpec {
     }
 }
 
-/// The key of one request, to be hashed where it stands.
+/// The key of one request, written from where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundKey<'k> {
     index: usize,
@@ -346,12 +327,28 @@ impl FoundKey<'_> {
     }
 }
 
-impl Hash for FoundKey<'_> {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.index.hash(hasher);
-        for part in self.parts {
-            part.hash_of(self.request, self.grouping, hasher);
-        }
+impl Key for FoundKey<'_> {
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        (self.index, FoundParts(self)).write_to(out);
+    }
+}
+
+struct FoundParts<'k>(&'k FoundKey<'k>);
+
+impl Key for FoundParts<'_> {
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        out.list(self.0.parts.iter().map(|part| FoundPart { part, key: self.0 }));
+    }
+}
+
+struct FoundPart<'k> {
+    part: &'k Part,
+    key: &'k FoundKey<'k>,
+}
+
+impl Key for FoundPart<'_> {
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        self.part.write_to(self.key.request, self.key.grouping, out);
     }
 }
 
@@ -403,14 +400,11 @@ pub enum OnMissingKey {
 mod tests {
     use super::*;
     use http::Request;
-    use std::hash::DefaultHasher;
 
-    fn hash(spec: &str, request: &Request<()>) -> Option<u64> {
+    fn key(spec: &str, request: &Request<()>) -> Option<Vec<u8>> {
         let spec: KeySpec = spec.parse().unwrap();
         let info = RequestInfo::new(request);
-        let mut hasher = DefaultHasher::new();
-        spec.find(&info, Grouping::default())?.hash(&mut hasher);
-        Some(hasher.finish())
+        Some(tollgate::key::encode(&spec.find(&info, Grouping::default())?))
     }
 
     fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
@@ -423,7 +417,7 @@ mod tests {
 
     #[test]
     fn different_keys_never_look_the_same() {
-        let of = |spec: &str, headers: &[(&str, &str)]| hash(spec, &request("/a", headers)).unwrap();
+        let of = |spec: &str, headers: &[(&str, &str)]| key(spec, &request("/a", headers)).unwrap();
         let ip = of("header:x-api-key | ip", &[]);
         assert_ne!(of("header:x-api-key | ip", &[("x-api-key", "192.0.2.7")]), ip);
         let both = "header:x+header:y";
@@ -437,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_read_the_same_where_they_hash_the_same() {
+    fn keys_read_the_same_where_they_are_the_same() {
         let requests: Vec<Request<()>> = [
             &[("host", "a.example")][..],
             &[("host", "A.example:80")],
@@ -470,7 +464,7 @@ mod tests {
             };
             for a in &requests {
                 for b in &requests {
-                    assert_eq!(texts(a) == texts(b), hash(spec, a) == hash(spec, b), "{spec}: {a:?} {b:?}");
+                    assert_eq!(texts(a) == texts(b), key(spec, a) == key(spec, b), "{spec}: {a:?} {b:?}");
                 }
             }
         }
@@ -478,11 +472,11 @@ mod tests {
 
     #[test]
     fn the_first_that_is_there() {
-        assert_eq!(hash("user", &request("/", &[])), None);
-        assert_eq!(hash("ip+header:x", &request("/", &[])), None);
-        assert_eq!(hash("user | ip", &request("/", &[])), hash("user | ip", &request("/b", &[])));
-        assert_ne!(hash("ip+path", &request("/", &[])), hash("ip+path", &request("/b", &[])));
-        assert_eq!(hash("ip+path", &request("/b", &[])), hash("ip+path", &request("//%62/", &[])));
+        assert_eq!(key("user", &request("/", &[])), None);
+        assert_eq!(key("ip+header:x", &request("/", &[])), None);
+        assert_eq!(key("user | ip", &request("/", &[])), key("user | ip", &request("/b", &[])));
+        assert_ne!(key("ip+path", &request("/", &[])), key("ip+path", &request("/b", &[])));
+        assert_eq!(key("ip+path", &request("/b", &[])), key("ip+path", &request("//%62/", &[])));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Settings made ready: policies with limits of an engine, their counts, and which of them are for a request.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
@@ -139,11 +140,14 @@ impl Meeting<'_> {
     /// The key's identity outside the limiter.
     pub(crate) fn id<C>(&self, engine: &Engine<C>) -> u64 {
         let name = &self.rule.policy.name;
+        let mut hasher = engine.hasher.build_hasher();
+        let feed = |part: &[u8]| hasher.write(part);
         match &self.key {
-            FoundBy::Spec(key) => engine.hasher.hash_one((name, 0_u8, key)),
-            FoundBy::Function(key) => engine.hasher.hash_one((name, 1_u8, key)),
-            FoundBy::Missing => engine.hasher.hash_one((name, 2_u8)),
+            FoundBy::Spec(key) => tollgate::key::feed(&(name, 0_u8, key), feed),
+            FoundBy::Function(key) => tollgate::key::feed(&(name, 1_u8, key), feed),
+            FoundBy::Missing => tollgate::key::feed(&(name, 2_u8), feed),
         }
+        hasher.finish()
     }
 }
 

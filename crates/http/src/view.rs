@@ -65,12 +65,12 @@ impl Rule {
     fn view<C: Clock>(&self, engine: &Engine<C>, top: usize) -> PolicyView {
         let Policy { name, route, key, limits, tiers, concurrency, is_shadow, .. } = &self.policy;
         let tiers = tiers.iter().flat_map(|tiers| &tiers.tiers);
-        let tiers = tiers.flat_map(|(tier, quotas)| quotas.iter().map(move |quota| format!("{tier}: {quota}")));
+        let tiers = tiers.flat_map(|(tier, quotas)| quotas.iter().map(move |quota| format!("{tier}: {quota:#}")));
         PolicyView {
             name: name.clone(),
             route: route.to_string(),
             key: key.to_string(),
-            limits: limits.iter().map(ToString::to_string).chain(tiers).collect(),
+            limits: limits.iter().map(|quota| format!("{quota:#}")).chain(tiers).collect(),
             concurrency: *concurrency,
             is_shadow: *is_shadow,
             counts: self.shared.counts.get(),

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use tollgate::{Limiter, Quota};
+use tollgate::Limiter;
+use tollgate::clock::CachedClock;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let limiter = Limiter::builder("10/minute".parse::<Quota>()?).capacity(100_000).build()?;
+    let limiter = Limiter::builder("10/minute").capacity(100_000).build()?;
     let client: IpAddr = "192.0.2.7".parse()?;
     for request in 1..=12 {
         let decision = limiter.check(&client);
@@ -16,5 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     println!("{:?}", limiter.stats());
+
+    // A key may be made of several, of any kinds: this user, at this address. And where half a millisecond does not matter, a
+    // clock that is kept by a thread of its own makes a check cheaper.
+    let logins = Limiter::builder("5 per 15 minutes").clock(CachedClock::new()?).build()?;
+    let user = String::from("ada");
+    println!("ada, from there: {:?}", logins.check(&(client, &user)).verdict());
     Ok(())
 }

@@ -13,22 +13,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client: IpAddr = "2001:db8::7".parse()?;
     for request in 1..=6 {
         let answer = limiter.check_set(&set, &client);
-        let decision = answer.decision();
-        let quota = decision.limit().quota();
+        let quota = answer.limit().quota();
         if answer.is_allowed() {
-            println!("request {request}: served; tightest is `{quota}`, {} left", decision.remaining());
+            println!("request {request}: served; tightest is `{quota}`, {} left", answer.remaining());
         } else {
-            println!("request {request}: refused by `{quota}`, try again in {:?}", decision.retry_after());
+            println!("request {request}: refused by `{quota}`, try again in {:?}", answer.retry_after());
         }
     }
 
     // Limits with keys of their own: this client, and everybody together.
     let everybody = limiter.prepare("everybody", "1000/second")?;
-    let shares = [
+    let items = [
         SetItem { limit: &set.limits()[1], key: limiter.hash("grace"), cost: 1 },
         SetItem { limit: &everybody, key: limiter.hash(""), cost: 1 },
     ];
-    let answer = limiter.check_items(&shares)?;
+    let answer = limiter.check_items(&items)?;
     println!("grace, and everybody: {:?}", answer.decision().verdict());
     Ok(())
 }

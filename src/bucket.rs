@@ -1,6 +1,8 @@
 //! One bucket by itself: one word, no table, no key.
 
 use core::time::Duration;
+#[cfg(feature = "async")]
+use std::sync::Arc;
 
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
@@ -89,6 +91,21 @@ impl<C: Clock> Bucket<C> {
         &self.clock
     }
 
+    /// The time of the clock; see [`Limiter::now`](crate::Limiter::now).
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.steps.now(&self.clock)
+    }
+
+    /// How many may wait in [`until_ready`](Self::until_ready) at once; 10,000 unless told otherwise.
+    #[cfg(feature = "async")]
+    #[must_use]
+    pub fn with_max_waiters(mut self, max: u64) -> Self {
+        self.waiters = crate::wait::Waiters::new(max);
+        self
+    }
+
     /// The same bucket at the caller's `now`; see [`Limiter::at`](crate::Limiter::at).
     #[inline]
     #[must_use]
@@ -138,6 +155,12 @@ impl<C: Clock> Bucket<C> {
         self.view().refund(cost);
     }
 
+    /// See [`Limiter::refund_of`](crate::Limiter::refund_of).
+    #[inline]
+    pub fn refund_of(&self, cost: u64, taken_at: Instant) {
+        self.view().refund_of(cost, taken_at);
+    }
+
     /// See [`Limiter::reset`](crate::Limiter::reset).
     #[inline]
     pub fn reset(&self) {
@@ -164,7 +187,7 @@ impl<C: Clock> Bucket<C> {
         self.view().lease(batch)
     }
 
-    /// See [`Limiter::until_ready`](crate::Limiter::until_ready); up to 10,000 may wait.
+    /// See [`Limiter::until_ready`](crate::Limiter::until_ready).
     ///
     /// # Errors
     ///
@@ -178,6 +201,21 @@ impl<C: Clock> Bucket<C> {
     ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'_, C, F, S> {
         let reserve = move |left| self.reserve(cost, left);
         crate::wait::until_ready(reserve, &self.clock, &self.waiters, max_wait, sleep)
+    }
+
+    /// See [`Limiter::until_ready_owned`](crate::Limiter::until_ready_owned).
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::until_ready`](crate::Limiter::until_ready).
+    #[cfg(feature = "async")]
+    pub fn until_ready_owned<F: Future<Output = ()>, S: Fn(Duration) -> F>(
+        self: Arc<Self>,
+        cost: u64,
+        max_wait: Duration,
+        sleep: S,
+    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<C, F, S> {
+        async move { self.until_ready(cost, max_wait, sleep).await }
     }
 }
 
@@ -247,6 +285,12 @@ impl<'a, C: Clock> ScopedBucket<'a, C> {
     #[inline]
     pub fn refund(&self, cost: u64) {
         self.op().refund(cost);
+    }
+
+    /// See [`Limiter::refund_of`](crate::Limiter::refund_of).
+    #[inline]
+    pub fn refund_of(&self, cost: u64, taken_at: Instant) {
+        self.op().refund_of(cost, taken_at);
     }
 
     /// See [`Limiter::reset`](crate::Limiter::reset).

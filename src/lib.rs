@@ -71,7 +71,7 @@ pub use limit::{EffectiveRate, Limit};
 pub use limiter::{Limiter, Scoped, Stats};
 pub use on_full::OnFull;
 pub use ops::Inheritance;
-pub use quota::{Algorithm, Quota};
+pub use quota::{Algorithm, Quota, WindowStart};
 pub use rate::parse_quotas;
 pub use reservation::Reservation;
 pub use set::{LimitSet, SetDecision, SetItem};

@@ -1,7 +1,8 @@
 //! A quota turned into whole numbers of a limiter's time unit, once, off the check path.
 
 use crate::algorithm::Rule;
-use crate::algorithm::fixed_window::FixedWindow;
+use crate::algorithm::first_hit::FirstHit;
+use crate::algorithm::fixed_window::{FixedWindow, Windows};
 use crate::algorithm::leaky_queue::LeakyQueue;
 use crate::algorithm::sliding_window::SlidingWindow;
 use crate::algorithm::token_bucket::TokenBucket;
@@ -9,7 +10,7 @@ use crate::algorithm::window::Grid;
 use crate::arith::{NANOS_PER_SECOND, gcd, saturating_nanos};
 use crate::hash::{Owner, Salt};
 use crate::predecessor::Predecessor;
-use crate::quota::{Algorithm, Quota, QuotaError};
+use crate::quota::{Algorithm, Quota, QuotaError, WindowStart};
 use crate::time_base::{MAX_AHEAD, TimeBase};
 use crate::word::Units;
 
@@ -34,7 +35,7 @@ pub struct Limit {
     pub(crate) base: TimeBase,
     /// The limits that this one has taken the place of, the latest first.
     pub(crate) predecessors: [Option<Predecessor>; Limit::PREDECESSORS],
-    /// Whether all there is to a key is one word: no log, and no predecessor.
+    /// Whether all there is to a check of a key is one try at one word: no log, no predecessor, and no count of refusals.
     is_plain: bool,
 }
 
@@ -47,13 +48,21 @@ impl Limit {
 
     /// Bounds are checked here, in 128 bits; nothing after this can wrap.
     pub(crate) fn new(quota: Quota, salt: Salt, owner: Owner, base: TimeBase) -> Result<Self, QuotaError> {
+        let is_of_fixed_windows = quota.window_start() != WindowStart::Clock || quota.counts_refused();
+        if is_of_fixed_windows && quota.algorithm() != Algorithm::FixedWindow {
+            return Err(QuotaError::NotAFixedWindow { quota });
+        }
         let (rule, cells) = match quota.algorithm() {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => (Rule::TokenBucket(bucket(&quota, &base)?), 1),
             Algorithm::LeakyQueue => (Rule::LeakyQueue(queue(&quota, &base)?), 1),
             Algorithm::FixedWindow => {
-                let grid = grid(&quota, &base)?;
-                let limit = at_most(&quota, grid.window - 1)?;
-                (Rule::FixedWindow(FixedWindow { grid, limit }), 1)
+                let windows = match quota.window_start() {
+                    WindowStart::Clock => Windows::Clock(grid(&quota, &base)?),
+                    WindowStart::FirstHit => Windows::FirstHit(FirstHit::new(window(&quota, &base)?)),
+                };
+                let counts_refused = quota.counts_refused();
+                let limit = at_most(&quota, FixedWindow::max_limit(&windows, counts_refused))?;
+                (Rule::FixedWindow(FixedWindow::new(windows, limit, counts_refused)), 1)
             }
             Algorithm::SlidingWindow => {
                 let grid = grid(&quota, &base)?;
@@ -72,7 +81,7 @@ impl Limit {
                 (Rule::TokenBucket(cell), cells.max(1))
             }
         };
-        let is_plain = quota.algorithm() != Algorithm::SlidingLog;
+        let is_plain = quota.algorithm() != Algorithm::SlidingLog && !quota.counts_refused();
         Ok(Self {
             quota,
             salt,
@@ -89,8 +98,9 @@ impl Limit {
     /// What this limit becomes at `since` under another quota, with buckets of `salt`.
     pub(crate) fn changed(&self, quota: Quota, salt: Salt, since: Units) -> Result<Self, QuotaError> {
         let mut new = Self::new(quota, salt, self.owner, self.base)?;
-        // Of another period or algorithm, what was counted says nothing.
-        if (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
+        // Of another period, algorithm or beginning of windows, what was counted says nothing.
+        let counts_alike = |quota: &Quota| (quota.algorithm(), quota.period(), quota.window_start());
+        if counts_alike(&quota) == counts_alike(&self.quota) {
             let way = new.salt.way_to(self.salt);
             let last = Predecessor::new(self.rule, self.cells, way, &new.rule, since);
             new.predecessors[0] = Some(last);
@@ -105,7 +115,8 @@ impl Limit {
     }
 
     /// Whether what keys used under the quota before counts under this one: if it came by
-    /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period and algorithm.
+    /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period, algorithm and
+    /// [window start](crate::WindowStart).
     #[must_use]
     pub const fn carries_over(&self) -> bool {
         self.predecessors[0].is_some()
@@ -136,7 +147,7 @@ impl Limit {
         self.most
     }
 
-    /// Whether one word is all that there is to a key.
+    /// Whether one try at one word is all that there is to a check.
     #[inline]
     pub(crate) const fn is_plain(&self) -> bool {
         self.is_plain
@@ -149,7 +160,8 @@ impl Limit {
     }
 
     /// The rate that is really held: the quota's own if it is a whole number of the limiter's time units, else the
-    /// nearest lower one.
+    /// nearest lower one. Of windows that begin with their [first request](crate::WindowStart::FirstHit) it is that of the
+    /// longest of them, as their ends are rounded up.
     ///
     /// ```
     /// use tollgate::{Limiter, Quota};
@@ -171,7 +183,10 @@ impl Limit {
             Rule::TokenBucket(rule) | Rule::LeakyQueue(LeakyQueue { bucket: rule }) => {
                 (units * u128::from(self.cells), u128::from(rule.token))
             }
-            Rule::FixedWindow(FixedWindow { grid, limit }) | Rule::SlidingWindow(SlidingWindow { grid, limit, .. }) => {
+            Rule::FixedWindow(FixedWindow { windows, limit, .. }) => {
+                (units * u128::from(limit), u128::from(windows.longest()))
+            }
+            Rule::SlidingWindow(SlidingWindow { grid, limit, .. }) => {
                 (units * u128::from(limit), u128::from(grid.window))
             }
         };

@@ -174,6 +174,8 @@ fn refuse<'a, S: Cells>(
     let mut look = |index| {
         let (op, cost) = op(index);
         let decision = op.repair(op.peek(cost));
+        // Where it is refused by itself it counts there, if refusals do; where it would have been admitted it does not.
+        let decision = op.count_refused(decision, false, |held, now| op.taken(held, now, cost));
         might_lack_room |= op.may_have_no_slot(&decision);
         SetDecision { decision, index }
     };

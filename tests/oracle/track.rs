@@ -8,7 +8,7 @@ use super::journal::{Call, Journal};
 use super::range::Range;
 use super::subject::{At, Kind, call};
 use tollgate::clock::ManualClock;
-use tollgate::{Algorithm, Decision, Inheritance, Lease, Reservation, Verdict};
+use tollgate::{Algorithm, Decision, Inheritance, Lease, Reservation, Verdict, WindowStart};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
 /// less than a nanosecond, which can admit a request that much early and never late (P1): they must lie between the two.
@@ -77,17 +77,20 @@ impl<'a> Track<'a> {
     /// A bucket that nobody has touched. `leak` is for [`Model::in_parts`].
     pub(crate) fn new(at: At<'a>, start: u64, leak: i128) -> Self {
         let (quota, units) = (*at.limit.quota(), at.limit.units_per_second());
-        let model = Model::in_parts(quota, leak);
+        let range = Range::new(start, units);
+        let model = Model::in_parts(quota, leak).in_units(units, range.zero);
+        // Their ends are rounded, and the model's alike.
+        let is_begun = quota.window_start() == WindowStart::FirstHit;
         Self {
             at,
             clock: start,
             t: start,
-            range: Range::new(start, units),
+            range,
             high: model.clone(),
             low: model,
             offset: 0,
-            early: i128::from(!units.is_multiple_of(SECOND)),
-            exact: at.limit.effective_rate().is_exact(),
+            early: i128::from(!units.is_multiple_of(SECOND) && !is_begun),
+            exact: at.limit.effective_rate().is_exact() || is_begun,
             synced: true,
             syncs: 0,
             changed: false,
@@ -283,9 +286,19 @@ impl<'a> Track<'a> {
                 self.take(cost);
                 self.in_debt &= cost == 0;
             }
-            Verdict::Refused => self.repair(),
-            _ => {}
+            Verdict::Refused => {
+                self.repair();
+                self.count_refused(cost);
+            }
+            Verdict::NeverFits => self.count_refused(cost),
         }
+    }
+
+    /// The engine has refused, and counts that if the quota says so.
+    pub(crate) fn count_refused(&mut self, cost: u64) {
+        let (now, high_now) = (self.now(), self.high_now());
+        self.low.count_refused(now, cost);
+        self.high.count_refused(high_now, cost);
     }
 
     /// What must hold of every verdict, before it is counted.
@@ -559,8 +572,11 @@ impl<'a> Track<'a> {
                 if fetched {
                     self.follow();
                     self.in_debt = false;
-                } else if decision.is_retryable() {
-                    self.repair();
+                } else {
+                    if decision.is_retryable() {
+                        self.repair();
+                    }
+                    self.count_refused(cost);
                 }
             }
             // That of a refusal are those of the bucket alone.

@@ -81,6 +81,9 @@ impl<'a> Track<'a> {
         let model = Model::in_parts(quota, leak).in_units(units, range.zero);
         // Their ends are rounded, and the model's alike.
         let is_begun = quota.window_start() == WindowStart::FirstHit;
+        let exact = at.limit.effective_rate().is_exact() || is_begun;
+        // Where windows of the clock are whole numbers of units, they begin and end at whole nanoseconds.
+        let is_fixed = quota.algorithm() == Algorithm::FixedWindow && exact;
         Self {
             at,
             clock: start,
@@ -89,8 +92,8 @@ impl<'a> Track<'a> {
             high: model.clone(),
             low: model,
             offset: 0,
-            early: i128::from(!units.is_multiple_of(SECOND) && !is_begun),
-            exact: at.limit.effective_rate().is_exact() || is_begun,
+            early: i128::from(!units.is_multiple_of(SECOND) && !is_fixed),
+            exact,
             synced: true,
             syncs: 0,
             changed: false,

@@ -41,6 +41,7 @@ mod rehearsal;
 mod reservation;
 mod set;
 mod slot;
+mod state;
 mod step;
 mod sync;
 #[cfg(not(tollgate_model))]
@@ -75,3 +76,4 @@ pub use quota::{Algorithm, Quota, WindowStart};
 pub use rate::parse_quotas;
 pub use reservation::Reservation;
 pub use set::{LimitSet, SetDecision, SetItem};
+pub use state::{BucketState, Tokens};

@@ -2,6 +2,7 @@
 
 mod log;
 mod repair;
+mod state;
 mod succession;
 
 use core::time::Duration;

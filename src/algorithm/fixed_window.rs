@@ -91,7 +91,15 @@ impl FixedWindow {
 
     #[inline]
     pub(crate) const fn take(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
-        let (end, count) = self.windows.split(stamp, now);
+        match &self.windows {
+            Windows::Clock(grid) => self.take_from(grid.split(stamp, now), cost),
+            // Each by itself: what both share would be copied to where the other has it.
+            Windows::FirstHit(windows) => self.take_from(windows.split(stamp, now), cost),
+        }
+    }
+
+    #[inline(always)]
+    const fn take_from(&self, (end, count): (Units, u64), cost: u64) -> Option<Units> {
         // Neither side can wrap: the count is compared before it is subtracted.
         if count > self.limit || cost > self.limit - count {
             return None;
@@ -209,6 +217,13 @@ impl FixedWindow {
     /// What a count was before it was closed.
     const fn counted(&self, count: u64) -> u64 {
         if self.limit < self.half && count >= self.half { count - self.half } else { count }
+    }
+
+    /// The end of the window, unless it has yet to begin, and what it has counted.
+    pub(crate) const fn state(&self, stamp: Units, now: Units) -> (Option<Units>, u64) {
+        let (end, count) = self.windows.split(stamp, now);
+        let is_known = count > 0 || matches!(self.windows, Windows::Clock(_));
+        (if is_known { Some(end) } else { None }, self.counted(count))
     }
 
     /// The highest count that any call leaves.

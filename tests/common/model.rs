@@ -775,6 +775,25 @@ impl Model {
         }
     }
 
+    /// The balance, in parts of a token, and how many make one.
+    pub(crate) fn balance(&self, t: i128) -> (i128, i128) {
+        (self.empty() - self.level(t), self.token)
+    }
+
+    /// What the window before and the one of `t` have counted, and when that ends, if it has begun.
+    pub(crate) fn counts(&self, t: i128) -> (i128, i128, Option<i128>) {
+        let (previous, current) = self.windows(t);
+        let has_begun = current > 0 || !matches!(self.state, State::Begun { .. });
+        (previous, current, has_begun.then(|| self.window_end(t)))
+    }
+
+    /// How many requests are remembered at `t`, and when the oldest was admitted.
+    pub(crate) fn remembered(&self, t: i128) -> (i128, Option<i128>) {
+        let State::Log(cells) = &self.state else { panic!("{} has no log", self.quota) };
+        let busy = cells.iter().filter(|&&end| end > t);
+        (busy.clone().count() as i128, busy.min().map(|end| end - self.period))
+    }
+
     /// The first nanosecond from `t` on at which `cost` is admitted.
     pub(crate) fn when(&self, t: i128, cost: i128) -> i128 {
         self.search(t, |t| self.admits(t, cost))

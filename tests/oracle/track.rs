@@ -7,8 +7,9 @@ use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
 use super::subject::{At, Kind, call};
+use tollgate::clock::Instant;
 use tollgate::clock::ManualClock;
-use tollgate::{Algorithm, Decision, Inheritance, Lease, Reservation, Verdict, WindowStart};
+use tollgate::{Algorithm, BucketState, Decision, Inheritance, Lease, Reservation, Verdict, WindowStart};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
 /// less than a nanosecond, which can admit a request that much early and never late (P1): they must lie between the two.
@@ -280,7 +281,48 @@ impl<'a> Track<'a> {
         journal.call(if cost == 1 { Call::Peek } else { Call::PeekN }, self.t, cost);
         self.judge(cost, &decision, journal);
         self.figures(cost, &decision, journal);
+        // Of a closed limit nothing is rounded, and yet its windows need not be whole.
+        if self.is_equal() && self.limit() > 0 {
+            self.raw_figures();
+        }
         decision
+    }
+
+    /// What is kept is what the model has.
+    fn raw_figures(&self) {
+        let state = match &self.at.subject.kind {
+            Kind::Bucket(bucket) => self.at.now.map_or_else(|| bucket.state(), |now| bucket.at(ns(now)).state()),
+            Kind::Keyed(_) => self.state_of_key().expect("a limit and a key of its own"),
+        };
+        let now = self.now();
+        let nanos = |at: Option<Instant>| at.map(|at| i128::from(at.as_nanos()));
+        match state {
+            BucketState::Bucket { balance } => {
+                let ((told, parts), (held, token)) = (balance.as_fraction(), self.low.balance(now));
+                let whole = held.div_euclid(token);
+                assert_eq!(i128::from(balance.floor()), whole, "{balance:?}");
+                // Less than a token each, so the products are below 2^120.
+                let (told, held) = (told - whole * parts, held - whole * token);
+                assert_eq!(told * token, held * parts, "{balance:?}");
+            }
+            BucketState::Window { count, previous_count, end } => {
+                let (previous, current, until) = self.low.counts(now);
+                let is_sliding = self.algorithm() == Algorithm::SlidingWindow;
+                let until = until.map(|until| until.min(u64::MAX.into()));
+                assert_eq!(previous_count.map(i128::from), is_sliding.then_some(previous));
+                assert_eq!((i128::from(count), nanos(end)), (current, until));
+            }
+            BucketState::Log { count, oldest } => {
+                assert_eq!((i128::from(count), nanos(oldest)), self.low.remembered(now));
+            }
+            _ => panic!("not known: {state:?}"),
+        }
+    }
+
+    fn state_of_key(&self) -> Option<BucketState> {
+        let Kind::Keyed(limiter) = &self.at.subject.kind else { return None };
+        let view = limiter.under(self.at.limit);
+        self.at.now.map_or(view, |now| view.at(ns(now))).state(self.at.key)
     }
 
     pub(crate) fn took(&mut self, cost: u64, decision: &Decision<'_>) {

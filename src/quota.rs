@@ -87,8 +87,8 @@ pub enum WindowStart {
     /// less than half the period. [`Decision::retry_after`](crate::Decision::retry_after) and
     /// [`reset_after`](crate::Decision::reset_after) tell the rounded end, to the nanosecond.
     ///
-    /// The word has as many bits for the count as the rounding leaves: it is at least 524,286 a second, and at least
-    /// 268,435,454 for periods of 18 minutes or more, which is the largest ([`QuotaError::CountTooLarge`]).
+    /// The word has room for the count in what the rounding leaves free: the largest is at least 524,286 a second, and
+    /// 536,870,910 for periods of a quarter of an hour or more ([`QuotaError::CountTooLarge`]).
     FirstHit,
 }
 

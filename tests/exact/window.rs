@@ -270,6 +270,8 @@ fn a_changed_quota_keeps_the_window_that_has_begun() {
         assert_eq!(limiter.under(&new).take_up_to("key", ALL), left);
         assert_eq!(limiter.under(&new).peek("key").reset_after(), end - millis(400));
         assert!(!limiter.check("key").is_allowed(), "the old bucket is closed");
+        let Some(BucketState::Window { count, .. }) = limiter.state("key") else { panic!("a window") };
+        assert_eq!(count, if counted { 5 } else { 3 }, "as it was when it was closed");
         limiter.clock().set(ns(0).saturating_add(end));
         assert_eq!(limiter.under(&new).take_up_to("key", ALL), 10);
     }

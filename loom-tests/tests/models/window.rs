@@ -86,7 +86,7 @@ fn a_window_is_begun_once() {
 fn refusals_are_counted_beside_an_admission() {
     for start in [WindowStart::Clock, WindowStart::FirstHit] {
         // One was taken before: with 2, 2 and 1 all six count, whoever was first. One less than the limit is left of five less.
-        explore("window: 2 refusals counted, beside an admission", [(true, 1), (false, 1)], || {
+        explore("window: 2 refusals counted, beside an admission", [(true, 1), (false, 1)], move || {
             let bucket = lone(start, true);
             assert!(bucket.take(seconds(5), 1));
             let take = |cost| {

@@ -73,8 +73,9 @@ fn a_window_is_begun_once() {
         let take = |now| sharing(&bucket, move |bucket| bucket.take(now, 1));
         scene([take(seconds(2)), take(quarters(10))], move |[a, b]| (a, b, bucket.remaining(quarters(25))))
     });
-    // A window is over for the one and lasts for the other, who is counted in the new one if he comes second.
-    explore("window: first hit, 2 threads round the end", [(1, 2), (1, 1), (0, 2)], || {
+    // A window is over for the one and lasts for the other, who is counted in the new one if he comes second. (2, 1): his first
+    // fits into the old one, and his second into the new one.
+    explore("window: first hit, 2 threads round the end", [(1, 2), (1, 1), (0, 2), (2, 1)], || {
         let bucket = lone(WindowStart::FirstHit, false);
         assert!(bucket.take(seconds(2), 1));
         let take = |now| sharing(&bucket, move |bucket| (0..2).map(|_| u32::from(bucket.take(now, 1))).sum());

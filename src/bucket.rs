@@ -13,6 +13,7 @@ use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::ops::{Op, OwnClock};
 use crate::reservation::Reservation;
+use crate::state::BucketState;
 use crate::step::Steps;
 use crate::time_base::TimeBase;
 use crate::words::Words;
@@ -140,6 +141,12 @@ impl<C: Clock> Bucket<C> {
     #[inline]
     pub fn peek_n(&self, cost: u64) -> Decision<'_> {
         self.view().peek_n(cost)
+    }
+
+    /// See [`Limiter::state`](crate::Limiter::state).
+    #[must_use]
+    pub fn state(&self) -> BucketState {
+        self.view().state()
     }
 
     /// See [`Limiter::take_up_to`](crate::Limiter::take_up_to).
@@ -272,6 +279,12 @@ impl<'a, C: Clock> ScopedBucket<'a, C> {
     #[inline]
     pub fn peek_n(&self, cost: u64) -> Decision<'a> {
         self.op().peek(cost)
+    }
+
+    /// See [`Limiter::state`](crate::Limiter::state).
+    #[must_use]
+    pub fn state(&self) -> BucketState {
+        self.op().state()
     }
 
     /// See [`Limiter::take_up_to`](crate::Limiter::take_up_to).

@@ -12,9 +12,9 @@ use crate::word::Units;
 pub enum Verdict {
     /// Admitted; the cost has been taken.
     Allowed,
-    /// Not now: nothing was taken, and [`Decision::retry_after`] says when to try again.
+    /// Not now: nothing was taken (where [refusals count](crate::Quota::with_refused_counted), the cost was counted), and [`Decision::retry_after`] says when to try again.
     Refused,
-    /// Nothing was taken, and waiting is of no use: the cost is more than the limit, or the table, can ever hold at once; or
+    /// As [`Refused`](Self::Refused), and waiting is of no use: the cost is more than the limit, or the table, can ever hold at once; or
     /// the limit or the hash of the key is another limiter's.
     NeverFits,
 }

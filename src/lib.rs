@@ -47,6 +47,7 @@ mod reservation;
 mod serial;
 mod set;
 mod slot;
+mod state;
 mod step;
 mod sync;
 #[cfg(not(tollgate_model))]
@@ -81,7 +82,8 @@ pub use on_full::OnFull;
 pub use ops::Inheritance;
 #[cfg(not(tollgate_model))]
 pub use owned_lease::OwnedLease;
-pub use quota::{Algorithm, Quota};
+pub use quota::{Algorithm, Quota, WindowStart};
 pub use rate::parse_quotas;
 pub use reservation::{Reservation, SetReservation};
 pub use set::{LimitSet, SetDecision, SetItem};
+pub use state::{BucketState, Tokens};

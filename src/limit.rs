@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use crate::algorithm::Rule;
-use crate::algorithm::fixed_window::FixedWindow;
+use crate::algorithm::first_hit::FirstHit;
+use crate::algorithm::fixed_window::{FixedWindow, Windows};
 use crate::algorithm::leaky_queue::LeakyQueue;
 use crate::algorithm::sliding_window::SlidingWindow;
 use crate::algorithm::token_bucket::TokenBucket;
@@ -11,7 +12,7 @@ use crate::algorithm::window::Grid;
 use crate::arith::{NANOS_PER_SECOND, gcd, saturating_nanos};
 use crate::hash::{Owner, Salt};
 use crate::predecessor::Predecessor;
-use crate::quota::{Algorithm, Quota, QuotaError};
+use crate::quota::{Algorithm, Quota, QuotaError, WindowStart};
 use crate::time_base::{MAX_AHEAD, MAX_UNITS_PER_SECOND, TimeBase};
 use crate::word::Units;
 
@@ -36,7 +37,8 @@ pub struct Limit {
     pub(crate) base: TimeBase,
     /// The limits that this one has taken the place of, the latest first.
     pub(crate) predecessors: [Option<Predecessor>; Limit::PREDECESSORS],
-    /// Whether all there is to a key is one word: no log, no predecessor, and not nothing at all.
+    /// Whether all there is to a check of a key is one try at one word: no log, no predecessor, no count of refusals, and not
+    /// nothing at all.
     is_plain: bool,
 }
 
@@ -49,15 +51,23 @@ impl Limit {
 
     /// Bounds are checked here, in 128 bits; nothing after this can wrap.
     pub(crate) fn new(quota: Quota, salt: Salt, owner: Owner, base: TimeBase) -> Result<Self, QuotaError> {
+        let is_of_fixed_windows = quota.window_start() != WindowStart::Clock || quota.counts_refused();
+        if is_of_fixed_windows && quota.algorithm() != Algorithm::FixedWindow {
+            return Err(QuotaError::NotAFixedWindow { quota });
+        }
         let (rule, cells) = match quota.algorithm() {
             // Never asked: `Op` answers before. A call that forgot to would refuse, as nothing fits.
             _ if quota.is_unlimited() => (Rule::TokenBucket(CLOSED), 1),
             Algorithm::TokenBucket | Algorithm::LeakyBucket => (Rule::TokenBucket(bucket(&quota, &base)?), 1),
             Algorithm::LeakyQueue => (Rule::LeakyQueue(queue(&quota, &base)?), 1),
             Algorithm::FixedWindow => {
-                let grid = grid(&quota, &base)?;
-                let limit = at_most(&quota, grid.window - 1)?;
-                (Rule::FixedWindow(FixedWindow { grid, limit }), 1)
+                let windows = match quota.window_start() {
+                    WindowStart::Clock => Windows::Clock(grid(&quota, &base)?),
+                    WindowStart::FirstHit => Windows::FirstHit(FirstHit::new(window(&quota, &base)?)),
+                };
+                let counts_refused = quota.counts_refused();
+                let limit = at_most(&quota, FixedWindow::max_limit(&windows, counts_refused))?;
+                (Rule::FixedWindow(FixedWindow::new(windows, limit, counts_refused)), 1)
             }
             Algorithm::SlidingWindow => {
                 let grid = grid(&quota, &base)?;
@@ -76,7 +86,7 @@ impl Limit {
                 (Rule::TokenBucket(cell), cells.max(1))
             }
         };
-        let is_plain = quota.algorithm() != Algorithm::SlidingLog && !quota.is_unlimited();
+        let is_plain = Self::begins_plain(&quota);
         let most = if quota.is_unlimited() { u64::MAX } else { cells * rule.limit() };
         Ok(Self { quota, salt, owner, rule, cells, most, base, predecessors: [None; Self::PREDECESSORS], is_plain })
     }
@@ -84,9 +94,10 @@ impl Limit {
     /// What this limit becomes at `since` under another quota, with buckets of `salt`.
     pub(crate) fn changed(&self, quota: Quota, salt: Salt, since: Units) -> Result<Self, QuotaError> {
         let mut new = Self::new(quota, salt, self.owner, self.base)?;
-        // Of another period or algorithm, what was counted says nothing; without a limit nothing is counted.
+        // Of another period, algorithm or beginning of windows, what was counted says nothing; without a limit nothing is counted.
         let is_counted = !quota.is_unlimited() && !self.is_unlimited();
-        if is_counted && (quota.algorithm(), quota.period()) == (self.quota.algorithm(), self.quota.period()) {
+        let counts_alike = |quota: &Quota| (quota.algorithm(), quota.period(), quota.window_start());
+        if is_counted && counts_alike(&quota) == counts_alike(&self.quota) {
             let way = new.salt.way_to(self.salt);
             let last = Predecessor::new(self.rule, self.cells, way, &new.rule, since);
             new.predecessors[0] = Some(last);
@@ -103,12 +114,18 @@ impl Limit {
     /// The same limit with buckets of another salt, and nothing before.
     #[cfg(not(tollgate_model))]
     pub(crate) fn anew(&self, salt: Salt) -> Self {
-        let is_plain = !self.is_log() && !self.is_unlimited();
+        let is_plain = Self::begins_plain(&self.quota);
         Self { salt, predecessors: [None; Self::PREDECESSORS], is_plain, ..*self }
     }
 
+    /// Whether a limit of this quota is plain before it changes.
+    fn begins_plain(quota: &Quota) -> bool {
+        quota.algorithm() != Algorithm::SlidingLog && !quota.counts_refused() && !quota.is_unlimited()
+    }
+
     /// Whether what keys used under the quota before counts under this one: if it came by
-    /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period and algorithm.
+    /// [`Limiter::change_quota`](crate::Limiter::change_quota) from one of the same period, algorithm and
+    /// [window start](crate::WindowStart).
     #[must_use]
     pub const fn carries_over(&self) -> bool {
         self.predecessors[0].is_some()
@@ -139,7 +156,7 @@ impl Limit {
         self.most
     }
 
-    /// Whether one word is all that there is to a key.
+    /// Whether one try at one word is all that there is to a check.
     #[inline]
     pub(crate) const fn is_plain(&self) -> bool {
         self.is_plain
@@ -158,7 +175,9 @@ impl Limit {
     }
 
     /// The rate that is really held: the quota's own if it is a whole number of the limiter's time units, else the
-    /// nearest lower one. Of an [unlimited](Quota::unlimited) quota: [`u64::MAX`] a second.
+    /// nearest lower one. Of windows that begin with their [first request](crate::WindowStart::FirstHit) it is that of the
+    /// longest of them, as their ends are rounded up. Of an
+    /// [unlimited](Quota::unlimited) quota: [`u64::MAX`] a second.
     ///
     /// ```
     /// use tollgate::{Limiter, Quota};
@@ -183,7 +202,10 @@ impl Limit {
             Rule::TokenBucket(rule) | Rule::LeakyQueue(LeakyQueue { bucket: rule }) => {
                 (units * u128::from(self.cells), u128::from(rule.token))
             }
-            Rule::FixedWindow(FixedWindow { grid, limit }) | Rule::SlidingWindow(SlidingWindow { grid, limit, .. }) => {
+            Rule::FixedWindow(FixedWindow { windows, limit, .. }) => {
+                (units * u128::from(limit), u128::from(windows.longest()))
+            }
+            Rule::SlidingWindow(SlidingWindow { grid, limit, .. }) => {
                 (units * u128::from(limit), u128::from(grid.window))
             }
         };

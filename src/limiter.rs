@@ -20,6 +20,7 @@ use crate::ops::{Inheritance, Op, OwnClock};
 use crate::quota::{Quota, QuotaError};
 use crate::reservation::{Reservation, SetReservation};
 use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
+use crate::state::BucketState;
 use crate::step::Steps;
 use crate::table::{Entry, Table};
 
@@ -114,14 +115,15 @@ impl<C: Clock> Limiter<C> {
     /// A key's first request that is admitted under the new quota takes all that is left in its old bucket, and begins with
     /// what was used, in tokens, at most the new burst: so a higher quota helps at once, and a lower one hurts at once. From
     /// any instant before the change to any after it, a key is admitted the larger burst at most, and what either rate adds
-    /// in its part of the time. What is past empty, owed or promised, is carried over as that.
+    /// in its part of the time. What is past empty, owed or promised, is carried over as that. A window that has begun with its
+    /// [first request](crate::WindowStart::FirstHit) ends when it would have ended.
     ///
     /// While keys may still have used something before the change (the longer of the two refills, with the debt that is
     /// allowed), a key whose new bucket is full costs a second look-up, and one that is admitted then a second bucket of the
     /// table, for no longer than four refills. Of a limit that changes again meanwhile, four before it are looked at. The same
-    /// quota is the same limit; so is another limiter's, which is counted and changes nothing. One of another period or another
-    /// algorithm [carries over](Limit::carries_over) nothing, nor does one from or to [unlimited](Quota::unlimited): its keys
-    /// begin anew.
+    /// quota is the same limit; so is another limiter's, which is counted and changes nothing. One of another period, another
+    /// algorithm or another [window start](crate::WindowStart) [carries over](Limit::carries_over) nothing, nor does one from or
+    /// to [unlimited](Quota::unlimited): its keys begin anew.
     ///
     /// Change a quota once, and give the answer to all who used the old limit. Who goes on with the old one is refused by
     /// `check` until the longest refill is over, and has a bucket of his own from then on; `reserve` and `charge` may go into
@@ -357,6 +359,12 @@ impl<'a, C: Clock> Scoped<'a, C> {
     #[inline]
     pub fn peek_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
         self.on(key, cost).map_or_else(|foreign| foreign, |op| op.peek(cost))
+    }
+
+    /// See [`Limiter::state`].
+    #[must_use]
+    pub fn state<K: LocalKey + ?Sized>(&self, key: &K) -> Option<BucketState> {
+        self.on(key, 0).ok().map(Op::state)
     }
 
     /// See [`Limiter::take_up_to`].
@@ -626,7 +634,7 @@ impl<C: Clock> Limiter<C> {
     /// Admits one request of `key`, or not.
     ///
     /// Costs a reading of the clock, a hash, one or two cache lines of the table and one compare-and-swap; a refusal
-    /// writes nothing. Lock-free. Synchronises nothing but the bucket: no order of other memory follows from it.
+    /// writes nothing, unless [it counts](Quota::with_refused_counted). Lock-free. Synchronises nothing but the bucket: no order of other memory follows from it.
     #[inline]
     pub fn check<K: LocalKey + ?Sized>(&self, key: &K) -> Decision<'_> {
         self.view().check(key)
@@ -651,6 +659,27 @@ impl<C: Clock> Limiter<C> {
     #[inline]
     pub fn peek_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
         self.view().peek_n(key, cost)
+    }
+
+    /// What the bucket of `key` holds, as it is kept: a window's count and its end, say, or the balance below zero. Writes
+    /// nothing. `None` if the limit or the hash of the key is another limiter's.
+    ///
+    /// All of one answer is of one word, read once: of a [log](crate::Algorithm::SlidingLog) it is read cell by cell, and of a
+    /// limit whose [quota has changed](Limiter::change_quota) the words before are looked at too. Costs as much as
+    /// [`peek`](Limiter::peek), and a division or two.
+    ///
+    /// ```
+    /// use tollgate::{Algorithm, BucketState, Limiter, Quota};
+    ///
+    /// let limiter = Limiter::builder(Quota::per_hour(5).with_algorithm(Algorithm::FixedWindow)).build()?;
+    /// assert_eq!(limiter.take_up_to("key", 3), 3);
+    /// let Some(BucketState::Window { count, .. }) = limiter.state("key") else { panic!("a window") };
+    /// assert_eq!(count, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn state<K: LocalKey + ?Sized>(&self, key: &K) -> Option<BucketState> {
+        self.view().state(key)
     }
 
     /// Takes as much of `most` as is there, in one step, and says how much.
@@ -809,7 +838,8 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// Checks one request of `key` under all limits of a set, all or nothing (P11): refused by one, the others keep
-    /// their balance. Costs a look and a check for each limit.
+    /// their balance. Where [refusals count](Quota::with_refused_counted), it counts under the limits that refuse it
+    /// themselves, and under no other. Costs a look and a check for each limit.
     ///
     /// In a full table a request may displace a key for its first limit and then find no room for its second: the
     /// tokens come back, the displaced key does not.

@@ -2,6 +2,7 @@
 
 mod log;
 mod repair;
+mod state;
 mod succession;
 
 use core::time::Duration;
@@ -131,9 +132,53 @@ impl<'a, S: Cells> Op<'a, S> {
         cost: u64,
         absent: Absent,
     ) -> Decision<'a> {
-        let (decision, room) = Self::new(cells, limit, now, own).take(cost, absent);
+        let op = Self::new(cells, limit, now, own);
+        let (decision, room) = op.take(cost, absent);
         cells.note(room);
-        decision
+        if decision.is_allowed() || !limit.rule.counts_refused() {
+            return decision;
+        }
+        op.count_refused(decision, true, |held, now| op.taken(held, now, cost))
+    }
+
+    /// A balance of this limit after taking `cost`, if it fits.
+    pub(crate) fn taken(self, held: Balance, now: Units, cost: u64) -> Option<Balance> {
+        self.limit.rule.take(held.stamp, now, cost).map(Balance::at)
+    }
+
+    /// Counts a request that was refused, if the limit counts those: the one thing that a refusal writes but for repairs.
+    /// Nobody is displaced for it.
+    ///
+    /// Between the refusal and this another thread may have given back, so it is asked once more whether the request fits:
+    /// then it is admitted in the same step, or, if the request is refused whatever this limit says, left uncounted.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn count_refused(
+        self,
+        refused: Decision<'a>,
+        may_take: bool,
+        mut take: impl FnMut(Balance, Units) -> Option<Balance>,
+    ) -> Decision<'a> {
+        let (op, cost) = (self.at(refused.now), refused.cost);
+        let rule = &op.limit.rule;
+        // Refused for want of a slot, there is nothing to count in.
+        if refused.is_allowed() || !rule.counts_refused() || !matches!(refused.evidence, Evidence::Stamp(_)) {
+            return refused;
+        }
+        let mut admitted = false;
+        let outcome = op.update_if_room(|held| {
+            let taken = take(held, op.units);
+            admitted = taken.is_some() && may_take;
+            match taken {
+                Some(_) => taken.filter(|_| may_take),
+                None => rule.count_refused(held.stamp, op.units, cost).map(Balance::at),
+            }
+        });
+        let verdict = if admitted { Verdict::Allowed } else { refused.verdict };
+        match outcome {
+            Outcome::Changed(held) | Outcome::Kept(held) => op.decision(verdict, cost, Evidence::Stamp(held.stamp)),
+            Outcome::Full(_) | Outcome::Untracked => refused,
+        }
     }
 
     /// Every case.
@@ -491,7 +536,16 @@ impl<'a, S: Cells> Op<'a, S> {
                 *held = taken;
                 self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))
             }
-            Outcome::Kept(found) => self.refused(cost, found),
+            Outcome::Kept(found) => {
+                let counted = self.count_refused(self.refused(cost, found), true, |balance, now| {
+                    taken = rule.fetch(balance.stamp, now, held, cost, batch)?;
+                    Some(rule.balance(taken.stamp, now))
+                });
+                if counted.is_allowed() {
+                    *held = taken;
+                }
+                counted
+            }
             Outcome::Full(full) => {
                 self.cells.note(Room::Refused);
                 self.refused_for_room(cost, 0, full)
@@ -564,7 +618,7 @@ impl<'a, S: Cells> Op<'a, S> {
         let (rule, now) = (&to.limit.rule, to.units);
         let stamp = rule.holding(now, carried);
         to.update(|balance| {
-            let after = rule.later(balance.stamp, stamp, now);
+            let after = rule.filled(balance.stamp, stamp, now);
             // Only ever further from full; and no slot is taken for a bucket that stays full.
             (after > now && after != balance.stamp).then(|| rule.balance(after, now))
         });

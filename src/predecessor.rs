@@ -42,7 +42,7 @@ impl Predecessor {
     pub(crate) fn new(rule: Rule, cells: u64, salt: Salt, new: &Rule, since: Units) -> Self {
         // Counts are forgotten when a window ends: of a fixed one its own, of a sliding one the next.
         let until = [false, true].map(|debt| match new {
-            Rule::FixedWindow(new) => new.grid.end(since) + new.grid.window,
+            Rule::FixedWindow(new) => new.windows.end(since) + new.windows.longest(),
             Rule::SlidingWindow(new) => new.grid.end(since) + 2 * new.grid.window,
             Rule::TokenBucket(_) | Rule::LeakyQueue(_) => since + later(rule.reach(debt), new.reach(debt)),
         });
@@ -103,7 +103,7 @@ impl Predecessor {
     const fn is_closed(&self, held: Balance, now: Units) -> bool {
         match &self.rule {
             Rule::TokenBucket(_) | Rule::LeakyQueue(_) => self.opened(held) != held.stamp,
-            Rule::FixedWindow(rule) => rule.closed(held.stamp, now).is_none(),
+            Rule::FixedWindow(rule) => rule.is_closed(held.stamp, now),
             Rule::SlidingWindow(rule) => rule.closed(held.stamp, now).is_none(),
         }
     }
@@ -117,9 +117,9 @@ impl Predecessor {
                 Some(shift) if self.opened(held) == held.stamp => Some(later(held.stamp, self.since) + shift),
                 _ => None,
             },
-            Rule::FixedWindow(rule) if rule.limit < rule.grid.window / 2 => rule.closed(held.stamp, now),
+            Rule::FixedWindow(rule) => rule.closed(held.stamp, now),
             Rule::SlidingWindow(rule) if rule.limit < 1 << (rule.bits - 1) => rule.closed(held.stamp, now),
-            Rule::FixedWindow(_) | Rule::SlidingWindow(_) => None,
+            Rule::SlidingWindow(_) => None,
         };
         match stamp {
             Some(stamp) => Some(Balance { stamp, overdrawn: held.overdrawn }),

@@ -34,7 +34,8 @@ pub enum Algorithm {
     /// Every limiter holds a line that takes up to 669 days to leave, so a period so long if the burst is the count.
     LeakyQueue,
     /// At most `count` in each window of `period`; windows begin at whole multiples of the period since the zero of
-    /// the clock (for the clocks of this crate that is the Unix epoch).
+    /// the clock (for the clocks of this crate that is the Unix epoch), or [each with its first
+    /// request](Quota::with_window_start).
     ///
     /// Every limiter holds a period of up to 669 days, and a count of up to one a nanosecond.
     FixedWindow,
@@ -81,6 +82,25 @@ impl Algorithm {
     pub const fn is_window(self) -> bool {
         matches!(self, Self::FixedWindow | Self::SlidingWindow | Self::SlidingLog)
     }
+}
+
+/// When the windows of a [fixed window](Algorithm::FixedWindow) begin; see [`Quota::with_window_start`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WindowStart {
+    /// At whole multiples of the period since the zero of the clock, for all keys alike; the default.
+    #[default]
+    Clock,
+    /// With the first request of the key, or the first after its last window has ended; the window ends one period later.
+    ///
+    /// What a counter with an expiry does, such as `INCR` and `EXPIRE`. The end is rounded up, never down: it is late by less
+    /// than a thousandth of the period and by less than 0.9 s; of a period below a millisecond by less than a microsecond and
+    /// less than half the period. [`Decision::retry_after`](crate::Decision::retry_after) and
+    /// [`reset_after`](crate::Decision::reset_after) tell the rounded end, to the nanosecond.
+    ///
+    /// The word has room for the count in what the rounding leaves free: the largest is at least 524,286 a second, and
+    /// 536,870,910 for periods of a quarter of an hour or more ([`QuotaError::CountTooLarge`]).
+    FirstHit,
 }
 
 impl fmt::Display for Algorithm {
@@ -133,6 +153,8 @@ pub struct Quota {
     burst: u64,
     algorithm: Algorithm,
     max_debt: Option<Duration>,
+    window_start: WindowStart,
+    counts_refused: bool,
     kind: Kind,
 }
 
@@ -171,7 +193,16 @@ impl Quota {
     }
 
     const fn valid(count: u64, period: Duration) -> Self {
-        Self { count, period, burst: count, algorithm: Algorithm::TokenBucket, max_debt: None, kind: Kind::Rate }
+        Self {
+            count,
+            period,
+            burst: count,
+            algorithm: Algorithm::TokenBucket,
+            max_debt: None,
+            window_start: WindowStart::Clock,
+            counts_refused: false,
+            kind: Kind::Rate,
+        }
     }
 
     /// No limit: every call admits whatever it asks for, writes nothing and takes no room in the table. Reads as
@@ -265,6 +296,63 @@ impl Quota {
         self
     }
 
+    /// The same quota with windows that begin otherwise: with the first request of each key, say.
+    ///
+    /// For [fixed windows](Algorithm::FixedWindow) only; a limiter refuses it for any other algorithm.
+    ///
+    /// ```
+    /// use tollgate::clock::{Instant, ManualClock};
+    /// use tollgate::{Algorithm, Bucket, Quota, WindowStart};
+    ///
+    /// let quota = Quota::per_minute(2).with_algorithm(Algorithm::FixedWindow).with_window_start(WindowStart::FirstHit);
+    /// let bucket = Bucket::with_clock(quota, ManualClock::new(Instant::from_secs(50)))?;
+    /// assert_eq!(bucket.take_up_to(9), 2);
+    /// // Windows of the clock would turn over at 60.
+    /// assert!(bucket.at(Instant::from_secs(109)).peek().is_refused());
+    /// assert!(bucket.at(Instant::from_secs(111)).peek().is_allowed());
+    /// # Ok::<(), tollgate::error::QuotaError>(())
+    /// ```
+    #[must_use]
+    pub const fn with_window_start(mut self, start: WindowStart) -> Self {
+        if self.is_rate() {
+            self.window_start = start;
+        }
+        self
+    }
+
+    /// The same quota with requests that are refused counted as well, as by a counter that is raised before it is compared.
+    /// So whoever goes on after a refusal is shut out until the window ends, also for what would have fitted. The window's
+    /// end does not move.
+    ///
+    /// For [fixed windows](Algorithm::FixedWindow) only; a limiter refuses it for any other algorithm, and the largest count
+    /// is at least a fifth of what the window has nanoseconds, or the smaller one of [`WindowStart::FirstHit`].
+    ///
+    /// What counts is the cost of every refused [`check`](crate::Limiter::check) or check of a [lease](crate::Lease), also of
+    /// one that can never fit; of a [set](crate::LimitSet), where the limit itself refuses. Nothing else: no look, no
+    /// reservation, and not what [`take_up_to`](crate::Limiter::take_up_to) or [`charge`](crate::Limiter::charge) left.
+    /// The count stops at a bound above all limits of the period. A new key whose request can never fit is counted only
+    /// if a slot is free: nobody is displaced for a refusal. A refusal then costs a compare-and-swap: it is the one
+    /// exception to the promise that refusals write nothing (P5).
+    #[must_use]
+    pub const fn with_refused_counted(mut self, counted: bool) -> Self {
+        if self.is_rate() {
+            self.counts_refused = counted;
+        }
+        self
+    }
+
+    /// When windows begin.
+    #[must_use]
+    pub const fn window_start(&self) -> WindowStart {
+        self.window_start
+    }
+
+    /// Whether requests that are refused count, as [`with_refused_counted`](Self::with_refused_counted) set it.
+    #[must_use]
+    pub const fn counts_refused(&self) -> bool {
+        self.counts_refused
+    }
+
     /// Requests per [`period`](Self::period).
     #[must_use]
     pub const fn count(&self) -> u64 {
@@ -337,6 +425,11 @@ pub enum QuotaError {
         /// The quota that was asked for.
         quota: Quota,
     },
+    /// When windows begin, and that refusals count, can be set for fixed windows only.
+    NotAFixedWindow {
+        /// The quota that was asked for.
+        quota: Quota,
+    },
     /// The count is larger than this algorithm can hold for this period.
     CountTooLarge {
         /// The quota that was asked for.
@@ -385,6 +478,12 @@ impl fmt::Display for QuotaError {
                 quota.burst(),
                 quota.algorithm(),
                 quota.count()
+            ),
+            Self::NotAFixedWindow { quota } => write!(
+                f,
+                "`{quota}` sets when windows begin, or that refusals count, which a {} cannot; a {} can",
+                quota.algorithm(),
+                Algorithm::FixedWindow
             ),
             Self::CountTooLarge { quota, max_count } => write!(
                 f,

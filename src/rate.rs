@@ -5,7 +5,7 @@ use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
-use crate::quota::{Algorithm, Quota};
+use crate::quota::{Algorithm, Quota, WindowStart};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -58,6 +58,7 @@ const MAX_FOUND: usize = 30;
 /// setting = "burst" ["="] amount                 ; each at most once,
 ///         / "debt" ["="] amount unit             ; in any order
 ///         / "as" ["="] algorithm
+///         / "first-hit" / "refused-counted"      ; of fixed windows
 /// unit   = second, minute, hour, day, week, month or year, with or without a final "s", or a short form:
 ///          s sec secs, m min mins, h hr hrs, d, w,
 ///          ms millisecond(s), us microsecond(s), ns nanosecond(s)
@@ -67,7 +68,8 @@ const MAX_FOUND: usize = 30;
 /// Amounts and multiples are runs of the digits 0 to 9. Letters may be of either case (`5/M` is per minute). White
 /// space may stand around any of these parts; it must only between a unit and the setting after it. A month has 30 days
 /// and a year 360; a multiple of 0 means 1, but a debt of 0 is none. Without `burst`, the burst is the amount; without
-/// `debt`, see [`Quota::with_max_debt`]; without `as`, it is a [token bucket](crate::Algorithm::TokenBucket).
+/// `debt`, see [`Quota::with_max_debt`]; without `as`, it is a [token bucket](crate::Algorithm::TokenBucket);
+/// `first-hit` and `refused-counted` are [`Quota::with_window_start`] and [`Quota::with_refused_counted`].
 /// `unlimited` is [`Quota::unlimited`], `blocked` is [`Quota::blocked`]; no other word, and no missing one, means either.
 ///
 /// This takes every string that the Python package `limits` 5.8 takes (Flask-Limiter and slowapi use its notation), its
@@ -136,9 +138,10 @@ impl TryFrom<String> for Quota {
 /// `10 per 1 minute burst 20 debt 30 second as leaky-bucket`, `unlimited`, `blocked`.
 ///
 /// The unit is the largest of day, hour, minute, second and below that divides the period. The burst is printed only if it
-/// differs from the count, the bound on debt only if it was set, the algorithm only if it is not the token bucket.
+/// differs from the count, the bound on debt only if it was set, the algorithm only if it is not the token bucket; then
+/// `first-hit` and `refused-counted`.
 ///
-/// `{:#}` leaves out the debt and the algorithm, for whoever is told the rate and need not know how it is counted.
+/// `{:#}` leaves out the debt, the algorithm and what it counts, for whoever is told the rate and need not know how it is counted.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_short = f.alternate();
@@ -159,7 +162,13 @@ impl fmt::Display for Quota {
             if let Some(debt) = self.max_debt() {
                 write!(out, " debt {}", Span(debt))?;
             }
-            if self.algorithm() == Algorithm::default() { Ok(()) } else { write!(out, " as {}", self.algorithm()) }
+            if self.algorithm() != Algorithm::default() {
+                write!(out, " as {}", self.algorithm())?;
+            }
+            if self.window_start() == WindowStart::FirstHit {
+                write!(out, " {FIRST_HIT}")?;
+            }
+            if self.counts_refused() { write!(out, " {REFUSED_COUNTED}") } else { Ok(()) }
         };
         // Only padding needs the text in one piece.
         if f.width().is_none() && f.precision().is_none() {
@@ -170,6 +179,10 @@ impl fmt::Display for Quota {
         f.pad(&text)
     }
 }
+
+/// The settings that are words by themselves.
+const FIRST_HIT: &str = "first-hit";
+const REFUSED_COUNTED: &str = "refused-counted";
 
 /// The words that stand for a whole rate.
 const UNLIMITED: &str = "unlimited";
@@ -304,6 +317,7 @@ impl<'a> Cursor<'a> {
     /// Reads what may follow a rate, each at most once, and the blanks around it.
     fn settings(&mut self, mut quota: Quota) -> Result<Quota, ParseQuotaError> {
         let (mut burst, mut debt, mut algorithm) = (None, None, None);
+        let (mut first_hit, mut refused_counted) = (false, false);
         loop {
             self.skip_blanks();
             if burst.is_none() && self.setting("burst") {
@@ -312,6 +326,10 @@ impl<'a> Cursor<'a> {
                 debt = Some(self.debt()?);
             } else if algorithm.is_none() && self.setting("as") {
                 algorithm = Some(self.algorithm()?);
+            } else if !first_hit && self.word(FIRST_HIT) {
+                first_hit = true;
+            } else if !refused_counted && self.word(REFUSED_COUNTED) {
+                refused_counted = true;
             } else {
                 break;
             }
@@ -323,7 +341,10 @@ impl<'a> Cursor<'a> {
         if let Some(debt) = debt {
             quota = quota.with_max_debt(debt);
         }
-        Ok(quota)
+        if first_hit {
+            quota = quota.with_window_start(WindowStart::FirstHit);
+        }
+        Ok(quota.with_refused_counted(refused_counted))
     }
 
     /// Reads the name of a setting, and what may stand between it and its value, if it is next.

@@ -238,6 +238,7 @@ fn refuse<'a, S: Cells>(
     count: usize,
     op: &impl Fn(usize) -> (Op<'a, S>, u64),
     first: SetDecision<'a>,
+    counts: bool,
 ) -> SetDecision<'a> {
     let mut might_lack_room = false;
     // Whatever a step of the clock has left is repaired in all of them now, so that they are shut for the longest refill, and
@@ -245,6 +246,9 @@ fn refuse<'a, S: Cells>(
     let mut look = |index| {
         let (op, cost) = op(index);
         let decision = op.repair(op.peek(cost));
+        // Where it is refused by itself it counts there, if refusals do; where it would have been admitted it does not.
+        let counted = || op.count_refused(decision, false, |held, now| op.taken(held, now, cost));
+        let decision = if counts { counted() } else { decision };
         might_lack_room |= op.may_have_no_slot(&decision);
         SetDecision::new(decision, index)
     };
@@ -283,7 +287,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     let looked = (1..count).fold(look(0), |worst, index| worse(worst, look(index)));
     if !looked.is_allowed() {
         op(looked.index).0.note_refusal_by_look(&looked.decision);
-        return refuse(count, &op, looked);
+        return refuse(count, &op, looked, true);
     }
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
     let (mut tightest, mut untracked) = (looked, false);
@@ -298,7 +302,7 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
                     op.roll_back(&op.debit_of(admitted));
                 }
             }
-            return refuse(count, &op, took);
+            return refuse(count, &op, took, true);
         }
         taken[index] = Some(took.decision);
         tightest = if index == 0 { took } else { tightest.or(took) };
@@ -336,7 +340,7 @@ pub(crate) fn reserve_all<'a, S: Cells>(
         let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
         let mut go_at = now;
         if !looked.is_allowed() {
-            let refusal = refuse(count, &op, looked);
+            let refusal = refuse(count, &op, looked, false);
             match refusal.ready_at() {
                 Some(ready_at) if ready_at <= latest => go_at = ready_at.max(now),
                 _ => {

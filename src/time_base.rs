@@ -125,6 +125,13 @@ impl TimeBase {
         ns.saturating_sub(self.nanos(now))
     }
 
+    /// The first instant at which the clock shows `target` or more; of one before the range, its beginning.
+    pub(crate) const fn instant(&self, target: Units) -> Instant {
+        // As in `nanos_until`.
+        let ns = narrow((target as u128 * NANOS_PER_SECOND as u128).div_ceil(self.units_per_second as u128));
+        Instant::from_nanos(self.first.saturating_add(ns.saturating_sub(self.lead)))
+    }
+
     /// A span of whole nanoseconds in units, rounded up.
     pub(crate) const fn span(&self, ns: u64) -> u128 {
         (ns as u128 * self.units_per_second as u128).div_ceil(NANOS_PER_SECOND as u128)

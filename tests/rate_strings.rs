@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tollgate::error::ParseQuotaError;
-use tollgate::{Algorithm, Quota, parse_quotas};
+use tollgate::{Algorithm, Quota, WindowStart, parse_quotas};
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -373,6 +373,17 @@ fn settings() {
         assert_eq!(text.parse(), Ok(all), "{text:?}");
         assert_eq!(parse_quotas(&format!("1/s;{text}:,2/s")).map(|quotas| quotas[1]), Ok(all), "{text:?}");
     }
+    let windows = Quota::per_minute(9).with_algorithm(Algorithm::FixedWindow);
+    let (first_hit, counted) = (windows.with_window_start(WindowStart::FirstHit), windows.with_refused_counted(true));
+    for (quota, text) in [
+        (first_hit, "9 per 1 minute as fixed-window first-hit"),
+        (counted, "9 per 1 minute as fixed-window refused-counted"),
+        (first_hit.with_refused_counted(true), "9 per 1 minute as fixed-window first-hit refused-counted"),
+    ] {
+        assert_eq!((text.parse(), quota.to_string()), (Ok(quota), text.to_owned()));
+    }
+    assert_eq!("9/m REFUSED-counted First-Hit AS=fixed-window".parse(), Ok(first_hit.with_refused_counted(true)));
+    assert!("9/m first-hit first-hit".parse::<Quota>().is_err() && "9/m first".parse::<Quota>().is_err());
     for algorithm in Algorithm::ALL {
         assert_eq!(format!("5/s as {algorithm}").parse(), Ok(Quota::per_second(5).with_algorithm(algorithm)));
     }
@@ -465,8 +476,11 @@ fn any_quota() -> impl Strategy<Value = Quota> {
         (0..=100_000_u64).prop_map(Duration::from_secs),
     ];
     let settings = (any::<Option<u64>>(), prop::option::of(debt), prop::sample::select(Algorithm::ALL.to_vec()));
-    let rate = (any::<u64>(), period, settings).prop_map(|(count, nanos, (burst, debt, algorithm))| {
+    let rate = (any::<u64>(), period, settings, any::<[bool; 2]>());
+    let rate = rate.prop_map(|(count, nanos, (burst, debt, algorithm), [first_hit, refused_counted])| {
         let quota = quota(count, nanos).with_burst(burst.unwrap_or(count)).with_algorithm(algorithm);
+        let quota = if first_hit { quota.with_window_start(WindowStart::FirstHit) } else { quota };
+        let quota = quota.with_refused_counted(refused_counted);
         debt.map_or(quota, |debt| quota.with_max_debt(debt))
     });
     prop_oneof![20 => rate, 1 => Just(Quota::unlimited()), 1 => Just(Quota::blocked())]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use tollgate::{Algorithm, Quota};
+use tollgate::{Algorithm, Quota, WindowStart};
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const DAY: u64 = 86_400 * SECOND;
@@ -67,6 +67,11 @@ impl Shape {
         if let Some(debt) = self.debt {
             quota = quota.with_max_debt(Duration::from_nanos(debt.0));
         }
-        Some(quota)
+        // By what is left of the byte that says the algorithm.
+        let rest = usize::from(self.algorithm) / Algorithm::ALL.len();
+        if rest % 3 == 1 {
+            quota = quota.with_window_start(WindowStart::FirstHit);
+        }
+        Some(quota.with_refused_counted(rest % 5 == 2))
     }
 }

@@ -132,7 +132,7 @@ impl Rule {
                 None => None,
             },
             Self::FixedWindow(rule) => {
-                let (end, count) = rule.grid.split(stamp, now);
+                let (end, count) = rule.windows.split(stamp, now);
                 let need = cost.saturating_sub(held.count_in(end));
                 let room = rule.limit.saturating_sub(count);
                 if cost > rule.limit || need > room {
@@ -165,7 +165,7 @@ impl Rule {
             Self::TokenBucket(_) if stamp == held.until => held.until - held.stretch(now),
             Self::TokenBucket(_) | Self::LeakyQueue(_) => stamp,
             // A count has no places: whoever took what, one less is one less.
-            Self::FixedWindow(rule) => match held.count_in(rule.grid.split(stamp, now).0) {
+            Self::FixedWindow(rule) => match held.count_in(rule.windows.split(stamp, now).0) {
                 0 => stamp,
                 count => rule.give_back(stamp, now, count),
             },

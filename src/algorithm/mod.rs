@@ -4,6 +4,7 @@
 //! forgotten, once its stamp is not later than now; and taking from a bucket moves its stamp later.
 
 pub(crate) mod batch;
+pub(crate) mod first_hit;
 pub(crate) mod fixed_window;
 pub(crate) mod leaky_queue;
 pub(crate) mod sliding_window;
@@ -11,7 +12,7 @@ pub(crate) mod token_bucket;
 pub(crate) mod window;
 
 use crate::word::{Balance, Units, Word};
-use fixed_window::FixedWindow;
+use fixed_window::{FixedWindow, Windows};
 use leaky_queue::LeakyQueue;
 use sliding_window::SlidingWindow;
 use token_bucket::TokenBucket;
@@ -130,7 +131,7 @@ impl Rule {
     pub(crate) const fn is_begun(&self, stamp: Units, now: Units) -> bool {
         match self {
             Self::TokenBucket(_) | Self::LeakyQueue(_) => stamp > now,
-            Self::FixedWindow(rule) => rule.grid.split(stamp, now).1 > 0,
+            Self::FixedWindow(rule) => rule.windows.split(stamp, now).1 > 0,
             Self::SlidingWindow(rule) => rule.is_begun(stamp, now),
         }
     }
@@ -148,13 +149,14 @@ impl Rule {
     }
 
     /// Whether a request can be promised now that it may go at `go_at`, from now on: a bucket promises as far as debt is
-    /// allowed, a window to its end.
+    /// allowed, a window to its end, if that is known.
     pub(crate) const fn promises(&self, now: Units, go_at: Units) -> bool {
         match self {
             Self::TokenBucket(rule) | Self::LeakyQueue(LeakyQueue { bucket: rule }) => go_at - now <= rule.debt,
-            Self::FixedWindow(FixedWindow { grid, .. }) | Self::SlidingWindow(SlidingWindow { grid, .. }) => {
-                go_at < grid.end(now)
-            }
+            Self::FixedWindow(FixedWindow { windows: Windows::Clock(grid), .. })
+            | Self::SlidingWindow(SlidingWindow { grid, .. }) => go_at < grid.end(now),
+            // Whether one has begun, and when it ends, the stamp says alone.
+            Self::FixedWindow(FixedWindow { windows: Windows::FirstHit(_), .. }) => false,
         }
     }
 
@@ -199,10 +201,7 @@ impl Rule {
                 let owed = self.bound(taken_at, matches!(self, Self::LeakyQueue(_))).saturating_sub(now);
                 token_bucket::later(self.give_back(stamp, now, cost), stamp.saturating_sub(owed))
             }
-            Self::FixedWindow(rule) if rule.grid.split(stamp, now).0 == rule.grid.end(taken_at) => {
-                rule.give_back(stamp, now, cost)
-            }
-            Self::FixedWindow(_) => stamp,
+            Self::FixedWindow(rule) => rule.give_back_of(stamp, now, cost, taken_at),
             Self::SlidingWindow(rule) => rule.return_count(stamp, now, cost, rule.grid.end(taken_at)),
         }
     }
@@ -248,7 +247,33 @@ impl Rule {
     pub(crate) const fn later(&self, a: Units, b: Units, now: Units) -> Units {
         match self {
             Self::SlidingWindow(rule) => in_range(rule.later(a, b, now)),
-            _ => token_bucket::later(a, b),
+            Self::FixedWindow(rule) => rule.later(a, b, now),
+            Self::TokenBucket(_) | Self::LeakyQueue(_) => token_bucket::later(a, b),
+        }
+    }
+
+    /// The stamp of a bucket that is as far from full as `holding` says, which is a stamp of this instant. A window in use
+    /// ends when it does.
+    pub(crate) const fn filled(&self, stamp: Units, holding: Units, now: Units) -> Units {
+        match self {
+            Self::FixedWindow(rule) => rule.filled(stamp, holding, now),
+            _ => self.later(stamp, holding, now),
+        }
+    }
+
+    /// Whether requests that are refused count.
+    pub(crate) const fn counts_refused(&self) -> bool {
+        matches!(self, Self::FixedWindow(FixedWindow { counts_refused: true, .. }))
+    }
+
+    /// The stamp after counting a request that was refused; `None` if that is not counted, or has no effect any more.
+    pub(crate) const fn count_refused(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
+        match self {
+            Self::FixedWindow(rule) => match rule.count_refused(stamp, now, cost) {
+                Some(stamp) => Some(in_range(stamp)),
+                None => None,
+            },
+            _ => None,
         }
     }
 
@@ -324,7 +349,7 @@ impl Rule {
     pub(crate) const fn reach(&self, overdrawn: bool) -> Units {
         match self {
             Self::TokenBucket(_) | Self::LeakyQueue(_) => self.bound(0, overdrawn),
-            Self::FixedWindow(rule) => rule.grid.window + rule.limit,
+            Self::FixedWindow(rule) => rule.reach(),
             Self::SlidingWindow(rule) => 3 * rule.grid.window,
         }
     }
@@ -356,13 +381,14 @@ mod tests {
     use super::window::Grid;
     use super::*;
     use crate::time_base::LATEST;
+    use fixed_window::Windows;
 
     #[test]
     fn a_window_at_the_end_of_the_range_keeps_within_it() {
         // Another quota's debt stands five units before the last stamp, in a window that began five before that.
         let (window, begin) = (1 << 50, Word::MAX_STAMP - 10);
         let grid = Grid::new(window, window - begin % window);
-        let rule = Rule::FixedWindow(FixedWindow { grid, limit: window - 1 });
+        let rule = Rule::FixedWindow(FixedWindow::new(Windows::Clock(grid), window - 1, false));
         assert_eq!(rule.take(begin + 5, LATEST, 3), Some(begin + 8));
         assert_eq!(rule.take(begin + 5, LATEST, 10), Some(Word::MAX_STAMP));
         assert_eq!(rule.balance(begin + 15, LATEST), Balance::at(Word::MAX_STAMP));

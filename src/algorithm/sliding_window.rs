@@ -116,6 +116,12 @@ impl SlidingWindow {
         later(counts.end + window - rest - self.early, counts.end)
     }
 
+    /// The end of the window, what the one before has counted, and what this one has.
+    pub(crate) const fn state(&self, stamp: Units, now: Units) -> (Units, u64, u64) {
+        let counts = self.counts(stamp, now);
+        (counts.end, self.counted(counts.previous), self.counted(counts.current))
+    }
+
     /// The longest rest of a window, up to all of it, at which `previous` weighs no more than `room`.
     const fn rest_for(&self, room: u64, previous: u64) -> Units {
         let window = self.grid.window;

@@ -53,12 +53,29 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// Changes cell 0 from the balance that `read` says.
     pub(super) fn update(self, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
-        if self.has_predecessor() { self.update_after(decide) } else { self.cells.update(0, self.units, decide) }
+        if self.has_predecessor() {
+            self.update_after(decide, |now, decide| self.cells.update(0, now, decide))
+        } else {
+            self.cells.update(0, self.units, decide)
+        }
+    }
+
+    /// The same, but nobody is displaced for it.
+    pub(super) fn update_if_room(self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+        if self.has_predecessor() {
+            self.update_after(&mut decide, |now, decide| self.cells.update_if_room(now, decide))
+        } else {
+            self.cells.update_if_room(self.units, decide)
+        }
     }
 
     /// The same, of a limit whose quota has changed (`predecessor.rs`).
     #[cold]
-    pub(super) fn update_after(self, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
+    fn update_after(
+        self,
+        mut decide: impl FnMut(Balance) -> Option<Balance>,
+        update: impl Fn(Units, &mut dyn FnMut(Balance) -> Option<Balance>) -> Outcome,
+    ) -> Outcome {
         let held = self.read();
         if decide(held).is_none() {
             // A refusal, or a look: nothing is written.
@@ -83,7 +100,7 @@ impl<'a, S: Cells> Op<'a, S> {
             })
         };
         let mut kept = held;
-        let outcome = self.cells.update(0, self.units, |held| {
+        let outcome = update(self.units, &mut |held| {
             kept = self.carrying(held, carried);
             decide(kept)
         });

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tollgate::clock::{Instant, ManualClock};
-use tollgate::{Algorithm, Bucket, Limiter, Quota};
+use tollgate::{Algorithm, Bucket, Limiter, Quota, WindowStart};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
@@ -179,6 +179,10 @@ pub(crate) fn within_span(history: &[Admitted], length: u64, most: u64) -> Resul
 pub(crate) fn keeps_its_promise(history: &mut [Admitted], quota: &Quota) {
     let period = nanos(quota.period());
     match quota.algorithm() {
+        // A span of one period lies in two windows at most.
+        Algorithm::FixedWindow if quota.window_start() == WindowStart::FirstHit => {
+            assert_eq!(within_span(history, period, 2 * quota.count()), Ok(()), "{quota}: two windows in one period");
+        }
         Algorithm::FixedWindow => {
             for window in history.chunk_by(|a, b| a.0 / period == b.0 / period) {
                 assert!(window.iter().map(|(_, cost)| cost).sum::<u64>() <= quota.count(), "{quota}: {window:?}");

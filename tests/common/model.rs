@@ -2,12 +2,17 @@
 //! token, time in nanoseconds. Questions of the form "when?" are answered by search, not by formula.
 
 use num_bigint::BigInt;
-use tollgate::{Algorithm, Inheritance, Quota};
+use tollgate::{Algorithm, Inheritance, Quota, WindowStart};
 
 use super::nanos;
 
 /// A thousand years: no question "when?" has a later answer.
 const HORIZON: i128 = 1_000 * super::YEAR as i128;
+
+const NANOS: i128 = super::SECOND as i128;
+
+/// A window that begins with the next request.
+const NOT_BEGUN: State = State::Begun { end: i128::MIN, count: 0 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
@@ -16,6 +21,8 @@ enum State {
     Level { level: i128, at: i128, overdrawn: bool },
     /// The counts of window `index` and of the one before.
     Windows { index: i128, previous: i128, current: i128 },
+    /// The count of a window that began with its first request, and when it ends.
+    Begun { end: i128, count: i128 },
     /// When each of the requests that may be remembered can be forgotten.
     Log(Vec<i128>),
 }
@@ -32,6 +39,10 @@ pub(crate) struct Model {
     /// exact as fractions of `leak`. Of a log: until when an entry counted that was given back.
     lowered: i128,
     promised: i128,
+    /// The limiter's units in a second, and the nanosecond at which there are none: ends and counts are rounded and bounded as
+    /// they are. Unknown, no window begins with a request and none counts refusals.
+    units: i128,
+    zero: i128,
 }
 
 /// What was taken at once, and how it may be undone.
@@ -73,12 +84,60 @@ impl Model {
     pub(crate) fn in_parts(quota: Quota, leak: i128) -> Self {
         let (count, period) = (i128::from(quota.count()), i128::from(nanos(quota.period())));
         let state = match quota.algorithm() {
+            Algorithm::FixedWindow if quota.window_start() == WindowStart::FirstHit => NOT_BEGUN,
             Algorithm::FixedWindow | Algorithm::SlidingWindow => State::Windows { index: 0, previous: 0, current: 0 },
             Algorithm::SlidingLog => State::Log(vec![i128::MIN; usize::try_from(count).expect("at most 1,024")]),
             _ => State::Level { level: 0, at: 0, overdrawn: false },
         };
         let token = if count == 0 { 1 } else { leak / count * period };
-        Self { quota, period, leak, token, state, lowered: i128::MIN, promised: i128::MIN }
+        Self { quota, period, leak, token, state, lowered: i128::MIN, promised: i128::MIN, units: 0, zero: 0 }
+    }
+
+    /// In a limiter with so many units in a second, of which there are none at the nanosecond `zero`.
+    pub(crate) fn in_units(self, units: u64, zero: i128) -> Self {
+        Self { units: units.into(), zero, ..self }
+    }
+
+    /// The period in units, rounded up.
+    fn period_in_units(&self) -> i128 {
+        assert!(self.units > 0, "the units of the limiter are not known");
+        (self.period * self.units + NANOS - 1).div_euclid(NANOS)
+    }
+
+    /// To which multiple of units the end of a window is rounded up: a power of two, at most a 1,024th of the period and 2^30;
+    /// but for short periods 1,024, or what is half the period at most.
+    fn rounding(&self) -> i128 {
+        let period = self.period_in_units();
+        let largest = |most: i128| (0..31).map(|bits| 1 << bits).take_while(|&power| power <= most).last().unwrap_or(1);
+        largest(period / 1_024).max(largest(1_024.min(period / 2)))
+    }
+
+    /// When a window ends that begins at `t`: the first nanosecond at or after the rounded end.
+    fn end_of_begun(&self, t: i128) -> i128 {
+        let now = ((t - self.zero) * self.units).div_euclid(NANOS);
+        let rounding = self.rounding();
+        let end = (now + self.period_in_units() + rounding - 1).div_euclid(rounding) * rounding;
+        (end * NANOS + self.units - 1).div_euclid(self.units) + self.zero
+    }
+
+    /// The highest that refusals raise a count to: one less than half of the counts that there is room for, which are as many
+    /// as ends are rounded to, or a power of two that is at most the period.
+    fn highest(&self) -> i128 {
+        let room = match self.state {
+            State::Begun { .. } => self.rounding(),
+            _ => 1 << self.period_in_units().ilog2(),
+        };
+        (room / 2 - 1).max(0)
+    }
+
+    /// Counts a request that was refused, if the quota says so.
+    pub(crate) fn count_refused(&mut self, t: i128, cost: u64) {
+        if self.quota.counts_refused() && cost > 0 {
+            let (highest, (previous, current)) = (self.highest(), self.windows(t));
+            if current < highest {
+                self.set_windows(t, (previous, (current + i128::from(cost)).min(highest)));
+            }
+        }
     }
 
     /// The most that fits at once.
@@ -127,6 +186,7 @@ impl Model {
         match &self.state {
             State::Level { .. } => self.end(),
             State::Windows { .. } => (self.windows_at(t) + 3 * self.period) * self.leak,
+            State::Begun { end, .. } => (self.end_of_begun(t).max(*end) + self.period) * self.leak,
             State::Log(cells) => cells.iter().max().map_or(0, |end| end * self.leak),
         }
     }
@@ -161,7 +221,11 @@ impl Model {
 
     /// The counts at `t`: those of its window and the one before, or of a later window if one was written.
     fn windows(&self, t: i128) -> (i128, i128) {
-        let State::Windows { index, previous, current } = self.state else { panic!("{} has no windows", self.quota) };
+        let (index, previous, current) = match self.state {
+            State::Windows { index, previous, current } => (index, previous, current),
+            State::Begun { end, count } => return (0, if t < end { count } else { 0 }),
+            _ => panic!("{} has no windows", self.quota),
+        };
         match t.div_euclid(self.period) - index {
             ..=0 => (previous, current),
             1 => (current, 0),
@@ -170,6 +234,11 @@ impl Model {
     }
 
     fn set_windows(&mut self, t: i128, (previous, current): (i128, i128)) {
+        if let State::Begun { .. } = self.state {
+            let begun = State::Begun { end: self.window(t), count: current };
+            self.state = if current == 0 { NOT_BEGUN } else { begun };
+            return;
+        }
         // A fixed window knows none before it.
         let previous = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { previous };
         // Nothing counted is the same in every window.
@@ -177,10 +246,27 @@ impl Model {
         self.state = State::Windows { index, previous, current };
     }
 
+    /// Which window counts at `t`: the number of one of the clock, or when one ends that began with a request.
+    fn window(&self, t: i128) -> i128 {
+        match self.state {
+            State::Begun { end, .. } if t < end => end,
+            State::Begun { .. } => self.end_of_begun(t),
+            _ => self.windows_at(t).div_euclid(self.period),
+        }
+    }
+
+    /// When that window ends.
+    fn window_end(&self, t: i128) -> i128 {
+        match self.state {
+            State::Begun { .. } => self.window(t),
+            _ => (self.window(t) + 1) * self.period,
+        }
+    }
+
     /// Whether this is a window in which nothing is counted. When it was emptied is all that is left of it, so it cannot
     /// be followed back.
     pub(crate) const fn is_emptied(&self) -> bool {
-        matches!(self.state, State::Windows { previous: 0, current: 0, .. })
+        matches!(self.state, State::Windows { previous: 0, current: 0, .. } | State::Begun { count: 0, .. })
     }
 
     /// `t`, or the start of the window written, if that is later.
@@ -242,9 +328,9 @@ impl Model {
                 self.set_level(t, self.level(t) + i128::from(cost) * self.token);
                 debit.end = self.end();
             }
-            State::Windows { .. } => {
+            State::Windows { .. } | State::Begun { .. } => {
                 let (previous, current) = self.windows(t);
-                debit.index = self.windows_at(t).div_euclid(self.period);
+                debit.index = self.window(t);
                 self.set_windows(t, (previous, current + i128::from(cost)));
             }
             State::Log(cells) => {
@@ -291,7 +377,7 @@ impl Model {
             || match self.state {
                 State::Level { .. } => go - now <= self.debt(),
                 State::Windows { .. } => go < (t.div_euclid(self.period) + 1) * self.period * self.leak,
-                State::Log(_) => false,
+                State::Begun { .. } | State::Log(_) => false,
             }
     }
 
@@ -348,6 +434,13 @@ impl Model {
                 self.lowered = self.lowered.max(latest);
                 self.undo_in(t, cost.into(), taken_at.div_euclid(self.period));
             }
+            State::Begun { end, .. } => {
+                // Whether the request came before the first of this window is known as far as its rounded end tells.
+                let end = *end;
+                if taken_at < end && self.end_of_begun(taken_at) >= end {
+                    self.undo_in(t, cost.into(), end);
+                }
+            }
             State::Log(cells) => {
                 let mine = cells.iter_mut().filter(|end| **end == taken_at + self.period && **end > t);
                 mine.take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
@@ -365,7 +458,7 @@ impl Model {
                     self.lowered = self.lowered.max(before);
                 }
             }
-            State::Windows { .. } => {
+            State::Windows { .. } | State::Begun { .. } => {
                 let (previous, current) = self.windows(t);
                 let from_previous = (i128::from(cost) - current).max(0);
                 let counts = ((previous - from_previous).max(0), (current - i128::from(cost)).max(0));
@@ -395,7 +488,7 @@ impl Model {
                 self.set_level(t, 0);
             }
             // Those that are over as well.
-            State::Windows { .. } => {
+            State::Windows { .. } | State::Begun { .. } => {
                 self.lowered = self.lowered.max(self.latest(t));
                 self.set_windows(t, (0, 0));
             }
@@ -411,7 +504,7 @@ impl Model {
                 let most = self.empty() + self.debt() + slack * self.leak;
                 (most - self.level(t)).div_euclid(self.token)
             }
-            State::Windows { .. } => self.limit() - self.windows(t).1,
+            State::Windows { .. } | State::Begun { .. } => self.limit() - self.windows(t).1,
             State::Log(_) => self.available(t),
         };
         i128::from(cost).min(room.max(0))
@@ -444,7 +537,7 @@ impl Model {
     pub(crate) fn is_last(&self, debit: &Debit, lowered: i128) -> bool {
         match self.state {
             State::Level { .. } => self.end() == debit.end && debit.end > lowered,
-            State::Windows { .. } => true,
+            State::Windows { .. } | State::Begun { .. } => true,
             State::Log(_) => debit.end * self.leak > lowered,
         }
     }
@@ -462,7 +555,7 @@ impl Model {
         }
         match &mut self.state {
             State::Level { .. } => self.go_back(t, debit.from),
-            State::Windows { .. } => self.undo_in(t, cost, debit.index),
+            State::Windows { .. } | State::Begun { .. } => self.undo_in(t, cost, debit.index),
             State::Log(cells) => {
                 let mine = cells.iter_mut().filter(|end| **end == debit.end && **end > t);
                 mine.take(usize::try_from(cost).expect("64 bits")).for_each(|end| *end = t);
@@ -482,7 +575,10 @@ impl Model {
     /// One window's count becomes less, while it is the current one, or the one before under a sliding window.
     fn undo_in(&mut self, t: i128, cost: i128, index: i128) {
         let (previous, current) = self.windows(t);
-        match (self.quota.algorithm(), self.windows_at(t).div_euclid(self.period) - index) {
+        if current == 0 && matches!(self.state, State::Begun { .. }) {
+            return;
+        }
+        match (self.quota.algorithm(), self.window(t) - index) {
             (_, 0) => self.set_windows(t, (previous, (current - cost).max(0))),
             (Algorithm::SlidingWindow, 1) => self.set_windows(t, ((previous - cost).max(0), current)),
             _ => {}
@@ -538,8 +634,8 @@ impl Model {
                 self.set_level(t, self.level(t) + need + left);
                 *held = Batch { since: t, end: self.end(), until: self.end(), left };
             }
-            State::Windows { .. } => {
-                let until = (self.windows_at(t).div_euclid(self.period) + 1) * self.period;
+            State::Windows { .. } | State::Begun { .. } => {
+                let until = self.window_end(t);
                 let need = (i128::from(cost) - if held.until == until { held.left } else { 0 }).max(0);
                 let room = self.available(t);
                 if need > room {
@@ -571,6 +667,7 @@ impl Model {
             }
             State::Level { .. } | State::Log(_) => {}
             State::Windows { .. } => self.undo_in(t, held.left, held.until.div_euclid(self.period) - 1),
+            State::Begun { .. } => self.undo_in(t, held.left, held.until),
         }
     }
 
@@ -590,8 +687,9 @@ impl Model {
             State::Level { .. } => self.level(t) > self.empty(),
             State::Windows { index, previous, current } => {
                 let before = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { self.limit() };
-                (*index, *previous, *current) > (t.div_euclid(self.period), before, self.limit())
+                (*index, *previous, *current) > (t.div_euclid(self.period), before, self.most_counted())
             }
+            State::Begun { end, .. } => *end > self.end_of_begun(t),
             State::Log(cells) => cells.iter().any(|end| *end > t + self.period),
         }
     }
@@ -600,7 +698,7 @@ impl Model {
     /// that was written at `t`. Says whether there was such a thing.
     pub(crate) fn repair(&mut self, t: i128) -> bool {
         let debt = if self.is_overdrawn() { self.debt() } else { 0 };
-        let (limit, most) = (self.limit(), self.empty() + debt);
+        let (limit, most, most_counted) = (self.limit(), self.empty() + debt, self.most_counted());
         match &mut self.state {
             State::Level { level, at, .. } => {
                 if *level - (t - *at) * self.leak <= most {
@@ -611,10 +709,17 @@ impl Model {
             }
             State::Windows { index, previous, current } => {
                 let before = if self.quota.algorithm() == Algorithm::FixedWindow { 0 } else { limit };
-                if (*index, *previous, *current) <= (t.div_euclid(self.period), before, limit) {
+                if (*index, *previous, *current) <= (t.div_euclid(self.period), before, most_counted) {
                     return false;
                 }
                 self.state = State::Windows { index: t.div_euclid(self.period), previous: 0, current: limit };
+            }
+            State::Begun { end, .. } => {
+                let latest = *end;
+                if latest <= self.end_of_begun(t) {
+                    return false;
+                }
+                self.state = State::Begun { end: self.end_of_begun(t), count: limit };
             }
             State::Log(cells) => {
                 let mut found = false;
@@ -628,6 +733,11 @@ impl Model {
         true
     }
 
+    /// The most that a window has counted.
+    fn most_counted(&self) -> i128 {
+        if self.quota.counts_refused() { self.highest() } else { self.limit() }
+    }
+
     /// As [`Self::repair`], where it is not known to the last digit whether that was called for: no less than is owed.
     pub(crate) fn repair_at_most(&mut self, t: i128, early: i128, in_debt: bool) {
         let debt = if in_debt { self.debt() } else { 0 };
@@ -638,7 +748,7 @@ impl Model {
                     (*level, *at) = (most, t);
                 }
             }
-            State::Windows { .. } => panic!("windows are not followed back"),
+            State::Windows { .. } | State::Begun { .. } => panic!("windows are not followed back"),
             State::Log(cells) => cells.iter_mut().for_each(|end| *end = (*end).min(t + early + self.period)),
         }
     }
@@ -680,6 +790,8 @@ impl Model {
                 }
             }
             State::Windows { .. } => to.fill_windows(t, new - left),
+            State::Begun { .. } if left < new => to.set_windows(t, (0, to.windows(t).1.max(new - left))),
+            State::Begun { .. } => {}
             State::Log(_) => {
                 let surplus = (to.available(t) - left).max(0);
                 to.take(t, u64::try_from(surplus).expect("a count"));
@@ -698,6 +810,25 @@ impl Model {
         if used > 0 && counts != (previous, current) {
             self.set_windows(t, counts);
         }
+    }
+
+    /// The balance, in parts of a token, and how many make one.
+    pub(crate) fn balance(&self, t: i128) -> (i128, i128) {
+        (self.empty() - self.level(t), self.token)
+    }
+
+    /// What the window before and the one of `t` have counted, and when that ends, if it has begun.
+    pub(crate) fn counts(&self, t: i128) -> (i128, i128, Option<i128>) {
+        let (previous, current) = self.windows(t);
+        let has_begun = current > 0 || !matches!(self.state, State::Begun { .. });
+        (previous, current, has_begun.then(|| self.window_end(t)))
+    }
+
+    /// How many requests are remembered at `t`, and when the oldest was admitted.
+    pub(crate) fn remembered(&self, t: i128) -> (i128, Option<i128>) {
+        let State::Log(cells) = &self.state else { panic!("{} has no log", self.quota) };
+        let busy = cells.iter().filter(|&&end| end > t);
+        (busy.clone().count() as i128, busy.min().map(|end| end - self.period))
     }
 
     /// The first nanosecond from `t` on at which `cost` is admitted.

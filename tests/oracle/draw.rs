@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::common::{DAY, Rng, SECOND, YEAR, nanos};
 use super::range::Range;
-use tollgate::{Algorithm, Decision, Quota};
+use tollgate::{Algorithm, Decision, Quota, WindowStart};
 
 /// From one in ten years to more than a billion a second, bursts from 0 to beyond what fits.
 pub(crate) fn quota(rng: &mut Rng, algorithm: Algorithm) -> Quota {
@@ -28,7 +28,7 @@ pub(crate) fn quota(rng: &mut Rng, algorithm: Algorithm) -> Quota {
     let quota = Quota::new(count.min(most), Duration::from_nanos(period)).expect("a valid period");
     let quota = quota.with_algorithm(algorithm);
     if algorithm.is_window() {
-        return quota;
+        return of_fixed_windows(rng, quota);
     }
     let quota = match rng.below(8) {
         0 | 1 => quota,
@@ -36,6 +36,15 @@ pub(crate) fn quota(rng: &mut Rng, algorithm: Algorithm) -> Quota {
         _ => quota.with_burst(rng.pick(&[0, 1, 2, 3, 10, 60, 1_000, 1 << 32, (1 << 32) - 1, u64::MAX])),
     };
     in_debt(rng, quota)
+}
+
+/// Fixed windows perhaps begin with their first request, and perhaps count what they refuse.
+fn of_fixed_windows(rng: &mut Rng, quota: Quota) -> Quota {
+    if quota.algorithm() != Algorithm::FixedWindow {
+        return quota;
+    }
+    let start = rng.pick(&[WindowStart::Clock, WindowStart::FirstHit]);
+    quota.with_window_start(start).with_refused_counted(rng.once_in(3))
 }
 
 /// Perhaps with a bound on debt of its own; surely so where the default would be what the range leaves, because the model
@@ -70,7 +79,7 @@ pub(crate) fn related(rng: &mut Rng) -> Vec<Quota> {
             let quota = Quota::new(count, Duration::from_nanos(period)).expect("a valid period");
             let quota = quota.with_algorithm(algorithm);
             if algorithm.is_window() {
-                return quota;
+                return of_fixed_windows(rng, quota);
             }
             let some = rng.magnitude(1 << 20);
             let quota = quota.with_burst(rng.pick(&[1, 2, count, 30, 100, some]));

@@ -7,6 +7,8 @@ use super::common::{DAY, SECOND};
 pub(crate) struct Range {
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// Where units are counted from.
+    pub(crate) zero: i128,
 }
 
 impl Range {
@@ -18,7 +20,8 @@ impl Range {
         let length = u64::try_from(units).expect("at most a unit a nanosecond") - SECOND - YEAR.saturating_sub(start);
         // A range that reached beyond the last instant of a clock begins earlier.
         let first = start.saturating_sub(YEAR).min((u64::MAX - length) / SECOND * SECOND);
-        Self { first, last: first + length }
+        let zero = i128::from(first) - i128::from(SECOND + YEAR.saturating_sub(start));
+        Self { first, last: first + length, zero }
     }
 
     pub(crate) fn contains(&self, t: u64) -> bool {

@@ -202,8 +202,12 @@ impl<'a> Several<'a> {
         // Whatever a step of the clock has left is repaired in all that refuse by themselves, so that the wait is true.
         for &(index, cost) in parts.iter().filter(|_| !told.is_allowed()) {
             let track = &mut self.tracks[index];
-            if cost <= track.limit() && i128::from(cost) > track.at_most() {
-                track.repair();
+            if i128::from(cost) > track.at_most() {
+                if cost <= track.limit() {
+                    track.repair();
+                }
+                // Where it is refused by itself, and nowhere else.
+                track.count_refused(cost);
             }
         }
         self.compare(parts, set, journal);

@@ -157,6 +157,7 @@ fn bound(error: LimitError) -> QuotaError {
 fn on_the_bound(quota: Quota, error: QuotaError) -> Quota {
     let with = |count: u64, period: Duration| {
         let other = Quota::new(count, period).expect("a valid period").with_algorithm(quota.algorithm());
+        let other = other.with_window_start(quota.window_start()).with_refused_counted(quota.counts_refused());
         if quota.algorithm().is_window() { other } else { other.with_burst(quota.burst()) }
     };
     match error {

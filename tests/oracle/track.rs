@@ -7,8 +7,9 @@ use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
 use super::subject::{At, Kind, call};
+use tollgate::clock::Instant;
 use tollgate::clock::ManualClock;
-use tollgate::{Algorithm, Decision, Inheritance, Lease, Reservation, Verdict};
+use tollgate::{Algorithm, BucketState, Decision, Inheritance, Lease, Reservation, Verdict, WindowStart};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
 /// less than a nanosecond, which can admit a request that much early and never late (P1): they must lie between the two.
@@ -77,17 +78,23 @@ impl<'a> Track<'a> {
     /// A bucket that nobody has touched. `leak` is for [`Model::in_parts`].
     pub(crate) fn new(at: At<'a>, start: u64, leak: i128) -> Self {
         let (quota, units) = (*at.limit.quota(), at.limit.units_per_second());
-        let model = Model::in_parts(quota, leak);
+        let range = Range::new(start, units);
+        let model = Model::in_parts(quota, leak).in_units(units, range.zero);
+        // Their ends are rounded, and the model's alike.
+        let is_begun = quota.window_start() == WindowStart::FirstHit;
+        let exact = at.limit.effective_rate().is_exact() || is_begun;
+        // Where windows of the clock are whole numbers of units, they begin and end at whole nanoseconds.
+        let is_fixed = quota.algorithm() == Algorithm::FixedWindow && exact;
         Self {
             at,
             clock: start,
             t: start,
-            range: Range::new(start, units),
+            range,
             high: model.clone(),
             low: model,
             offset: 0,
-            early: i128::from(!units.is_multiple_of(SECOND)),
-            exact: at.limit.effective_rate().is_exact(),
+            early: i128::from(!units.is_multiple_of(SECOND) && !is_fixed),
+            exact,
             synced: true,
             syncs: 0,
             changed: false,
@@ -274,7 +281,48 @@ impl<'a> Track<'a> {
         journal.call(if cost == 1 { Call::Peek } else { Call::PeekN }, self.t, cost);
         self.judge(cost, &decision, journal);
         self.figures(cost, &decision, journal);
+        // Of a closed limit nothing is rounded, and yet its windows need not be whole.
+        if self.is_equal() && self.limit() > 0 {
+            self.raw_figures();
+        }
         decision
+    }
+
+    /// What is kept is what the model has.
+    fn raw_figures(&self) {
+        let state = match &self.at.subject.kind {
+            Kind::Bucket(bucket) => self.at.now.map_or_else(|| bucket.state(), |now| bucket.at(ns(now)).state()),
+            Kind::Keyed(_) => self.state_of_key().expect("a limit and a key of its own"),
+        };
+        let now = self.now();
+        let nanos = |at: Option<Instant>| at.map(|at| i128::from(at.as_nanos()));
+        match state {
+            BucketState::Bucket { balance } => {
+                let ((told, parts), (held, token)) = (balance.as_fraction(), self.low.balance(now));
+                let whole = held.div_euclid(token);
+                assert_eq!(i128::from(balance.floor()), whole, "{balance:?}");
+                // Less than a token each, so the products are below 2^120.
+                let (told, held) = (told - whole * parts, held - whole * token);
+                assert_eq!(told * token, held * parts, "{balance:?}");
+            }
+            BucketState::Window { count, previous_count, end } => {
+                let (previous, current, until) = self.low.counts(now);
+                let is_sliding = self.algorithm() == Algorithm::SlidingWindow;
+                let until = until.map(|until| until.min(u64::MAX.into()));
+                assert_eq!(previous_count.map(i128::from), is_sliding.then_some(previous));
+                assert_eq!((i128::from(count), nanos(end)), (current, until));
+            }
+            BucketState::Log { count, oldest } => {
+                assert_eq!((i128::from(count), nanos(oldest)), self.low.remembered(now));
+            }
+            _ => panic!("not known: {state:?}"),
+        }
+    }
+
+    fn state_of_key(&self) -> Option<BucketState> {
+        let Kind::Keyed(limiter) = &self.at.subject.kind else { return None };
+        let view = limiter.under(self.at.limit);
+        self.at.now.map_or(view, |now| view.at(ns(now))).state(self.at.key)
     }
 
     pub(crate) fn took(&mut self, cost: u64, decision: &Decision<'_>) {
@@ -283,9 +331,19 @@ impl<'a> Track<'a> {
                 self.take(cost);
                 self.in_debt &= cost == 0;
             }
-            Verdict::Refused => self.repair(),
-            _ => {}
+            Verdict::Refused => {
+                self.repair();
+                self.count_refused(cost);
+            }
+            Verdict::NeverFits => self.count_refused(cost),
         }
+    }
+
+    /// The engine has refused, and counts that if the quota says so.
+    pub(crate) fn count_refused(&mut self, cost: u64) {
+        let (now, high_now) = (self.now(), self.high_now());
+        self.low.count_refused(now, cost);
+        self.high.count_refused(high_now, cost);
     }
 
     /// What must hold of every verdict, before it is counted.
@@ -593,8 +651,11 @@ impl<'a> Track<'a> {
                 if fetched {
                     self.follow();
                     self.in_debt = false;
-                } else if decision.is_retryable() {
-                    self.repair();
+                } else {
+                    if decision.is_retryable() {
+                        self.repair();
+                    }
+                    self.count_refused(cost);
                 }
             }
             // That of a refusal are those of the bucket alone.

@@ -155,16 +155,15 @@ fn bound(error: LimitError) -> QuotaError {
 
 /// The quota that is just within the bound that an error names.
 fn on_the_bound(quota: Quota, error: QuotaError) -> Quota {
+    // Of its own, because the model knows no range: the default debt is what the range leaves.
+    let in_debt = |other: Quota| other.with_max_debt(quota.max_debt().unwrap_or(Duration::from_secs(3_600)));
     let with = |count: u64, period: Duration| {
         let other = Quota::new(count, period).expect("a valid period").with_algorithm(quota.algorithm());
         let other = other.with_window_start(quota.window_start()).with_refused_counted(quota.counts_refused());
-        if quota.algorithm().is_window() { other } else { other.with_burst(quota.burst()) }
+        if quota.algorithm().is_window() { other } else { in_debt(other.with_burst(quota.burst())) }
     };
     match error {
-        // With a debt of its own, because the model knows no range: the default debt is what the range leaves.
-        QuotaError::BurstTooLarge { max_burst, .. } => {
-            quota.with_burst(max_burst).with_max_debt(quota.max_debt().unwrap_or(Duration::from_secs(3_600)))
-        }
+        QuotaError::BurstTooLarge { max_burst, .. } => in_debt(quota.with_burst(max_burst)),
         QuotaError::DebtTooLong { max_debt, .. } => quota.with_max_debt(max_debt),
         QuotaError::RateTooHigh { max_per_second, .. } => with(max_per_second, Duration::from_secs(1)),
         QuotaError::CountTooLarge { max_count, .. } => with(max_count, quota.period()),

@@ -216,13 +216,13 @@ impl<C: Clock> Bucket<C> {
     ///
     /// As [`Limiter::until_ready`](crate::Limiter::until_ready).
     #[cfg(feature = "async")]
-    pub fn until_ready_owned<F: Future<Output = ()>, S: Fn(Duration) -> F>(
+    pub async fn until_ready_owned<F: Future<Output = ()>, S: Fn(Duration) -> F>(
         self: Arc<Self>,
         cost: u64,
         max_wait: Duration,
         sleep: S,
-    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<C, F, S> {
-        async move { self.until_ready(cost, max_wait, sleep).await }
+    ) -> Result<(), crate::error::WaitError> {
+        self.until_ready(cost, max_wait, sleep).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Step 1 of a check: what time it is.
+//! What time it is.
 //!
 //! A [`Clock`] answers with an [`Instant`]: nanoseconds since the clock's own zero. The clocks of this crate that run
 //! by themselves put their zero at the Unix epoch, read once when they are made; from then on they only run forward,

@@ -1,4 +1,4 @@
-//! Step 6 of a check: the answer. What it says beyond yes or no is computed when it is asked for.
+//! The answer to a check. What it says beyond yes or no is computed when it is asked for.
 
 use core::fmt;
 use core::time::Duration;

@@ -1,4 +1,4 @@
-//! Step 2 of a check: from a key to the 64 bits that stand for it.
+//! From a key to the 64 bits that stand for it.
 //!
 //! A keyed hash (`ahash`), seeded from the operating system, is a key's identity: the key itself is never kept. Two of
 //! `n` keys meet with odds of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process. What is hashed

@@ -2,8 +2,8 @@
 #![deny(unsafe_code)]
 #![cfg_attr(tollgate_model, allow(dead_code, reason = "the models reach less than the API does"))]
 
-// A check passes through limiter, clock, key, hash, table, probe, protocol, slot, word, ops, algorithm, decision, in this
-// order; `limiter.rs` is the file to open first.
+// A check passes through limiter, scoped, key, hash, clock, ops, table, probe, protocol, slot, word, algorithm and decision, in
+// this order; `limiter.rs` is the file to open first.
 #[cfg(not(tollgate_model))]
 mod limiter;
 
@@ -43,6 +43,8 @@ mod quota;
 mod rate;
 mod rehearsal;
 mod reservation;
+#[cfg(not(tollgate_model))]
+mod scoped;
 #[cfg(feature = "serde")]
 mod serial;
 mod set;
@@ -77,7 +79,7 @@ pub use key::{Hashed, Key, KeyWriter};
 pub use lease::Lease;
 pub use limit::{EffectiveRate, Limit};
 #[cfg(not(tollgate_model))]
-pub use limiter::{Limiter, Scoped, Stats};
+pub use limiter::{Limiter, Stats};
 pub use on_full::OnFull;
 pub use ops::Inheritance;
 #[cfg(not(tollgate_model))]
@@ -85,5 +87,7 @@ pub use owned_lease::OwnedLease;
 pub use quota::{Algorithm, Quota, WindowStart};
 pub use rate::parse_quotas;
 pub use reservation::{Reservation, SetReservation};
+#[cfg(not(tollgate_model))]
+pub use scoped::Scoped;
 pub use set::{LimitSet, SetDecision, SetItem};
 pub use state::{BucketState, Tokens};

@@ -1,4 +1,4 @@
-//! Step 3 of a check: a fixed, sharded, open-addressed array of slots.
+//! A fixed, sharded, open-addressed array of slots.
 //!
 //! A bucket that is full is as good as absent, so idle slots need no sweeper: whoever needs one takes it.
 

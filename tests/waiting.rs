@@ -192,7 +192,7 @@ fn waits_can_be_sent_and_stored() {
         let limit = *limiter.default_limit();
         Box::pin(limiter.until_ready_owned(limit, "key", 1, SECOND, timer(&clock)))
     };
-    let mut kept = vec![owned];
+    let mut kept = [owned];
     assert_eq!(poll(kept[0].as_mut()), Poll::Pending);
     clock.advance(SECOND);
     assert_eq!(poll(kept[0].as_mut()), Poll::Ready(Ok(())));

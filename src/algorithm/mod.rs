@@ -1,4 +1,4 @@
-//! Step 5 of a check: arithmetic from (stamp, now, cost) to a new stamp. No atomics, no clock, no key.
+//! Arithmetic from (stamp, now, cost) to a new stamp. No atomics, no clock, no key.
 //!
 //! All algorithms keep two rules, and the slots and the table rely on nothing else: a bucket is full, and may be
 //! forgotten, once its stamp is not later than now; and taking from a bucket moves its stamp later.

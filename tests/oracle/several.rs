@@ -42,11 +42,16 @@ pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal) {
     let limits: Vec<Limit> = quotas.iter().zip(NAMES).map(|(&quota, name)| subject.limit(quota, name)).collect();
     let set = LimitSet::new(limits.iter().copied()).expect("names of their own");
     let mut several = Several { limiter, tracks: Vec::new() };
-    // One instant under several limits is followed in parts of a nanosecond that all of them know.
+    // One instant under several limits is followed in parts of a nanosecond that all of them know, if the model has room.
     let common = quotas.iter().map(|quota| i128::from(quota.count().max(1))).try_fold(1, |sum, count| {
         let common = sum / gcd(sum, count) * count;
         (common < 1 << 40).then_some(common)
     });
+    let has_room = |quota: &Quota, leak: i128| {
+        let token = leak / i128::from(quota.count().max(1)) * i128::from(nanos(quota.period()));
+        token < 1 << 64 && token.checked_mul(quota.burst().into()).is_some_and(|depth| depth < 1 << 110)
+    };
+    let common = common.filter(|&leak| quotas.iter().all(|quota| has_room(quota, leak)));
     for key in KEYS {
         for limit in &limits {
             let at = At { subject: &subject, key, limit, now: Some(start) };

@@ -10,7 +10,7 @@ mod cached;
 mod counter;
 mod exact;
 pub(crate) mod kept;
-mod os;
+pub(crate) mod os;
 pub(crate) mod timeline;
 
 use core::time::Duration;

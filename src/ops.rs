@@ -41,9 +41,15 @@ pub(crate) struct OwnClock<'a> {
 }
 
 impl OwnClock<'_> {
-    /// What it shows now, if that is earlier than it once was.
+    /// What it shows now, after all that this thread has read: not what it showed while a word was on its way.
+    fn now(self) -> Instant {
+        crate::clock::os::order();
+        self.steps.now(self.clock)
+    }
+
+    /// The same, if it is earlier than it once was.
     fn behind_itself(self) -> Option<Instant> {
-        let now = self.steps.now(self.clock);
+        let now = self.now();
         self.steps.is_behind(now).then_some(now)
     }
 }
@@ -82,7 +88,7 @@ impl<'a, S: Cells> Op<'a, S> {
 
     /// The time as the limiter's clock has it now.
     pub(crate) fn latest(self) -> Instant {
-        self.own.steps.now(self.own.clock)
+        self.own.now()
     }
 
     /// Takes `cost` if it fits; the common case first: a bucket of one cell that is there, and fits or does not.

@@ -4,7 +4,7 @@
 use std::thread::{available_parallelism, scope, sleep};
 use std::time::Duration;
 
-use super::os::Os;
+use super::os::{Os, order};
 use super::timeline::{Reading, Source};
 use crate::process::Process;
 use crate::sync::{Atomic, Ordering};
@@ -85,7 +85,6 @@ fn keeps_pace(counter: &quanta::Clock) -> bool {
 /// Whether a reading is never more than a microsecond behind one that another thread had made before.
 fn agrees_between_threads(counter: &quanta::Clock) -> bool {
     const READINGS: u32 = 20_000;
-    let os = Os::new();
     let threads = available_parallelism().map_or(1, usize::from).min(8);
     let origin = counter.raw();
     let latest = Atomic::<u64>::new(0);
@@ -94,9 +93,7 @@ fn agrees_between_threads(counter: &quanta::Clock) -> bool {
             // AcqRel, with each other, in every thread: a reading must come after the one it is compared with, so take
             // that first; the maximum is then published for the others. No model: this guards no data, it measures.
             let before = latest.fetch_max(0, Ordering::AcqRel);
-            // The processor reads its counter before what stands ahead of it is done, microseconds if that waits for memory.
-            // The system's clock does not: it puts what comes before it before what comes after.
-            os.nanos();
+            order();
             let now = counter.delta_as_nanos(origin, counter.raw());
             latest.fetch_max(now, Ordering::AcqRel);
             now.saturating_add(1_000) >= before

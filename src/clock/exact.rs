@@ -118,7 +118,7 @@ impl Clock for ExactClock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::os::unix_nanos;
+    use super::super::os::{order, unix_nanos};
     use super::*;
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
         let watch = || loop {
             // AcqRel, with each other: a reading comes after the one that it is compared with. No model: a test.
             let before = latest.fetch_max(0, Ordering::AcqRel);
-            unix_nanos(); // Puts the reading after it for the processor as well: see counter.rs.
+            order();
             let now = clock.now().as_nanos();
             latest.fetch_max(now, Ordering::AcqRel);
             assert!(now + 1_000 >= before, "{} ns back", before - now);

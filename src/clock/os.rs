@@ -26,6 +26,14 @@ impl Os {
     }
 }
 
+/// Makes the processor read its counter after whatever has been read from memory so far, and not a few microseconds before
+/// that has arrived: reading a clock of the operating system waits for it.
+pub(crate) fn order() {
+    // In a model instants are arguments.
+    #[cfg(not(tollgate_model))]
+    unix_nanos();
+}
+
 /// Unix time in nanoseconds; zero if the wall clock stands before 1970.
 pub(crate) fn unix_nanos() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::{Key, Single};
 use tollgate::{Algorithm, Quota, WindowStart};
-use tollgate_loom_tests::{Body, Shared, Table, explore, quarters, scene, seconds, sharing};
+use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, quarters, scene, seconds, sharing};
 
 /// Two requests in every window of 4 s: one ends at second 8.
 fn table(slots: usize, algorithm: Algorithm) -> Shared<Table> {
@@ -74,8 +74,8 @@ fn a_window_is_begun_once() {
         scene([take(seconds(2)), take(quarters(10))], move |[a, b]| (a, b, bucket.remaining(quarters(25))))
     });
     // A window is over for the one and lasts for the other, who is counted in the new one if he comes second. (2, 1): his first
-    // fits into the old one, and his second into the new one.
-    explore("window: first hit, 2 threads round the end", [(1, 2), (1, 1), (0, 2), (2, 1)], || {
+    // fits into the old one, and his second into the new one, which takes more preemptions than two.
+    explore_bounded("window: first hit, 2 threads round the end", 4, [(1, 2), (1, 1), (0, 2), (2, 1)], || {
         let bucket = lone(WindowStart::FirstHit, false);
         assert!(bucket.take(seconds(2), 1));
         let take = |now| sharing(&bucket, move |bucket| (0..2).map(|_| u32::from(bucket.take(now, 1))).sum());

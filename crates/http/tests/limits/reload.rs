@@ -21,7 +21,7 @@ async fn state_is_kept_and_a_bad_change_changes_nothing() {
     assert_eq!(app.limiter.policies(0)[0].counts.allowed, 8, "counts go on");
     let fresh = policy("default", "1/hour").algorithm(Algorithm::FixedWindow);
     let said = app.limiter.reload(Settings::new().policy(fresh)).unwrap();
-    assert_eq!(said.begin_anew, ["default: 1 per 1 hour"]);
+    assert_eq!(said.begin_anew, ["default: 1 per 1 hour as fixed-window"]);
     assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429], "another algorithm begins anew");
 }
 

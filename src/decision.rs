@@ -137,6 +137,11 @@ impl<'a> Decision<'a> {
         self.ready_at().map(|ready_at| self.until(ready_at).max(Duration::from_nanos(1)))
     }
 
+    /// Whether it rests on slots that are not there.
+    pub(crate) const fn lacks_room(&self) -> bool {
+        matches!(self.evidence, Evidence::NoRoom { .. } | Evidence::CrowdedLog { .. })
+    }
+
     /// When the same call is admitted, of one that is worth a retry.
     pub(crate) fn ready_at(&self) -> Option<Units> {
         if !self.is_retryable() {

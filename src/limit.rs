@@ -310,7 +310,7 @@ fn bucket(quota: &Quota, base: &TimeBase) -> Result<TokenBucket, QuotaError> {
     }
     let token = token(quota, base, longest(quota.algorithm()))?;
     let burst = quota.burst();
-    let depth = depth(quota, token, burst)?;
+    let depth = depth(quota, token, burst, MAX_AHEAD)?;
     let debt = debt(quota, base, depth)?;
     Ok(TokenBucket { token, burst, depth, debt })
 }
@@ -320,13 +320,12 @@ fn queue(quota: &Quota, base: &TimeBase) -> Result<LeakyQueue, QuotaError> {
         return Ok(LeakyQueue { bucket: CLOSED });
     }
     // A queue without room to wait still lets through what may leave at once, and has no line.
-    let token = token(quota, base, if quota.burst() == 0 { MAX_AHEAD } else { longest(quota.algorithm()) })?;
+    let has_line = quota.burst() > 0;
+    let room = if has_line { longest(quota.algorithm()) } else { MAX_AHEAD };
+    let token = token(quota, base, room)?;
     let burst = quota.burst().max(1);
-    let depth = depth(quota, token, burst)?;
-    let line = if quota.burst() == 0 { 0 } else { depth };
-    if line > MAX_AHEAD - depth {
-        return Err(QuotaError::BurstTooLarge { quota: *quota, max_burst: MAX_AHEAD / 2 / token });
-    }
+    let depth = depth(quota, token, burst, room)?;
+    let line = if has_line { depth } else { 0 };
     Ok(LeakyQueue { bucket: TokenBucket { token, burst, depth, debt: line } })
 }
 
@@ -348,8 +347,9 @@ fn too_long(quota: &Quota, max: Duration) -> QuotaError {
     QuotaError::PeriodTooLong { algorithm: Some(quota.algorithm()), period: quota.period(), max }
 }
 
-fn depth(quota: &Quota, token: Units, burst: u64) -> Result<Units, QuotaError> {
-    let max_burst = MAX_AHEAD / token;
+/// What an empty bucket lacks, if there is room for it.
+fn depth(quota: &Quota, token: Units, burst: u64, room: Units) -> Result<Units, QuotaError> {
+    let max_burst = room / token;
     if burst > max_burst {
         return Err(QuotaError::BurstTooLarge { quota: *quota, max_burst });
     }

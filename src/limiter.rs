@@ -63,7 +63,8 @@ impl Limiter {
 impl<C: Clock> Limiter<C> {
     /// Makes a quota ready for use with [`Limiter::under`], under a name.
     ///
-    /// A key's bucket belongs to (name, quota, key). Costs a few divisions: do it once, not per check.
+    /// A key's bucket belongs to (name, quota, key); of sliding logs to (name, period, key), whatever their counts.
+    /// Costs a few divisions: do it once, not per check.
     ///
     /// # Errors
     ///
@@ -328,7 +329,8 @@ impl<C: Clock> Limiter<C> {
 
     /// As [`refund`](Limiter::refund), of what was taken at an earlier instant, [`Decision::at`]: a request whose response
     /// decides that it was free. What has been paid for by the time that has passed does not come back: a window gives back
-    /// only what it has counted itself (the sliding counter in the window after as well), a log the places taken at that very
+    /// only what it has counted itself (the sliding counter in the window after as well; one that began with its first request, as
+    /// far as its rounded end tells), a log the places taken at that very
     /// instant, a bucket no more than one that was drained then has not refilled since.
     #[inline]
     pub fn refund_of<K: LocalKey + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {

@@ -411,16 +411,15 @@ impl<'a, S: Cells> Op<'a, S> {
         go_at == self.units || limit.is_unlimited() || !limit.is_log() && limit.rule.promises(self.units, go_at)
     }
 
-    /// Takes `cost` for a part of a request that goes at `go_at`, which is promised, and counts it as of then; `None` if
-    /// another caller was faster, or there is no room.
-    pub(crate) fn reserve_part(self, cost: u64, go_at: Units, untracked: &mut bool) -> Option<Debit> {
+    /// Takes `cost` for a part of a request that goes at `go_at`, which is promised, and counts it as of then; or says why not.
+    pub(crate) fn reserve_part(self, cost: u64, go_at: Units, untracked: &mut bool) -> Result<Debit, Decision<'a>> {
         if cost == 0 || self.limit.is_unlimited() {
-            return Some(Debit::NONE);
+            return Ok(Debit::NONE);
         }
         let (rule, now) = (&self.limit.rule, self.units);
         if go_at == now {
             let decision = self.check_part(cost, untracked);
-            return decision.is_allowed().then(|| self.debit_of(&decision));
+            return if decision.is_allowed() { Ok(self.debit_of(&decision)) } else { Err(decision) };
         }
         let mut debit = Debit::NONE;
         let outcome = self.update(|held| {
@@ -429,13 +428,14 @@ impl<'a, S: Cells> Op<'a, S> {
             Some(rule.balance(debit.stamp, now))
         });
         match outcome {
-            Outcome::Changed(_) => Some(debit),
+            Outcome::Changed(_) => Ok(debit),
             Outcome::Untracked => {
                 *untracked = true;
                 // Of no bucket: nothing can come back.
-                Some(Debit::NONE)
+                Ok(Debit::NONE)
             }
-            Outcome::Kept(_) | Outcome::Full(_) => None,
+            Outcome::Kept(held) => Err(self.refused(cost, held)),
+            Outcome::Full(full) => Err(self.refused_for_room(cost, 0, full)),
         }
     }
 

@@ -34,7 +34,8 @@ pub enum Algorithm {
     /// Every limiter holds a line that takes up to 669 days to leave, so a period so long if the burst is the count.
     LeakyQueue,
     /// At most `count` in each window of `period`; windows begin at whole multiples of the period since the zero of
-    /// the clock (for the clocks of this crate that is the Unix epoch), or [each with its first
+    /// the clock (for the clocks of this crate that is the Unix epoch; of a period that the limiter
+    /// [rounds](crate::Limit::effective_rate), of what it holds), or [each with its first
     /// request](Quota::with_window_start).
     ///
     /// Every limiter holds a period of up to 669 days, and a count of up to one a nanosecond.
@@ -310,7 +311,7 @@ impl Quota {
     /// // Windows of the clock would turn over at 60.
     /// assert!(bucket.at(Instant::from_secs(109)).peek().is_refused());
     /// assert!(bucket.at(Instant::from_secs(111)).peek().is_allowed());
-    /// # Ok::<(), tollgate::error::QuotaError>(())
+    /// # Ok::<(), tollgate::error::LimitError>(())
     /// ```
     #[must_use]
     pub const fn with_window_start(mut self, start: WindowStart) -> Self {

@@ -67,7 +67,8 @@ impl<'a> Reservation<'a> {
     /// They come back if nobody has taken from the bucket since: then it is as if the reservation had not been made. If
     /// somebody has, what he took lies behind them, and nothing comes back: his instant was promised after this one's, or
     /// he may hold tokens ahead. Nor does it after a [refund](crate::Limiter::refund), a reset or a conversion of the key
-    /// that came later. Under a window the count becomes less by the cost, while it lasts, whoever else took.
+    /// that came later. Under a window the count becomes less by the cost, while it lasts, whoever else took, and whatever has
+    /// been refunded or reset meanwhile: so do not give one request back twice.
     ///
     /// Go's `x/time/rate` gives back what later reservations do not stand on. That depends on how many of them have been
     /// cancelled before, which a bucket of one word does not remember, and sells tokens twice if it is some.

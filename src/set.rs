@@ -130,7 +130,9 @@ impl fmt::Display for ReserveError<'_> {
         match self {
             Self::Refused(refusal) => match refusal.retry_after() {
                 Some(wait) => write!(f, "the wait of {wait:?} is longer than allowed"),
-                None => write!(f, "the cost is above the burst of {}: it can never fit", refusal.limit().most()),
+                None => f.write_str(
+                    "the request can never go: it costs more than fits, or a limit or a key is not this limiter's",
+                ),
             },
             Self::Items(error) => error.fmt(f),
         }
@@ -151,7 +153,7 @@ pub struct SetItem<'a> {
 }
 
 /// The answer of several limits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 #[must_use = "a decision that nobody looks at limits nothing"]
 pub struct SetDecision<'a> {
     decision: Decision<'a>,
@@ -170,6 +172,27 @@ impl<'a> SetDecision<'a> {
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         self.decision.is_allowed()
+    }
+
+    /// Whether the request may not go: the opposite of [`is_allowed`](Self::is_allowed).
+    #[inline]
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        !self.is_allowed()
+    }
+
+    /// Whether the request can never go, whatever is waited for; see [`Decision::never_fits`].
+    #[inline]
+    #[must_use]
+    pub const fn never_fits(&self) -> bool {
+        self.decision.never_fits()
+    }
+
+    /// Yes, not now, or never.
+    #[inline]
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.decision.verdict()
     }
 
     /// The decision of the limit at [`index`](Self::index).
@@ -229,6 +252,17 @@ impl<'a> SetDecision<'a> {
         // Of admissions the one that is kept has the least left.
         let others = if worse.is_allowed() { u64::MAX } else { worse.others.min(better.remaining()) };
         Self { others, ..worse }
+    }
+}
+
+impl fmt::Debug for SetDecision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remaining = self.remaining();
+        f.debug_struct("SetDecision")
+            .field("index", &self.index)
+            .field("decision", &self.decision)
+            .field("remaining", &remaining)
+            .finish()
     }
 }
 
@@ -335,52 +369,59 @@ pub(crate) fn reserve_all<'a, S: Cells>(
         let (op, cost) = op(index);
         SetDecision::new(op.peek(cost), index)
     };
-    let mut tries = MAX_TRIES;
+    let (mut not_before, mut tries) = (now, MAX_TRIES);
     loop {
         let looked = (1..count).fold(look(0), |worst, index| worst.or(look(index)));
-        let mut go_at = now;
+        let mut go_at = not_before;
         if !looked.is_allowed() {
             let refusal = refuse(count, &op, looked, false);
             match refusal.ready_at() {
-                Some(ready_at) if ready_at <= latest => go_at = ready_at.max(now),
+                Some(ready_at) if ready_at <= latest => go_at = ready_at.max(go_at),
                 _ => {
                     op(refusal.index).0.note_refusal_by_look(&refusal.decision);
                     return Err(refusal);
                 }
             }
         }
-        let not_yet = |index: usize| {
-            let (op, cost) = op(index);
-            SetDecision::new(op.refused_until(cost, Some(go_at)), index)
-        };
         let promises = |(op, cost): (Op<'a, S>, u64)| cost == 0 || op.promises(go_at);
         if let Some(index) = (0..count).find(|&index| !promises(op(index))) {
-            return Err(not_yet(index));
+            let (op, cost) = op(index);
+            return Err(SetDecision::new(op.refused_until(cost, Some(go_at)), index));
         }
-        tries -= 1;
-        match reserve_parts(count, &op, go_at) {
+        let refusal = match reserve_parts(count, &op, go_at) {
             Ok(parts) => return Ok((parts, go_at)),
-            Err(index) if tries == 0 => return Err(not_yet(index)),
-            Err(_) => {}
-        }
+            // Each by itself fitted: parts want one bucket, or one slot, or another thread was faster.
+            Err(took) => refuse(count, &op, took, false),
+        };
+        tries -= 1;
+        not_before =
+            match refusal.ready_at() {
+                // What lacks a slot cannot wait for one in it.
+                Some(ready_at) if ready_at <= latest && !refusal.decision.lacks_room() && tries > 0 => {
+                    if ready_at > go_at { ready_at } else { now }
+                }
+                _ => return Err(refusal),
+            };
     }
 }
 
-/// Takes every part as of `go_at`; or none, and says which could not be taken.
+/// Takes every part as of `go_at`; or none, and says which refused.
 fn reserve_parts<'a, S: Cells>(
     count: usize,
     op: &impl Fn(usize) -> (Op<'a, S>, u64),
     go_at: Units,
-) -> Result<Vec<Part<'a, S>>, usize> {
+) -> Result<Vec<Part<'a, S>>, SetDecision<'a>> {
     let (mut parts, mut untracked) = (Vec::with_capacity(count), false);
     for index in 0..count {
         let (part, cost) = op(index);
-        let Some(debit) = part.reserve_part(cost, go_at, &mut untracked) else {
-            // The last first, as in `take_all`.
-            parts.iter().rev().for_each(|(part, debit): &Part<'a, S>| part.roll_back(debit));
-            return Err(index);
-        };
-        parts.push((part, debit));
+        match part.reserve_part(cost, go_at, &mut untracked) {
+            Ok(debit) => parts.push((part, debit)),
+            Err(refused) => {
+                // The last first, as in `take_all`.
+                parts.iter().rev().for_each(|(part, debit): &Part<'a, S>| part.roll_back(debit));
+                return Err(SetDecision::new(refused, index));
+            }
+        }
     }
     if untracked {
         op(0).0.note_untracked();

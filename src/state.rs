@@ -34,6 +34,8 @@ pub enum BucketState {
         /// When the oldest of them was admitted, if there is one.
         oldest: Option<Instant>,
     },
+    /// Of [no limit](crate::Quota::unlimited): nothing is kept.
+    Unlimited,
 }
 
 /// A number of tokens, exactly; may be less than zero.

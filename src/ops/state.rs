@@ -10,6 +10,9 @@ use crate::word::Units;
 impl<S: Cells> Op<'_, S> {
     /// Writes nothing, and reads each word of the bucket once.
     pub(crate) fn state(self) -> BucketState {
+        if self.limit.is_unlimited() {
+            return BucketState::Unlimited;
+        }
         let (now, instant) = (self.units, |units: Units| self.limit.base.instant(units));
         if self.limit.is_log() {
             return self.state_of_log(now, instant);

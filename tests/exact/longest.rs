@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::common::{bucket, nanos};
+use super::common::{bucket, limiter, nanos};
 use super::{ALL, secs};
 use tollgate::clock::ManualClock;
 use tollgate::error::{LimitError, QuotaError};
@@ -150,5 +150,23 @@ fn the_documented_counts_are_held_by_every_limiter() {
             matches!(refused(&coarsest, more), QuotaError::CountTooLarge { max_count, .. } if max_count == count),
             "{more}"
         );
+    }
+}
+
+/// What the error names as the largest burst is one, of a queue as well, which needs room for its line.
+#[test]
+fn the_largest_burst_that_is_named_fits() {
+    let limiter = limiter(Quota::per_second(1));
+    for algorithm in [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::LeakyQueue] {
+        for count in [7, 31, 1_024] {
+            let quota = Quota::new(count, Quota::MAX_PERIOD).unwrap().with_algorithm(algorithm);
+            let Err(LimitError::Quota(QuotaError::BurstTooLarge { max_burst, .. })) = limiter.prepare("limit", quota)
+            else {
+                panic!("{algorithm}, {count}: ten years fit");
+            };
+            let largest = quota.with_burst(max_burst).with_max_debt(Duration::ZERO);
+            assert!(limiter.prepare("limit", largest).is_ok(), "{algorithm}, {count}: {max_burst}");
+            assert!(limiter.prepare("limit", largest.with_burst(max_burst + 1)).is_err(), "{algorithm}, {count}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::common::{Rng, SECOND, limiter, nanos, ns};
 use super::{ALL, millis, quota, secs};
 use tollgate::clock::{Clock, ManualClock};
 use tollgate::error::{LimitSetError, ReserveError};
-use tollgate::{Algorithm, Limit, LimitSet, Limiter, Quota, SetItem, SetReservation};
+use tollgate::{Algorithm, Limit, LimitSet, Limiter, Quota, SetItem, SetReservation, Verdict};
 
 fn queue(count: u64) -> Quota {
     Quota::per_second(count).with_burst(100).with_algorithm(Algorithm::LeakyQueue)
@@ -136,6 +136,37 @@ fn the_latest_turn_is_told_apart_within_a_nanosecond() {
     }
     let reservation = limiter.reserve_items(&[item("one"), item("two")], secs(1)).unwrap();
     assert_eq!(reservation.wait(), Duration::from_nanos(1));
+}
+
+#[test]
+fn parts_of_one_bucket_wait_for_what_they_take_together() {
+    let limiter = limiter(Quota::per_second(10));
+    assert!(limiter.check_n("key", 4).is_allowed());
+    let item = SetItem { limit: limiter.default_limit(), key: limiter.hash("key"), cost: 4 };
+    let told = limiter.check_items(&[item; 2]).unwrap();
+    assert_eq!((told.verdict(), told.is_refused(), told.retry_after()), (Verdict::Refused, true, Some(millis(200))));
+    let error = limiter.reserve_items(&[item; 2], millis(199)).unwrap_err();
+    let ReserveError::Refused(refused) = error else { panic!("{error}") };
+    assert_eq!((refused.retry_after(), refused.remaining()), (Some(millis(200)), told.remaining()));
+    assert_eq!(limiter.reserve_items(&[item; 2], millis(200)).unwrap().wait(), millis(200));
+    assert_eq!(limiter.peek("key").retry_after(), Some(millis(300)), "both are taken, as of then");
+}
+
+/// Each limit by itself finds a slot for the key, and together they do not: the wait is that of a check.
+#[test]
+fn in_a_full_table_the_wait_that_is_told_is_true() {
+    for seed in 0..50 {
+        let builder = Limiter::builder("1/s").clock(ManualClock::new(ns(1_000 * SECOND))).capacity(1);
+        let limiter = builder.fixed_seed(seed).build().unwrap();
+        let set = limiter.prepare_set("set", "40/m as fixed-window, 3/s, 2/ms burst 4").unwrap();
+        for key in 0..60_u64 {
+            let _ = limiter.check_set(&set, &key);
+        }
+        let Err(refused) = limiter.reserve_set(&set, &100, 1, Duration::MAX) else { continue };
+        let wait = refused.retry_after().expect("some time");
+        let later = limiter.now() + wait;
+        assert!(limiter.at(later).check_set(&set, &100).is_allowed(), "seed {seed}, after {wait:?}");
+    }
 }
 
 #[test]

@@ -198,3 +198,12 @@ fn neither_changes_the_unit_of_time() {
         assert_eq!(limiter.default_limit().units_per_second(), plain.default_limit().units_per_second());
     }
 }
+
+#[test]
+fn its_state_is_none_of_a_bucket() {
+    use tollgate::BucketState;
+
+    let limiter = limiter(Quota::unlimited());
+    assert_eq!(limiter.state("key"), Some(BucketState::Unlimited));
+    assert_eq!(bucket(Quota::unlimited(), 0).state(), BucketState::Unlimited);
+}

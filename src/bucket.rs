@@ -327,7 +327,7 @@ impl<'a, C: Clock> ScopedBucket<'a, C> {
         Reservation::new(self.op(), cost, max_wait)
     }
 
-    /// See [`Scoped::lease`](crate::Scoped::lease).
+    /// See [`Scoped::lease`](crate::scoped::Scoped::lease).
     pub fn lease(&self, batch: u64) -> Lease<'a, C> {
         Lease::new((&self.bucket.words).into(), self.limit, &self.bucket.clock, &self.bucket.steps, batch)
     }

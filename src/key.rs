@@ -76,7 +76,8 @@ use writer::Bytes;
 /// Costs what hashing the fields costs: nothing is allocated, and no bytes are built.
 ///
 /// ```
-/// use tollgate::{Key, KeyWriter, Limiter, Quota};
+/// use tollgate::key::KeyWriter;
+/// use tollgate::{Key, Limiter, Quota};
 ///
 /// struct Tenant { org: u32, user: String }
 ///
@@ -94,7 +95,7 @@ use writer::Bytes;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",
-    note = "implement `tollgate::Key` for it by writing a tuple of its fields; or, if it has `Hash`, wrap it: `tollgate::Hashed(..)`"
+    note = "implement `tollgate::Key` for it by writing a tuple of its fields; or, if it has `Hash`, wrap it: `tollgate::key::Hashed(..)`"
 )]
 pub trait Key {
     /// Writes exactly one key: calls `write_to` of one other key, or [`KeyWriter::list`], once. Two values that shall share a

@@ -12,6 +12,9 @@ use crate::ops::{Op, OwnClock};
 use crate::process::Process;
 use crate::step::Steps;
 
+#[cfg(not(tollgate_model))]
+pub use crate::owned_lease::OwnedLease;
+
 /// One thread's handle on one bucket: takes tokens in batches, so that most checks of a hot key touch nothing shared.
 ///
 /// Made by [`Limiter::lease`](crate::Limiter::lease) or [`Bucket::lease`](crate::Bucket::lease); one for each thread. It may
@@ -220,5 +223,5 @@ const _: () = {
     const fn sent<T: Send>() {}
     sent::<Lease<'_>>();
     #[cfg(not(tollgate_model))]
-    sent::<crate::OwnedLease>();
+    sent::<crate::lease::OwnedLease>();
 };

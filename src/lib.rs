@@ -22,8 +22,8 @@ mod foreign;
 mod given;
 mod hash;
 pub mod key;
-mod lease;
-mod limit;
+pub mod lease;
+pub mod limit;
 mod marks;
 #[cfg(not(tollgate_model))]
 mod memory;
@@ -39,17 +39,17 @@ mod predecessor;
 mod probe;
 mod process;
 mod protocol;
-mod quota;
+pub mod quota;
 mod rate;
 mod rehearsal;
 mod reservation;
 #[cfg(not(tollgate_model))]
-mod scoped;
+pub mod scoped;
 #[cfg(feature = "serde")]
 mod serial;
-mod set;
+pub mod set;
 mod slot;
-mod state;
+pub mod state;
 mod step;
 mod sync;
 #[cfg(not(tollgate_model))]
@@ -66,28 +66,22 @@ pub mod witness;
 mod word;
 mod words;
 
-pub use bucket::{Bucket, ScopedBucket};
+pub use bucket::Bucket;
 #[cfg(not(tollgate_model))]
 pub use builder::LimiterBuilder;
 #[cfg(all(tollgate_count, not(tollgate_model)))]
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
-pub use given::{IntoQuota, IntoQuotas};
 pub use hash::KeyHash;
-pub use key::{Hashed, Key, KeyWriter};
+pub use key::Key;
 pub use lease::Lease;
-pub use limit::{EffectiveRate, Limit};
+pub use limit::Limit;
 #[cfg(not(tollgate_model))]
 pub use limiter::{Limiter, Stats};
 pub use on_full::OnFull;
 pub use ops::Inheritance;
-#[cfg(not(tollgate_model))]
-pub use owned_lease::OwnedLease;
 pub use quota::{Algorithm, Quota, WindowStart};
 pub use rate::parse_quotas;
-pub use reservation::{Reservation, SetReservation};
-#[cfg(not(tollgate_model))]
-pub use scoped::Scoped;
+pub use reservation::Reservation;
 pub use set::{LimitSet, SetDecision, SetItem};
-pub use state::{BucketState, Tokens};

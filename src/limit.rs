@@ -275,8 +275,8 @@ impl Algorithm {
     ///
     /// A limiter whose time unit is coarser holds up to twice that, and a bucket whose burst is smaller than its count up to
     /// [`Quota::MAX_PERIOD`]; what does not fit is refused with the bound, as
-    /// [`QuotaError::PeriodTooLong`](crate::error::QuotaError::PeriodTooLong) or
-    /// [`QuotaError::BurstTooLarge`](crate::error::QuotaError::BurstTooLarge).
+    /// [`QuotaError::PeriodTooLong`] or
+    /// [`QuotaError::BurstTooLarge`].
     ///
     /// ```
     /// use tollgate::Algorithm;

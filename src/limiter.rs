@@ -295,7 +295,8 @@ impl<C: Clock> Limiter<C> {
     /// [`peek`](Limiter::peek), and a division or two.
     ///
     /// ```
-    /// use tollgate::{Algorithm, BucketState, Limiter, Quota};
+    /// use tollgate::state::BucketState;
+    /// use tollgate::{Algorithm, Limiter, Quota};
     ///
     /// let limiter = Limiter::builder(Quota::per_hour(5).with_algorithm(Algorithm::FixedWindow)).build()?;
     /// assert_eq!(limiter.take_up_to("key", 3), 3);

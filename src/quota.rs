@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use crate::arith::narrow;
 
+pub use crate::given::{IntoQuota, IntoQuotas};
+
 /// How requests are counted against a [`Quota`].
 ///
 /// All but the last keep a bucket in one 64-bit word.

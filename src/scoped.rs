@@ -17,6 +17,8 @@ use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
 use crate::state::BucketState;
 use crate::table::Entry;
 
+pub use crate::bucket::ScopedBucket;
+
 /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
 const BATCH: usize = 32;
 

@@ -12,6 +12,8 @@ use crate::ops::Op;
 use crate::rehearsal::{Rehearsal, first_that_fits};
 use crate::word::Units;
 
+pub use crate::reservation::SetReservation;
+
 /// Several limits of one limiter that every request must pass together, such as 200 per day and 50 per hour: of one text,
 /// from [`Limiter::prepare_set`](crate::Limiter::prepare_set), or of any limits.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tollgate::clock::ManualClock;
 use tollgate::key::encode;
-use tollgate::{Hashed, Key, KeyHash, KeyWriter, Limiter, Quota};
+use tollgate::key::{Hashed, KeyWriter};
+use tollgate::{Key, KeyHash, Limiter, Quota};
 
 fn limiter() -> Limiter<ManualClock> {
     let builder = Limiter::builder(Quota::per_minute(1)).capacity(100).fixed_seed(7);

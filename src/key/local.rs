@@ -13,7 +13,7 @@ use crate::hash::KeyHash;
 /// A table that is shared with other processes can take a [`Key`] only: the two others mean nothing there.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",
-    note = "implement `tollgate::Key` for it by writing a tuple of its fields; or, if it has `Hash`, wrap it: `tollgate::Hashed(..)`"
+    note = "implement `tollgate::Key` for it by writing a tuple of its fields; or, if it has `Hash`, wrap it: `tollgate::key::Hashed(..)`"
 )]
 pub trait LocalKey: sealed::LocalKey {}
 
@@ -52,7 +52,8 @@ impl sealed::LocalKey for KeyHash {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tollgate::{Hashed, Limiter, Quota};
+/// use tollgate::key::Hashed;
+/// use tollgate::{Limiter, Quota};
 ///
 /// let limiter = Limiter::builder(Quota::per_minute(1)).build()?;
 /// assert!(limiter.check(&Hashed(Duration::from_secs(7))).is_allowed());
@@ -62,7 +63,7 @@ impl sealed::LocalKey for KeyHash {
 /// What shared tables ask for, it is not:
 ///
 /// ```compile_fail,E0277
-/// tollgate::key::encode(&tollgate::Hashed(7));
+/// tollgate::key::encode(&tollgate::key::Hashed(7));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hashed<T: ?Sized>(pub T);

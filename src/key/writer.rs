@@ -7,7 +7,8 @@ pub trait KeyWriter: sealed::Kinds + Sized {
     /// Writes a list, for what is no slice of keys: as many elements as `keys` says it has.
     ///
     /// ```
-    /// use tollgate::{Key, KeyWriter};
+    /// use tollgate::key::KeyWriter;
+    /// use tollgate::Key;
     ///
     /// struct Labels<'a>(&'a [(&'a str, &'a str)]);
     ///

@@ -4,7 +4,8 @@ use super::common::limiter;
 use super::secs;
 use tollgate::clock::ManualClock;
 use tollgate::error::{BuildError, LimitError, LimitSetError, QuotaError};
-use tollgate::{Algorithm, Bucket, IntoQuota, IntoQuotas, LimitSet, Limiter, Quota};
+use tollgate::quota::{IntoQuota, IntoQuotas};
+use tollgate::{Algorithm, Bucket, LimitSet, Limiter, Quota};
 
 #[test]
 fn text_stands_wherever_a_quota_is_asked_for() {

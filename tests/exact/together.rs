@@ -6,7 +6,8 @@ use super::common::{Rng, SECOND, limiter, nanos, ns};
 use super::{ALL, millis, quota, secs};
 use tollgate::clock::{Clock, ManualClock};
 use tollgate::error::{LimitSetError, ReserveError};
-use tollgate::{Algorithm, Limit, LimitSet, Limiter, Quota, SetItem, SetReservation, Verdict};
+use tollgate::set::SetReservation;
+use tollgate::{Algorithm, Limit, LimitSet, Limiter, Quota, SetItem, Verdict};
 
 fn queue(count: u64) -> Quota {
     Quota::per_second(count).with_burst(100).with_algorithm(Algorithm::LeakyQueue)

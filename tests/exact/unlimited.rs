@@ -201,7 +201,7 @@ fn neither_changes_the_unit_of_time() {
 
 #[test]
 fn its_state_is_none_of_a_bucket() {
-    use tollgate::BucketState;
+    use tollgate::state::BucketState;
 
     let limiter = limiter(Quota::unlimited());
     assert_eq!(limiter.state("key"), Some(BucketState::Unlimited));

@@ -6,7 +6,8 @@ use super::common::{bucket, limiter, ns};
 use super::{ALL, MILLI, millis, secs};
 use tollgate::clock::{Instant, ManualClock};
 use tollgate::error::{LimitError, QuotaError};
-use tollgate::{Algorithm, Bucket, BucketState, Inheritance, LimitSet, Limiter, OnFull, Quota, SetItem, WindowStart};
+use tollgate::state::BucketState;
+use tollgate::{Algorithm, Bucket, Inheritance, LimitSet, Limiter, OnFull, Quota, SetItem, WindowStart};
 
 #[test]
 fn a_refund_in_the_next_sliding_window_counts() {

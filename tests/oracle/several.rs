@@ -10,7 +10,8 @@ use super::subject::{At, Kind, Subject, call};
 use super::track::Track;
 use tollgate::clock::ManualClock;
 use tollgate::error::ReserveError;
-use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, Quota, SetDecision, SetItem, SetReservation, Verdict};
+use tollgate::set::SetReservation;
+use tollgate::{Algorithm, Decision, Limit, LimitSet, Limiter, Quota, SetDecision, SetItem, Verdict};
 
 pub(crate) const KEYS: [&str; 2] = ["one key", "another"];
 pub(crate) const NAMES: [&str; LimitSet::MAX] = [

@@ -9,7 +9,8 @@ use super::range::Range;
 use super::subject::{At, Kind, call};
 use tollgate::clock::Instant;
 use tollgate::clock::ManualClock;
-use tollgate::{Algorithm, BucketState, Decision, Inheritance, Lease, Reservation, Verdict, WindowStart};
+use tollgate::state::BucketState;
+use tollgate::{Algorithm, Decision, Inheritance, Lease, Reservation, Verdict, WindowStart};
 
 /// Where the limiter's unit divides a nanosecond, answers must be equal to `low`'s. Elsewhere it may round `now` down by
 /// less than a nanosecond, which can admit a request that much early and never late (P1): they must lie between the two.

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tollgate::{Key, KeyWriter};
+use tollgate::Key;
+use tollgate::key::KeyWriter;
 
 /// How many leading bits of an address make a client: all 32 of IPv4, 64 of IPv6 unless set.
 ///

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
-use tollgate::{Decision, KeyHash, Limit, LimitSet, Report, Reservation, Scoped, SetItem, Verdict};
+use tollgate::scoped::Scoped;
+use tollgate::{Decision, KeyHash, Limit, LimitSet, Report, Reservation, SetItem, Verdict};
 
 use crate::charge::Charge;
 use crate::gate::{self, Gates};

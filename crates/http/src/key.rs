@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderName, Method};
 use smallvec::SmallVec;
-use tollgate::{Key, KeyWriter};
+use tollgate::Key;
+use tollgate::key::KeyWriter;
 
 use crate::address::Grouping;
 use crate::error::PolicyError;

@@ -1,7 +1,7 @@
 //! The tower layer.
 
-use tollgate::IntoQuotas;
 use tollgate::clock::{Clock, ExactClock};
+use tollgate::quota::IntoQuotas;
 use tower_layer::Layer;
 
 use crate::error::PolicyError;

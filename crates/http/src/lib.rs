@@ -58,7 +58,7 @@ pub use route::{PathPattern, Route};
 pub use service::{RateLimit, ResponseFuture};
 pub use settings::Settings;
 pub use standing::{Standing, Unit};
-pub use tollgate::IntoQuotas;
+pub use tollgate::quota::IntoQuotas;
 pub use top::{TopRefused, TopRow};
 pub use unknown::UnknownName;
 pub use view::{PolicyView, RefusedKey};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use http::header::HOST;
-use tollgate::{Algorithm, IntoQuotas, Quota};
+use tollgate::quota::IntoQuotas;
+use tollgate::{Algorithm, Quota};
 
 use crate::charge::{Charge, Unanswered};
 use crate::error::PolicyError;

@@ -8,7 +8,7 @@ use tollgate::{Quota, Report};
 
 /// Writes the three, `Retry-After` only where there is a time to wait for.
 pub fn insert(answer: &mut ResponseHeader, quota: &Quota, report: &Report) -> Result<()> {
-    let policy = format!(r#""default";q={};w={}"#, report.limit, seconds(quota.period()));
+    let policy = format!(r#""default";q={};w={}"#, report.burst, seconds(quota.period()));
     answer.insert_header("RateLimit-Policy", policy)?;
     let until = report.retry_after.unwrap_or(report.reset_after);
     answer.insert_header("RateLimit", format!(r#""default";r={};t={}"#, report.remaining, seconds(until)))?;

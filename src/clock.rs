@@ -130,7 +130,7 @@ impl ManualClock {
 
     /// Sets the time, forward or back.
     pub fn set(&self, now: Instant) {
-        // Release, with `now`: who sees the time sees what was done before it was set. Model: clock.
+        // Release, with `now`: a thread that observes the time also observes what was done before it was set. Model: clock.
         self.nanos.swap(now.as_nanos(), Ordering::Release);
     }
 
@@ -155,7 +155,7 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
-        // Acquire, with `set` and `advance`: who sees the time sees what was done before. Model: clock.
+        // Acquire, with `set` and `advance`: a thread that observes the time also observes what was done before. Model: clock.
         Instant(self.nanos.load(Ordering::Acquire))
     }
 }

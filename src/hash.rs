@@ -1,7 +1,7 @@
 //! From a key to the 64 bits that stand for it.
 //!
 //! A keyed hash (`ahash`), seeded from the operating system, is a key's identity: the key itself is never kept. Two of
-//! `n` keys meet with odds of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process. What is hashed
+//! `n` keys collide with a probability of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process. What is hashed
 //! stands in `key/local.rs`.
 
 use ahash::RandomState;
@@ -91,7 +91,7 @@ impl Identity {
     /// The identity of one cell of a sliding log; cell 0 is the key's own.
     #[inline]
     pub(crate) const fn cell(self, cell: u64) -> Self {
-        // An odd factor: different cells of one key never meet.
+        // An odd factor: different cells of one key never collide.
         Self::from_bits(self.0.wrapping_add(cell.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 

@@ -2,11 +2,11 @@
 //!
 //! | access | ordering | reason and partner | model (`loom-tests/tests/models`) |
 //! |---|---|---|---|
-//! | `word` load in `read`, `word` | Acquire | pairs with the store in `publish`: who sees a word of an owner sees that owner's key | `claim`, `reclaim` |
-//! | `key` load in `read` | Acquire | pairs with the store in `publish`: who sees a newer key sees the slot claimed when it looks at the word again | `claim`, `peek` |
+//! | `word` load in `read`, `word` | Acquire | pairs with the store in `publish`: a thread that observes a word of an owner also observes that owner's key | `claim`, `reclaim` |
+//! | `key` load in `read` | Acquire | pairs with the store in `publish`: a thread that observes a newer key also observes the slot claimed when it looks at the word again | `claim`, `peek` |
 //! | `key` load in `key` | Acquire | as in `read`; where it proves that a rival is not there, the fences of both prove it | `claim` |
 //! | `word` load in `still` | Relaxed | ordered after the key by that Acquire; only compared | `peek` |
-//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | pairs with the word load: who sees the stamp sees the reading of the clock that made it, on which `Op::clamp` relies (the key needs no more: a read-modify-write continues the release sequence that `publish` heads); a failure reads again | `clock`, `reclaim`, `claim` |
+//! | CAS in `replace` (debit, refund, go live, give up) | Release, else Relaxed | pairs with the word load: a thread that observes the stamp also observes the reading of the clock that made it, on which `Op::clamp` relies (the key needs no more: a read-modify-write continues the release sequence that `publish` heads); a failure reads again | `clock`, `reclaim`, `claim` |
 //! | CAS in `claim` | Relaxed | the word it expects was acquired by `read`, so the claimer comes after the last owner's key; the Release of its own key store carries the claim; a failure starts over | `claim`, `reclaim` |
 //! | `key` store in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
 //! | `word` store in `publish` | Release | pairs with the word load: carries the key | `claim` |
@@ -38,7 +38,7 @@ impl Slot {
     /// the key was the owner's.
     #[inline(always)]
     pub(crate) fn read(&self) -> (Word, Identity) {
-        // Acquire, both, with the stores in `publish`: who sees an owner's word sees its key, and who sees a newer key sees
+        // Acquire, both, with the stores in `publish`: a thread that observes an owner's word also observes its key, and a thread that observes a newer key also observes
         // the slot claimed when it looks at the word again. Models: claim, reclaim, peek.
         let word = self.word.load(Ordering::Acquire);
         let key = self.key.load(Ordering::Acquire);
@@ -55,7 +55,7 @@ impl Slot {
     /// The key alone.
     #[inline]
     pub(crate) fn key(&self) -> Identity {
-        // Acquire, with the store in `publish`: who sees a key sees the slot claimed. That a key is not there is proved by
+        // Acquire, with the store in `publish`: a thread that observes a key also observes the slot claimed. That a key is not there is proved by
         // the fences of both rivals. Model: claim.
         self.key.load(Ordering::Acquire)
     }
@@ -71,7 +71,7 @@ impl Slot {
     /// Changes the word if it is still the one that was read.
     #[inline]
     pub(crate) fn replace(&self, old: Word, new: Word) -> bool {
-        // Release, with the load in `read`: who sees the stamp sees the reading of the clock that made it. Relaxed if it
+        // Release, with the load in `read`: a thread that observes the stamp also observes the reading of the clock that made it. Relaxed if it
         // fails: the slot is read again. Models: clock, reclaim, claim.
         self.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }

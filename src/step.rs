@@ -36,7 +36,7 @@ impl Steps {
         if clock.never_steps_back() {
             return now;
         }
-        // Acquire, with the exchange in `look`: who sees the time that another thread read reads no earlier one after that.
+        // Acquire, with the exchange in `look`: a thread that observes the time that another has read reads no earlier one after that.
         // Model: step.
         let latest = self.latest.load(Ordering::Acquire);
         // Neither behind by the slack nor ahead by it.

@@ -53,7 +53,7 @@ impl Waiters {
     }
 
     fn enter(&self) -> Result<Waiting<'_>, WaitError> {
-        // Relaxed, with `drop`: a count of heads that guards no data; adding before looking keeps it from ever letting in too many.
+        // Relaxed, with `drop`: a plain counter, through which no data is published; adding before looking keeps it from ever letting in too many.
         // No model: no loop, and nothing is published.
         let waiting = Waiting(self);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max {

@@ -39,7 +39,7 @@ impl Cells for &Words {
     #[inline]
     fn update(&self, cell: u64, _now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let cell = self.word(cell);
-        // Acquire, also when the exchange fails, and Release in the exchange, with each other: who sees a stamp sees the
+        // Acquire, also when the exchange fails, and Release in the exchange, with each other: a thread that observes a stamp also observes the
         // reading of the clock that made it, on which `Op::clamp` relies, and the marks that were raised before it
         // (`marks.rs`), on which refunding and undoing rely. Nothing else is published. An exchange that succeeds needs no
         // Acquire: what it replaces was acquired before. Models: clock, reserve, undo.

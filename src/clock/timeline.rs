@@ -190,10 +190,10 @@ impl Timeline {
     /// What time it is.
     #[inline]
     pub(crate) fn nanos(&self, source: &impl Source) -> u64 {
-        // Acquire, with the swap in `draw`: who sees a line counted sees it whole. Model: timeline.
+        // Acquire, with the swap in `draw`: a thread that observes a line counted also observes it whole. Model: timeline.
         let drawn = self.drawn.load(Ordering::Acquire);
         let place = place(drawn);
-        // Acquire, all three, with the stores in `draw`: who sees a part of the line after next sees the next one counted, and
+        // Acquire, all three, with the stores in `draw`: a thread that observes a part of the line after next also observes the next one counted, and
         // so that this one is gone. Model: timeline.
         let from = self.from[place].load(Ordering::Acquire);
         let shows = self.shows[place].load(Ordering::Acquire);
@@ -292,7 +292,7 @@ impl Timeline {
     fn draw(&self, drawn: u64, line: &Line) -> u64 {
         let next = drawn.wrapping_add(1);
         // Release, all, with the loads in `nanos` and `line`: a part carries the count of the line before it, so that a reader
-        // who sees it knows its own to be gone. Model: timeline.
+        // a thread that observes it knows its own line to be gone. Model: timeline.
         let set = |parts: &[Atomic<u64>; 2], value| parts[place(next)].store(value, Ordering::Release);
         set(&self.from, line.from);
         set(&self.shows, line.shows);

@@ -88,7 +88,7 @@ impl<T: Hash + ?Sized> sealed::LocalKey for Hashed<T> {
 /// takes them for the same as 128, as it takes no bytes at all for a zero: tags *behind* the contents would not do.)
 ///
 /// Of the outermost key, which most keys are alone, the head is fed to nothing, but mixed into the hash: one instruction. Two
-/// keys of different heads that feed the same words never meet, as the mixed heads differ. Two that feed different words meet
+/// keys of different heads that feed the same words never collide, as the mixed heads differ. Two that feed different words collide
 /// as any two sequences of words do under a random seed, with odds of 2^-64, whatever is mixed in. Who knows one of the hashes
 /// knows the others of the same words: of those there is one for each kind at most.
 struct Words {

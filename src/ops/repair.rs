@@ -57,7 +57,10 @@ impl<'a, S: Cells> Op<'a, S> {
             if held != seen {
                 return None;
             }
-            self.cells.marks(cell).lowered.raise(held.stamp);
+            // Of a window nobody asks, as in `lower`; of others that share the mark it would withhold something.
+            if self.limit.rule.sells_time() {
+                self.cells.marks(cell).lowered.raise(held.stamp);
+            }
             Some(repaired)
         });
         matches!(outcome, Outcome::Changed(_)).then_some(now)
@@ -105,7 +108,9 @@ impl<'a, S: Cells> Op<'a, S> {
                 if held != seen || held.stamp <= repaired.stamp {
                     return None;
                 }
-                cells.marks(0).lowered.raise(held.stamp);
+                if rule.sells_time() {
+                    cells.marks(0).lowered.raise(held.stamp);
+                }
                 Some(repaired)
             });
         }

@@ -237,8 +237,8 @@ impl<'a> Mixed<'a> {
             return;
         }
         let from = self.several.tracks[bucket].clone();
-        if !from.is_equal() && how != Reset {
-            // What a log holds after a step back is known to be between two figures, and what goes over is one.
+        if !(from.is_equal() && self.several.tracks[to].is_equal()) && how != Reset {
+            // What a log holds after a step back is known to be between two figures, and what goes over, or is missing, is one.
             return;
         }
         from.convert(&mut self.several.tracks[to], how, journal);

@@ -51,7 +51,7 @@ fn hot_key(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(format!("lease of {batch}"), "exact"), |b| {
                 b.iter_custom(|times| {
                     together(times, || {
-                        let mut lease = limiter.lease(&KEY, batch);
+                        let mut lease = limiter.key(&KEY).lease(batch);
                         move || assert!(!lease.check().never_fits())
                     })
                 });
@@ -60,7 +60,7 @@ fn hot_key(c: &mut Criterion) {
                 b.iter_custom(|times| {
                     let now = limiter.clock().now();
                     together(times, || {
-                        let mut lease = limiter.lease(&KEY, batch);
+                        let mut lease = limiter.key(&KEY).lease(batch);
                         move || assert!(!lease.check_at(now).never_fits())
                     })
                 });

@@ -1,6 +1,6 @@
 //! Waiting rather than being refused: every reservation gets an instant of its own, first come first served.
 //!
-//! With an async runtime, `until_ready` (feature `async`) does the sleeping: `limiter.until_ready(key, 1, max, sleep)`.
+//! With an async runtime, `until_ready` (feature `async`) does the sleeping: `limiter.key(key).until_ready(1, max, sleep)`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let patience = Duration::from_millis(250);
     let mut sheep = Vec::new();
     for number in 1..=8 {
-        match queue.reserve(1, patience) {
+        match queue.handle().reserve(1, patience) {
             Ok(reservation) => sheep.push((number, reservation)),
             Err(decision) => {
                 println!("sheep {number} would wait longer than {patience:?}: {:?}", decision.retry_after());

@@ -149,7 +149,7 @@ impl<C> LimiterBuilder<C> {
         self
     }
 
-    /// How many may wait in [`Limiter::until_ready`] at once, over all keys; 10,000 by default.
+    /// How many may wait in [`crate::Handle::until_ready`] at once, over all keys; 10,000 by default.
     #[cfg(feature = "async")]
     #[must_use]
     pub const fn max_waiters(mut self, max: u64) -> Self {

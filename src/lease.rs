@@ -7,6 +7,7 @@ use crate::cells::AnyCells;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::foreign::Foreign;
+use crate::handle::Handle;
 use crate::limit::Limit;
 use crate::ops::{Op, OwnClock};
 use crate::process::Process;
@@ -17,7 +18,7 @@ pub use crate::owned_lease::OwnedLease;
 
 /// One thread's handle on one bucket: takes tokens in batches, so that most checks of a hot key touch nothing shared.
 ///
-/// Made by [`Limiter::lease`](crate::Limiter::lease) or [`Bucket::lease`](crate::Bucket::lease); one for each thread. It may
+/// Made by [`Handle::lease`]; one for each thread. It may
 /// be moved to another thread; it is not shared. What it holds is given back when it is dropped.
 ///
 /// ```
@@ -27,7 +28,7 @@ pub use crate::owned_lease::OwnedLease;
 /// std::thread::scope(|scope| {
 ///     for _ in 0..2 {
 ///         scope.spawn(|| {
-///             let mut lease = limiter.lease("everybody", 64);
+///             let mut lease = limiter.key("everybody").lease(64);
 ///             for _ in 0..1_000 {
 ///                 assert!(lease.check().is_allowed());
 ///             }
@@ -43,7 +44,7 @@ pub use crate::owned_lease::OwnedLease;
 /// bucket itself: no allowance is added for the batches. What is held does not keep: under a token bucket a token that is
 /// not used by the time at which it would have run over has lapsed; under a window, when the window ends.
 ///
-/// One exception is of your making: [`refund`](crate::Limiter::refund) and [`reset`](crate::Limiter::reset) while tokens are
+/// One exception is of your making: [`refund`](crate::Handle::refund) and [`reset`](crate::Handle::reset) while tokens are
 /// held. These give back what the bucket takes for used, so they also count (as a cost less than zero) in spans that begin
 /// later, in which held tokens are used. In a forked child what was held is void: its parent has it.
 ///
@@ -111,15 +112,9 @@ impl Holding {
 }
 
 impl<'a, C: Clock> Lease<'a, C> {
-    pub(crate) fn new(cells: AnyCells<'a>, limit: &'a Limit, clock: &'a C, steps: &'a Steps, batch: u64) -> Self {
-        Self { cells, limit, clock, steps, batch, holding: Holding::nothing(), foreign: None }
-    }
-
-    /// Of a limit or a key of another limiter.
-    #[cfg(not(tollgate_model))]
-    pub(crate) fn refusing(mut self, foreign: &'a Foreign) -> Self {
-        self.foreign = Some(foreign);
-        self
+    pub(crate) fn new(handle: Handle<'a, C>, batch: u64) -> Self {
+        let Handle { cells, limit, clock, steps, foreign, .. } = handle;
+        Self { cells, limit, clock, steps, batch, holding: Holding::nothing(), foreign }
     }
 
     /// The same lease, holding what another of the same bucket has put down.

@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(tollgate_model, allow(dead_code, reason = "the models reach less than the API does"))]
 
-// A check passes through limiter, scoped, key, hash, clock, ops, table, probe, protocol, slot, word, algorithm and decision, in
+// A check passes through limiter, scoped, key, hash, handle, clock, ops, table, probe, protocol, slot, word, algorithm and decision, in
 // this order; `limiter.rs` is the file to open first.
 #[cfg(not(tollgate_model))]
 mod limiter;
@@ -20,6 +20,7 @@ mod decision;
 pub mod error;
 mod foreign;
 mod given;
+mod handle;
 mod hash;
 pub mod key;
 pub mod lease;
@@ -73,6 +74,7 @@ pub use builder::LimiterBuilder;
 #[doc(hidden)]
 pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
+pub use handle::Handle;
 pub use hash::KeyHash;
 pub use key::Key;
 pub use lease::Lease;

@@ -11,16 +11,15 @@ use crate::decision::Decision;
 use crate::error::LimitError;
 use crate::foreign::Foreign;
 use crate::given::{IntoQuota, IntoQuotas};
+use crate::handle::Handle;
 use crate::hash::{Hasher, KeyHash};
 use crate::key::LocalKey;
-use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::ops::Inheritance;
 use crate::quota::{Quota, QuotaError};
-use crate::reservation::{Reservation, SetReservation};
+use crate::reservation::SetReservation;
 use crate::scoped::Scoped;
 use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
-use crate::state::BucketState;
 use crate::step::Steps;
 use crate::table::Table;
 
@@ -137,7 +136,7 @@ impl<C: Clock> Limiter<C> {
     /// use tollgate::{Limiter, Quota};
     ///
     /// let limiter = Limiter::builder(Quota::per_hour(10)).build()?;
-    /// assert_eq!(limiter.take_up_to("key", 4), 4);
+    /// assert_eq!(limiter.key("key").take_up_to(4), 4);
     /// let more = limiter.change_quota(limiter.default_limit(), Quota::per_hour(100))?;
     /// assert_eq!(limiter.under(&more).peek("key").remaining(), 96);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -168,7 +167,7 @@ impl<C: Clock> Limiter<C> {
     /// use tollgate::{Limiter, Quota};
     ///
     /// let limiter = Limiter::builder(Quota::per_hour(10)).build()?;
-    /// assert_eq!(limiter.take_up_to("key", 10), 10);
+    /// assert_eq!(limiter.key("key").take_up_to(10), 10);
     /// let anew = limiter.reset_limit(limiter.default_limit());
     /// assert_eq!(limiter.under(&anew).peek("key").remaining(), 10);
     /// # Ok::<(), tollgate::error::BuildError>(())
@@ -280,136 +279,18 @@ impl<C: Clock> Limiter<C> {
         self.view().peek(key)
     }
 
-    /// As [`peek`](Limiter::peek), for [`check_n`](Limiter::check_n). With a cost of 0, which needs no slot: how the bucket of
-    /// the key stands, whether there is room for it or not.
+    /// The bucket of `key`, for all else that can be asked of it: to refund, charge, reserve, lease, wait. Costs a hash.
     #[inline]
-    pub fn peek_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'_> {
-        self.view().peek_n(key, cost)
+    pub fn key<K: LocalKey + ?Sized>(&self, key: &K) -> Handle<'_, C> {
+        self.view().key(key)
     }
 
-    /// What the bucket of `key` holds, as it is kept: a window's count and its end, say, or the balance below zero. Writes
-    /// nothing. `None` if the limit or the hash of the key is another limiter's.
-    ///
-    /// All of one answer is of one word, read once: of a [log](crate::Algorithm::SlidingLog) it is read cell by cell, and of a
-    /// limit whose [quota has changed](Limiter::change_quota) the words before are looked at too. Costs as much as
-    /// [`peek`](Limiter::peek), and a division or two.
-    ///
-    /// ```
-    /// use tollgate::state::BucketState;
-    /// use tollgate::{Algorithm, Limiter, Quota};
-    ///
-    /// let limiter = Limiter::builder(Quota::per_hour(5).with_algorithm(Algorithm::FixedWindow)).build()?;
-    /// assert_eq!(limiter.take_up_to("key", 3), 3);
-    /// let Some(BucketState::Window { count, .. }) = limiter.state("key") else { panic!("a window") };
-    /// assert_eq!(count, 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn state<K: LocalKey + ?Sized>(&self, key: &K) -> Option<BucketState> {
-        self.view().state(key)
-    }
-
-    /// Takes as much of `most` as is there, in one step, and says how much.
-    #[inline]
-    #[must_use = "nothing says how much may go but the answer"]
-    pub fn take_up_to<K: LocalKey + ?Sized>(&self, key: &K, most: u64) -> u64 {
-        self.view().take_up_to(key, most)
-    }
-
-    /// Gives `cost` tokens back, up to full: for a request that was admitted and then not made.
-    ///
-    /// The limiter does not know who took what: give back only what was taken. By definition a refund is a cost of its own,
-    /// less than zero, at its own instant; beside a [`Lease`] that holds tokens of the key also later, when those are used.
-    /// While requests that were [reserved](Limiter::reserve) wait for their instants it gives nothing back, as whoever came
-    /// next would get one of those. A reservation made before a refund of the same key gives nothing back when it is
-    /// cancelled.
-    #[inline]
-    pub fn refund<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) {
-        self.view().refund(key, cost);
-    }
-
-    /// As [`refund`](Limiter::refund), of what was taken at an earlier instant, [`Decision::at`]: a request whose response
-    /// decides that it was free. What has been paid for by the time that has passed does not come back: a window gives back
-    /// only what it has counted itself (the sliding counter in the window after as well; one that began with its first request, as
-    /// far as its rounded end tells), a log the places taken at that very
-    /// instant, a bucket no more than one that was drained then has not refilled since.
-    #[inline]
-    pub fn refund_of<K: LocalKey + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
-        self.view().refund_of(key, cost, taken_at);
-    }
-
-    /// Fills the bucket of `key`: forgets what it owes, and what was promised. By definition a cost less than zero, as a
-    /// [refund](Limiter::refund) of all.
-    #[inline]
-    pub fn reset<K: LocalKey + ?Sized>(&self, key: &K) {
-        self.view().reset(key);
-    }
-
-    /// Takes `cost` tokens whether they are there or not, and says how much was recorded: for a cost that is known only
-    /// afterwards.
-    ///
-    /// A bucket goes at most as far past empty as [`Quota::with_max_debt`] says; a window fills up to its limit and
-    /// carries nothing into the next. What is beyond that is not recorded, nor is a new key for which the table has no
-    /// room.
-    #[inline]
-    pub fn charge<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> u64 {
-        self.view().charge(key, cost)
-    }
-
-    /// Takes `cost` tokens now for a request that may go within `max_wait`, and says when: an instant of its own for
-    /// each, first come first served.
-    ///
-    /// No wait is longer than [`Quota::with_max_debt`] either (for a [queue](crate::Algorithm::LeakyQueue), than the
-    /// queue is long). Window algorithms promise nothing ahead of time: there a reservation goes now or is refused.
-    ///
-    /// # Errors
-    ///
-    /// The decision, if it would have to wait longer: nothing was taken. [`Decision::retry_after`] then says when it
-    /// could go at once.
-    pub fn reserve<K: LocalKey + ?Sized>(
-        &self,
-        key: &K,
-        cost: u64,
-        max_wait: Duration,
-    ) -> Result<Reservation<'_>, Decision<'_>> {
-        self.view().reserve(key, cost, max_wait)
-    }
-
-    /// A handle on the bucket of `key` for one thread, which takes up to `batch` tokens at a time, so that most checks of a
-    /// key that many threads ask for at once touch nothing shared. Takes nothing yet; costs a hash.
-    ///
-    /// Never admits more; may leave some unused. [`Lease`] says how much, and when it pays.
-    pub fn lease<K: LocalKey + ?Sized>(&self, key: &K, batch: u64) -> Lease<'_, C> {
-        self.view().lease(key, batch)
-    }
-
-    /// Waits until a request that costs `cost` tokens may go; at most `max_wait`, by the limiter's clock.
-    ///
-    /// `sleep` is your runtime's timer, such as `tokio::time::sleep`. The tokens are [reserved](Limiter::reserve) first,
-    /// so waiters go first come first served and each wakes once, at an instant of its own. Under a window algorithm,
-    /// which promises nothing ahead of time, all who wait for a window wake when it begins and try again. Dropping the
-    /// future gives back what it had reserved, as [`Reservation::cancel`] does.
-    ///
-    /// # Errors
-    ///
-    /// If the request can never fit, would have to wait longer, or [too many](LimiterBuilder::max_waiters) are waiting.
-    #[cfg(feature = "async")]
-    pub fn until_ready<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
-        &self,
-        key: &K,
-        cost: u64,
-        max_wait: Duration,
-        sleep: S,
-    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'_, C, K, F, S> {
-        self.view().until_ready(key, cost, max_wait, sleep)
-    }
-
-    /// As [`until_ready`](Self::until_ready) under a limit, with a future that owns the limiter and borrows nothing: it can be
+    /// As [`until_ready`](Handle::until_ready) under a limit, with a future that owns the limiter and borrows nothing: it can be
     /// stored, and given to another task.
     ///
     /// # Errors
     ///
-    /// As [`until_ready`](Self::until_ready).
+    /// As [`until_ready`](Handle::until_ready).
     #[cfg(feature = "async")]
     pub fn until_ready_owned<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         self: Arc<Self>,
@@ -420,15 +301,15 @@ impl<C: Clock> Limiter<C> {
         sleep: S,
     ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<C, K, F, S> {
         let key = self.hash(key);
-        async move { self.under(&limit).until_ready(&key, cost, max_wait, sleep).await }
+        async move { self.under(&limit).key(&key).until_ready(cost, max_wait, sleep).await }
     }
 
     /// Waits until a request that costs `cost` tokens may go under all limits of a set; else as
-    /// [`until_ready`](Self::until_ready). The tokens are [reserved](Self::reserve_set) first.
+    /// [`until_ready`](Handle::until_ready). The tokens are [reserved](Self::reserve_set) first.
     ///
     /// # Errors
     ///
-    /// As [`until_ready`](Self::until_ready).
+    /// As [`until_ready`](Handle::until_ready).
     #[cfg(feature = "async")]
     pub fn until_set_ready<'a, K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &'a self,

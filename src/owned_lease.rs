@@ -46,8 +46,8 @@ impl<C: Clock> From<C> {
     #[inline]
     fn lend<'a>(&'a self, limit: &'a Limit, batch: u64, holding: Holding) -> Lease<'a, C> {
         let lease = match self {
-            Self::Limiter(limiter, hash) => limiter.under(limit).lease(hash, batch),
-            Self::Bucket(bucket) => bucket.lease(batch),
+            Self::Limiter(limiter, hash) => limiter.under(limit).key(hash).lease(batch),
+            Self::Bucket(bucket) => bucket.handle().lease(batch),
         };
         lease.with(holding)
     }
@@ -61,7 +61,7 @@ impl<C: Clock> From<C> {
 }
 
 impl<C: Clock> Limiter<C> {
-    /// As [`lease`](Limiter::lease) under a limit, with a handle that owns the limiter.
+    /// As [`lease`](crate::Handle::lease) under a limit, with a handle that owns the limiter.
     pub fn lease_owned<K: LocalKey + ?Sized>(self: Arc<Self>, limit: Limit, key: &K, batch: u64) -> OwnedLease<C> {
         let hash = self.hash(key);
         OwnedLease { from: From::Limiter(self, hash), limit, batch, holding: Holding::nothing() }
@@ -69,7 +69,7 @@ impl<C: Clock> Limiter<C> {
 }
 
 impl<C: Clock> Bucket<C> {
-    /// As [`lease`](Bucket::lease), with a handle that owns the bucket.
+    /// As [`lease`](crate::Handle::lease), with a handle that owns the bucket.
     pub fn lease_owned(self: Arc<Self>, batch: u64) -> OwnedLease<C> {
         let limit = *self.default_limit();
         OwnedLease { from: From::Bucket(self), limit, batch, holding: Holding::nothing() }

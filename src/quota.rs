@@ -309,7 +309,7 @@ impl Quota {
     ///
     /// let quota = Quota::per_minute(2).with_algorithm(Algorithm::FixedWindow).with_window_start(WindowStart::FirstHit);
     /// let bucket = Bucket::with_clock(quota, ManualClock::new(Instant::from_secs(50)))?;
-    /// assert_eq!(bucket.take_up_to(9), 2);
+    /// assert_eq!(bucket.handle().take_up_to(9), 2);
     /// // Windows of the clock would turn over at 60.
     /// assert!(bucket.at(Instant::from_secs(109)).peek().is_refused());
     /// assert!(bucket.at(Instant::from_secs(111)).peek().is_allowed());
@@ -332,7 +332,7 @@ impl Quota {
     ///
     /// What counts is the cost of every refused [`check`](crate::Limiter::check) or check of a [lease](crate::Lease), also of
     /// one that can never fit; of a [set](crate::LimitSet), where the limit itself refuses. Nothing else: no look, no
-    /// reservation, and not what [`take_up_to`](crate::Limiter::take_up_to) or [`charge`](crate::Limiter::charge) left.
+    /// reservation, and not what [`take_up_to`](crate::Handle::take_up_to) or [`charge`](crate::Handle::charge) left.
     /// The count stops at a bound above all limits of the period. A new key whose request can never fit is counted only
     /// if a slot is free: nobody is displaced for a refusal. A refusal then costs a compare-and-swap: it is the one
     /// exception to the promise that refusals write nothing (P5).

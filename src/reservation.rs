@@ -66,7 +66,7 @@ impl<'a> Reservation<'a> {
     ///
     /// They come back if nobody has taken from the bucket since: then it is as if the reservation had not been made. If
     /// somebody has, what he took lies behind them, and nothing comes back: his instant was promised after this one's, or
-    /// he may hold tokens ahead. Nor does it after a [refund](crate::Limiter::refund), a reset or a conversion of the key
+    /// he may hold tokens ahead. Nor does it after a [refund](crate::Handle::refund), a reset or a conversion of the key
     /// that came later. Under a window the count becomes less by the cost, while it lasts, whoever else took, and whatever has
     /// been refunded or reset meanwhile: so do not give one request back twice.
     ///

@@ -1,23 +1,21 @@
-//! A limiter under one of its limits, at one instant: the path of one check. Read from here: [`Scoped::check_n`], `Scoped::op`,
-//! `ops.rs`, `table.rs`, `protocol.rs`, `slot.rs`, with `algorithm/` for the arithmetic.
+//! A limiter under one of its limits, at one instant: the path of one check. Read from here: [`Scoped::check_n`], [`Scoped::key`],
+//! `handle.rs`, `ops.rs`, `table.rs`, `protocol.rs`, `slot.rs`, with `algorithm/` for the arithmetic.
 
 use core::fmt;
 use core::time::Duration;
 
+use crate::cells::AnyCells;
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
+use crate::handle::Handle;
 use crate::hash::KeyHash;
 use crate::key::LocalKey;
-use crate::lease::Lease;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
 use crate::ops::{Inheritance, Op, OwnClock};
-use crate::reservation::{Reservation, SetReservation};
+use crate::reservation::SetReservation;
 use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
-use crate::state::BucketState;
 use crate::table::Entry;
-
-pub use crate::bucket::ScopedBucket;
 
 /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
 const BATCH: usize = 32;
@@ -84,19 +82,25 @@ impl<'a, C: Clock> Scoped<'a, C> {
         self.now.unwrap_or_else(|| self.limiter.now())
     }
 
-    /// One call on the bucket of a key; the answer instead if limit or key are not this limiter's.
+    /// The bucket of a key; see [`Limiter::key`].
     #[inline(always)]
-    fn on<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Result<Op<'a, Entry<'a>>, Decision<'a>> {
+    pub fn key<K: LocalKey + ?Sized>(&self, key: &K) -> Handle<'a, C> {
         let hash = self.limiter.hash(key);
-        if !self.owns(self.limit, hash) {
-            return Err(self.foreign(self.limit, cost));
-        }
         let entry = self.entry(self.limit, hash);
         if self.now.is_none() {
             // Reading the clock takes about as long as a cache miss: let them overlap.
             entry.prefetch();
         }
-        Ok(self.op(entry, self.limit, self.now()))
+        Handle {
+            cells: AnyCells::Table(entry),
+            limit: self.limit,
+            clock: &self.limiter.clock,
+            steps: &self.limiter.steps,
+            now: self.now,
+            foreign: (!self.owns(self.limit, hash)).then_some(&self.limiter.foreign),
+            #[cfg(feature = "async")]
+            waiters: &self.limiter.waiters,
+        }
     }
 
     /// See [`Limiter::check`].
@@ -108,116 +112,27 @@ impl<'a, C: Clock> Scoped<'a, C> {
     /// See [`Limiter::check_n`].
     #[inline]
     pub fn check_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        match self.on(key, cost) {
-            Ok(op) => op.check(cost),
-            Err(foreign) => foreign,
-        }
+        self.key(key).check_n(cost)
     }
 
     /// See [`Limiter::peek`].
     #[inline]
     pub fn peek<K: LocalKey + ?Sized>(&self, key: &K) -> Decision<'a> {
-        self.peek_n(key, 1)
-    }
-
-    /// See [`Limiter::peek_n`].
-    #[inline]
-    pub fn peek_n<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> Decision<'a> {
-        self.on(key, cost).map_or_else(|foreign| foreign, |op| op.peek(cost))
-    }
-
-    /// See [`Limiter::state`].
-    #[must_use]
-    pub fn state<K: LocalKey + ?Sized>(&self, key: &K) -> Option<BucketState> {
-        self.on(key, 0).ok().map(Op::state)
-    }
-
-    /// See [`Limiter::take_up_to`].
-    #[inline]
-    #[must_use = "nothing says how much may go but the answer"]
-    pub fn take_up_to<K: LocalKey + ?Sized>(&self, key: &K, most: u64) -> u64 {
-        self.on(key, most).map_or(0, |op| op.take_up_to(most))
-    }
-
-    /// See [`Limiter::refund`].
-    #[inline]
-    pub fn refund<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) {
-        if let Ok(op) = self.on(key, 0) {
-            op.refund(cost);
-        }
-    }
-
-    /// See [`Limiter::refund_of`].
-    #[inline]
-    pub fn refund_of<K: LocalKey + ?Sized>(&self, key: &K, cost: u64, taken_at: Instant) {
-        if let Ok(op) = self.on(key, 0) {
-            op.refund_of(cost, taken_at);
-        }
-    }
-
-    /// See [`Limiter::reset`].
-    #[inline]
-    pub fn reset<K: LocalKey + ?Sized>(&self, key: &K) {
-        if let Ok(op) = self.on(key, 0) {
-            op.reset();
-        }
-    }
-
-    /// See [`Limiter::charge`].
-    #[inline]
-    pub fn charge<K: LocalKey + ?Sized>(&self, key: &K, cost: u64) -> u64 {
-        self.on(key, cost).map_or(0, |op| op.charge(cost))
-    }
-
-    /// See [`Limiter::reserve`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Limiter::reserve`].
-    pub fn reserve<K: LocalKey + ?Sized>(
-        &self,
-        key: &K,
-        cost: u64,
-        max_wait: Duration,
-    ) -> Result<Reservation<'a>, Decision<'a>> {
-        Reservation::new(self.on(key, cost)?, cost, max_wait)
-    }
-
-    /// See [`Limiter::lease`]. The caller's `now` plays no part: a lease is used at many instants.
-    pub fn lease<K: LocalKey + ?Sized>(&self, key: &K, batch: u64) -> Lease<'a, C> {
-        let hash = self.limiter.hash(key);
-        let entry = self.entry(self.limit, hash);
-        let lease = Lease::new(entry.into(), self.limit, &self.limiter.clock, &self.limiter.steps, batch);
-        if self.owns(self.limit, hash) { lease } else { lease.refusing(&self.limiter.foreign) }
-    }
-
-    /// See [`Limiter::until_ready`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Limiter::until_ready`].
-    #[cfg(feature = "async")]
-    pub fn until_ready<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
-        &self,
-        key: &K,
-        cost: u64,
-        max_wait: Duration,
-        sleep: S,
-    ) -> impl Future<Output = Result<(), crate::error::WaitError>> + use<'a, C, K, F, S> {
-        let (limiter, key) = (self.limiter, self.limiter.hash(key));
-        let scoped = limiter.under(self.limit);
-        let reserve = move |left| scoped.reserve(&key, cost, left);
-        crate::wait::until_ready(reserve, &limiter.clock, &limiter.waiters, max_wait, sleep)
+        self.key(key).peek()
     }
 
     /// See [`Limiter::convert`].
     pub fn convert<K: LocalKey + ?Sized>(&self, key: &K, to: &'a Limit, how: Inheritance) {
         let hash = self.limiter.hash(key);
-        match self.on(&hash, 0) {
-            Ok(op) if self.owns(to, hash) => op.convert(self.op(self.entry(to, hash), to, op.now), how),
-            Ok(_) => drop(self.foreign(to, 0)),
-            Err(_) => {}
+        for limit in [self.limit, to] {
+            if !self.owns(limit, hash) {
+                self.limiter.foreign.note();
+                return;
+            }
         }
+        let now = self.now();
+        let [from, to] = [self.limit, to].map(|limit| self.op(self.entry(limit, hash), limit, now));
+        from.convert(to, how);
     }
 
     /// See [`Limiter::check_keys`].
@@ -375,7 +290,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     ///
     /// # Errors
     ///
-    /// As [`Limiter::until_ready`].
+    /// As [`crate::Handle::until_ready`].
     #[cfg(feature = "async")]
     pub fn until_set_ready<K: LocalKey + ?Sized, F: Future<Output = ()>, S: Fn(Duration) -> F>(
         &self,

@@ -4,7 +4,7 @@ use crate::algorithm::Fraction;
 use crate::arith::gcd;
 use crate::clock::Instant;
 
-/// What the bucket of a key holds at an instant, in the terms of its algorithm; from [`Limiter::state`](crate::Limiter::state).
+/// What the bucket of a key holds at an instant, in the terms of its algorithm; from [`crate::Handle::state`](crate::Handle::state).
 ///
 /// A key that is nowhere has a full bucket: nothing is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

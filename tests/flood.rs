@@ -122,7 +122,7 @@ impl Flood {
             assert!(limiter.check_n(key, BURST).is_allowed());
             windows.admit((0, BURST));
             tokens += BURST;
-            assert_eq!(limiter.charge(key, DEBT), DEBT);
+            assert_eq!(limiter.key(key).charge(DEBT), DEBT);
         }
         let (mut admitted, mut refused, mut looks, mut looks_refused) = (0, 0, 0, 0);
         for i in 0..self.keys {

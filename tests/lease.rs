@@ -36,7 +36,7 @@ fn left(bucket: &Bucket<ManualClock>) -> u64 {
 #[test]
 fn a_batch_is_taken_once_and_used_locally() {
     let bucket = ten();
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert_eq!((lease.held(), left(&bucket)), (0, 10), "nothing is taken before the first request");
     assert_eq!(lease.check().remaining(), 6);
     assert_eq!((lease.held(), left(&bucket)), (3, 6));
@@ -56,7 +56,7 @@ fn by_itself_it_gets_every_token() {
         for batch in [0, 1, 2, 7, u64::MAX] {
             let quota = Quota::new(10, Duration::from_secs(10)).unwrap().with_algorithm(algorithm);
             let (bucket, most) = (bucket(quota, 100 * SECOND), if algorithm == Algorithm::LeakyQueue { 1 } else { 10 });
-            let mut lease = bucket.lease(batch);
+            let mut lease = bucket.handle().lease(batch);
             assert_eq!((0..20).filter(|_| lease.check().is_allowed()).count(), most, "{quota}, batch {batch}");
             assert_eq!(lease.batch(), batch);
         }
@@ -66,7 +66,7 @@ fn by_itself_it_gets_every_token() {
 #[test]
 fn what_is_held_has_lapsed_when_the_bucket_is_full() {
     let bucket = ten();
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert!(lease.check().is_allowed());
     // Held: the stretch from one second on to four.
     for (after, held) in [(SECOND, 3), (SECOND + 1, 2), (3 * SECOND, 1), (3 * SECOND + 1, 0), (4 * SECOND, 0)] {
@@ -74,19 +74,19 @@ fn what_is_held_has_lapsed_when_the_bucket_is_full() {
         assert_eq!(lease.held(), held, "after {after} ns");
     }
     assert_eq!(left(&bucket), 10, "full, as if nothing had been held");
-    assert_eq!(bucket.take_up_to(20), 10);
+    assert_eq!(bucket.handle().take_up_to(20), 10);
     assert!(lease.check().is_refused(), "ten were admitted at this instant");
 }
 
 #[test]
 fn what_is_left_of_a_token_is_put_towards_the_next() {
     let bucket = ten();
-    let mut lease = bucket.lease(2);
+    let mut lease = bucket.handle().lease(2);
     assert!(lease.check().is_allowed());
     bucket.clock().set(ns(100 * SECOND + SECOND * 3 / 2));
     assert_eq!(lease.held(), 0);
     // Half a token is held and has not lapsed, so the bucket gives the other half: the stamp goes from 102 to 102.5.
-    assert_eq!(bucket.take_up_to(8), 8);
+    assert_eq!(bucket.handle().take_up_to(8), 8);
     assert!(lease.check_n(2).is_allowed(), "one and a half are there, and a half is held");
     assert!(lease.check().is_refused() && bucket.check().is_refused());
 }
@@ -94,7 +94,7 @@ fn what_is_left_of_a_token_is_put_towards_the_next() {
 #[test]
 fn it_is_given_back_if_nobody_took_since() {
     let bucket = ten();
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert!(lease.check().is_allowed());
     lease.give_back();
     assert_eq!((lease.held(), left(&bucket)), (0, 9));
@@ -102,13 +102,13 @@ fn it_is_given_back_if_nobody_took_since() {
     drop(lease);
     assert_eq!(left(&bucket), 8);
     // A part of it has lapsed: the rest comes back, and the bucket is full where it would have been.
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert!(lease.check().is_allowed());
     bucket.clock().set(ns(104 * SECOND));
     drop(lease);
     assert_eq!(left(&bucket), 10);
     // Others took: it lapses.
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert!(lease.check().is_allowed() && bucket.check().is_allowed());
     drop(lease);
     assert_eq!(left(&bucket), 5, "two were admitted and three lapse");
@@ -122,7 +122,7 @@ fn it_is_given_back_if_nobody_took_since() {
 fn in_a_window_it_is_given_back_whoever_took() {
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let bucket = bucket(Quota::new(10, Duration::from_secs(10)).unwrap().with_algorithm(algorithm), 100 * SECOND);
-        let [mut first, mut last] = [bucket.lease(3), bucket.lease(3)];
+        let [mut first, mut last] = [bucket.handle().lease(3), bucket.handle().lease(3)];
         assert!(first.check().is_allowed() && last.check().is_allowed() && bucket.check().is_allowed());
         assert_eq!((first.held(), last.held(), left(&bucket)), (2, 2, 3));
         drop(first);
@@ -130,14 +130,14 @@ fn in_a_window_it_is_given_back_whoever_took() {
         assert_eq!(left(&bucket), 7, "{algorithm:?}");
         // Half of what a request leaves, however large the batch: (7 - 1) / 2, and (7 - 2) / 2.
         for (cost, held) in [(1, 3), (2, 2)] {
-            let mut lease = bucket.lease(u64::MAX);
+            let mut lease = bucket.handle().lease(u64::MAX);
             assert!(lease.check_n(cost).is_allowed());
             assert_eq!((lease.held(), left(&bucket)), (held, 7 - cost - held), "{algorithm:?}");
             drop(lease);
-            bucket.refund(cost);
+            bucket.handle().refund(cost);
         }
         // In the next window it is of no use, and under the sliding counter it weighs until given back.
-        let mut lease = bucket.lease(3);
+        let mut lease = bucket.handle().lease(3);
         assert!(lease.check().is_allowed());
         bucket.clock().set(ns(110 * SECOND));
         assert_eq!(lease.held(), 0);
@@ -153,7 +153,7 @@ fn in_a_window_it_is_given_back_whoever_took() {
 fn queues_and_logs_hold_nothing() {
     for algorithm in [Algorithm::LeakyQueue, Algorithm::SlidingLog] {
         let bucket = bucket(Quota::per_second(10).with_algorithm(algorithm), 100 * SECOND);
-        let mut lease = bucket.lease(8);
+        let mut lease = bucket.handle().lease(8);
         assert!(lease.check().is_allowed());
         assert_eq!(lease.held(), 0);
         lease.give_back();
@@ -164,7 +164,7 @@ fn queues_and_logs_hold_nothing() {
 #[test]
 fn costs_of_nothing_and_too_much() {
     let bucket = ten();
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert!(lease.check_n(0).is_allowed() && lease.check_n(11).never_fits() && lease.check_n(u64::MAX).never_fits());
     assert_eq!((lease.held(), left(&bucket)), (0, 10));
     assert!(lease.check().is_allowed());
@@ -176,7 +176,7 @@ fn costs_of_nothing_and_too_much() {
     for algorithm in ALGORITHMS {
         let quota = Quota::new(0, Duration::from_secs(1)).unwrap().with_algorithm(algorithm);
         let closed = Bucket::with_clock(quota, ManualClock::default()).unwrap();
-        let mut lease = closed.lease(4);
+        let mut lease = closed.handle().lease(4);
         assert!(lease.check().never_fits() && lease.held() == 0, "{quota}");
     }
 }
@@ -185,9 +185,9 @@ fn costs_of_nothing_and_too_much() {
 fn before_it_was_taken_nothing_is_used() {
     let bucket = bucket(Quota::per_second(1).with_burst(4), 100 * SECOND);
     // Four at 100; a second later three more, of which the handle holds one.
-    assert_eq!(bucket.take_up_to(4), 4);
+    assert_eq!(bucket.handle().take_up_to(4), 4);
     bucket.clock().set(ns(103 * SECOND));
-    let mut lease = bucket.lease(2);
+    let mut lease = bucket.handle().lease(2);
     assert!(lease.check().is_allowed());
     assert_eq!(lease.held(), 1);
     // A caller whose clock is a second behind, at which two of these three had not come back.
@@ -200,7 +200,7 @@ fn before_it_was_taken_nothing_is_used() {
 #[test]
 fn a_clock_that_steps_back_voids_it() {
     let bucket = ten();
-    let mut lease = bucket.lease(4);
+    let mut lease = bucket.handle().lease(4);
     assert!(lease.check().is_allowed());
     bucket.clock().set(ns(50 * SECOND));
     assert!(lease.check().is_refused(), "repaired to empty");
@@ -218,7 +218,7 @@ fn a_key_of_a_limiter() {
     limiter.clock().set(ns(100 * SECOND));
     let small = limiter.prepare("small", Quota::per_second(1).with_burst(4)).unwrap();
     {
-        let (mut lease, mut other) = (limiter.lease("key", 4), limiter.under(&small).lease("key", 4));
+        let (mut lease, mut other) = (limiter.key("key").lease(4), limiter.under(&small).key("key").lease(4));
         assert!(lease.check().is_allowed() && other.check_n(2).is_allowed());
         assert_eq!((lease.held(), other.held()), (3, 1));
         assert_eq!(limiter.peek("key").remaining(), 6);
@@ -229,7 +229,7 @@ fn a_key_of_a_limiter() {
     assert_eq!((limiter.peek("key").remaining(), limiter.under(&small).peek("key").remaining()), (9, 2));
     // The caller's now, and a view of one.
     let now = ns(200 * SECOND);
-    let mut lease = limiter.at(now).lease("key", 4);
+    let mut lease = limiter.at(now).key("key").lease(4);
     assert_eq!(lease.check_at(now).at(), now);
     assert_eq!(lease.check_n_at(2, now).at(), now);
     assert_eq!(limiter.at(now).peek("key").remaining(), 6);
@@ -241,7 +241,7 @@ fn a_key_that_finds_no_room() {
     for on_full in [OnFull::RefuseNew, OnFull::AdmitUntracked, OnFull::EvictNearestIdle] {
         let limiter = builder().on_full(on_full).clock(ManualClock::default()).build().unwrap();
         (0..1_000).for_each(|key: u64| assert!(limiter.check_n(&key, 1).at() == ns(0)));
-        let mut lease = limiter.lease("new", 4);
+        let mut lease = limiter.key("new").lease(4);
         let decision = lease.check();
         match on_full {
             OnFull::RefuseNew => assert!(decision.is_refused() && decision.retry_after().is_some()),
@@ -263,7 +263,7 @@ fn a_step_back_in_a_full_table_is_repaired() {
         (0..1_000).for_each(|n: u64| assert!(!limiter.check(&(key, n)).never_fits()));
     }
     limiter.clock().set(ns(DAY));
-    let mut lease = limiter.lease("new", 4);
+    let mut lease = limiter.key("new").lease(4);
     let wait = lease.check().retry_after().expect("refused for room");
     assert!(wait > Duration::ZERO && wait <= Duration::from_nanos(DAY + 1), "{wait:?}");
     limiter.clock().advance(wait);
@@ -294,7 +294,8 @@ fn scenario(quota: Quota, rng: &mut Rng, late: bool, refunds: bool) -> u64 {
     let mut t = 1_000 * SECOND + rng.below(SECOND);
     let bucket = bucket(quota, t);
     let batches = [0, 1, 2, 3, 8, 64, quota.burst() / 2, quota.burst(), u64::MAX];
-    let mut handles: Vec<Lease<'_, _>> = (0..=rng.below(5)).map(|_| bucket.lease(rng.pick(&batches))).collect();
+    let mut handles: Vec<Lease<'_, _>> =
+        (0..=rng.below(5)).map(|_| bucket.handle().lease(rng.pick(&batches))).collect();
     let fill = (u128::from(nanos(quota.period())) * u128::from(quota.burst())).div_ceil(u128::from(quota.count()));
     let fill = u64::try_from(fill).expect("a short time");
     let token = (nanos(quota.period()) / quota.count()).max(1);
@@ -314,7 +315,7 @@ fn scenario(quota: Quota, rng: &mut Rng, late: bool, refunds: bool) -> u64 {
         let lease = &mut handles[handle];
         if refunds && rng.once_in(16) {
             replay.note("refund", t, cost);
-            bucket.refund(cost);
+            bucket.handle().refund(cost);
             refunded += cost;
             continue;
         }
@@ -325,7 +326,7 @@ fn scenario(quota: Quota, rng: &mut Rng, late: bool, refunds: bool) -> u64 {
                 continue;
             }
             1 => {
-                *lease = bucket.lease(rng.pick(&batches));
+                *lease = bucket.handle().lease(rng.pick(&batches));
                 continue;
             }
             2 => {
@@ -336,7 +337,7 @@ fn scenario(quota: Quota, rng: &mut Rng, late: bool, refunds: bool) -> u64 {
                         history.push((t, held));
                     }
                 }
-                let rest = bucket.take_up_to(u64::MAX);
+                let rest = bucket.handle().take_up_to(u64::MAX);
                 replay.note("drained", t, rest);
                 history.push((t, rest));
                 continue;
@@ -404,7 +405,7 @@ fn at_random_nothing_is_lost() {
         let quota = Quota::new(count, Duration::from_secs(10)).unwrap().with_algorithm(algorithm);
         let bucket = bucket(quota, 100 * SECOND);
         let batch = 1 + rng.below(20);
-        let mut handles: Vec<_> = (0..=rng.below(4)).map(|_| bucket.lease(batch)).collect();
+        let mut handles: Vec<_> = (0..=rng.below(4)).map(|_| bucket.handle().lease(batch)).collect();
         let mut used = 0;
         for _ in 0..rng.below(2 * count) {
             let (handle, cost) = (rng.index(handles.len()), 1 + rng.below(3));
@@ -441,11 +442,11 @@ fn race_with_handles<C: Clock>(
             drive(limiter.clock());
             done.store(true, Ordering::Relaxed);
         }
-        let (mut seen, mut rng, mut lease) = (Vec::new(), Rng(thread as u64), limiter.lease(&0_u64, batch));
+        let (mut seen, mut rng, mut lease) = (Vec::new(), Rng(thread as u64), limiter.key(&0_u64).lease(batch));
         while !done.load(Ordering::Relaxed) {
             let cost = 1 + rng.below(3);
             if rng.once_in(64) {
-                lease = limiter.lease(&0_u64, batch);
+                lease = limiter.key(&0_u64).lease(batch);
             }
             if rng.once_in(8) {
                 seen.push(Seen::check(limiter, thread, 0, cost));
@@ -508,7 +509,7 @@ fn threads_in_one_instant() {
             let quota = Quota::new(BURST, Duration::from_secs(10)).unwrap().with_algorithm(algorithm);
             let bucket = bucket(quota, 100 * SECOND);
             let mut seen = race(THREADS, |thread| {
-                let (mut lease, mut rng) = (bucket.lease(BATCH), Rng((round * THREADS + thread) as u64));
+                let (mut lease, mut rng) = (bucket.handle().lease(BATCH), Rng((round * THREADS + thread) as u64));
                 let calls = rng.below(2 * BURST / THREADS as u64);
                 let mut check = || {
                     let cost = 1 + rng.below(2);
@@ -538,7 +539,7 @@ fn slow_handles_keep_the_rate() {
     for batch in [4, 16, 100] {
         let (mut rng, mut t) = (Rng(7), 100 * SECOND);
         let bucket = bucket(Quota::per_second(100).with_burst(100), t);
-        let mut handles: Vec<_> = (0..10).map(|_| bucket.lease(batch)).collect();
+        let mut handles: Vec<_> = (0..10).map(|_| bucket.handle().lease(batch)).collect();
         // 80 a second, of a hundred.
         for call in 0..60_000 {
             t += rng.below(2 * SECOND / 80);
@@ -553,8 +554,8 @@ fn slow_handles_keep_the_rate() {
 #[test]
 fn who_always_asks_gets_the_whole_rate() {
     let bucket = bucket(Quota::per_second(100).with_burst(50), 100 * SECOND);
-    let mut handles: Vec<_> = (0..3).map(|_| bucket.lease(20)).collect();
-    let mut admitted = bucket.take_up_to(50);
+    let mut handles: Vec<_> = (0..3).map(|_| bucket.handle().lease(20)).collect();
+    let mut admitted = bucket.handle().take_up_to(50);
     for milli in 1..=100_000 {
         bucket.clock().set(ns(100 * SECOND + milli * SECOND / 1_000));
         if milli % 170 == 0 {

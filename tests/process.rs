@@ -81,7 +81,7 @@ fn goes_on(clock: &impl Clock, to: Duration) {
 #[test]
 fn a_cached_clock_goes_on_in_a_child() {
     let bucket = Bucket::with_clock(Quota::per_second(100), CachedClock::new().unwrap()).unwrap();
-    assert_eq!(bucket.take_up_to(100), 100);
+    assert_eq!(bucket.handle().take_up_to(100), 100);
     let before = bucket.clock().now();
     in_child(|| {
         assert!(bucket.clock().now() >= before, "a step back");

@@ -82,7 +82,7 @@ fn a_configuration_is_read_at_once() {
 #[test]
 fn figures_are_numbers_and_spans_are_seconds() {
     let bucket = Bucket::with_clock("2/s", ManualClock::default()).unwrap();
-    assert_eq!(bucket.take_up_to(2), 2);
+    assert_eq!(bucket.handle().take_up_to(2), 2);
     let refused = bucket.check().report();
     let expected = json!({
         "verdict": "refused", "burst": 2, "remaining": 0, "retry_after_seconds": 0.5, "reset_after_seconds": 1.0

@@ -294,7 +294,7 @@ impl Scenario {
                 mingle(rng);
                 let Left { key, remaining, .. } = balances[usize::try_from(rng.below(keys)).expect("few keys")];
                 let cost = if rng.once_in(4) { quota.burst() + 1 } else { remaining + 1 };
-                assert_eq!(limiter.peek_n(&key, 0).remaining(), remaining, "a look while all are refused");
+                assert_eq!(limiter.key(&key).peek_n(0).remaining(), remaining, "a look while all are refused");
                 let seen = Seen::check(&limiter, thread, key, cost);
                 assert_eq!(seen.answer, Answer::Refused, "key {key} has {remaining}, and not {cost}");
                 seen

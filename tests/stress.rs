@@ -89,7 +89,7 @@ fn what_is_given_back_in_rounds_is_there_again_or_lapses() {
         let call = |thread, rng: &mut Rng| {
             let (key, cost) = (rng.below(KEYS), 1 + rng.below(8));
             if rng.once_in(3) {
-                let reserved = limiter.reserve(&key, cost, Duration::ZERO);
+                let reserved = limiter.key(&key).reserve(cost, Duration::ZERO);
                 let at = limiter.clock().now().as_nanos();
                 let answer = match reserved {
                     Ok(reserved) if rng.once_in(2) => {
@@ -105,7 +105,7 @@ fn what_is_given_back_in_rounds_is_there_again_or_lapses() {
             if !(seen.is_allowed() && rng.once_in(2)) {
                 return seen;
             }
-            limiter.refund(&key, cost);
+            limiter.key(&key).refund(cost);
             seen.given_back()
         };
         let work = |thread, rng: &mut Rng| (0..100).map(|_| call(thread, rng)).collect();

@@ -34,7 +34,7 @@ fn events(stats: &Stats) -> [u64; 3] {
 }
 
 fn remaining(limiter: &Limiter<ManualClock>, key: u64) -> u64 {
-    limiter.peek_n(&key, 0).remaining()
+    limiter.key(&key).peek_n(0).remaining()
 }
 
 /// New keys, `cost` each, until no slot has become busy for a long while. Those in the table at the end.
@@ -224,18 +224,18 @@ fn beyond_capacity_requests_are_counted_not_slots() {
         let calls: [Call<'_>; 14] = [
             ("check of a log", &|key| limiter.under(&log).check(key).is_allowed()),
             ("of three in a log", &|key| limiter.under(&log).check_n(key, 3).is_allowed()),
-            ("as much of a log as there is", &|key| limiter.under(&log).take_up_to(key, 2_000) > 0),
-            ("a few of a log", &|key| limiter.under(&log).take_up_to(key, 5) > 0),
-            ("charge of a log", &|key| limiter.under(&log).charge(key, 7) > 0),
-            ("reservation in a log", &|key| limiter.under(&log).reserve(key, 2, Duration::ZERO).is_ok()),
-            ("lease of a log", &|key| limiter.under(&log).lease(key, 8).check().is_allowed()),
+            ("as much of a log as there is", &|key| limiter.under(&log).key(key).take_up_to(2_000) > 0),
+            ("a few of a log", &|key| limiter.under(&log).key(key).take_up_to(5) > 0),
+            ("charge of a log", &|key| limiter.under(&log).key(key).charge(7) > 0),
+            ("reservation in a log", &|key| limiter.under(&log).key(key).reserve(2, Duration::ZERO).is_ok()),
+            ("lease of a log", &|key| limiter.under(&log).key(key).lease(8).check().is_allowed()),
             ("check", &|key| limiter.under(&bucket).check(key).is_allowed()),
-            ("as much as there is", &|key| limiter.under(&bucket).take_up_to(key, 9) > 0),
+            ("as much as there is", &|key| limiter.under(&bucket).key(key).take_up_to(9) > 0),
             // Of what is not recorded nothing is charged.
-            ("charge", &|key| limiter.under(&bucket).charge(key, 2) > 0 || passes),
-            ("reservation", &|key| limiter.under(&bucket).reserve(key, 2, Duration::ZERO).is_ok()),
-            ("lease", &|key| limiter.under(&bucket).lease(key, 8).check().is_allowed()),
-            ("queue", &|key| limiter.under(&queue).reserve(key, 1, Duration::from_secs(9)).is_ok()),
+            ("charge", &|key| limiter.under(&bucket).key(key).charge(2) > 0 || passes),
+            ("reservation", &|key| limiter.under(&bucket).key(key).reserve(2, Duration::ZERO).is_ok()),
+            ("lease", &|key| limiter.under(&bucket).key(key).lease(8).check().is_allowed()),
+            ("queue", &|key| limiter.under(&queue).key(key).reserve(1, Duration::from_secs(9)).is_ok()),
             ("set", &|key| limiter.check_set(&all, key).is_allowed()),
         ];
         for (what, call) in calls {
@@ -319,7 +319,7 @@ fn a_debt_outlives_a_flood_of_new_keys() {
         let debtors: Vec<u64> = (0..20).map(|_| rng.next()).collect();
         for key in &debtors {
             assert!(limiter.check_n(key, BURST).is_allowed());
-            assert_eq!(limiter.charge(key, 500_000), 500_000);
+            assert_eq!(limiter.key(key).charge(500_000), 500_000);
         }
         for i in 0..100 * CAPACITY {
             let _ = limiter.check_n(&rng.next(), 1 + rng.below(BURST));

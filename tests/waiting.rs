@@ -37,9 +37,9 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 fn waiters_go_first_come_first_served_each_at_its_own_instant() {
     let clock = ManualClock::default();
     let limiter = Limiter::builder(Quota::per_second(1)).clock(clock.clone()).build().unwrap();
-    let mut first = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
-    let mut second = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
-    let mut third = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
+    let mut first = pin!(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock)));
+    let mut second = pin!(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock)));
+    let mut third = pin!(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock)));
     assert_eq!(poll(first.as_mut()), Poll::Ready(Ok(())));
     assert_eq!(poll(second.as_mut()), Poll::Pending);
     assert_eq!(poll(third.as_mut()), Poll::Pending);
@@ -55,7 +55,7 @@ fn a_wait_past_the_deadline_takes_nothing() {
     let clock = ManualClock::default();
     let bucket = Bucket::with_clock(Quota::per_second(1), clock.clone()).unwrap();
     assert!(bucket.check().is_allowed());
-    let late = poll(pin!(bucket.until_ready(1, SECOND / 2, timer(&clock))));
+    let late = poll(pin!(bucket.handle().until_ready(1, SECOND / 2, timer(&clock))));
     let Poll::Ready(Err(WaitError::TooLong(report))) = late else { panic!("{late:?}") };
     assert_eq!(report.retry_after, Some(SECOND));
     clock.advance(SECOND);
@@ -65,7 +65,7 @@ fn a_wait_past_the_deadline_takes_nothing() {
 #[test]
 fn a_cost_above_the_limit_does_not_wait() {
     let bucket = Bucket::with_clock(Quota::per_second(1), ManualClock::default()).unwrap();
-    let never = poll(pin!(bucket.until_ready(2, SECOND, |_| std::future::pending())));
+    let never = poll(pin!(bucket.handle().until_ready(2, SECOND, |_| std::future::pending())));
     assert!(matches!(never, Poll::Ready(Err(WaitError::NeverFits(_)))), "{never:?}");
 }
 
@@ -75,7 +75,7 @@ fn dropping_the_future_gives_the_place_back() {
     let bucket = Bucket::with_clock(Quota::per_second(1), clock.clone()).unwrap();
     assert!(bucket.check().is_allowed());
     {
-        let mut waiting = pin!(bucket.until_ready(1, 10 * SECOND, timer(&clock)));
+        let mut waiting = pin!(bucket.handle().until_ready(1, 10 * SECOND, timer(&clock)));
         assert_eq!(poll(waiting.as_mut()), Poll::Pending);
         assert_eq!(bucket.peek().retry_after(), Some(2 * SECOND));
     }
@@ -87,15 +87,15 @@ fn no_more_wait_than_may() {
     let clock = ManualClock::default();
     let limiter = Limiter::builder(Quota::per_second(1)).max_waiters(1).clock(clock.clone()).build().unwrap();
     assert!(limiter.check("key").is_allowed());
-    let mut first = pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)));
+    let mut first = pin!(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock)));
     assert_eq!(poll(first.as_mut()), Poll::Pending);
     for _ in 0..3 {
-        let refused = poll(pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock))));
+        let refused = poll(pin!(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock))));
         assert_eq!(refused, Poll::Ready(Err(WaitError::TooManyWaiters { max: 1 })));
     }
     clock.advance(SECOND);
     assert_eq!(poll(first.as_mut()), Poll::Ready(Ok(())), "those turned away have given their places back");
-    assert_eq!(poll(pin!(limiter.until_ready("key", 1, 10 * SECOND, timer(&clock)))), Poll::Pending);
+    assert_eq!(poll(pin!(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock)))), Poll::Pending);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_window_is_waited_for() {
     let quota = Quota::per_minute(1).with_algorithm(Algorithm::FixedWindow);
     let bucket = Bucket::with_clock(quota, clock.clone()).unwrap();
     assert!(bucket.check().is_allowed());
-    let mut waiting = pin!(bucket.until_ready(1, 90 * SECOND, timer(&clock)));
+    let mut waiting = pin!(bucket.handle().until_ready(1, 90 * SECOND, timer(&clock)));
     assert_eq!(poll(waiting.as_mut()), Poll::Pending);
     clock.advance(60 * SECOND);
     assert_eq!(poll(waiting.as_mut()), Poll::Ready(Ok(())));
@@ -122,7 +122,7 @@ fn a_timer_that_fires_early_is_asked_again() {
         clock.advance(left / 2 + Duration::from_nanos(1));
         std::future::ready(())
     };
-    assert_eq!(poll(pin!(bucket.until_ready(1, 10 * SECOND, early))), Poll::Ready(Ok(())));
+    assert_eq!(poll(pin!(bucket.handle().until_ready(1, 10 * SECOND, early))), Poll::Ready(Ok(())));
     assert!(asked.get() > 1 && clock.now() >= Instant::from_secs(1));
 }
 
@@ -183,7 +183,7 @@ fn waits_can_be_sent_and_stored() {
     let limiter = Arc::new(Limiter::builder(Quota::per_second(1)).clock(clock.clone()).build().unwrap());
     let set = LimitSet::new([*limiter.default_limit()]).unwrap();
     // The key is not borrowed.
-    let wait = |key: String| sent(limiter.until_ready(key.as_str(), 1, SECOND, timer(&clock)));
+    let wait = |key: String| sent(limiter.key(key.as_str()).until_ready(1, SECOND, timer(&clock)));
     assert_eq!(poll(pin!(wait("key".to_owned()))), Poll::Ready(Ok(())));
     let of_set = |key: String| sent(limiter.until_set_ready(&set, key.as_str(), 1, SECOND, timer(&clock)));
     assert_eq!(poll(pin!(of_set("another".to_owned()))), Poll::Ready(Ok(())));
@@ -197,5 +197,5 @@ fn waits_can_be_sent_and_stored() {
     clock.advance(SECOND);
     assert_eq!(poll(kept[0].as_mut()), Poll::Ready(Ok(())));
     let bucket = Bucket::with_clock(Quota::per_second(1), clock.clone()).unwrap();
-    assert_eq!(poll(pin!(sent(bucket.until_ready(1, SECOND, timer(&clock))))), Poll::Ready(Ok(())));
+    assert_eq!(poll(pin!(sent(bucket.handle().until_ready(1, SECOND, timer(&clock))))), Poll::Ready(Ok(())));
 }

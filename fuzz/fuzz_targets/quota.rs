@@ -33,12 +33,12 @@ fuzz_target!(|input: Input| {
     }
 
     let most = bucket.peek().burst();
-    assert_eq!(bucket.take_up_to(u64::MAX), most, "{quota}: what fits at once");
+    assert_eq!(bucket.handle().take_up_to(u64::MAX), most, "{quota}: what fits at once");
     assert!(!bucket.check().is_allowed(), "{quota}: more than fits at once");
     // Deeper, as far as it may go; and still it comes back.
-    let charged = bucket.charge(u64::MAX);
+    let charged = bucket.handle().charge(u64::MAX);
     assert!(charged < u64::MAX);
-    let _ = bucket.reserve(1, Duration::MAX);
+    let _ = bucket.handle().reserve(1, Duration::MAX);
     let deepest = bucket.peek();
     assert!(!deepest.is_allowed() && deepest.remaining() == 0 && deepest.never_fits() == (most == 0));
     bucket.clock().advance(deepest.reset_after());

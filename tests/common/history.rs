@@ -150,7 +150,7 @@ pub(crate) struct Left {
 
 pub(crate) fn left_of<C: Clock>(limiter: &Limiter<C>, keys: u64) -> Vec<Left> {
     let look = |key| {
-        let decision = limiter.peek_n(&key, 0);
+        let decision = limiter.key(&key).peek_n(0);
         Left { key, at: decision.at().as_nanos(), remaining: decision.remaining() }
     };
     (0..keys).map(look).collect()

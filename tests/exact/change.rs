@@ -18,7 +18,7 @@ fn two_quotas_under_one_name_are_two_buckets() {
         let small = limiter.prepare(Limit::DEFAULT_NAME, quota(10)).unwrap();
         let mut admitted = 0;
         for _ in 0..100 {
-            admitted += limiter.take_up_to("key", 1_000) + limiter.under(&small).take_up_to("key", 1_000);
+            admitted += limiter.key("key").take_up_to(1_000) + limiter.under(&small).key("key").take_up_to(1_000);
         }
         // Logs of one name and period share what they remember; a queue lets one request at a time through, of any cost.
         let both = if algorithm == Algorithm::SlidingLog { 50 } else { 60 };
@@ -33,7 +33,7 @@ fn a_change_carries_over_what_was_used() {
         for (old, used, new) in [(5, 5, 50), (10, 4, 40), (40, 15, 20), (40, 30, 20), (10, 0, 20), (7, 7, 49)] {
             let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
             let limiter = limiter(quota(old));
-            assert_eq!(limiter.take_up_to("key", used), used);
+            assert_eq!(limiter.key("key").take_up_to(used), used);
             let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
             assert!(changed.carries_over());
             let view = limiter.under(&changed);
@@ -49,12 +49,12 @@ fn a_change_carries_over_what_was_used() {
             // One by one: what was carried over counts once.
             assert!(view.check("key").is_allowed(), "{what}");
             assert_eq!(view.peek("key").remaining(), left - 1, "{what}");
-            assert_eq!(view.take_up_to("key", ALL), left - 1, "{what}");
-            assert_eq!(view.take_up_to("key", ALL), 0, "{what}");
+            assert_eq!(view.key("key").take_up_to(ALL), left - 1, "{what}");
+            assert_eq!(view.key("key").take_up_to(ALL), 0, "{what}");
             if algorithm != Algorithm::SlidingLog {
-                assert_eq!(limiter.take_up_to("key", ALL), 0, "the old bucket is closed; {what}");
+                assert_eq!(limiter.key("key").take_up_to(ALL), 0, "the old bucket is closed; {what}");
             }
-            assert!(limiter.take_up_to("key", ALL) + used + left <= old.max(new), "{what}");
+            assert!(limiter.key("key").take_up_to(ALL) + used + left <= old.max(new), "{what}");
         }
     }
 }
@@ -67,13 +67,13 @@ fn old_and_new_callers_together_stay_within_the_bound() {
             for order in 0..4_u32 {
                 let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
                 let limiter = limiter(quota(old));
-                let mut admitted = if order & 1 == 0 { limiter.take_up_to("key", old / 2) } else { 0 };
+                let mut admitted = if order & 1 == 0 { limiter.key("key").take_up_to(old / 2) } else { 0 };
                 let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
                 for turn in 0..20 {
                     admitted += u64::from(limiter.under(&changed).check("key").is_allowed());
-                    admitted += if order & 2 == 0 || turn > 2 { limiter.take_up_to("key", 3) } else { 0 };
+                    admitted += if order & 2 == 0 || turn > 2 { limiter.key("key").take_up_to(3) } else { 0 };
                 }
-                admitted += limiter.take_up_to("key", ALL) + limiter.under(&changed).take_up_to("key", ALL);
+                admitted += limiter.key("key").take_up_to(ALL) + limiter.under(&changed).key("key").take_up_to(ALL);
                 assert!(admitted <= old.max(new), "{algorithm}, {old} to {new}: {admitted}");
             }
         }
@@ -87,15 +87,15 @@ fn over_a_change_a_key_gets_what_both_rates_add() {
         for used in [0, old / 3, old] {
             for (before, after) in [(0, 0), (7, 0), (0, 7), (13, 29), (30, 55)] {
                 let limiter = limiter(Quota::per_minute(old));
-                let mut admitted = limiter.take_up_to("key", used);
+                let mut admitted = limiter.key("key").take_up_to(used);
                 limiter.clock().advance(secs(before));
-                admitted += limiter.take_up_to("key", old / 10);
+                admitted += limiter.key("key").take_up_to(old / 10);
                 let changed = limiter.change_quota(limiter.default_limit(), Quota::per_minute(new)).unwrap();
                 for _ in 0..after {
-                    admitted += limiter.under(&changed).take_up_to("key", ALL);
+                    admitted += limiter.under(&changed).key("key").take_up_to(ALL);
                     limiter.clock().advance(secs(1));
                 }
-                admitted += limiter.under(&changed).take_up_to("key", ALL);
+                admitted += limiter.under(&changed).key("key").take_up_to(ALL);
                 let most = old.max(new) + (old * before + new * after) / 60 + 1;
                 assert!(admitted <= most, "{old} to {new}, {used} used, {before} s, {after} s: {admitted} of {most}");
             }
@@ -106,20 +106,20 @@ fn over_a_change_a_key_gets_what_both_rates_add() {
 #[test]
 fn what_is_carried_over_refills_at_the_new_rate() {
     let limiter = limiter(Quota::per_hour(10));
-    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    assert_eq!(limiter.key("key").take_up_to(ALL), 10);
     let changed = limiter.change_quota(limiter.default_limit(), Quota::per_hour(3_600)).unwrap();
     let view = limiter.under(&changed);
-    assert_eq!(view.take_up_to("key", ALL), 3_590);
+    assert_eq!(view.key("key").take_up_to(ALL), 3_590);
     assert_eq!(view.check("key").retry_after(), Some(secs(1)));
     limiter.clock().advance(secs(3_600));
-    assert_eq!(view.take_up_to("key", ALL), 3_600, "all is forgotten");
+    assert_eq!(view.key("key").take_up_to(ALL), 3_600, "all is forgotten");
 }
 
 /// What is owed or promised is carried over as that.
 #[test]
 fn what_is_past_empty_is_carried_over() {
     let limiter = limiter(Quota::per_second(10).with_max_debt(secs(60)));
-    assert_eq!(limiter.charge("key", 50), 50);
+    assert_eq!(limiter.key("key").charge(50), 50);
     let faster = limiter.change_quota(limiter.default_limit(), Quota::per_second(20)).unwrap();
     // 50 used, of which the new burst holds 20: the first token comes after the other 30.
     assert_eq!(limiter.under(&faster).check("key").retry_after(), Some(millis(1_550)));
@@ -130,19 +130,19 @@ fn what_is_past_empty_is_carried_over() {
 fn a_queue_that_becomes_faster_keeps_its_promises() {
     let queue = |count| Quota::per_minute(count).with_burst(10).with_algorithm(Algorithm::LeakyQueue);
     let limiter = limiter(queue(60));
-    let waits: Vec<_> = (0..4).map(|_| limiter.reserve("key", 1, secs(60)).unwrap().wait()).collect();
+    let waits: Vec<_> = (0..4).map(|_| limiter.key("key").reserve(1, secs(60)).unwrap().wait()).collect();
     assert_eq!(waits, [secs(0), secs(1), secs(2), secs(3)]);
     let faster = limiter.change_quota(limiter.default_limit(), queue(120)).unwrap();
-    let next = [0; 2].map(|_| limiter.under(&faster).reserve("key", 1, secs(60)).unwrap().wait());
+    let next = [0; 2].map(|_| limiter.under(&faster).key("key").reserve(1, secs(60)).unwrap().wait());
     assert_eq!(next, [millis(3_500), millis(4_000)]);
     let slower = limiter.change_quota(limiter.default_limit(), queue(30)).unwrap();
-    assert!(limiter.under(&slower).reserve("other", 1, secs(60)).unwrap().wait().is_zero());
+    assert!(limiter.under(&slower).key("other").reserve(1, secs(60)).unwrap().wait().is_zero());
 }
 
 #[test]
 fn another_period_or_algorithm_begins_anew_and_says_so() {
     let limiter = limiter(Quota::per_hour(10));
-    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    assert_eq!(limiter.key("key").take_up_to(ALL), 10);
     let old = limiter.default_limit();
     for quota in [Quota::per_minute(10), Quota::per_hour(10).with_algorithm(Algorithm::FixedWindow)] {
         let anew = limiter.change_quota(old, quota).unwrap();
@@ -159,13 +159,13 @@ fn changes_that_nobody_notices_forget_nothing() {
     for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::LeakyQueue) {
         let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
         let limiter = limiter(quota(20));
-        assert_eq!(limiter.take_up_to("key", 15), 15);
+        assert_eq!(limiter.key("key").take_up_to(15), 15);
         let mut limit = *limiter.default_limit();
         for count in [40, 30, 20, 40] {
             limit = limiter.change_quota(&limit, quota(count)).unwrap();
             assert_eq!(limiter.under(&limit).peek("key").remaining(), count - 15, "{algorithm}, {count}");
         }
-        assert_eq!(limiter.under(&limit).take_up_to("key", ALL), 25, "{algorithm}");
+        assert_eq!(limiter.under(&limit).key("key").take_up_to(ALL), 25, "{algorithm}");
     }
 }
 
@@ -180,7 +180,7 @@ fn converting_back_and_forth_sells_nothing() {
             let mut admitted = 0;
             for turn in 0..50 {
                 let [from, to] = if turn % 2 == 0 { [&from, &to] } else { [&to, &from] };
-                admitted += limiter.under(from).take_up_to("key", 1_000);
+                admitted += limiter.under(from).key("key").take_up_to(1_000);
                 limiter.under(from).convert("key", to, how);
             }
             assert!(admitted <= 1_000, "{how:?}, {algorithm}: {admitted}");
@@ -193,10 +193,10 @@ fn converting_back_and_forth_sells_nothing() {
 fn a_reservation_from_before_a_conversion_makes_nothing_up() {
     let limiter = limiter(Quota::per_second(1).with_burst(10));
     let fast = limiter.prepare("fast", Quota::per_second(100).with_burst(1_000)).unwrap();
-    let reservation = limiter.reserve("key", 10, secs(0)).unwrap();
+    let reservation = limiter.key("key").reserve(10, secs(0)).unwrap();
     limiter.convert("key", &fast, Inheritance::AsIs);
     reservation.cancel();
-    assert_eq!((limiter.under(&fast).take_up_to("key", ALL), limiter.take_up_to("key", ALL)), (0, 10));
+    assert_eq!((limiter.under(&fast).key("key").take_up_to(ALL), limiter.key("key").take_up_to(ALL)), (0, 10));
 }
 
 /// The examples of bucket4j's documentation of `TokensInheritanceStrategy`.
@@ -205,7 +205,7 @@ fn bucket4j_inheritance() {
     let converted = |old: u64, held: u64, new: u64, how: Inheritance| {
         let limiter = limiter(Quota::per_day(old));
         let to = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_day(new)).unwrap();
-        assert_eq!(limiter.take_up_to("key", old - held), old - held);
+        assert_eq!(limiter.key("key").take_up_to(old - held), old - held);
         limiter.convert("key", &to, how);
         limiter.under(&to).peek("key").remaining()
     };
@@ -230,7 +230,7 @@ fn bucket4j_additive_may_leave_debt() {
     let builder = Limiter::builder(Quota::per_second(7)).also_exact_for(Quota::per_second(5));
     let limiter = builder.clock(ManualClock::default()).build().unwrap();
     let to = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_second(5)).unwrap();
-    assert_eq!(limiter.take_up_to("key", 6), 6);
+    assert_eq!(limiter.key("key").take_up_to(6), 6);
     limiter.convert("key", &to, Inheritance::Additive);
     // 1 - 2 = -1 token: the first comes when two have come back.
     assert_eq!(limiter.under(&to).check("key").retry_after(), Some(millis(400)));
@@ -239,7 +239,7 @@ fn bucket4j_additive_may_leave_debt() {
 #[test]
 fn a_closed_limit_carries_no_debt_over() {
     let limiter = limiter(Quota::per_second(10));
-    assert_eq!(limiter.take_up_to("key", ALL), 10);
+    assert_eq!(limiter.key("key").take_up_to(ALL), 10);
     let closed = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_second(0)).unwrap();
     limiter.under(&closed).convert("key", limiter.default_limit(), Inheritance::AsIs);
     let empty = limiter.peek("key");
@@ -255,7 +255,7 @@ fn after_a_step_back_a_changed_limit_refuses_no_longer_than_a_refill() {
                 let quota = |count| Quota::per_second(count).with_algorithm(algorithm);
                 let limiter = limiter(quota(old));
                 limiter.clock().set(Instant::from_secs(200_000));
-                let _ = limiter.take_up_to("key", used);
+                let _ = limiter.key("key").take_up_to(used);
                 let changed = limiter.change_quota(limiter.default_limit(), quota(new)).unwrap();
                 let view = limiter.under(&changed);
                 limiter.clock().set(limiter.now().saturating_sub(back));
@@ -288,7 +288,7 @@ fn the_wait_for_what_is_carried_over_is_exact() {
     ];
     for chain in chains {
         let limiter = limiter(chain[0]);
-        while limiter.reserve("key", 1, ALL_TIME).is_ok() {}
+        while limiter.key("key").reserve(1, ALL_TIME).is_ok() {}
         let mut limit = *limiter.default_limit();
         for quota in &chain[1..] {
             limit = limiter.change_quota(&limit, *quota).unwrap();
@@ -296,12 +296,12 @@ fn the_wait_for_what_is_carried_over_is_exact() {
         }
         let (view, now) = (limiter.under(&limit), limiter.now());
         let most = chain[chain.len() - 1].burst();
-        assert!(!view.peek_n("key", most).is_allowed());
+        assert!(!view.key("key").peek_n(most).is_allowed());
         for cost in 1..=most {
-            let Some(wait) = view.peek_n("key", cost).retry_after() else { continue };
-            assert!(view.at(now + wait).peek_n("key", cost).is_allowed(), "{chain:?}, {cost}");
+            let Some(wait) = view.key("key").peek_n(cost).retry_after() else { continue };
+            assert!(view.at(now + wait).key("key").peek_n(cost).is_allowed(), "{chain:?}, {cost}");
             assert!(
-                !view.at(now + (wait - Duration::from_nanos(1))).peek_n("key", cost).is_allowed(),
+                !view.at(now + (wait - Duration::from_nanos(1))).key("key").peek_n(cost).is_allowed(),
                 "{chain:?}, {cost}"
             );
         }
@@ -327,11 +327,11 @@ fn a_refund_after_a_change_moves_nobody_into_the_place_of_one_who_waits() {
         let limiter = limiter(quota(places));
         assert!(limiter.check("key").is_allowed());
         for _ in 0..4 {
-            let _ = limiter.reserve("key", 1, secs(60)).unwrap();
+            let _ = limiter.key("key").reserve(1, secs(60)).unwrap();
         }
         let changed = limiter.change_quota(limiter.default_limit(), quota(places + 1)).unwrap();
         let wait = limiter.under(&changed).peek("key").retry_after();
-        limiter.under(&changed).refund("key", 2);
+        limiter.under(&changed).key("key").refund(2);
         assert_eq!(limiter.under(&changed).peek("key").retry_after(), wait, "{algorithm}");
     }
 }
@@ -357,7 +357,7 @@ fn who_comes_first_after_a_cut_has_all() {
             let less = limiter.change_quota(limiter.default_limit(), quota(10)).unwrap();
             limiter.clock().advance(secs(later));
             assert!(limiter.under(&less).check("key").is_allowed());
-            assert_eq!(limiter.under(&less).take_up_to("key", ALL), 9, "{algorithm}, after {later} s");
+            assert_eq!(limiter.under(&less).key("key").take_up_to(ALL), 9, "{algorithm}, after {later} s");
         }
     }
 }
@@ -370,12 +370,12 @@ fn a_window_that_begins_after_a_change_counts_for_both() {
         let limiter = limiter(quota(4));
         limiter.clock().set(Instant::from_nanos(10_999_999_999));
         let more = limiter.change_quota(limiter.default_limit(), quota(12)).unwrap();
-        assert_eq!(limiter.under(&more).take_up_to("key", 1), 1);
+        assert_eq!(limiter.under(&more).key("key").take_up_to(1), 1);
         for ahead in [1, 500_000_000] {
             limiter.clock().advance(Duration::from_nanos(ahead));
-            let mut admitted = limiter.take_up_to("key", 1);
-            admitted += limiter.under(&more).take_up_to("key", 9);
-            admitted += limiter.take_up_to("key", ALL) + limiter.under(&more).take_up_to("key", ALL);
+            let mut admitted = limiter.key("key").take_up_to(1);
+            admitted += limiter.under(&more).key("key").take_up_to(9);
+            admitted += limiter.key("key").take_up_to(ALL) + limiter.under(&more).key("key").take_up_to(ALL);
             assert!(admitted <= 12, "{algorithm}: {admitted}");
         }
     }
@@ -385,9 +385,9 @@ fn a_window_that_begins_after_a_change_counts_for_both() {
 #[test]
 fn a_closed_bucket_says_what_it_was() {
     let limiter = limiter(Quota::per_minute(10));
-    assert_eq!(limiter.take_up_to("key", 3), 3);
+    assert_eq!(limiter.key("key").take_up_to(3), 3);
     let new = limiter.change_quota(limiter.default_limit(), Quota::per_minute(20)).unwrap();
     assert!(limiter.under(&new).check("key").is_allowed());
     limiter.clock().advance(secs(30));
-    assert_eq!(limiter.under(&new).take_up_to("key", ALL), 20);
+    assert_eq!(limiter.under(&new).key("key").take_up_to(ALL), 20);
 }

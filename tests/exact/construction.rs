@@ -54,7 +54,7 @@ fn errors_name_the_value_and_the_bound() {
         let QuotaError::CountTooLarge { max_count, quota } = error(many) else { panic!("{algorithm}") };
         assert_eq!(quota, many);
         let most = bucket(Quota::per_second(max_count).with_algorithm(algorithm), 0);
-        assert_eq!(most.take_up_to(ALL), max_count, "{algorithm}");
+        assert_eq!(most.handle().take_up_to(ALL), max_count, "{algorithm}");
         assert!(!most.check().is_allowed());
         assert!(
             Bucket::with_clock(Quota::per_second(max_count + 1).with_algorithm(algorithm), ManualClock::default())

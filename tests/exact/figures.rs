@@ -15,7 +15,7 @@ fn figures_of_a_decision() {
     assert_eq!(figures(bucket.check_n(16)), (20, 15, Some(millis(100)), millis(500)));
     assert_eq!(figures(bucket.check_n(21)), (20, 15, None, millis(500)));
     bucket.clock().advance(millis(450));
-    assert_eq!(figures(bucket.peek_n(20)), (20, 19, Some(millis(50)), millis(50)));
+    assert_eq!(figures(bucket.handle().peek_n(20)), (20, 19, Some(millis(50)), millis(50)));
     assert_eq!(bucket.peek().at(), ns(450 * MILLI));
     assert_eq!(bucket.peek().limit().quota().burst(), 20);
     assert_eq!(format!("{:?}", bucket.peek()), format!("Decision({:?})", bucket.peek().report()));
@@ -38,7 +38,7 @@ fn windows_begin_at_multiples_of_the_period() {
 #[test]
 fn a_queue_spaces_its_requests() {
     let bucket = bucket(Quota::per_second(10).with_burst(3).with_algorithm(Algorithm::LeakyQueue), 0);
-    let wait = |max| bucket.reserve(1, max).map(|r| r.wait()).ok();
+    let wait = |max| bucket.handle().reserve(1, max).map(|r| r.wait()).ok();
     assert!(bucket.check().is_allowed());
     assert_eq!([0, 1, 2].map(|_| wait(secs(9))), [Some(millis(100)), Some(millis(200)), Some(millis(300))]);
     assert_eq!(wait(secs(9)), None, "three wait");
@@ -51,9 +51,9 @@ fn a_queue_spaces_its_requests() {
 #[test]
 fn a_charge_goes_as_far_as_debt_is_allowed() {
     let bucket = bucket(Quota::per_second(10).with_max_debt(secs(2)), 0);
-    assert_eq!(bucket.charge(5), 5);
-    assert_eq!(bucket.charge(ALL), 25, "5 are left, and two seconds of debt");
-    assert_eq!(bucket.charge(1), 0);
+    assert_eq!(bucket.handle().charge(5), 5);
+    assert_eq!(bucket.handle().charge(ALL), 25, "5 are left, and two seconds of debt");
+    assert_eq!(bucket.handle().charge(1), 0);
     assert_eq!(bucket.check().retry_after(), Some(millis(2_100)));
     bucket.clock().advance(millis(2_100));
     assert!(bucket.check().is_allowed() && !bucket.check().is_allowed());
@@ -62,9 +62,9 @@ fn a_charge_goes_as_far_as_debt_is_allowed() {
 #[test]
 fn what_is_cancelled_can_be_taken_again() {
     let limiter = limiter(Quota::per_second(2).with_burst(2));
-    limiter.reserve("key", 2, Duration::ZERO).unwrap().cancel();
+    limiter.key("key").reserve(2, Duration::ZERO).unwrap().cancel();
     assert_eq!(limiter.peek("key").remaining(), 2);
-    assert_eq!(limiter.take_up_to("key", 1), 1);
+    assert_eq!(limiter.key("key").take_up_to(1), 1);
     assert_eq!(limiter.peek("key").remaining(), 1);
 }
 

@@ -68,7 +68,7 @@ fn crowded_after(
         before(&limiter);
         for key in 0..200_u64 {
             limiter.clock().advance(millis(rng.below(3)));
-            let _ = limiter.take_up_to(&key, 1 + rng.below(60));
+            let _ = limiter.key(&key).take_up_to(1 + rng.below(60));
         }
         limiter
     }
@@ -102,7 +102,7 @@ fn of_a_log_in_use() {
         let build = || {
             let crowd = crowded_after(seed, OnFull::RefuseNew, |limiter| {
                 let log = limiter.prepare("log", quota).unwrap();
-                assert_eq!(limiter.under(&log).take_up_to("key", 2), 2);
+                assert_eq!(limiter.under(&log).key("key").take_up_to(2), 2);
                 // It comes back while most of the table is still busy.
                 limiter.clock().advance(secs(50));
             });
@@ -150,7 +150,7 @@ fn of_a_look() {
         for policy in [OnFull::EvictNearestIdle, OnFull::RefuseNew, OnFull::AdmitUntracked] {
             let limiter = crowded(seed, policy)();
             for cost in [1, 30] {
-                let looked = limiter.peek_n("key", cost).report();
+                let looked = limiter.key("key").peek_n(cost).report();
                 let asked = limiter.check_n("key", cost);
                 let told = (looked.verdict, looked.retry_after);
                 assert_eq!(told, (asked.verdict(), asked.retry_after()), "seed {seed}, {policy:?}");
@@ -180,7 +180,7 @@ fn a_look_answers_as_a_check_does() {
                 let quota = |count| Quota::per_hour(count).with_algorithm(algorithm);
                 let builder = Limiter::builder(quota(10)).capacity(1).on_full(policy).fixed_seed(3);
                 let limiter = builder.clock(ManualClock::default()).build().unwrap();
-                let _ = limiter.take_up_to("key", used);
+                let _ = limiter.key("key").take_up_to(used);
                 let mut limit = *limiter.default_limit();
                 if is_changed {
                     limit = limiter.change_quota(&limit, quota(20)).unwrap();
@@ -211,14 +211,14 @@ fn of_what_is_carried_over() {
                 let quota = |count| Quota::per_minute(count).with_algorithm(algorithm);
                 let builder = Limiter::builder(quota(5)).capacity(1).on_full(policy).fixed_seed(3);
                 let limiter = builder.clock(ManualClock::default()).build().unwrap();
-                assert_eq!(limiter.take_up_to("key", used), used);
+                assert_eq!(limiter.key("key").take_up_to(used), used);
                 for other in 0..300 {
                     let _ = limiter.check_n(&("other", other), 5);
                 }
                 let limit = limiter.change_quota(limiter.default_limit(), quota(6)).unwrap();
                 let Some(wait) = limiter.under(&limit).check_n("key", 6).retry_after() else { continue };
                 let now = limiter.now();
-                let fits = |wait| limiter.under(&limit).at(now + wait).peek_n("key", 6).is_allowed();
+                let fits = |wait| limiter.under(&limit).at(now + wait).key("key").peek_n(6).is_allowed();
                 let what = format!("{policy:?}, {algorithm}, {used}: {wait:?}");
                 assert!(fits(wait) && !fits(wait - Duration::from_nanos(1)), "{what}");
             }

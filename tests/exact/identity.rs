@@ -13,12 +13,12 @@ fn a_bucket_belongs_to_a_limit_and_a_key() {
     let other = limiter.prepare("other", Quota::per_minute(2)).unwrap();
     let window = limiter.prepare("window", Quota::per_minute(2).with_algorithm(Algorithm::FixedWindow)).unwrap();
     let same = limiter.prepare(Limit::DEFAULT_NAME, Quota::per_minute(2)).unwrap();
-    assert_eq!(limiter.take_up_to("key", ALL), 2);
-    assert_eq!(limiter.take_up_to("another key", ALL), 2);
-    assert_eq!(limiter.under(&other).take_up_to("key", ALL), 2);
-    assert_eq!(limiter.under(&window).take_up_to("key", ALL), 2);
-    assert_eq!(limiter.under(&same).take_up_to("key", ALL), 0, "the default limit by its name");
-    limiter.reset("key");
+    assert_eq!(limiter.key("key").take_up_to(ALL), 2);
+    assert_eq!(limiter.key("another key").take_up_to(ALL), 2);
+    assert_eq!(limiter.under(&other).key("key").take_up_to(ALL), 2);
+    assert_eq!(limiter.under(&window).key("key").take_up_to(ALL), 2);
+    assert_eq!(limiter.under(&same).key("key").take_up_to(ALL), 0, "the default limit by its name");
+    limiter.key("key").reset();
     assert_eq!(limiter.under(&other).peek("key").remaining(), 0, "reset under one limit, not under the other");
 }
 

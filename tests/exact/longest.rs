@@ -40,9 +40,9 @@ fn every_limiter_holds_what_an_algorithm_promises() {
             for count in [1, 2, 3, 7, 600, 1_000, 1_024] {
                 let longest = of(count, algorithm.max_period(), algorithm);
                 let limit = limiter.prepare("name", longest).unwrap();
-                assert_eq!(limiter.under(&limit).take_up_to(&count, ALL), count, "{longest}");
+                assert_eq!(limiter.under(&limit).key(&count).take_up_to(ALL), count, "{longest}");
                 assert!(!limiter.under(&limit).check(&count).is_allowed(), "{longest}");
-                limiter.under(&limit).reset(&count);
+                limiter.under(&limit).key(&count).reset();
             }
         }
         // Not a day more, of the finest.

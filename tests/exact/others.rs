@@ -42,7 +42,7 @@ fn go_reserve_cases() {
     assert_eq!([(0, 2), (0, 2), (3, 2)].map(|(t, n)| go_reserve(&simple, t, n).0), [0, 2, 4]);
 
     let mix = new(2);
-    assert!(mix.reserve(3, secs(9)).unwrap_err().never_fits());
+    assert!(mix.handle().reserve(3, secs(9)).unwrap_err().never_fits());
     assert_eq!(go_reserve(&mix, 0, 2).0, 0);
     assert!(!mix.at(ns(SECOND / 10)).check_n(2).is_allowed());
     assert_eq!(go_reserve(&mix, 1, 2).0, 2);
@@ -73,9 +73,9 @@ fn go_reserve_cases() {
     assert_eq!(go_reserve(&multi, 1, 3).0, 7, "5 in Go: two of the first three come back there");
 
     let max = new(2);
-    assert_eq!(max.reserve(2, millis(100)).unwrap().wait(), Duration::ZERO);
-    assert_eq!(max.reserve(1, millis(100)).unwrap().wait(), millis(100));
-    assert!(max.reserve(1, millis(100)).unwrap_err().is_refused());
+    assert_eq!(max.handle().reserve(2, millis(100)).unwrap().wait(), Duration::ZERO);
+    assert_eq!(max.handle().reserve(1, millis(100)).unwrap().wait(), millis(100));
+    assert!(max.handle().reserve(1, millis(100)).unwrap_err().is_refused());
 }
 
 /// folly `TokenBucketTest`: going back in time has no effect on the count, consume-or-drain, borrowing.

@@ -50,7 +50,7 @@ fn three_hundred_one_by_one() {
 fn every_token_comes_at_the_first_nanosecond_that_is_not_too_early() {
     for n in [3, 7, 11, 300] {
         let bucket = bucket(Quota::per_second(n), 0);
-        assert_eq!(bucket.take_up_to(ALL), n);
+        assert_eq!(bucket.handle().take_up_to(ALL), n);
         for k in 1..=3 * n {
             let due = (k * SECOND).div_ceil(n);
             assert!(!bucket.at(ns(due - 1)).check().is_allowed(), "{n}/s, token {k}");
@@ -63,7 +63,7 @@ fn every_token_comes_at_the_first_nanosecond_that_is_not_too_early() {
 fn a_long_idle_bucket_holds_its_burst_and_not_one_more() {
     for idle in [1, 59, 86_400, 365 * 86_400, 9 * 365 * 86_400] {
         let bucket = bucket(Quota::per_second(10).with_burst(10), 5);
-        assert_eq!(bucket.take_up_to(ALL), 10);
+        assert_eq!(bucket.handle().take_up_to(ALL), 10);
         bucket.clock().advance(secs(idle));
         assert_eq!(one_by_one(&bucket), 10, "{idle} s");
     }

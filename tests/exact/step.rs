@@ -10,7 +10,7 @@ use tollgate::{Algorithm, LimitSet, Limiter, OnFull, Quota};
 #[test]
 fn a_step_back_does_not_forgive_debt() {
     let bucket = bucket(Quota::per_second(1).with_burst(10).with_max_debt(secs(100)), 1_000 * SECOND);
-    assert_eq!(bucket.charge(ALL), 110);
+    assert_eq!(bucket.handle().charge(ALL), 110);
     bucket.clock().set(Instant::from_secs(990));
     let retry = bucket.check().retry_after();
     assert!(retry >= Some(secs(101)), "P7: before the step it was 101 s, after it {retry:?}");
@@ -19,9 +19,9 @@ fn a_step_back_does_not_forgive_debt() {
 #[test]
 fn a_refund_after_a_step_back_does_not_make_a_debt() {
     let bucket = bucket(Quota::per_second(1).with_burst(2), 5_000 * SECOND);
-    assert_eq!(bucket.take_up_to(ALL), 2);
+    assert_eq!(bucket.handle().take_up_to(ALL), 2);
     bucket.clock().set(Instant::from_secs(4_000));
-    bucket.refund(1);
+    bucket.handle().refund(1);
     let _ = bucket.check().is_allowed();
     bucket.clock().set(Instant::from_secs(4_003));
     assert!(bucket.check_n(2).is_allowed(), "P7: nothing was reserved or charged, and a refill takes two seconds");
@@ -33,8 +33,8 @@ fn a_late_caller_finds_whole_counts_beside_a_quota_of_thirds() {
     let builder = Limiter::builder(sliding).also_exact_for(Quota::per_second(3));
     let limiter = builder.clock(ManualClock::default()).build().unwrap();
     assert!(!limiter.default_limit().units_per_second().is_multiple_of(SECOND));
-    assert_eq!(limiter.at(ns(SECOND)).take_up_to("key", 4), 4);
-    assert_eq!(limiter.at(ns(2 * SECOND + 1)).take_up_to("key", 1), 1);
+    assert_eq!(limiter.at(ns(SECOND)).key("key").take_up_to(4), 4);
+    assert_eq!(limiter.at(ns(2 * SECOND + 1)).key("key").take_up_to(1), 1);
     assert_eq!(limiter.at(ns(2 * SECOND - 1)).peek("key").remaining(), 5);
 }
 
@@ -43,8 +43,8 @@ fn a_window_emptied_at_its_start_is_full_in_the_one_before() {
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let bucket = bucket(Quota::per_second(10).with_algorithm(algorithm), 5 * SECOND);
         bucket.clock().set(Instant::from_secs(10));
-        assert_eq!(bucket.take_up_to(3), 3);
-        bucket.reset();
+        assert_eq!(bucket.handle().take_up_to(3), 3);
+        bucket.handle().reset();
         assert_eq!(bucket.at(ns(9 * SECOND + 5)).peek().remaining(), 10);
         assert_eq!(bucket.at(ns(8 * SECOND + 5)).peek().remaining(), 10);
     }
@@ -53,7 +53,7 @@ fn a_window_emptied_at_its_start_is_full_in_the_one_before() {
 #[test]
 fn a_charge_to_just_empty_is_no_debt() {
     let bucket = bucket(Quota::per_second(10), 100 * SECOND);
-    assert_eq!(bucket.charge(10), 10);
+    assert_eq!(bucket.handle().charge(10), 10);
     bucket.clock().set(Instant::from_secs(50));
     assert_eq!(bucket.check().retry_after(), Some(millis(100)), "P7: empty as of now, and not in debt");
 }
@@ -62,15 +62,15 @@ fn a_charge_to_just_empty_is_no_debt() {
 fn a_sliding_log_is_repaired_by_any_call_after_a_step_back() {
     for call in [0, 1] {
         let bucket = bucket(Quota::per_second(2).with_algorithm(Algorithm::SlidingLog), 5_000 * SECOND);
-        assert_eq!(bucket.take_up_to(ALL), 2);
+        assert_eq!(bucket.handle().take_up_to(ALL), 2);
         bucket.clock().set(Instant::from_secs(1_000));
         if call == 0 {
             assert!(!bucket.check().is_allowed());
         } else {
-            assert_eq!(bucket.take_up_to(1), 0);
+            assert_eq!(bucket.handle().take_up_to(1), 0);
         }
         bucket.clock().set(Instant::from_secs(1_002));
-        assert_eq!(bucket.take_up_to(ALL), 2, "call {call}");
+        assert_eq!(bucket.handle().take_up_to(ALL), 2, "call {call}");
     }
 }
 
@@ -101,7 +101,7 @@ fn a_newcomer_under_a_quicker_limit_leaves_the_windows_of_others_alone() {
         let hourly = Quota::per_hour(10).with_algorithm(algorithm);
         let builder = Limiter::builder(hourly).capacity(100).on_full(OnFull::RefuseNew).fixed_seed(1);
         let limiter = builder.clock(ManualClock::default()).build().unwrap();
-        let drained: Vec<u64> = (0..2_000).filter(|key| limiter.take_up_to(key, 10) == 10).collect();
+        let drained: Vec<u64> = (0..2_000).filter(|key| limiter.key(key).take_up_to(10) == 10).collect();
         let quick = limiter.prepare("quick", Quota::per_second(1)).unwrap();
         let refused = (0..1_000).filter(|key| limiter.under(&quick).check(&("new", *key)).is_refused()).count();
         assert!(refused > 0, "the table is full");
@@ -137,7 +137,7 @@ fn a_key_that_comes_late_after_a_step_back_is_not_shut_until_the_clock_has_caugh
             .clock(ManualClock::new(Instant::from_secs(100_000)))
             .build()
             .unwrap();
-        assert!(limiter.take_up_to("key", ALL) > 0);
+        assert!(limiter.key("key").take_up_to(ALL) > 0);
         limiter.clock().set(Instant::from_secs(90_000));
         assert!(limiter.check("other").is_allowed());
         limiter.clock().advance(secs(600));
@@ -183,7 +183,7 @@ fn after_a_step_back_a_log_waits_for_slots_no_longer_than_a_period() {
         let limiter = builder.on_full(policy).fixed_seed(seed).clock(clock).build().unwrap();
         for second in [5_000, 3_000] {
             for key in 0..60 {
-                let _ = limiter.charge(&key, 1 + key % 3);
+                let _ = limiter.key(&key).charge(1 + key % 3);
             }
             limiter.clock().set(Instant::from_secs(second));
             for key in 0..60 {

@@ -18,8 +18,8 @@ fn text_stands_wherever_a_quota_is_asked_for() {
     assert!(limiter.prepare("eleven", "11/s").unwrap().effective_rate().is_exact());
     let eight = limiter.change_quota(&seven, "8/s as sliding-window").unwrap();
     assert!(eight.carries_over() && eight.quota().count() == 8);
-    assert_eq!(Bucket::with_clock("10/s", &clock).unwrap().take_up_to(99), 10);
-    assert_eq!(Bucket::new(String::from("10/s burst 3")).unwrap().take_up_to(99), 3);
+    assert_eq!(Bucket::with_clock("10/s", &clock).unwrap().handle().take_up_to(99), 10);
+    assert_eq!(Bucket::new(String::from("10/s burst 3")).unwrap().handle().take_up_to(99), 3);
 
     assert_eq!(Quota::try_from("5/m"), Ok(Quota::per_minute(5)));
     assert_eq!(Quota::try_from(String::from("5/m")), Ok(Quota::per_minute(5)));

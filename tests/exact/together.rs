@@ -29,7 +29,7 @@ fn the_slowest_limit_says_when() {
     let waits = [0, 1, 2, 3].map(|_| limiter.reserve_set(&set, "key", 1, secs(60)).unwrap().wait());
     assert_eq!(waits, [0, 1, 2, 3].map(secs));
     // All three count the last as of 3 s: a queue of 2 a second lets the next go half a second later, and not earlier.
-    let next = limiter.under(&set.limits()[1]).reserve("key", 1, secs(60)).unwrap();
+    let next = limiter.under(&set.limits()[1]).key("key").reserve(1, secs(60)).unwrap();
     assert_eq!(next.go_at(), ns(3 * SECOND + SECOND / 2));
     assert_eq!(limiter.reserve_set(&set, "key", 1, secs(60)).unwrap().go_at(), ns(4 * SECOND));
 }
@@ -133,7 +133,7 @@ fn the_latest_turn_is_told_apart_within_a_nanosecond() {
     let limiter = limiter(queue(2_000_000_000));
     let item = |key: &str| SetItem { limit: limiter.default_limit(), key: limiter.hash(key), cost: 1 };
     for key in ["one", "two", "two"] {
-        assert!(limiter.reserve(key, 1, secs(1)).is_ok());
+        assert!(limiter.key(key).reserve(1, secs(1)).is_ok());
     }
     let reservation = limiter.reserve_items(&[item("one"), item("two")], secs(1)).unwrap();
     assert_eq!(reservation.wait(), Duration::from_nanos(1));
@@ -207,7 +207,7 @@ fn no_limit_admits_more_than_it_may_at_any_instant() {
                 }
                 2 => {
                     let one = usize::try_from(rng.below(went.len() as u64)).unwrap();
-                    let taken = limiter.under(&set.limits()[one]).take_up_to("key", cost);
+                    let taken = limiter.under(&set.limits()[one]).key("key").take_up_to(cost);
                     if taken > 0 {
                         went[one].push((limiter.clock().now().as_nanos(), taken));
                     }
@@ -277,16 +277,16 @@ fn a_limit_that_is_reset_forgets_all_keys() {
         let old = limiter.prepare("limit", Quota::per_hour(3).with_algorithm(algorithm)).unwrap();
         let most = limiter.under(&old).peek("a").remaining();
         for key in ["a", "b"] {
-            assert_eq!(limiter.under(&old).take_up_to(key, ALL), most, "{algorithm}");
+            assert_eq!(limiter.under(&old).key(key).take_up_to(ALL), most, "{algorithm}");
         }
         let (one, two) = (limiter.reset_limit(&old), limiter.reset_limit(&old));
         for limit in [&one, &two, &limiter.reset_limit(&one)] {
             assert_eq!(limit.quota(), old.quota());
             for key in ["a", "b"] {
-                assert_eq!(limiter.under(limit).take_up_to(key, ALL), most, "{algorithm}");
+                assert_eq!(limiter.under(limit).key(key).take_up_to(ALL), most, "{algorithm}");
             }
         }
-        assert_eq!(limiter.under(&old).take_up_to("a", ALL), 0, "{algorithm}: who goes on with the old one");
+        assert_eq!(limiter.under(&old).key("a").take_up_to(ALL), 0, "{algorithm}: who goes on with the old one");
         // Of a queue one has to leave first.
         let left = if algorithm == Algorithm::LeakyQueue { 0 } else { 6 };
         // A change of quota carries over from what there is now.

@@ -24,24 +24,24 @@ fn every_call_is_admitted_without_a_limit() {
         let (view, lone) = (limiter.at(ns(now)), lone.at(ns(now)));
         for cost in COSTS {
             assert!(is_open(view.check_n("key", cost)) && is_open(lone.check_n(cost)), "{cost} at {now}");
-            assert!(is_open(view.peek_n("key", cost)) && is_open(lone.peek_n(cost)), "{cost} at {now}");
-            assert_eq!([view.take_up_to("key", cost), lone.take_up_to(cost)], [cost; 2]);
-            assert_eq!([view.charge("key", cost), lone.charge(cost)], [cost; 2]);
+            assert!(is_open(view.key("key").peek_n(cost)) && is_open(lone.peek_n(cost)), "{cost} at {now}");
+            assert_eq!([view.key("key").take_up_to(cost), lone.take_up_to(cost)], [cost; 2]);
+            assert_eq!([view.key("key").charge(cost), lone.charge(cost)], [cost; 2]);
             for wait in [Duration::ZERO, Duration::MAX] {
-                for place in [view.reserve("key", cost, wait).unwrap(), lone.reserve(cost, wait).unwrap()] {
+                for place in [view.key("key").reserve(cost, wait).unwrap(), lone.reserve(cost, wait).unwrap()] {
                     assert_eq!((place.wait(), place.cost(), place.go_at()), (Duration::ZERO, cost, ns(now)));
                     place.cancel_at(ns(now));
                 }
             }
-            view.refund("key", cost);
-            view.refund_of("key", cost, ns(now));
+            view.key("key").refund(cost);
+            view.key("key").refund_of(cost, ns(now));
             lone.refund(cost);
-            let mut lease = view.lease("key", 64);
+            let mut lease = view.key("key").lease(64);
             assert!(is_open(lease.check_n_at(cost, ns(now))));
             assert_eq!(lease.held(), 0, "there is nothing to hold");
             assert!(is_open(lone.lease(64).check_n_at(cost, ns(now))));
         }
-        view.reset("key");
+        view.key("key").reset();
         lone.reset();
     }
     limiter.check_keys(&["a", "b", "c"], |_, decision| assert!(is_open(decision)));
@@ -66,9 +66,9 @@ fn without_a_limit_no_slot_is_taken_and_none_is_needed() {
         for key in 0..10_000_u32 {
             let view = limiter.under(&open);
             assert!(is_open(view.check(&key)) && is_open(view.peek(&key)));
-            assert_eq!((view.take_up_to(&key, 7), view.charge(&key, 7)), (7, 7));
-            assert!(view.reserve(&key, 7, secs(1)).is_ok() && is_open(view.lease(&key, 8).check()));
-            limiter.under(&open).reset(&key);
+            assert_eq!((view.key(&key).take_up_to(7), view.key(&key).charge(7)), (7, 7));
+            assert!(view.key(&key).reserve(7, secs(1)).is_ok() && is_open(view.key(&key).lease(8).check()));
+            limiter.under(&open).key(&key).reset();
         }
         assert_eq!(limiter.stats(), before, "{on_full:?}: nothing written, nobody displaced, nothing counted");
     }
@@ -125,25 +125,25 @@ fn nothing_is_carried_over_from_or_to_no_limit() {
     for quota in [Quota::per_second(10)].into_iter().chain(hours) {
         let algorithm = quota.algorithm();
         let limiter = limiter(quota);
-        assert_eq!(limiter.take_up_to("key", 10), 10);
+        assert_eq!(limiter.key("key").take_up_to(10), 10);
         let open = limiter.change_quota(limiter.default_limit(), Quota::unlimited()).unwrap();
         assert!(!open.carries_over() && is_open(limiter.under(&open).check_n("key", ALL)), "{algorithm}");
         let again = limiter.change_quota(&open, quota).unwrap();
         assert!(!again.carries_over(), "{algorithm}");
-        assert_eq!(limiter.under(&again).take_up_to("key", ALL), 10, "{algorithm}");
+        assert_eq!(limiter.under(&again).key("key").take_up_to(ALL), 10, "{algorithm}");
 
         let [free, paid] = ["free", "paid"].map(|name| limiter.prepare(name, quota).unwrap());
         for how in [Inheritance::AsIs, Inheritance::Proportional, Inheritance::Additive, Inheritance::Reset] {
             assert!(limiter.under(&free).check("key").is_allowed());
             limiter.under(&free).convert("key", &open, how);
             assert!(is_open(limiter.under(&open).check_n("key", ALL)), "{how:?}");
-            assert_eq!(limiter.under(&paid).take_up_to("key", 4), 4);
+            assert_eq!(limiter.under(&paid).key("key").take_up_to(4), 4);
             let left = || limiter.under(&paid).peek("key").remaining();
             let expected = if how == Inheritance::Reset { 10 } else { left() };
             limiter.under(&open).convert("key", &paid, how);
             assert_eq!(left(), expected, "{algorithm}, {how:?}");
-            limiter.under(&free).reset("key");
-            limiter.under(&paid).reset("key");
+            limiter.under(&free).key("key").reset();
+            limiter.under(&paid).key("key").reset();
         }
     }
 }
@@ -153,9 +153,9 @@ fn another_limiters_unlimited_is_refused_as_any_other_limit_of_it() {
     let [one, two] = [limiter(Quota::unlimited()), limiter(Quota::unlimited())];
     let answer = one.under(two.default_limit()).check("key");
     assert!(answer.never_fits() && answer.remaining() == 0);
-    assert_eq!(one.under(two.default_limit()).take_up_to("key", 9), 0);
-    assert_eq!(one.under(two.default_limit()).charge("key", 9), 0);
-    assert!(!one.under(two.default_limit()).lease("key", 9).check().is_allowed());
+    assert_eq!(one.under(two.default_limit()).key("key").take_up_to(9), 0);
+    assert_eq!(one.under(two.default_limit()).key("key").charge(9), 0);
+    assert!(!one.under(two.default_limit()).key("key").lease(9).check().is_allowed());
     assert!(!one.check_set(&LimitSet::new([*two.default_limit()]).unwrap(), "key").is_allowed());
     assert_eq!(one.stats().foreign, 5);
 }
@@ -166,15 +166,15 @@ fn blocked_admits_nothing_that_costs_anything() {
     let decision = limiter.check("key");
     assert_eq!((decision.verdict(), decision.burst(), decision.remaining()), (Verdict::NeverFits, 0, 0));
     assert!(limiter.check_n("key", 0).is_allowed() && limiter.check_n("key", ALL).never_fits());
-    assert_eq!((limiter.take_up_to("key", ALL), limiter.charge("key", ALL)), (0, 0));
-    assert!(limiter.reserve("key", 1, Duration::MAX).unwrap_err().never_fits());
-    assert!(limiter.lease("key", 9).check().never_fits());
+    assert_eq!((limiter.key("key").take_up_to(ALL), limiter.key("key").charge(ALL)), (0, 0));
+    assert!(limiter.key("key").reserve(1, Duration::MAX).unwrap_err().never_fits());
+    assert!(limiter.key("key").lease(9).check().never_fits());
     let set = limiter.prepare_set("set", "unlimited, blocked, 9/s").unwrap();
     let answer = limiter.check_set(&set, "key");
     assert_eq!((answer.decision().verdict(), answer.index()), (Verdict::NeverFits, 1));
     assert_eq!(limiter.stats().busy, 0);
     let opened = limiter.change_quota(limiter.default_limit(), "7/s").unwrap();
-    assert_eq!(limiter.under(&opened).take_up_to("key", ALL), 7);
+    assert_eq!(limiter.under(&opened).key("key").take_up_to(ALL), 7);
 }
 
 #[test]
@@ -204,6 +204,6 @@ fn its_state_is_none_of_a_bucket() {
     use tollgate::state::BucketState;
 
     let limiter = limiter(Quota::unlimited());
-    assert_eq!(limiter.state("key"), Some(BucketState::Unlimited));
-    assert_eq!(bucket(Quota::unlimited(), 0).state(), BucketState::Unlimited);
+    assert_eq!(limiter.key("key").state(), Some(BucketState::Unlimited));
+    assert_eq!(bucket(Quota::unlimited(), 0).handle().state(), Some(BucketState::Unlimited));
 }

@@ -12,7 +12,7 @@ use tollgate::{Algorithm, Bucket, Inheritance, LimitSet, Limiter, OnFull, Quota,
 #[test]
 fn a_refund_in_the_next_sliding_window_counts() {
     let bucket = bucket(Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow), 0);
-    assert_eq!(bucket.take_up_to(ALL), 10);
+    assert_eq!(bucket.handle().take_up_to(ALL), 10);
     let next = bucket.at(Instant::from_secs(60));
     assert_eq!(next.peek().remaining(), 0);
     next.refund(4);
@@ -26,7 +26,7 @@ fn a_sliding_window_withholds_nothing_beside_a_quota_of_thirds() {
     let limiter = builder.clock(ManualClock::default()).build().unwrap();
     let limit = limiter.prepare("sliding", sliding).unwrap();
     assert!(limit.effective_rate().is_exact());
-    assert_eq!(limiter.under(&limit).take_up_to("key", ALL), 2);
+    assert_eq!(limiter.under(&limit).key("key").take_up_to(ALL), 2);
     // Half of the next window: 2 * 1/2 + 1 <= 2.
     assert!(limiter.under(&limit).at(ns(3_000_003)).check("key").is_allowed());
 }
@@ -34,7 +34,7 @@ fn a_sliding_window_withholds_nothing_beside_a_quota_of_thirds() {
 #[test]
 fn a_cancelled_request_takes_nothing_from_the_window_before() {
     let bucket = bucket(Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow), 0);
-    assert_eq!(bucket.take_up_to(ALL), 10);
+    assert_eq!(bucket.handle().take_up_to(ALL), 10);
     let next = bucket.at(Instant::from_secs(90));
     let reservation = next.reserve(5, secs(0)).unwrap();
     next.refund(5);
@@ -56,8 +56,8 @@ fn the_longest_sliding_window_counts_at_the_end_of_the_range() {
     // The window before still counts in part, and the clock stands still.
     let left = bucket.peek().remaining();
     assert!((10_000..40_000).contains(&left));
-    assert_eq!((bucket.take_up_to(1), bucket.peek().remaining()), (1, left - 1));
-    assert_eq!((bucket.take_up_to(ALL), bucket.take_up_to(ALL)), (left - 1, 0));
+    assert_eq!((bucket.handle().take_up_to(1), bucket.peek().remaining()), (1, left - 1));
+    assert_eq!((bucket.handle().take_up_to(ALL), bucket.handle().take_up_to(ALL)), (left - 1, 0));
 }
 
 fn first_hit(quota: Quota) -> Quota {
@@ -75,7 +75,7 @@ fn window(count: u64, end: Option<u64>) -> BucketState {
 fn bucket_state(count: u64, previous_count: Option<u64>, end: Option<u64>) -> BucketState {
     // As the engine makes it: a window whose figures are these.
     let quota = if previous_count.is_some() { Algorithm::SlidingWindow } else { Algorithm::FixedWindow };
-    match bucket(Quota::per_second(1).with_algorithm(quota), 0).state() {
+    match bucket(Quota::per_second(1).with_algorithm(quota), 0).handle().state().unwrap() {
         BucketState::Window { .. } => BucketState::Window { count, previous_count, end: end.map(ns) },
         other => panic!("{other:?}"),
     }
@@ -84,31 +84,31 @@ fn bucket_state(count: u64, previous_count: Option<u64>, end: Option<u64>) -> Bu
 #[test]
 fn a_window_begins_with_its_first_request() {
     let bucket = bucket(first_hit(Quota::per_second(2)), 0);
-    assert_eq!(bucket.state(), window(0, None));
+    assert_eq!(bucket.handle().state().unwrap(), window(0, None));
     // Two units a nanosecond from 31,622,401 s before zero: 1.3 s are 63,244,804,600,000,000 units, and the next multiple of
     // 2^20 is 63,244,804,600,889,344, which is 444,672 ns later.
     let end = 1_300_444_672;
     let first = bucket.at(ns(300 * MILLI)).check();
     assert_eq!((first.remaining(), first.reset_after()), (1, Duration::from_nanos(end - 300 * MILLI)));
-    assert_eq!(bucket.at(ns(300 * MILLI)).state(), window(1, Some(end)));
+    assert_eq!(bucket.at(ns(300 * MILLI)).state().unwrap(), window(1, Some(end)));
     // Whoever comes later does not move it, and a second of the clock is no boundary.
     assert!(bucket.at(ns(1_200 * MILLI)).check().is_allowed());
     let refused = bucket.at(ns(1_200 * MILLI)).check();
     assert_eq!(refused.retry_after(), Some(Duration::from_nanos(end - 1_200 * MILLI)));
-    assert_eq!(bucket.at(ns(end - 1)).state(), window(2, Some(end)));
+    assert_eq!(bucket.at(ns(end - 1)).state().unwrap(), window(2, Some(end)));
     assert!(!bucket.at(ns(end - 1)).check().is_allowed());
     // The next one begins when somebody comes, and not before: 2 s is a multiple of 2^20 less 372,736 units.
-    assert_eq!(bucket.at(ns(end)).state(), window(0, None));
+    assert_eq!(bucket.at(ns(end)).state().unwrap(), window(0, None));
     assert_eq!(bucket.at(ns(2_000 * MILLI)).take_up_to(ALL), 2);
-    assert_eq!(bucket.at(ns(2_000 * MILLI)).state(), window(2, Some(3_000_186_368)));
+    assert_eq!(bucket.at(ns(2_000 * MILLI)).state().unwrap(), window(2, Some(3_000_186_368)));
 }
 
 #[test]
 fn a_window_that_is_emptied_begins_anew() {
     let bucket = bucket(first_hit(Quota::per_second(5)), 0);
-    assert_eq!(bucket.take_up_to(3), 3);
+    assert_eq!(bucket.handle().take_up_to(3), 3);
     bucket.at(ns(500 * MILLI)).refund(3);
-    assert_eq!(bucket.at(ns(500 * MILLI)).state(), window(0, None));
+    assert_eq!(bucket.at(ns(500 * MILLI)).state().unwrap(), window(0, None));
     assert_eq!(bucket.at(ns(600 * MILLI)).take_up_to(ALL), 5);
     assert!(!bucket.at(ns(1_599 * MILLI)).check().is_allowed());
     assert!(bucket.at(ns(1_601 * MILLI)).check().is_allowed());
@@ -146,13 +146,13 @@ fn the_largest_count_of_a_window_is_named() {
         };
         assert!(Bucket::with_clock(largest(most + 1), ManualClock::default()).is_err());
         let bucket = bucket(largest(most), 0);
-        assert_eq!((bucket.take_up_to(ALL), bucket.take_up_to(1)), (most, 0));
+        assert_eq!((bucket.handle().take_up_to(ALL), bucket.handle().take_up_to(1)), (most, 0));
         // What is refused counts one more, and then nothing: the end stays.
         let end = bucket.check().reset_after();
         for cost in [1, ALL, ALL] {
             assert_eq!(bucket.check_n(cost).reset_after(), end);
         }
-        let BucketState::Window { count, .. } = bucket.state() else { panic!("a window") };
+        let BucketState::Window { count, .. } = bucket.handle().state().unwrap() else { panic!("a window") };
         assert_eq!(count, most + u64::from(quota.counts_refused()));
     }
 }
@@ -174,11 +174,11 @@ fn only_fixed_windows_begin_otherwise_and_count_refusals() {
 fn refused_requests_count() {
     for quota in [counting(Quota::per_minute(4)), counting(first_hit(Quota::per_minute(4)))] {
         let bucket = bucket(quota, 0);
-        let count = || match bucket.state() {
+        let count = || match bucket.handle().state().unwrap() {
             BucketState::Window { count, .. } => count,
             other => panic!("{other:?}"),
         };
-        assert_eq!(bucket.take_up_to(2), 2);
+        assert_eq!(bucket.handle().take_up_to(2), 2);
         let end = bucket.peek().reset_after();
         let refused = bucket.check_n(3);
         assert!(!refused.is_allowed());
@@ -187,17 +187,17 @@ fn refused_requests_count() {
         assert!(!bucket.check().is_allowed(), "it would have fitted, but for what was refused");
         assert_eq!(count(), 6);
         // A look, a reservation and what takes as much as fits count nothing.
-        assert!(!bucket.peek().is_allowed() && bucket.reserve(1, secs(0)).is_err());
-        assert_eq!((bucket.take_up_to(5), bucket.charge(5), count()), (0, 0, 6));
+        assert!(!bucket.peek().is_allowed() && bucket.handle().reserve(1, secs(0)).is_err());
+        assert_eq!((bucket.handle().take_up_to(5), bucket.handle().charge(5), count()), (0, 0, 6));
         // What comes back comes back from all that was counted.
-        bucket.refund(2);
+        bucket.handle().refund(2);
         assert_eq!((bucket.peek().remaining(), count()), (0, 4));
-        bucket.refund(1);
+        bucket.handle().refund(1);
         assert_eq!(bucket.peek().remaining(), 1);
         // One that can never fit counts as well, also as the first.
         assert!(bucket.check_n(5).never_fits());
         assert_eq!((bucket.peek().remaining(), count()), (0, 8));
-        bucket.reset();
+        bucket.handle().reset();
         assert!(bucket.check_n(9).never_fits() && !bucket.check().is_allowed());
         assert_eq!(count(), 10);
         let next = bucket.at(ns(0).saturating_add(end));
@@ -208,10 +208,10 @@ fn refused_requests_count() {
 #[test]
 fn a_lease_counts_what_it_is_refused() {
     let bucket = bucket(counting(Quota::per_minute(4)), 0);
-    let mut lease = bucket.lease(1);
+    let mut lease = bucket.handle().lease(1);
     assert!(!lease.check_n(5).is_allowed());
     assert_eq!((bucket.peek().remaining(), lease.check().is_allowed()), (0, false));
-    assert_eq!(bucket.state(), window(6, Some(60 * 1_000 * MILLI)));
+    assert_eq!(bucket.handle().state().unwrap(), window(6, Some(60 * 1_000 * MILLI)));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_set_counts_a_refusal_where_it_is_refused() {
     let limits = [of("wide", 5), of("narrow", 2), of("least", 1)];
     let set = LimitSet::new(limits).unwrap();
     let counts = || {
-        limits.each_ref().map(|limit| match limiter.under(limit).state("key") {
+        limits.each_ref().map(|limit| match limiter.under(limit).key("key").state() {
             Some(BucketState::Window { count, .. }) => count,
             other => panic!("{other:?}"),
         })
@@ -261,20 +261,20 @@ fn a_changed_quota_keeps_the_window_that_has_begun() {
         let quota = |count| first_hit(Quota::per_second(count)).with_refused_counted(counted);
         let limiter = limiter(quota(3));
         let (old, begun) = (limiter.default_limit(), limiter.at(ns(0)));
-        assert_eq!(begun.take_up_to("key", ALL), 3);
+        assert_eq!(begun.key("key").take_up_to(ALL), 3);
         assert!(!begun.check("key").is_allowed() && !begun.check("key").is_allowed());
         let end = begun.peek("key").reset_after();
         limiter.clock().set(ns(400 * MILLI));
         let new = limiter.change_quota(old, quota(10)).unwrap();
         assert!(new.carries_over());
         let left = if counted { 5 } else { 7 };
-        assert_eq!(limiter.under(&new).take_up_to("key", ALL), left);
+        assert_eq!(limiter.under(&new).key("key").take_up_to(ALL), left);
         assert_eq!(limiter.under(&new).peek("key").reset_after(), end - millis(400));
         assert!(!limiter.check("key").is_allowed(), "the old bucket is closed");
-        let Some(BucketState::Window { count, .. }) = limiter.state("key") else { panic!("a window") };
+        let Some(BucketState::Window { count, .. }) = limiter.key("key").state() else { panic!("a window") };
         assert_eq!(count, if counted { 5 } else { 3 }, "as it was when it was closed");
         limiter.clock().set(ns(0).saturating_add(end));
-        assert_eq!(limiter.under(&new).take_up_to("key", ALL), 10);
+        assert_eq!(limiter.under(&new).key("key").take_up_to(ALL), 10);
     }
     // What begins otherwise begins anew.
     let limiter = limiter(first_hit(Quota::per_second(3)));
@@ -288,7 +288,7 @@ fn a_conversion_fills_the_window_that_has_begun() {
     let to = limiter.prepare("to", first_hit(Quota::per_second(10))).unwrap();
     assert!(limiter.under(&to).check("key").is_allowed());
     let end = limiter.under(&to).peek("key").reset_after();
-    assert_eq!(limiter.take_up_to("key", 4), 4);
+    assert_eq!(limiter.key("key").take_up_to(4), 4);
     limiter.clock().set(ns(500 * MILLI));
     limiter.convert("key", &to, Inheritance::AsIs);
     let told = limiter.under(&to).peek("key");
@@ -298,26 +298,26 @@ fn a_conversion_fills_the_window_that_has_begun() {
 #[test]
 fn a_refund_of_another_window_changes_nothing() {
     let limiter = limiter(first_hit(Quota::per_second(5)));
-    assert_eq!(limiter.at(ns(0)).take_up_to("key", 2), 2);
+    assert_eq!(limiter.at(ns(0)).key("key").take_up_to(2), 2);
     let next = limiter.at(ns(1_500 * MILLI));
-    assert_eq!(next.take_up_to("key", 3), 3);
-    next.refund_of("key", 2, ns(0));
+    assert_eq!(next.key("key").take_up_to(3), 3);
+    next.key("key").refund_of(2, ns(0));
     assert_eq!(next.peek("key").remaining(), 2, "of the window before");
-    limiter.at(ns(1_700 * MILLI)).refund_of("key", 1, ns(1_600 * MILLI));
+    limiter.at(ns(1_700 * MILLI)).key("key").refund_of(1, ns(1_600 * MILLI));
     assert_eq!(next.peek("key").remaining(), 3);
-    next.refund_of("key", 1, ns(1_500 * MILLI));
+    next.key("key").refund_of(1, ns(1_500 * MILLI));
     assert_eq!(next.peek("key").remaining(), 4, "of the request that began it");
 }
 
 #[test]
 fn what_a_bucket_holds_is_told_as_it_is_kept() {
     let tokens = bucket(Quota::per_second(10).with_max_debt(secs(2)), 0);
-    let balance = |now| match tokens.at(ns(now)).state() {
+    let balance = |now| match tokens.at(ns(now)).state().unwrap() {
         BucketState::Bucket { balance } => balance,
         other => panic!("{other:?}"),
     };
     assert_eq!((balance(0).floor(), balance(0).as_fraction()), (10, (10, 1)));
-    assert_eq!(tokens.charge(15), 15);
+    assert_eq!(tokens.handle().charge(15), 15);
     assert_eq!((balance(0).floor(), balance(50 * MILLI).floor()), (-5, -5));
     assert_eq!((balance(50 * MILLI).as_fraction(), balance(50 * MILLI).to_f64()), ((-9, 2), -4.5));
 
@@ -325,19 +325,19 @@ fn what_a_bucket_holds_is_told_as_it_is_kept() {
     for (at, expected) in [(1, (1, Some(1))), (2, (2, Some(1))), (61, (2, Some(2))), (62, (2, Some(61)))] {
         let log = log.at(Instant::from_secs(at));
         assert!(log.check().is_allowed());
-        let BucketState::Log { count, oldest } = log.state() else { panic!("a log") };
+        let BucketState::Log { count, oldest } = log.state().unwrap() else { panic!("a log") };
         assert_eq!((count, oldest), (expected.0, expected.1.map(Instant::from_secs)));
     }
-    let BucketState::Log { count, oldest } = log.at(Instant::from_secs(200)).state() else { panic!("a log") };
+    let BucketState::Log { count, oldest } = log.at(Instant::from_secs(200)).state().unwrap() else { panic!("a log") };
     assert_eq!((count, oldest), (0, None));
 
     let sliding = bucket(Quota::per_minute(10).with_algorithm(Algorithm::SlidingWindow), 0);
-    assert_eq!(sliding.take_up_to(7), 7);
+    assert_eq!(sliding.handle().take_up_to(7), 7);
     let minute = 60_000 * MILLI;
-    assert_eq!(sliding.state(), bucket_state(7, Some(0), Some(minute)));
-    assert_eq!(sliding.at(ns(minute)).state(), bucket_state(0, Some(7), Some(2 * minute)));
+    assert_eq!(sliding.handle().state().unwrap(), bucket_state(7, Some(0), Some(minute)));
+    assert_eq!(sliding.at(ns(minute)).state().unwrap(), bucket_state(0, Some(7), Some(2 * minute)));
 
     let limiter = limiter(Quota::per_second(1));
     let foreign = self::limiter(Quota::per_second(1));
-    assert_eq!(limiter.under(foreign.default_limit()).state("key"), None);
+    assert_eq!(limiter.under(foreign.default_limit()).key("key").state(), None);
 }

@@ -15,10 +15,10 @@ fn a_closed_limit_admits_nothing_but_a_cost_of_zero() {
         assert_eq!((decision.burst(), decision.remaining(), decision.retry_after()), (0, 0, None));
         assert_eq!(decision.reset_after(), Duration::ZERO);
         assert!(bucket.check_n(0).is_allowed());
-        assert_eq!((bucket.take_up_to(ALL), bucket.charge(ALL)), (0, 0));
-        assert!(bucket.reserve(1, secs(100)).unwrap_err().never_fits());
-        bucket.refund(ALL);
-        bucket.reset();
+        assert_eq!((bucket.handle().take_up_to(ALL), bucket.handle().charge(ALL)), (0, 0));
+        assert!(bucket.handle().reserve(1, secs(100)).unwrap_err().never_fits());
+        bucket.handle().refund(ALL);
+        bucket.handle().reset();
         assert!(bucket.at(ns(ALL)).check().never_fits());
     }
     for algorithm in [Algorithm::TokenBucket, Algorithm::LeakyBucket] {
@@ -30,7 +30,7 @@ fn a_closed_limit_admits_nothing_but_a_cost_of_zero() {
 fn a_queue_without_room_lets_through_what_may_go_at_once() {
     let bucket = bucket(Quota::per_second(2).with_burst(0).with_algorithm(Algorithm::LeakyQueue), 0);
     assert!(bucket.check().is_allowed());
-    assert!(bucket.reserve(1, secs(9)).unwrap_err().is_refused());
+    assert!(bucket.handle().reserve(1, secs(9)).unwrap_err().is_refused());
     assert!(!bucket.at(ns(SECOND / 2 - 1)).check().is_allowed());
     assert!(bucket.at(ns(SECOND / 2)).check().is_allowed());
 }
@@ -41,10 +41,10 @@ fn a_cost_of_zero_takes_nothing_and_is_admitted_when_nothing_is_left() {
         let limiter = limiter(Quota::per_second(3).with_algorithm(algorithm));
         assert!(limiter.check_n("key", 0).is_allowed());
         assert_eq!(limiter.stats().busy, 0, "{algorithm}: nothing written");
-        assert_eq!(limiter.take_up_to("key", ALL), 3);
+        assert_eq!(limiter.key("key").take_up_to(ALL), 3);
         assert!(limiter.check_n("key", 0).is_allowed());
         assert!(!limiter.check("key").is_allowed());
-        assert_eq!(limiter.reserve("key", 0, Duration::ZERO).unwrap().wait(), Duration::ZERO);
+        assert_eq!(limiter.key("key").reserve(0, Duration::ZERO).unwrap().wait(), Duration::ZERO);
     }
 }
 
@@ -53,7 +53,7 @@ fn a_cost_whose_product_would_wrap_never_fits() {
     let bucket = bucket(Quota::per_day(1), 0);
     for cost in [2, 213_503, 213_504, 213_505, 213_506, 1 << 32, 1 << 63, ALL - 1, ALL] {
         assert!(bucket.check_n(cost).never_fits(), "{cost}");
-        assert!(bucket.reserve(cost, Duration::MAX).unwrap_err().never_fits(), "{cost}");
+        assert!(bucket.handle().reserve(cost, Duration::MAX).unwrap_err().never_fits(), "{cost}");
     }
     assert!(bucket.check_n(1).is_allowed(), "none of them took anything");
 }

@@ -7,7 +7,7 @@ use super::subject::{At, Subject};
 use super::track::{Reserved, Track};
 use tollgate::{Algorithm, Limit, Quota};
 
-/// Every call, under one quota.
+/// Every under one quota.
 pub(crate) fn calls(rng: &mut Rng, journal: &mut Journal, algorithm: Algorithm) {
     let quota = draw::quota(rng, algorithm);
     // A second quota, so that not every base is made for one alone.

@@ -6,7 +6,7 @@ use super::common::model::Debit;
 use super::common::{Rng, YEAR, nanos, ns};
 use super::draw::{self, Times};
 use super::journal::{Call, Journal};
-use super::subject::{At, Kind, Subject, call};
+use super::subject::{At, Kind, Subject};
 use super::track::Track;
 use tollgate::clock::ManualClock;
 use tollgate::error::ReserveError;
@@ -229,7 +229,7 @@ impl<'a> Several<'a> {
         }
         for (place, &(index, cost)) in parts.iter().enumerate() {
             let track = &self.tracks[index];
-            let single = call!(track.at, peek_n(cost));
+            let single = track.at.handle().peek_n(cost);
             track.judge(cost, &single, journal);
             track.told(cost, &single);
             if !distinct {
@@ -271,7 +271,7 @@ impl<'a> Several<'a> {
             let t = self.is_in_range(t, after).then(|| t + after)?;
             let admits = |&(index, cost): &Part| {
                 let At { key, limit, .. } = self.tracks[index].at;
-                self.limiter.under(limit).at(ns(t)).peek_n(key, cost).is_allowed()
+                self.limiter.under(limit).at(ns(t)).key(key).peek_n(cost).is_allowed()
             };
             Some(parts.iter().all(admits))
         };
@@ -338,7 +338,7 @@ impl<'a> Several<'a> {
     fn look(&self, parts: &[Part], journal: &mut Journal) {
         for &(index, cost) in parts {
             let track = &self.tracks[index];
-            let decision = call!(track.at, peek_n(cost));
+            let decision = track.at.handle().peek_n(cost);
             track.judge(cost, &decision, journal);
             track.told(cost, &decision);
         }
@@ -393,7 +393,7 @@ fn a_late_caller_is_told_the_latest_instant() {
     assert!(limiter.under(&limits[1]).check("key").is_allowed());
     // The clock steps back to 54. By it the quick limit is empty, so it admits again at 55; the slow one does at 53.
     limiter.clock().set(ns(54 * SECOND));
-    assert_eq!(limiter.at(ns(52 * SECOND)).under(&limits[0]).take_up_to("key", 10), 10);
+    assert_eq!(limiter.at(ns(52 * SECOND)).under(&limits[0]).key("key").take_up_to(10), 10);
     let told = limiter.at(ns(50 * SECOND)).check_set(&set, "key").decision();
     assert_eq!(told.at() + told.retry_after().unwrap(), ns(55 * SECOND));
 }

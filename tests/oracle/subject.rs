@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::common::{Rng, ns};
 use tollgate::clock::ManualClock;
 use tollgate::error::{BuildError, LimitError, QuotaError};
-use tollgate::{Bucket, Limit, Limiter, Quota};
+use tollgate::{Bucket, Handle, Limit, Limiter, Quota};
 
 #[derive(Debug)]
 pub(crate) enum Kind {
@@ -41,24 +41,16 @@ pub(crate) struct At<'a> {
     pub(crate) now: Option<u64>,
 }
 
-/// One call on whichever it is.
-macro_rules! call {
-    ($at:expr, $method:ident ( $($argument:expr),* )) => {{
-        let at = $at;
-        match &at.subject.kind {
-            // A bucket has one limit, and no view of itself on its own clock.
-            $crate::subject::Kind::Bucket(bucket) => match at.now {
-                Some(now) => bucket.at($crate::common::ns(now)).$method($($argument),*),
-                None => bucket.$method($($argument),*),
-            },
-            $crate::subject::Kind::Keyed(limiter) => {
-                let view = limiter.under(at.limit);
-                at.now.map_or(view, |now| view.at($crate::common::ns(now))).$method(at.key $(, $argument)*)
-            }
-        }
-    }};
+impl<'a> At<'a> {
+    /// Whichever it is.
+    pub(crate) fn handle(self) -> Handle<'a, ManualClock> {
+        let handle = match &self.subject.kind {
+            Kind::Bucket(bucket) => bucket.handle(),
+            Kind::Keyed(limiter) => limiter.under(self.limit).key(self.key),
+        };
+        self.now.map_or(handle, |now| handle.at(ns(now)))
+    }
 }
-pub(crate) use call;
 
 impl Subject {
     /// A subject that starts at `start`, and a limit for each quota; a quota that is out of bounds is replaced by one that

@@ -6,7 +6,7 @@ use super::common::model::{Batch, Debit, Model};
 use super::common::{SECOND, nanos, ns};
 use super::journal::{Call, Journal};
 use super::range::Range;
-use super::subject::{At, Kind, call};
+use super::subject::{At, Kind};
 use tollgate::clock::Instant;
 use tollgate::clock::ManualClock;
 use tollgate::state::BucketState;
@@ -193,7 +193,7 @@ impl<'a> Track<'a> {
     /// The clock moves. After a step back the balance must not be higher than it was (P7).
     pub(crate) fn go(&mut self, to: u64, journal: &mut Journal) {
         let (from, was) = (self.clock, self.range.nearest(self.clock));
-        let remaining = |t| call!(self.at(t), peek()).remaining();
+        let remaining = |t| self.at(t).handle().peek().remaining();
         if to < from {
             let (before, after) = (remaining(from), remaining(to));
             assert!(after <= before, "P7: {after} left after a step back, {before} before it");
@@ -262,14 +262,14 @@ impl<'a> Track<'a> {
 
     /// Whether what `low` is now is what the engine has, as far as a look can tell.
     fn is_seen(&self, low: &Model) -> bool {
-        let decision = call!(self.at(self.clock.max(self.t)), peek());
+        let decision = self.at(self.clock.max(self.t)).handle().peek();
         let now = self.range.nearest(self.clock.max(self.t));
         let reset = i128::from(nanos(decision.reset_after()));
         (i128::from(decision.remaining()), now + reset) == (low.available(now), low.when_full(now))
     }
 
     pub(crate) fn check(&mut self, cost: u64, journal: &mut Journal) -> Decision<'a> {
-        let decision = if cost == 1 { call!(self.at, check()) } else { call!(self.at, check_n(cost)) };
+        let decision = if cost == 1 { self.at.handle().check() } else { self.at.handle().check_n(cost) };
         journal.call(if cost == 1 { Call::Check } else { Call::CheckN }, self.t, cost);
         self.judge(cost, &decision, journal);
         self.took(cost, &decision);
@@ -278,7 +278,7 @@ impl<'a> Track<'a> {
     }
 
     pub(crate) fn peek(&self, cost: u64, journal: &mut Journal) -> Decision<'a> {
-        let decision = if cost == 1 { call!(self.at, peek()) } else { call!(self.at, peek_n(cost)) };
+        let decision = if cost == 1 { self.at.handle().peek() } else { self.at.handle().peek_n(cost) };
         journal.call(if cost == 1 { Call::Peek } else { Call::PeekN }, self.t, cost);
         self.judge(cost, &decision, journal);
         self.figures(cost, &decision, journal);
@@ -291,10 +291,7 @@ impl<'a> Track<'a> {
 
     /// What is kept is what the model has.
     fn raw_figures(&self) {
-        let state = match &self.at.subject.kind {
-            Kind::Bucket(bucket) => self.at.now.map_or_else(|| bucket.state(), |now| bucket.at(ns(now)).state()),
-            Kind::Keyed(_) => self.state_of_key().expect("a limit and a key of its own"),
-        };
+        let state = self.at.handle().state().expect("a limit and a key of its own");
         let now = self.now();
         let nanos = |at: Option<Instant>| at.map(|at| i128::from(at.as_nanos()));
         match state {
@@ -318,12 +315,6 @@ impl<'a> Track<'a> {
             }
             _ => panic!("not known: {state:?}"),
         }
-    }
-
-    fn state_of_key(&self) -> Option<BucketState> {
-        let Kind::Keyed(limiter) = &self.at.subject.kind else { return None };
-        let view = limiter.under(self.at.limit);
-        self.at.now.map_or(view, |now| view.at(ns(now))).state(self.at.key)
     }
 
     pub(crate) fn took(&mut self, cost: u64, decision: &Decision<'_>) {
@@ -406,24 +397,24 @@ impl<'a> Track<'a> {
             assert!(retry > 0);
             if let Some(at) = later(retry) {
                 journal.tally.probes += 1;
-                assert!(call!(at, peek_n(cost)).is_allowed(), "P2: refused {cost} after {retry} ns");
+                assert!(at.handle().peek_n(cost).is_allowed(), "P2: refused {cost} after {retry} ns");
                 let at = later(retry - 1).expect("earlier than that");
-                assert!(!call!(at, peek_n(cost)).is_allowed(), "P2: admitted {cost} before {retry} ns");
+                assert!(!at.handle().peek_n(cost).is_allowed(), "P2: admitted {cost} before {retry} ns");
             }
         }
         let (limit, reset) = (decision.burst(), nanos(decision.reset_after()));
         if let Some(at) = later(reset) {
             journal.tally.probes += 1;
-            assert_eq!(call!(at, peek()).remaining(), limit, "P10: not full after {reset} ns");
+            assert_eq!(at.handle().peek().remaining(), limit, "P10: not full after {reset} ns");
             if reset > 0 && limit > 0 {
                 let at = later(reset - 1).expect("earlier than that");
-                assert!(call!(at, peek()).remaining() < limit, "P10: full before {reset} ns");
+                assert!(at.handle().peek().remaining() < limit, "P10: full before {reset} ns");
             }
         }
     }
 
     pub(crate) fn take_up_to(&mut self, cost: u64, journal: &mut Journal) -> u64 {
-        let taken = call!(self.at, take_up_to(cost));
+        let taken = self.at.handle().take_up_to(cost);
         journal.call(Call::TakeUpTo, self.t, cost);
         journal.answer(taken);
         let most = self.at_most().min(cost.into());
@@ -459,9 +450,9 @@ impl<'a> Track<'a> {
             (Some(taken_at), Kind::Keyed(limiter)) => {
                 let view = limiter.under(self.at.limit);
                 let view = self.at.now.map_or(view, |now| view.at(ns(now)));
-                view.refund_of(self.at.key, cost, ns(taken_at));
+                view.key(self.at.key).refund_of(cost, ns(taken_at));
             }
-            _ => call!(self.at, refund(cost)),
+            _ => self.at.handle().refund(cost),
         }
         journal.call(if taken_at.is_some() { Call::RefundOf } else { Call::Refund }, self.t, cost);
         let (now, high_now) = (self.now(), self.high_now());
@@ -488,14 +479,14 @@ impl<'a> Track<'a> {
     }
 
     pub(crate) fn reset(&mut self, journal: &mut Journal) {
-        call!(self.at, reset());
+        self.at.handle().reset();
         journal.call(Call::Reset, self.t, 0);
         self.low.reset(self.now());
         self.resync();
     }
 
     pub(crate) fn charge(&mut self, cost: u64, journal: &mut Journal) {
-        let charged = call!(self.at, charge(cost));
+        let charged = self.at.handle().charge(cost);
         journal.call(Call::Charge, self.t, cost);
         journal.answer(charged);
         let least = if self.exact { self.low.chargeable(self.now(), cost, -self.early) } else { 0 };
@@ -514,7 +505,7 @@ impl<'a> Track<'a> {
 
     /// A reservation, if it was granted, and when its request may go.
     pub(crate) fn reserve(&mut self, cost: u64, max_wait: u64, journal: &mut Journal) -> Option<(Reserved<'a>, u64)> {
-        let reserved = call!(self.at, reserve(cost, Duration::from_nanos(max_wait)));
+        let reserved = self.at.handle().reserve(cost, Duration::from_nanos(max_wait));
         journal.call(Call::Reserve, self.t, cost);
         journal.answer(max_wait);
         // Nothing is promised beyond the range.
@@ -621,7 +612,7 @@ impl<'a> Track<'a> {
 
     /// A handle that takes up to so many at once.
     pub(crate) fn lease(&self, batch: u64) -> Handle<'a> {
-        Handle { lease: call!(self.at, lease(batch)), held: Batch::NONE }
+        Handle { lease: self.at.handle().lease(batch), held: Batch::NONE }
     }
 
     /// Whether a request was admitted by a handle, and when it may try again if not.

@@ -174,7 +174,7 @@ impl<'r, C: Clock> Case<'r, C> {
         self.queue(meetings, &mut admitted).inspect_err(|_| {
             // Others were faster since the look. What time has paid for does not come back.
             for (limit, key, cost) in taken {
-                self.under(limit).refund_of(&key, cost, self.now);
+                self.under(limit).key(&key).refund_of(cost, self.now);
             }
         })?;
         self.wait_at_gates(meetings, &gates, &mut admitted);
@@ -196,7 +196,7 @@ impl<'r, C: Clock> Case<'r, C> {
         }
         let Meeting { hash: key, cost, .. } = *meeting;
         for (index, limit) in meeting.limits().iter().enumerate() {
-            let decision = self.under(&limit.limit).peek_n(&key, cost);
+            let decision = self.under(&limit.limit).key(&key).peek_n(cost);
             let stood = Stood::of(meeting, Some(index), self.now, decision.report());
             if !decision.is_allowed() {
                 return Err((meeting, stood));
@@ -254,7 +254,7 @@ impl<'r, C: Clock> Case<'r, C> {
     /// Whether every queue has a turn for the request. Takes none, so that a refusal leaves none behind.
     fn look_at_queues<'m>(&self, meetings: &[&'m Meeting<'m>]) -> Result<(), Refuses<'m>> {
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
-            let looked = self.under(&limit.limit).peek_n(&meeting.hash, meeting.cost);
+            let looked = self.under(&limit.limit).key(&meeting.hash).peek_n(meeting.cost);
             let may_wait = looked.retry_after().is_some_and(|wait| wait <= gate::longest_wait(limit.limit.quota()));
             if !looked.is_allowed() && !may_wait {
                 return Err((meeting, Stood::of(meeting, Some(index), self.now, looked.report())));
@@ -268,7 +268,7 @@ impl<'r, C: Clock> Case<'r, C> {
         let mut turns = SmallVec::<[Reservation<'_>; 2]>::new();
         for (meeting, index, limit) in charged_first(meetings).filter(|(.., limit)| is_queue(limit)) {
             let view = self.engine.limiter.at(self.now).under(&limit.limit);
-            match view.reserve(&meeting.hash, meeting.cost, Duration::MAX) {
+            match view.key(&meeting.hash).reserve(meeting.cost, Duration::MAX) {
                 Ok(turn) => {
                     admitted.wait = admitted.wait.max(turn.wait());
                     turns.push(turn);

@@ -76,7 +76,7 @@ pub(crate) fn pass<C: Clock>(engine: &Engine<C>, gates: &[Gate<'_>], at: Instant
     }
     for (limit, key, cost) in gates.iter().filter(|(.., cost)| *cost > 1) {
         // Behind it the gate stays shut for as many turns as it cost.
-        view.under(limit).charge(key, cost - 1);
+        view.under(limit).key(key).charge(cost - 1);
     }
     Ok(())
 }

@@ -351,13 +351,13 @@ impl<C: Clock> Admission<C> {
             for (index, limit) in limits.iter().enumerate() {
                 let view = limiter.under(&limit.limit);
                 match settlement {
-                    Settlement::Refund => view.refund_of(&pending.key, pending.cost, pending.at),
+                    Settlement::Refund => view.key(&pending.key).refund_of(pending.cost, pending.at),
                     Settlement::Charge => {
-                        view.charge(&pending.key, pending.cost);
+                        view.key(&pending.key).charge(pending.cost);
                     }
                 }
                 if let Some(stood) = self.admitted.tightest.as_mut().filter(|stood| stood.is(&pending, index)) {
-                    stood.look_again(view.peek_n(&pending.key, pending.cost));
+                    stood.look_again(view.key(&pending.key).peek_n(pending.cost));
                 }
             }
         }

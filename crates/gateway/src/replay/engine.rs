@@ -122,7 +122,7 @@ impl Engine {
         for (i, limit) in self.limits.iter().enumerate() {
             // The queue's own length bounds the wait; elsewhere nobody waits.
             let max_wait = if is_queue(limit.quota()) { Duration::MAX } else { Duration::ZERO };
-            match self.limiter.under(limit).at(now).reserve(key, 1, max_wait) {
+            match self.limiter.under(limit).at(now).key(key).reserve(1, max_wait) {
                 Ok(place) => {
                     delay = delay.max(place.wait());
                     places.push(place);

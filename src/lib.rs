@@ -14,8 +14,6 @@ mod bucket;
 mod builder;
 mod cells;
 pub mod clock;
-#[cfg(all(tollgate_count, not(tollgate_model)))]
-mod counting;
 mod decision;
 pub mod error;
 mod foreign;
@@ -60,19 +58,12 @@ mod thread;
 mod time_base;
 #[cfg(feature = "async")]
 mod wait;
-#[cfg(tollgate_model)]
-#[doc(hidden)]
-#[allow(missing_docs, missing_debug_implementations, reason = "for the models only")]
-pub mod witness;
 mod word;
 mod words;
 
 pub use bucket::Bucket;
 #[cfg(not(tollgate_model))]
 pub use builder::LimiterBuilder;
-#[cfg(all(tollgate_count, not(tollgate_model)))]
-#[doc(hidden)]
-pub use counting::{cas_failures, yield_once_in};
 pub use decision::{Decision, Report, Verdict};
 pub use handle::Handle;
 pub use hash::KeyHash;
@@ -87,3 +78,9 @@ pub use quota::{Algorithm, Quota, WindowStart};
 pub use rate::parse_quotas;
 pub use reservation::Reservation;
 pub use set::{LimitSet, SetDecision, SetItem};
+#[cfg(all(tollgate_count, not(tollgate_model)))]
+#[doc(hidden)]
+pub use sync::counting::{cas_failures, yield_once_in};
+#[cfg(tollgate_model)]
+#[doc(hidden)]
+pub use sync::witness;

@@ -8,8 +8,8 @@
 
 use std::sync::OnceLock;
 
+use super::schedulers::{loom_atomic, loom_yield, shuttle_atomic, shuttle_yield};
 use crate::sync::Ordering;
-use crate::sync::schedulers::{loom_atomic, loom_yield, shuttle_atomic, shuttle_yield};
 
 pub mod memory;
 

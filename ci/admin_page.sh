@@ -11,6 +11,7 @@
 #
 # chromium and chromedriver come from Debian's packages. See ci/admin_page.py.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 [[ $(id -u) == 0 ]] && sudo="" || sudo=sudo
 

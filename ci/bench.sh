@@ -7,6 +7,7 @@
 # The table goes to standard output, progress to standard error. Ratios are medians of ratios within a round of short
 # slices; nanoseconds on a shared machine mean little.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 if [[ ${1:-} == pictures ]]; then
     exec ci/pictures.sh

@@ -12,6 +12,7 @@
 # wrk comes from Debian's packages, and so does nginx, which is unpacked under target/ and not installed, so that no
 # service starts. Tables go to standard output, progress to standard error. See ci/bench_gateway.py.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 target=$PWD/${CARGO_TARGET_DIR:-target}
 [[ ${CARGO_TARGET_DIR:-} == /* ]] && target=$CARGO_TARGET_DIR

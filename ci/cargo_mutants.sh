@@ -3,6 +3,7 @@
 # `ci/cargo_mutants.sh [FILE...]`, by default all of them. Fails if fewer than 95 % of the changes are noticed, or if one
 # survives that ci/cargo_mutants.txt does not list. An hour; installs cargo-mutants if it is missing.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 fail() { echo "ci/cargo_mutants.sh: $1" >&2; exit 1; }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Format, lints and documentation, with warnings denied; and the rules that no lint knows.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 fail() { echo "ci/check.sh: $1" >&2; exit 1; }
 

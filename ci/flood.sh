@@ -2,6 +2,7 @@
 # Streams KEYS distinct keys (1e8 unless told otherwise; minutes) through a table for a hundredth of them, under each
 # policy for a full table: `tests/flood.rs`. Prints the memory, who is still in debt, and how long checks take.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 source ci/number.sh
 

@@ -8,6 +8,7 @@
 # Starts from fuzz/corpus/TARGET; what it finds beyond is thrown away, unless TOLLGATE_FUZZ_KEEP=1 asks to merge into the
 # corpus the few new inputs that reach new code. An input that fails is printed and kept in fuzz/artifacts/TARGET.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/../fuzz"
 all=(base rate ops log quota forwarded proxy_protocol config)
 export RUST_BACKTRACE=0

@@ -5,6 +5,7 @@
 #
 #     TOLLGATE   a program to compare instead of the one built here
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 fail() { echo "http_compare: $*" >&2; exit 1; }

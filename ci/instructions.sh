@@ -8,6 +8,7 @@
 # own instructions are subtracted. The counts are those of one compiler: with another they are compared all the same,
 # and it is said. About a minute.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 table=docs/instructions.tsv
 calls=16000

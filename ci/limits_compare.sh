@@ -2,6 +2,7 @@
 # Compares the rate strings of this crate with those of the Python package `limits`, on thousands of generated strings.
 # Needs python3 with venv and pip, and PyPI; without them it fails rather than passing unseen.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 
 fail() { echo "limits_compare: $*" >&2; exit 1; }

@@ -6,6 +6,7 @@
 #   ci/loom.sh full        the larger models as well, with a higher preemption bound and more of Shuttle: ten minutes
 #   ci/loom.sh explorer    one witness: explorer, loom, rmw or shuttle; further arguments filter the models
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/../loom-tests"
 
 witnesses=(explorer loom rmw shuttle)

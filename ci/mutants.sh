@@ -6,6 +6,6 @@
 #   ci/mutants.sh --file protocol   those of one list
 #   ci/mutants.sh --check    only whether each still has its place and compiles there: a minute, and part of ci/check.sh
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
-case "${1:-}" in -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' ci/mutants.sh; exit ;; esac
 exec python3 ci/mutants.py "$@"

@@ -3,6 +3,7 @@
 # 1e9. First it sees that debug and release builds answer alike. A failure names the seed and the command that shows it
 # again. TOLLGATE_SEED repeats a run; without it every run is another.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 source ci/number.sh
 

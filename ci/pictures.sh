@@ -5,6 +5,7 @@
 # ci/pictures.sh          measures, and draws
 # ci/pictures.sh --draw   draws what was measured before
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 folder=docs/pictures
 mkdir -p "$folder"

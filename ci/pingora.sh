@@ -3,6 +3,7 @@
 # behind a quota, each answer looked at, see ci/pingora.py. Installs cmake if it is not there. A minute or two, the first
 # time; then seconds. Not part of .ci/run: Pingora wants a C compiler and cmake, and four hundred crates.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/../examples/pingora"
 
 command -v cmake > /dev/null && command -v cc > /dev/null || {

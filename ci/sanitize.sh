@@ -9,6 +9,7 @@
 # source: what that means for the thread sanitizer, and what Miri, Kani and cargo-fuzz add for those who have them, is in
 # docs/sanitizers.md.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 fail() { echo "ci/sanitize.sh: $1" >&2; exit "${2:-1}"; }
 

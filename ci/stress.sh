@@ -3,6 +3,7 @@
 # every decision in exact integers: `tests/soak.rs`. Prints what each scenario met; one without contention fails.
 # TOLLGATE_SEED=7 ci/stress.sh draws other keys and costs.
 set -euo pipefail
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 source ci/number.sh
 

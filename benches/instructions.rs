@@ -8,7 +8,7 @@ use std::env;
 use std::hint::black_box;
 
 use tollgate::clock::{CachedClock, Clock, Instant, ManualClock};
-use tollgate::{Algorithm, Key, LimitSet, Limiter, Quota, parse_quotas};
+use tollgate::{Algorithm, Key, LimitSet, Limiter, Quota};
 
 /// A thousand keys, so that all stay in the first caches: instructions are counted, not misses.
 const KEYS: u64 = 1_024;
@@ -102,13 +102,12 @@ fn log(calls: u64, keys: &[u64]) -> u64 {
     })
 }
 
-fn check_set(calls: u64, keys: &[u64]) -> u64 {
-    let limiter = Limiter::builder(generous()).capacity(4 * KEYS as usize).fixed_seed(7);
+/// Several token buckets for each key, all of which admit.
+fn check_set(calls: u64, keys: &[u64], limits: usize) -> u64 {
+    let limiter = Limiter::builder(generous()).capacity(2 * limits * KEYS as usize).fixed_seed(7);
     let limiter = limiter.clock(ManualClock::new(START)).build().expect("a limiter");
-    let quotas = parse_quotas("1000000 per second burst 4000000000, 1000000000 per hour").expect("two quotas");
-    let limits =
-        quotas.into_iter().zip(["one", "two"]).map(|(quota, name)| limiter.prepare(name, quota).expect("a limit"));
-    let set = LimitSet::new(limits).expect("a set");
+    let names = (0..limits).map(|number| limiter.prepare(&number.to_string(), generous()).expect("a limit"));
+    let set = LimitSet::new(names).expect("a set");
     keys.iter().for_each(|key| assert!(limiter.check_set(&set, key).is_allowed()));
     measured(calls, |index| u64::from(limiter.at(START).check_set(&set, key_of(keys, index)).is_allowed()))
 }
@@ -137,7 +136,9 @@ const ROWS: &[Row] = &[
     ("sliding window", |calls, keys| {
         allowed(calls, Quota::per_hour(1_000_000).with_algorithm(Algorithm::SlidingWindow), keys)
     }),
-    ("check_set of 2", check_set),
+    ("check_set of 1", |calls, keys| check_set(calls, keys, 1)),
+    ("check_set of 2", |calls, keys| check_set(calls, keys, 2)),
+    ("check_set of 8", |calls, keys| check_set(calls, keys, 8)),
 ];
 
 fn main() {

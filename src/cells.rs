@@ -17,6 +17,15 @@ pub(crate) trait Cells: Copy {
     /// One try at cell 0.
     fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried;
 
+    /// Cell 0 where it was found, and its word.
+    type Seen: Copy;
+
+    /// Cell 0 and its balance, if it is there, and live.
+    fn see(&self) -> Option<(Self::Seen, Balance)>;
+
+    /// Changes the cell from what was seen to `after`, unless it has changed since.
+    fn put(seen: Self::Seen, after: Balance) -> bool;
+
     /// As `update`, to a cell 0 that was not there a moment ago.
     fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome;
 
@@ -85,6 +94,17 @@ impl Cells for AnyCells<'_> {
             Self::Table(entry) => entry.try_update(decide),
             Self::Bucket(words) => words.try_update(decide),
         }
+    }
+
+    // What is asked at once is not asked of a handle.
+    type Seen = core::convert::Infallible;
+
+    fn see(&self) -> Option<(Self::Seen, Balance)> {
+        None
+    }
+
+    fn put(seen: Self::Seen, _after: Balance) -> bool {
+        match seen {}
     }
 
     fn insert(&self, now: Units, decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {

@@ -352,11 +352,13 @@ impl<C: Clock> Limiter<C> {
     ///
     /// In a full table a request may displace a key for its first limit and then find no room for its second: the
     /// tokens come back, the displaced key does not.
+    #[inline]
     pub fn check_set<'a, K: LocalKey + ?Sized>(&'a self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
         self.view().check_set(set, key)
     }
 
     /// As [`check_set`](Limiter::check_set), for a request that costs `cost` tokens of each.
+    #[inline]
     pub fn check_set_n<'a, K: LocalKey + ?Sized>(&'a self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         self.view().check_set_n(set, key, cost)
     }
@@ -368,6 +370,7 @@ impl<C: Clock> Limiter<C> {
     /// # Errors
     ///
     /// If there are none, or more than [`LimitSet::MAX`].
+    #[inline]
     pub fn check_items<'a>(&'a self, shares: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         self.view().check_items(shares)
     }

@@ -374,10 +374,10 @@ struct Entry<'a> {
     id: Identity,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     /// The slot that holds the key, and its word.
-    fn find(&self, id: Identity) -> Option<(&Slot, Word)> {
-        (0..self.count()).map(|place| self.slot(place)).find_map(|slot| {
+    fn find(&self, id: Identity) -> Option<(&'a Slot, Word)> {
+        self.key.places.iter().map(|&place| &self.model.slots[place]).find_map(|slot| {
             let (word, key) = slot.read();
             (key == id).then_some((slot, word))
         })
@@ -412,7 +412,17 @@ impl Places for Entry<'_> {
     }
 }
 
-impl Cells for Entry<'_> {
+impl<'a> Cells for Entry<'a> {
+    type Seen = (&'a Slot, Word);
+
+    fn see(&self) -> Option<(Self::Seen, Balance)> {
+        protocol::see(self.find(self.id)?)
+    }
+
+    fn put(seen: Self::Seen, after: Balance) -> bool {
+        protocol::put(seen, after)
+    }
+
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let id = self.id.cell(cell);
         let found = self.find(id).and_then(|(slot, word)| protocol::try_words(slot, word, id, &mut decide));

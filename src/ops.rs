@@ -73,6 +73,12 @@ impl<'a, S: Cells> Op<'a, S> {
         Self { cells, limit, now, units: limit.base.units(now), own }
     }
 
+    /// The same, where what `now` is in units of the limit is known already: limits of one limiter have one time base.
+    #[inline]
+    pub(crate) const fn at_units(cells: S, limit: &'a Limit, now: (Instant, Units), own: OwnClock<'a>) -> Self {
+        Self { cells, limit, now: now.0, units: now.1, own }
+    }
+
     /// The same, of a kind that is told apart at each call.
     pub(crate) fn of_any_kind(self) -> Op<'a, AnyCells<'a>>
     where
@@ -127,6 +133,30 @@ impl<'a, S: Cells> Op<'a, S> {
             }
             tried => Err(Absent(matches!(tried, Tried::Absent))),
         }
+    }
+
+    /// A look at the common case of `check`: the cell, and what it becomes if the request fits; `None` if it does not, or if
+    /// anything else is the case.
+    #[inline(always)]
+    pub(crate) fn see(self, cost: u64) -> Option<(S::Seen, Balance)> {
+        if cost == 0 || !self.limit.is_plain() {
+            return None;
+        }
+        let (seen, held) = self.cells.see()?;
+        let after = self.limit.rule.take(held.stamp, self.units, cost).map(Balance::at)?;
+        Some((seen, after))
+    }
+
+    /// What is left at a balance.
+    #[inline(always)]
+    pub(crate) const fn left(self, held: Balance) -> u64 {
+        self.limit.rule.available(held.stamp, self.units)
+    }
+
+    /// The answer where a look is followed by its exchange.
+    #[inline(always)]
+    pub(crate) const fn admitted(self, cost: u64, after: Balance) -> Decision<'a> {
+        self.decision(Verdict::Allowed, cost, Evidence::Stamp(after.stamp))
     }
 
     #[inline(never)]

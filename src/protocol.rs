@@ -130,6 +130,18 @@ pub(crate) enum Tried {
     Absent,
 }
 
+/// A slot that held the key when this word of it was read, with its balance, if it was live.
+#[inline(always)]
+pub(crate) fn see(found: (&Slot, Word)) -> Option<((&Slot, Word), Balance)> {
+    (found.1.state() == State::Live).then(|| (found, found.1.balance()))
+}
+
+/// Changes a slot from what was seen, unless it has changed since: the owner of a slot changes with its word.
+#[inline(always)]
+pub(crate) fn put((slot, word): (&Slot, Word), after: Balance) -> bool {
+    slot.replace(word, word.live(after))
+}
+
 /// One try at a slot that held the key when this word of it was read, if it was live.
 #[inline]
 pub(crate) fn try_word(

@@ -16,6 +16,7 @@ use crate::ops::{Inheritance, Op, OwnClock};
 use crate::reservation::SetReservation;
 use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
 use crate::table::Entry;
+use crate::word::Units;
 
 /// Fetches in flight at once: enough to hide a cache miss behind others, few enough to stay in the first cache.
 const BATCH: usize = 32;
@@ -75,6 +76,17 @@ impl<'a, C: Clock> Scoped<'a, C> {
     #[inline(always)]
     fn op(&self, entry: Entry<'a>, limit: &'a Limit, now: Instant) -> Op<'a, Entry<'a>> {
         Op::new(entry, limit, now, OwnClock { clock: &self.limiter.clock, steps: &self.limiter.steps })
+    }
+
+    /// The same at an instant that is known in units.
+    #[inline(always)]
+    fn op_at(&self, entry: Entry<'a>, limit: &'a Limit, now: (Instant, Units)) -> Op<'a, Entry<'a>> {
+        Op::at_units(entry, limit, now, OwnClock { clock: &self.limiter.clock, steps: &self.limiter.steps })
+    }
+
+    #[inline]
+    const fn in_units(&self, now: Instant) -> (Instant, Units) {
+        (now, self.limiter.limit.base.units(now))
     }
 
     #[inline]
@@ -167,11 +179,13 @@ impl<'a, C: Clock> Scoped<'a, C> {
     }
 
     /// See [`Limiter::check_set`].
+    #[inline]
     pub fn check_set<K: LocalKey + ?Sized>(&self, set: &'a LimitSet, key: &K) -> SetDecision<'a> {
         self.check_set_n(set, key, 1)
     }
 
     /// See [`Limiter::check_set_n`].
+    #[inline]
     pub fn check_set_n<K: LocalKey + ?Sized>(&self, set: &'a LimitSet, key: &K, cost: u64) -> SetDecision<'a> {
         match self.on_set(set, key, cost) {
             Ok(op) => crate::set::take_all(set.limits().len(), op),
@@ -193,10 +207,10 @@ impl<'a, C: Clock> Scoped<'a, C> {
             let index = set.limits().iter().position(|limit| limit.owner != owner).unwrap_or(0);
             return Err(SetDecision::new(self.foreign(&set.limits()[index], cost), index));
         }
-        let scoped = *self;
+        let (scoped, now) = (*self, self.in_units(now));
         Ok(move |index| {
             let limit = &set.limits()[index];
-            (scoped.op(scoped.entry(limit, hash), limit, now), cost)
+            (scoped.op_at(scoped.entry(limit, hash), limit, now), cost)
         })
     }
 
@@ -205,6 +219,7 @@ impl<'a, C: Clock> Scoped<'a, C> {
     /// # Errors
     ///
     /// As [`Limiter::check_items`].
+    #[inline]
     pub fn check_items(&self, items: &[SetItem<'a>]) -> Result<SetDecision<'a>, LimitSetError> {
         crate::set::check_count(items.len())?;
         Ok(match self.on_items(items) {
@@ -223,10 +238,10 @@ impl<'a, C: Clock> Scoped<'a, C> {
         if let Some(index) = items.iter().position(|item| !self.owns(item.limit, item.key)) {
             return Err(SetDecision::new(self.foreign(items[index].limit, items[index].cost), index));
         }
-        let scoped = *self;
+        let (scoped, now) = (*self, self.in_units(now));
         Ok(move |index: usize| {
             let item = &items[index];
-            (scoped.op(scoped.entry(item.limit, item.key), item.limit, now), item.cost)
+            (scoped.op_at(scoped.entry(item.limit, item.key), item.limit, now), item.cost)
         })
     }
 

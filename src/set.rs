@@ -10,7 +10,7 @@ use crate::hash::{KeyHash, Owner};
 use crate::limit::Limit;
 use crate::ops::Op;
 use crate::rehearsal::{Rehearsal, first_that_fits};
-use crate::word::Units;
+use crate::word::{Balance, Units};
 
 pub use crate::reservation::SetReservation;
 
@@ -308,12 +308,48 @@ fn refuse<'a, S: Cells>(
     refusal
 }
 
+/// How many limits are decided by one look and one round of exchanges.
+const AT_ONCE: usize = 8;
+
 /// Takes from all of `count` buckets, 1 to [`LimitSet::MAX`], or from none.
 ///
-/// Looks first, so that a refusal writes nothing; then takes one after the other, and undoes that if another thread was
-/// faster. Until all are taken or undone, others may see less than there is, never more: nothing is over-admitted, and a lone
-/// caller is refused nothing.
+/// Looks first, so that a refusal writes nothing and cache misses overlap; then takes one after the other, and undoes that if
+/// another thread was faster. Until all are taken or undone, others may see less than there is, never more: nothing is
+/// over-admitted, and a lone caller is refused nothing.
+#[inline(always)]
 pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
+    if count == 1 {
+        let (op, cost) = op(0);
+        return SetDecision::new(op.check(cost), 0);
+    }
+    if count > AT_ONCE {
+        return look_and_take(count, &op);
+    }
+    // The common case: every key is where most are, and every part fits.
+    let mut seen: [Option<(S::Seen, Balance)>; AT_ONCE] = [None; AT_ONCE];
+    let (mut tightest, mut left) = (None, u64::MAX);
+    for (index, seen) in seen[..count].iter_mut().enumerate() {
+        let (part, cost) = op(index);
+        let Some((at, after)) = part.see(cost) else { return look_and_take(count, &op) };
+        *seen = Some((at, after));
+        let remaining = part.left(after);
+        if tightest.is_none() || remaining < left {
+            (tightest, left) = (Some(SetDecision::new(part.admitted(cost, after), index)), remaining);
+        }
+    }
+    for index in 0..count {
+        if !seen[index].is_some_and(|(at, after)| S::put(at, after)) {
+            // Another thread was faster, or two parts are of one bucket. What has been taken stays taken for now.
+            return take_each(count, &op, |earlier| seen[earlier].filter(|_| earlier < index).map(|(_, after)| after));
+        }
+    }
+    // None of an empty set, which there is not.
+    tightest.unwrap_or_else(|| look_and_take(count, &op))
+}
+
+/// Every case: looks, and then takes one after the other.
+#[inline(never)]
+fn look_and_take<'a, S: Cells>(count: usize, op: &impl Fn(usize) -> (Op<'a, S>, u64)) -> SetDecision<'a> {
     let look = |index: usize| {
         let (op, cost) = op(index);
         SetDecision::new(op.peek(cost), index)
@@ -323,13 +359,27 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
     let looked = (1..count).fold(look(0), |worst, index| worse(worst, look(index)));
     if !looked.is_allowed() {
         op(looked.index).0.note_refusal_by_look(&looked.decision);
-        return refuse(count, &op, looked, true);
+        return refuse(count, op, looked, true);
     }
+    take_each(count, op, |_| None)
+}
+
+/// Takes from one after the other, but for those that have become what `before` says.
+#[inline(never)]
+fn take_each<'a, S: Cells>(
+    count: usize,
+    op: &impl Fn(usize) -> (Op<'a, S>, u64),
+    before: impl Fn(usize) -> Option<Balance>,
+) -> SetDecision<'a> {
     let mut taken: [Option<Decision<'a>>; LimitSet::MAX] = [None; LimitSet::MAX];
-    let (mut tightest, mut untracked) = (looked, false);
+    let (mut tightest, mut untracked): (Option<SetDecision<'a>>, _) = (None, false);
     for index in 0..count {
         let (part, cost) = op(index);
-        let took = SetDecision::new(part.check_part(cost, &mut untracked), index);
+        let decision = match before(index) {
+            Some(after) => part.admitted(cost, after),
+            None => part.check_part(cost, &mut untracked),
+        };
+        let took = SetDecision::new(decision, index);
         if !took.is_allowed() {
             // The last first: of several of one bucket that is the one on top.
             for (index, admitted) in taken[..index].iter().enumerate().rev() {
@@ -338,16 +388,18 @@ pub(crate) fn take_all<'a, S: Cells>(count: usize, op: impl Fn(usize) -> (Op<'a,
                     op.roll_back(&op.debit_of(admitted));
                 }
             }
-            return refuse(count, &op, took, true);
+            return refuse(count, op, took, true);
         }
         taken[index] = Some(took.decision);
-        tightest = if index == 0 { took } else { tightest.or(took) };
+        tightest = Some(tightest.map_or(took, |tightest| tightest.or(took)));
     }
+    let (first, cost) = op(0);
     if untracked {
         // One request, whatever the number of its limits.
-        op(0).0.note_untracked();
+        first.note_untracked();
     }
-    tightest
+    // None of an empty set, which there is not.
+    tightest.unwrap_or_else(|| SetDecision::new(first.peek(cost), 0))
 }
 
 /// A part of a reservation: the bucket, and what was taken from it.

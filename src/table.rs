@@ -138,7 +138,19 @@ pub(crate) struct Entry<'a> {
     id: Identity,
 }
 
-impl Cells for Entry<'_> {
+impl<'a> Cells for Entry<'a> {
+    type Seen = (&'a Slot, Word);
+
+    #[inline(always)]
+    fn see(&self) -> Option<(Self::Seen, Balance)> {
+        protocol::see(self.find()?)
+    }
+
+    #[inline(always)]
+    fn put(seen: Self::Seen, after: Balance) -> bool {
+        protocol::put(seen, after)
+    }
+
     fn update(&self, cell: u64, now: Units, mut decide: impl FnMut(Balance) -> Option<Balance>) -> Outcome {
         let entry = self.cell(cell);
         let found = entry.find().and_then(|(slot, word)| protocol::try_words(slot, word, entry.id, &mut decide));

@@ -26,7 +26,20 @@ impl Words {
     }
 }
 
-impl Cells for &Words {
+impl<'a> Cells for &'a Words {
+    type Seen = (&'a Atomic<Word>, Word);
+
+    fn see(&self) -> Option<(Self::Seen, Balance)> {
+        // Acquire, with the exchanges: as in `update`. No model: sets are of keys.
+        let word = self.word(0).load(Ordering::Acquire);
+        Some(((self.word(0), word), word.balance()))
+    }
+
+    fn put((cell, word): Self::Seen, after: Balance) -> bool {
+        // Release, and nothing to acquire when it fails, as the word is not looked at: as in `update`. No model: as in `see`.
+        cell.compare_exchange(word, word.live(after), Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
     #[inline]
     fn try_update(&self, decide: impl FnMut(Balance) -> Option<Balance>) -> Tried {
         Tried::Done(self.update(0, 0, decide))

@@ -99,7 +99,16 @@ impl Rule {
     }
 
     /// The largest cost that fits now.
+    #[inline]
     pub(crate) const fn available(&self, stamp: Units, now: Units) -> u64 {
+        match self {
+            Self::TokenBucket(rule) => rule.available(stamp, now),
+            other => other.available_otherwise(stamp, now),
+        }
+    }
+
+    #[inline(never)]
+    const fn available_otherwise(&self, stamp: Units, now: Units) -> u64 {
         match self {
             Self::TokenBucket(rule) => rule.available(stamp, now),
             Self::LeakyQueue(rule) => rule.available(stamp, now),

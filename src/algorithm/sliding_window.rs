@@ -53,7 +53,13 @@ impl SlidingWindow {
             // Written in the previous window: its current count is the previous one by now.
             return Counts { end, rest: end - now - self.early, previous: (stamp - end) & mask, current: 0 };
         }
-        // Written in this window; or in a later one, by a clock ahead of this: then judged as at that window's start.
+        let next = end + window;
+        if stamp - next < window {
+            // Written in this window.
+            let counts = stamp - next;
+            return Counts { end, rest: end - now - self.early, previous: counts >> self.bits, current: counts & mask };
+        }
+        // Written in a later one, by a clock ahead of this: judged as at that window's start.
         let (next, counts) = self.grid.split(stamp, now + window);
         let rest = if next - window == end { end - now } else { window } - self.early;
         Counts { end: next - window, rest, previous: counts >> self.bits, current: counts & mask }
@@ -75,7 +81,12 @@ impl SlidingWindow {
     #[inline]
     pub(crate) const fn take(&self, stamp: Units, now: Units, cost: u64) -> Option<Units> {
         let mut counts = self.counts(stamp, now);
-        if cost > self.room(counts) {
+        // `cost <= room`, without its division. Compared before it is subtracted; the products are below 2^88.
+        if counts.current > self.limit || cost > self.limit - counts.current {
+            return None;
+        }
+        let left = self.limit - counts.current - cost;
+        if counts.previous as u128 * counts.rest as u128 > left as u128 * self.grid.window as u128 {
             return None;
         }
         counts.current += cost;

@@ -288,8 +288,9 @@ impl<'a, S: Cells> Op<'a, S> {
             return most;
         }
         if self.limit.is_log() {
-            let wanted = most.min(self.survey().available);
-            let taken = self.take_cells(wanted);
+            let survey = self.survey();
+            let wanted = most.min(survey.available);
+            let taken = self.take_cells(survey.first, wanted);
             self.cells.note(taken.room(wanted));
             if taken.cells < most {
                 let _ = self.repair(self.peek(1));
@@ -370,7 +371,7 @@ impl<'a, S: Cells> Op<'a, S> {
             return cost;
         }
         if self.limit.is_log() {
-            let taken = self.take_cells(cost);
+            let taken = self.take_cells(0, cost);
             self.cells.note(taken.room(cost));
             return taken.cells;
         }

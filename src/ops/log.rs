@@ -19,7 +19,7 @@ impl<'a, S: Cells> Op<'a, S> {
         if survey.available < cost {
             return (self.repair_room(self.repair(self.decision_of_log(cost, survey))), Room::Enough);
         }
-        let taken = self.take_cells(cost);
+        let taken = self.take_cells(survey.first, cost);
         if taken.cells == cost {
             let available = survey.available - cost;
             let full_at = survey.latest.max(self.units + self.window());
@@ -82,11 +82,12 @@ impl<'a, S: Cells> Op<'a, S> {
         self.limit.rule.bound(0, false)
     }
 
-    /// Takes up to `most` cells.
-    pub(super) fn take_cells(self, most: u64) -> Taken {
+    /// Takes up to `most` cells, the first of which is likely to be `from`.
+    pub(super) fn take_cells(self, from: u64, most: u64) -> Taken {
         let (rule, now) = (&self.limit.rule, self.units);
         let mut taken = Taken { cells: 0, untracked: false, lacked_room: false };
-        for cell in 0..self.limit.cells {
+        let from = from.min(self.limit.cells);
+        for cell in (from..self.limit.cells).chain(0..from) {
             if taken.cells == most {
                 break;
             }
@@ -150,19 +151,22 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     pub(super) fn survey(self) -> Survey {
-        let mut survey = Survey { available: self.limit.most(), soonest: Word::MAX_STAMP, latest: self.units };
+        let mut survey = Survey { available: self.limit.most(), first: 0, soonest: Word::MAX_STAMP, latest: self.units };
         if self.limit.most() == 0 {
             return survey;
         }
+        let mut first = None;
         for cell in 0..self.span() {
             let held = self.cells.read(cell);
-            if held.stamp > self.units {
+            if held.stamp <= self.units {
+                first = first.or(Some(cell));
+            } else {
                 survey.available = survey.available.saturating_sub(1);
                 survey.soonest = survey.soonest.min(held.stamp);
                 survey.latest = survey.latest.max(held.stamp);
             }
         }
-        survey
+        Survey { first: first.unwrap_or(0), ..survey }
     }
 
     /// The answer to a request of `cost` that found the log like this.
@@ -223,6 +227,8 @@ impl Taken {
 pub(super) struct Survey {
     /// Full cells.
     pub(super) available: u64,
+    /// The first of them.
+    pub(super) first: u64,
     /// When the next one will be full.
     soonest: Units,
     /// When the last one will be full.

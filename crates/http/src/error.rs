@@ -1,14 +1,17 @@
-//! What can be wrong with settings. Requests never fail: they are admitted or refused.
+//! What can be wrong with a configuration. Requests never fail: they are admitted or refused.
 
 use std::fmt;
 
 use tollgate::LimitSet;
 use tollgate::error::{BuildError, LimitError, ParseQuotaError};
 
+/// The longest name of a policy or a tier, in bytes: it stands in header fields and metrics.
+pub(crate) const MAX_NAME: usize = 64;
+
 /// A policy, or a part of one, that cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum PolicyError {
+pub enum ConfigError {
     /// A rate string is none.
     Rate(ParseQuotaError),
     /// A quota that the limiter cannot hold.
@@ -57,21 +60,14 @@ pub enum PolicyError {
         /// The policy.
         policy: String,
     },
-    /// A tier is named that does not exist.
-    Tier {
-        /// The policy.
-        policy: String,
-        /// The tier.
-        tier: String,
-    },
     /// A bound of zero requests in flight would refuse everything.
     ZeroConcurrency {
         /// The policy.
         policy: String,
     },
-    /// One request could meet more limits than can be decided together.
+    /// One request could be subject to more limits than can be decided together.
     TooManyLimits {
-        /// The policy whose requests may meet so many.
+        /// The policy whose requests may be.
         policy: String,
         /// How many.
         count: usize,
@@ -80,7 +76,7 @@ pub enum PolicyError {
     Build(BuildError),
 }
 
-impl fmt::Display for PolicyError {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rate(error) => write!(f, "{error}"),
@@ -98,11 +94,10 @@ impl fmt::Display for PolicyError {
             Self::Name { name } => write!(
                 f,
                 "`{name}` cannot name a policy; expected 1 to {} visible ASCII characters without `\"` and `\\`",
-                crate::policy::MAX_NAME
+                MAX_NAME
             ),
             Self::SameName { name } => write!(f, "two policies are named `{name}`"),
             Self::Empty { policy } => write!(f, "policy `{policy}` limits nothing: it has no rate and no concurrency"),
-            Self::Tier { policy, tier } => write!(f, "policy `{policy}` has no tier `{tier}`"),
             Self::ZeroConcurrency { policy } => {
                 write!(
                     f,
@@ -111,7 +106,7 @@ impl fmt::Display for PolicyError {
             }
             Self::TooManyLimits { policy, count } => write!(
                 f,
-                "a request of policy `{policy}` could meet {count} limits; at most {} can be decided together",
+                "a request of policy `{policy}` could be subject to {count} limits; at most {} can be decided together",
                 LimitSet::MAX
             ),
             Self::Build(error) => write!(f, "{error}"),
@@ -119,7 +114,7 @@ impl fmt::Display for PolicyError {
     }
 }
 
-impl std::error::Error for PolicyError {
+impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Rate(error) => Some(error),
@@ -130,14 +125,40 @@ impl std::error::Error for PolicyError {
     }
 }
 
-impl From<ParseQuotaError> for PolicyError {
+impl From<ParseQuotaError> for ConfigError {
     fn from(error: ParseQuotaError) -> Self {
         Self::Rate(error)
     }
 }
 
-impl From<BuildError> for PolicyError {
+impl From<BuildError> for ConfigError {
     fn from(error: BuildError) -> Self {
         Self::Build(error)
     }
 }
+
+/// A name that is none of those known where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownName {
+    /// What was to be named, such as a dialect.
+    pub what: &'static str,
+    /// The name that was given.
+    pub given: String,
+    /// The names that are known.
+    pub known: &'static [&'static str],
+}
+
+impl UnknownName {
+    pub(crate) fn new(what: &'static str, given: &str, known: &'static [&'static str]) -> Self {
+        Self { what, given: given.to_owned(), known }
+    }
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no {}; expected one of {}", self.given.escape_debug(), self.what, self.known.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownName {}

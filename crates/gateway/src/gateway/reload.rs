@@ -112,7 +112,7 @@ impl Reload {
                 counter!("tollgate_config_reloads_total", "outcome" => "applied").increment(1);
                 let path = self.path.display();
                 output::complain(&format_args!("{path}: read anew and in force"));
-                if self.limiter.settings().policies().is_empty() {
+                if self.limiter.config().policies().is_empty() {
                     output::complain(&format_args!("{path}: policies: there are none, so nothing is limited"));
                 }
                 for key in needs_restart {

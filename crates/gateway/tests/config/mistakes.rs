@@ -228,7 +228,7 @@ fn too_many_limits_for_one_request_are_told() {
     let lines = told(&Folder::new(), &format!("policies:\n{policies}"));
     assert_eq!(
         lines,
-        ["2:3: policies: a request of policy `p0` could meet 40 limits; at most 32 can be decided together"]
+        ["2:3: policies: a request of policy `p0` could be subject to 40 limits; at most 32 can be decided together"]
     );
 }
 

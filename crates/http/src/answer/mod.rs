@@ -1,22 +1,29 @@
 //! What a client is told: the response to a refused request, and the fields on the others.
 
-mod body;
+mod dialect;
 mod error;
+mod refusal_body;
 mod retry_after;
+mod status;
 mod template;
+mod text_buffer;
+mod wire_name;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
-use crate::dialect::Dialect;
-use crate::line::Line;
-use crate::standing::Standing;
-
-pub use body::Body;
+pub use dialect::{Dialect, ResetForm};
 pub use error::AnswerError;
+pub use refusal_body::RefusalBody;
 pub use retry_after::{RetryAfter, RetryForm};
+pub use status::{LimitStatus, QuotaUnit};
 pub use template::Template;
+
+use text_buffer::TextBuffer;
+
+/// The longest body of a refusal, in bytes.
+const MAX_BODY: usize = 299;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -30,9 +37,10 @@ const REFUSAL_HEADERS: usize = 8;
 /// What a client is told, and how.
 ///
 /// ```
-/// use tollgate_http::{Answer, Body, Dialect};
+/// use tollgate_http::Answer;
+/// use tollgate_http::answer::RefusalBody;
 ///
-/// let answer = Answer::new().with_status(503)?.with_body(Body::Json).with_dialect("x-ratelimit".parse()?);
+/// let answer = Answer::new().with_status(503)?.with_body(RefusalBody::Json).with_dialect("x-ratelimit".parse()?);
 /// assert_eq!(answer.dialect().to_string(), "x-ratelimit");
 /// assert_eq!(
 ///     Answer::new().with_status(200).unwrap_err().to_string(),
@@ -43,7 +51,7 @@ const REFUSAL_HEADERS: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: StatusCode,
-    body: Body,
+    body: RefusalBody,
     dialect: Dialect,
     retry_after: RetryAfter,
     on_success: bool,
@@ -55,7 +63,7 @@ impl Answer {
     pub fn new() -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            body: Body::default(),
+            body: RefusalBody::default(),
             dialect: Dialect::default(),
             retry_after: RetryAfter::default(),
             on_success: true,
@@ -77,7 +85,7 @@ impl Answer {
 
     /// Refuses with this body.
     #[must_use]
-    pub fn with_body(mut self, body: Body) -> Self {
+    pub fn with_body(mut self, body: RefusalBody) -> Self {
         self.body = body;
         self
     }
@@ -115,25 +123,25 @@ impl Answer {
         self.dialect
     }
 
-    /// The response to a request that `standing` refuses; `policies` as [`Dialect::policies`] makes them.
+    /// The response to a request that `limit` refuses; `policies` as [`Dialect::policies`] makes them.
     ///
     /// A request that can never fit is told so, and has no `Retry-After`. Every refusal says `no-store`: the next client
     /// behind a shared cache has a quota of its own. If `is_grpc`, a response of trailers only: gRPC keeps its own status,
     /// and clients do not look at that of HTTP.
     #[must_use]
-    pub fn refuse(&self, standing: &Standing<'_>, policies: &HeaderValue, is_grpc: bool) -> Response<Bytes> {
-        let retry = self.retry_after.answer(standing);
+    pub fn refuse(&self, limit: &LimitStatus<'_>, policies: &HeaderValue, is_grpc: bool) -> Response<Bytes> {
+        let retry = self.retry_after.answer(limit);
         let seconds = retry.as_ref().map(|retry| retry.seconds);
         let mut headers = HeaderMap::with_capacity(REFUSAL_HEADERS);
         if let Some(retry) = retry {
             headers.insert(RETRY_AFTER, retry.value);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.dialect.write(&mut headers, standing, policies);
+        self.dialect.write(&mut headers, limit, policies);
 
         let (status, body) = if is_grpc {
-            let mut message = Line::new();
-            body::push_sentence(&mut message, standing, seconds);
+            let mut message = TextBuffer::new();
+            refusal_body::push_sentence(&mut message, limit, seconds);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert(GRPC_STATUS, RESOURCE_EXHAUSTED);
             headers.insert(GRPC_MESSAGE, message.to_header());
@@ -142,7 +150,7 @@ impl Answer {
             if let Some(content_type) = self.body.content_type() {
                 headers.insert(CONTENT_TYPE, content_type);
             }
-            (self.status, self.body.render(self.status, standing, seconds))
+            (self.status, self.body.render(self.status, limit, seconds))
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -151,9 +159,9 @@ impl Answer {
     }
 
     /// Tells an admitted client where it stands, unless that is switched off.
-    pub fn inform(&self, headers: &mut HeaderMap, standing: &Standing<'_>, policies: &HeaderValue) {
+    pub fn inform(&self, headers: &mut HeaderMap, limit: &LimitStatus<'_>, policies: &HeaderValue) {
         if self.on_success {
-            self.dialect.write(headers, standing, policies);
+            self.dialect.write(headers, limit, policies);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use tollgate::Algorithm;
-use tollgate_http::{Charge, Outcome, RequestInfo};
+use tollgate_http::{Charge, Decision, RequestInfo};
 
 use crate::app::{App, With, get, header, policy};
 
@@ -67,8 +67,8 @@ async fn a_refund_of_a_window_that_is_over_adds_nothing_to_the_next() {
         let request = get("/");
         let info = RequestInfo::new(&request);
         let admit = || match app.limiter.check(&info) {
-            Outcome::Admitted(admission) => Some(admission),
-            Outcome::Refused(_) => None,
+            Decision::Admitted(admission) => Some(admission),
+            Decision::Refused(_) => None,
         };
         app.wait(30);
         let mut under_way: Vec<_> = (0..100).filter_map(|_| admit()).collect();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tollgate_http::{Answer, ClientAddress, OnMissingKey, Settings, Source, TrustedProxies, User};
+use tollgate_http::client::{AddressSource, ClientAddress, TrustedProxies};
+use tollgate_http::{Answer, AuthenticatedUser, LimiterConfig, OnMissingKey};
 
 use crate::app::{App, With, at, from, get, header, policy};
 
@@ -11,7 +12,7 @@ use crate::app::{App, With, at, from, get, header, policy};
 async fn the_first_part_that_is_there() {
     let app = App::of([policy("default", "1/hour").key("header:x-api-key | user | ip".parse().unwrap())]);
     let mut known = get("/");
-    known.extensions_mut().insert(User("ada".into()));
+    known.extensions_mut().insert(AuthenticatedUser("ada".into()));
     assert_eq!(app.statuses([get("/"), get("/")]).await, [200, 429]);
     assert_eq!(app.statuses([known.clone(), known]).await, [200, 429]);
     assert_eq!(
@@ -52,7 +53,7 @@ async fn a_request_without_a_key() {
     let refused = app.send(get("/")).await;
     assert_eq!((header(&refused, "retry-after"), header(&refused, "ratelimit")), ("", "\"default\";r=0"));
     let seconds = Answer::new().with_dialect("x-ratelimit-seconds".parse().unwrap());
-    let app = App::new(Settings::new().policy(by_header(OnMissingKey::Refuse)).answer(seconds));
+    let app = App::new(LimiterConfig::new().policy(by_header(OnMissingKey::Refuse)).answer(seconds));
     assert_eq!(header(&app.send(get("/")).await, "x-ratelimit-reset"), "1");
     // Without a peer there is no address.
     let app = App::of([policy("default", "1/hour")]);
@@ -66,8 +67,8 @@ async fn what_proxies_say_is_believed_only_of_trusted_ones() {
     let app = App::of([policy("default", "1/hour")]);
     assert_eq!(app.statuses([forged("192.0.2.1", "1.1.1.1"), forged("192.0.2.1", "2.2.2.2")]).await, [200, 429]);
     let trusted = TrustedProxies::networks(["10.0.0.0/8".parse().unwrap()]).unwrap();
-    let client = ClientAddress::new(Source::XForwardedFor, trusted).unwrap();
-    let app = App::new(Settings::new().policy(policy("default", "1/hour")).client(client));
+    let client = ClientAddress::new(AddressSource::XForwardedFor, trusted).unwrap();
+    let app = App::new(LimiterConfig::new().policy(policy("default", "1/hour")).client(client));
     let proxied = |said| forged("10.0.0.1", said);
     assert_eq!(
         app.statuses([proxied("1.1.1.1"), proxied("2.2.2.2"), proxied("9.9.9.9, 1.1.1.1")]).await,

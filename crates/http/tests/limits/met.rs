@@ -1,7 +1,8 @@
 //! What a limiter says of a request without deciding about it.
 
 use http::Request;
-use tollgate_http::{KeySpec, Keys, OnMissingKey, Policy, RequestInfo, Tiers};
+use tollgate_http::limiter::AsyncKeys;
+use tollgate_http::{KeySpec, OnMissingKey, Policy, RequestInfo, Tiers};
 
 use crate::app::{App, With, at, from, get, policy};
 
@@ -9,7 +10,7 @@ use crate::app::{App, With, at, from, get, policy};
 type Told = (usize, bool, Option<String>, Option<Vec<String>>, u64);
 
 fn told(app: &App, request: &Request<()>) -> Vec<Told> {
-    let met = app.limiter.met(&RequestInfo::new(request), &Keys::default());
+    let met = app.limiter.matching(&RequestInfo::new(request), &AsyncKeys::default());
     met.into_iter().map(|met| (met.policy, met.is_exempt, met.tier, met.key, met.cost)).collect()
 }
 
@@ -37,7 +38,7 @@ async fn policies_keys_tiers_and_costs_are_told_and_nothing_is_taken() {
     assert_eq!(told(&app, &get("/login")), [(2, false, None, None, 1)], "no cookie and no host");
     assert!(told(&app, &from("10.1.2.3", "/"))[1].1, "exempt");
     assert!(app.limiter.policies(0).iter().all(|view| view.counts == Default::default()), "nothing is counted");
-    let settings = app.limiter.settings();
+    let settings = app.limiter.config();
     let fields: Vec<String> = settings.header_fields().iter().map(ToString::to_string).collect();
     assert_eq!(fields, ["cookie", "host", "x-api-key", "x-plan"]);
     let limits = |policy: &Policy, tier| policy.limits(tier).iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -50,8 +51,8 @@ async fn policies_keys_tiers_and_costs_are_told_and_nothing_is_taken() {
 fn an_admission_names_the_shadow_policies_that_would_have_refused() {
     let app = App::of([policy("default", "3/hour"), policy("new", "1/hour").shadow(true)]);
     let names = || match app.limiter.check(&RequestInfo::new(&get("/"))) {
-        tollgate_http::Outcome::Admitted(admission) => admission.shadow_refusals().map(str::to_owned).collect(),
-        tollgate_http::Outcome::Refused(_) => vec!["refused".to_owned()],
+        tollgate_http::Decision::Admitted(admission) => admission.shadow_refusals().map(str::to_owned).collect(),
+        tollgate_http::Decision::Refused(_) => vec!["refused".to_owned()],
     };
     assert_eq!([names(), names(), names()], [vec![], vec!["new".to_owned()], vec!["new".to_owned()]]);
 }

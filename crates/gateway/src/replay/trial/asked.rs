@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::header::HOST;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use tollgate_http::{RequestInfo, Settings};
+use tollgate_http::{LimiterConfig, RequestInfo};
 
 use super::super::ingest::{Keep, Kept};
 use super::super::log::Request;
@@ -24,8 +24,8 @@ pub(super) struct Asked {
 
 impl Asked {
     /// All that any of `settings` looks at.
-    pub(super) fn by<'s>(settings: impl Iterator<Item = &'s Settings>) -> Self {
-        let mut fields: Vec<HeaderName> = settings.flat_map(Settings::header_fields).collect();
+    pub(super) fn by<'s>(settings: impl Iterator<Item = &'s LimiterConfig>) -> Self {
+        let mut fields: Vec<HeaderName> = settings.flat_map(LimiterConfig::header_fields).collect();
         fields.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         fields.dedup();
         Self { fields }

@@ -12,16 +12,16 @@ use smallvec::SmallVec;
 use tollgate::Key;
 use tollgate::key::KeyWriter;
 
-use crate::address::Grouping;
-use crate::error::PolicyError;
-use crate::path::hex;
-use crate::peer::User;
+use crate::error::ConfigError;
+use crate::identity::Grouping;
+use crate::request::AuthenticatedUser;
 use crate::request::RequestInfo;
+use crate::request::path::hex;
 
 /// One part of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Part {
+pub enum KeyPart {
     /// `ip`: the client's address, IPv6 by prefix.
     Client,
     /// `path`: without the query, in its one spelling.
@@ -34,13 +34,13 @@ pub enum Part {
     Header(HeaderName),
     /// `cookie:NAME`: its value. All who send several share a key.
     Cookie(String),
-    /// `user`: whom the application has authenticated, see [`User`].
+    /// `user`: whom the application has authenticated, see [`AuthenticatedUser`].
     User,
     /// `all`: the same for every request.
     All,
 }
 
-impl Part {
+impl KeyPart {
     /// Writes this part of `request` as one key: of another kind where several things are said than where one is.
     fn write_to<W: KeyWriter>(&self, request: &RequestInfo<'_>, grouping: Grouping, out: &mut W) {
         match self {
@@ -70,7 +70,7 @@ impl Part {
                 }
                 Said::Nothing | Said::One(_) | Said::Several => ().write_to(out),
             },
-            Self::User => request.extensions().get::<User>().map(|user| &user.0).write_to(out),
+            Self::User => request.extensions().get::<AuthenticatedUser>().map(|user| &user.0).write_to(out),
             Self::All => ().write_to(out),
         }
     }
@@ -115,7 +115,7 @@ impl Part {
         match self {
             Self::Header(name) => request.headers().get(name).map(|value| value.as_bytes()),
             Self::Cookie(name) => cookies(request, name).next(),
-            Self::User => request.extensions().get::<User>().map(|user| user.0.as_bytes()),
+            Self::User => request.extensions().get::<AuthenticatedUser>().map(|user| user.0.as_bytes()),
             Self::Client | Self::Path | Self::Method | Self::Host | Self::All => None,
         }
     }
@@ -126,7 +126,7 @@ impl Part {
             Self::Host => request.host().is_some(),
             Self::Header(name) => request.headers().contains_key(name),
             Self::Cookie(name) => cookies(request, name).next().is_some(),
-            Self::User => request.extensions().get::<User>().is_some(),
+            Self::User => request.extensions().get::<AuthenticatedUser>().is_some(),
             Self::Path | Self::Method | Self::All => true,
         }
     }
@@ -209,7 +209,7 @@ fn percent_decoded(value: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client => f.write_str("ip"),
@@ -224,7 +224,7 @@ impl fmt::Display for Part {
     }
 }
 
-impl FromStr for Part {
+impl FromStr for KeyPart {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -256,29 +256,29 @@ impl FromStr for Part {
 /// parts `a`, `bc` for `ab`, `c`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySpec {
-    alternatives: Vec<Vec<Part>>,
+    alternatives: Vec<Vec<KeyPart>>,
 }
 
 impl KeySpec {
     /// The client's address.
     #[must_use]
     pub fn client() -> Self {
-        Self { alternatives: vec![vec![Part::Client]] }
+        Self { alternatives: vec![vec![KeyPart::Client]] }
     }
 
     /// The header fields that it looks at.
     pub(crate) fn header_fields(&self) -> impl Iterator<Item = HeaderName> {
         self.alternatives.iter().flatten().filter_map(|part| match part {
-            Part::Header(name) => Some(name.clone()),
-            Part::Cookie(_) => Some(COOKIE),
-            Part::Host => Some(HOST),
-            Part::Client | Part::Path | Part::Method | Part::User | Part::All => None,
+            KeyPart::Header(name) => Some(name.clone()),
+            KeyPart::Cookie(_) => Some(COOKIE),
+            KeyPart::Host => Some(HOST),
+            KeyPart::Client | KeyPart::Path | KeyPart::Method | KeyPart::User | KeyPart::All => None,
         })
     }
 
     /// The first alternative of which `request` has every part.
     pub(crate) fn find<'k>(&'k self, request: &'k RequestInfo<'k>, grouping: Grouping) -> Option<FoundKey<'k>> {
-        let is_whole = |parts: &&Vec<Part>| parts.iter().all(|part| part.is_in(request));
+        let is_whole = |parts: &&Vec<KeyPart>| parts.iter().all(|part| part.is_in(request));
         let index = self.alternatives.iter().position(|parts| is_whole(&parts))?;
         Some(FoundKey { index, parts: self.alternatives.get(index)?, request, grouping })
     }
@@ -303,12 +303,12 @@ impl fmt::Display for KeySpec {
 }
 
 impl FromStr for KeySpec {
-    type Err = PolicyError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let parts = |alternative: &str| alternative.split('+').map(Part::from_str).collect::<Result<_, _>>();
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let parts = |alternative: &str| alternative.split('+').map(KeyPart::from_str).collect::<Result<_, _>>();
         let alternatives = text.split('|').map(parts).collect::<Result<_, _>>();
-        Ok(Self { alternatives: alternatives.map_err(|why| PolicyError::Key { key: text.to_owned(), why })? })
+        Ok(Self { alternatives: alternatives.map_err(|why| ConfigError::Key { key: text.to_owned(), why })? })
     }
 }
 
@@ -316,7 +316,7 @@ impl FromStr for KeySpec {
 #[derive(Debug, Clone)]
 pub(crate) struct FoundKey<'k> {
     index: usize,
-    pub(crate) parts: &'k [Part],
+    pub(crate) parts: &'k [KeyPart],
     pub(crate) request: &'k RequestInfo<'k>,
     grouping: Grouping,
 }
@@ -343,7 +343,7 @@ impl Key for FoundParts<'_> {
 }
 
 struct FoundPart<'k> {
-    part: &'k Part,
+    part: &'k KeyPart,
     key: &'k FoundKey<'k>,
 }
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
-use crate::path::Readings;
-use crate::peer::peer;
+use crate::request::path::Readings;
+use crate::request::peer;
 
 /// A request as the rules see it: all but its body.
 #[derive(Debug, Clone)]

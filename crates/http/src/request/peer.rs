@@ -14,7 +14,7 @@ pub struct PeerAddr(pub SocketAddr);
 
 /// A user that the application has authenticated: what the key part `user` reads from a request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct User(pub std::sync::Arc<str>);
+pub struct AuthenticatedUser(pub std::sync::Arc<str>);
 
 /// The peer's address, if anybody left it in the extensions.
 pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::client::canonical;
-use crate::error::PolicyError;
+use crate::error::ConfigError;
+use crate::identity::canonical;
+use crate::request::PathPattern;
 use crate::request::RequestInfo;
-use crate::route::PathPattern;
 
 /// Requests that a policy never limits: `10.0.0.0/8`, `192.0.2.7`, `path:/health`, `path:/static/*`, `method:OPTIONS`,
 /// `header:user-agent:Pingdom*`. Their buckets are left alone.
@@ -56,10 +56,10 @@ impl Exemption {
 }
 
 impl FromStr for Exemption {
-    type Err = PolicyError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let error = || PolicyError::Exemption { exemption: text.to_owned() };
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let error = || ConfigError::Exemption { exemption: text.to_owned() };
         let trimmed = text.trim();
         let address = trimmed.strip_prefix("ip:").unwrap_or(trimmed);
         if let Ok(address) = address.parse::<IpAddr>() {

@@ -6,35 +6,32 @@ use core::time::Duration;
 use tollgate::clock::Instant;
 use tollgate::{Quota, Report, Verdict};
 
-use crate::line::Line;
-use crate::name::WireName;
+use super::text_buffer::TextBuffer;
+use super::wire_name::WireName;
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Unit {
+pub enum QuotaUnit {
     /// Requests in a period; the default.
     #[default]
     Requests,
     /// Requests in flight. The period of the quota means nothing.
     ConcurrentRequests,
-    /// Bytes of content in a period.
-    ContentBytes,
 }
 
-impl Unit {
+impl QuotaUnit {
     /// The name in the draft's table of quota units.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::ConcurrentRequests => "concurrent-requests",
-            Self::ContentBytes => "content-bytes",
         }
     }
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for QuotaUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -42,7 +39,7 @@ impl fmt::Display for Unit {
 
 /// Where a client stands with one limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
+pub struct LimitStatus<'a> {
     /// The name of the limit, as in `RateLimit-Policy`.
     pub name: &'a str,
     /// The name of the policy that the limit belongs to.
@@ -50,14 +47,14 @@ pub struct Standing<'a> {
     /// What the limit allows.
     pub quota: &'a Quota,
     /// What it counts.
-    pub unit: Unit,
+    pub unit: QuotaUnit,
     /// The instant of the decision, of a clock that begins with 1970.
     pub at: Instant,
     /// The figures of the decision.
     pub report: Report,
 }
 
-impl Standing<'_> {
+impl LimitStatus<'_> {
     /// The longest name that clients are shown in full, in bytes; of a longer one they see the beginning.
     ///
     /// Bytes that are not printable ASCII count three times, as they are shown percent-encoded.
@@ -71,7 +68,7 @@ impl Standing<'_> {
     /// one that can never be admitted there is no next.
     pub(crate) fn knows_wait(&self) -> bool {
         let is_told = self.report.retry_after.is_some();
-        is_told || (self.report.verdict == Verdict::Allowed && self.unit != Unit::ConcurrentRequests)
+        is_told || (self.report.verdict == Verdict::Allowed && self.unit != QuotaUnit::ConcurrentRequests)
     }
 
     /// How long until what the client would ask about: its next try if it was refused, a full quota otherwise. Never "now"
@@ -94,11 +91,11 @@ impl Standing<'_> {
     }
 
     /// The rule in words, such as `5 per 1 minute`.
-    pub(crate) fn push_rule(&self, line: &mut Line) {
-        // A `Line` takes all it has room for and reports no errors.
+    pub(crate) fn push_rule(&self, line: &mut TextBuffer) {
+        // A `TextBuffer` takes all it has room for and reports no errors.
         let _ = match self.unit {
-            Unit::ConcurrentRequests => write!(line, "{} at a time", self.quota.count()),
-            Unit::Requests | Unit::ContentBytes => write!(line, "{:#}", self.quota),
+            QuotaUnit::ConcurrentRequests => write!(line, "{} at a time", self.quota.count()),
+            QuotaUnit::Requests => write!(line, "{:#}", self.quota),
         };
     }
 }

@@ -1,28 +1,20 @@
-//! Whom a policy has refused: for people, and to look up how they stand.
+//! Takes note of the keys that were refused, with labels that people may see.
 
 use std::sync::Arc;
 
-use tollgate::KeyHash;
 use tollgate::clock::Instant;
 
-use crate::key::Part;
-use crate::label::Label;
+use crate::decision::engine::Engine;
+use crate::decision::matching::{FoundBy, MatchedPolicy};
+use crate::identity::key::KeyPart;
 use crate::request::RequestInfo;
-use crate::rules::{Engine, FoundBy, Meeting};
+use crate::stats::{Label, TopEntry};
 
-/// A key that was refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Who {
-    pub(crate) label: Label,
-    pub(crate) key: KeyHash,
-    pub(crate) tier: usize,
-}
-
-impl Meeting<'_> {
+impl MatchedPolicy<'_> {
     /// Takes note that this policy refuses this key, or would.
     pub(crate) fn note_refusal<C>(&self, engine: &Engine<C>, request: &RequestInfo<'_>, shows_keys: bool, at: Instant) {
-        let who = || Who { label: self.label(engine, request, shows_keys), key: self.hash, tier: self.tier };
-        self.rule.shared.top.record(self.id(engine), who, at);
+        let who = || TopEntry { label: self.label(engine, request, shows_keys), key: self.hash, tier: self.tier };
+        self.rule.stats.top.record(self.id(engine), who, at);
     }
 
     fn label<C>(&self, engine: &Engine<C>, request: &RequestInfo<'_>, shows_keys: bool) -> Label {
@@ -33,13 +25,13 @@ impl Meeting<'_> {
                 engine.labeller.key(&Arc::from(part), key)
             }
         };
-        let part = |part: &Part| match part {
-            Part::Client => request.client().map(|client| engine.labeller.address(client, shows_keys)),
-            Part::Path => Some(text(request.path())),
-            Part::Method => Some(text(request.method().as_str())),
-            Part::Host => request.host().map(text),
-            Part::All => Some(text("all")),
-            Part::Header(_) | Part::Cookie(_) | Part::User => {
+        let part = |part: &KeyPart| match part {
+            KeyPart::Client => request.client().map(|client| engine.labeller.address(client, shows_keys)),
+            KeyPart::Path => Some(text(request.path())),
+            KeyPart::Method => Some(text(request.method().as_str())),
+            KeyPart::Host => request.host().map(text),
+            KeyPart::All => Some(text("all")),
+            KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::User => {
                 part.secret(request).map(|value| secret(&part.to_string(), value))
             }
         };

@@ -5,18 +5,18 @@ use core::fmt;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::name::WireName;
+use super::wire_name::WireName;
 
 /// The largest integer of RFC 9651: 15 digits. Figures above it are shown as it.
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// At most [`Line::CAPACITY`] bytes of text; what does not fit is left out.
-pub(crate) struct Line {
+/// At most [`TextBuffer::CAPACITY`] bytes of text; what does not fit is left out.
+pub(crate) struct TextBuffer {
     bytes: [u8; Self::CAPACITY],
     len: usize,
 }
 
-impl Line {
+impl TextBuffer {
     /// Above the longest body and the longest header made here; see the tests of both.
     pub(crate) const CAPACITY: usize = 384;
 
@@ -77,7 +77,7 @@ impl Line {
     }
 }
 
-impl fmt::Write for Line {
+impl fmt::Write for TextBuffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text);
         Ok(())
@@ -104,15 +104,15 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out() {
-        let mut line = Line::new();
-        line.push(&"x".repeat(Line::CAPACITY - 1)).push("é").push("y").push("z");
-        assert_eq!(line.as_bytes().len(), Line::CAPACITY);
+        let mut line = TextBuffer::new();
+        line.push(&"x".repeat(TextBuffer::CAPACITY - 1)).push("é").push("y").push("z");
+        assert_eq!(line.as_bytes().len(), TextBuffer::CAPACITY);
         assert_eq!(line.as_bytes().last(), Some(&b'y'));
     }
 
     #[test]
     fn quotes_and_backslashes_are_escaped() {
-        let mut line = Line::new();
+        let mut line = TextBuffer::new();
         line.push_quoted(r#"a"b\c"#);
         assert_eq!(line.as_bytes(), br#""a\"b\\c""#);
     }

@@ -15,9 +15,9 @@ use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
 use tollgate::{Algorithm, KeyHash, Limit, Quota, SetItem};
 
-use crate::charge::Charge;
-use crate::policy::Policy;
-use crate::rules::Engine;
+use crate::config::Charge;
+use crate::config::Policy;
+use crate::decision::engine::Engine;
 
 /// How long a request waits before it asks again, if it is told no time.
 const PATIENCE: Duration = Duration::from_secs(1);

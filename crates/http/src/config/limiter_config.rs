@@ -2,28 +2,27 @@
 
 use http::HeaderName;
 use http::header::FORWARDED;
-use tollgate::OnFull;
+use tollgate::{LimitSet, OnFull};
 
-use crate::address::Grouping;
+use super::policy::Policy;
 use crate::answer::Answer;
-use crate::client::{ClientAddress, Source};
-use crate::error::PolicyError;
-use crate::policy::Policy;
-use crate::rules::check_counts;
+use crate::error::ConfigError;
+use crate::identity::Grouping;
+use crate::identity::{AddressSource, ClientAddress};
 
 /// What a [`RateLimiter`](crate::RateLimiter) is made of.
 ///
 /// ```
-/// use tollgate_http::{Policy, RateLimiter, Settings};
+/// use tollgate_http::{LimiterConfig, Policy, RateLimiter};
 ///
-/// let settings = Settings::new()
+/// let config = LimiterConfig::new()
 ///     .policy(Policy::new("everybody", "200 per day, 50 per hour")?)
 ///     .capacity(1_000_000);
-/// let limiter = RateLimiter::new(settings)?;
-/// # Ok::<(), tollgate_http::PolicyError>(())
+/// let limiter = RateLimiter::new(config)?;
+/// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct LimiterConfig {
     pub(crate) policies: Vec<Policy>,
     pub(crate) client: ClientAddress,
     pub(crate) grouping: Grouping,
@@ -33,7 +32,7 @@ pub struct Settings {
     pub(crate) shows_keys: bool,
 }
 
-impl Settings {
+impl LimiterConfig {
     /// How many keys may be busy at once, unless told otherwise: 65,536, which take 1.6 MB.
     pub const DEFAULT_CAPACITY: usize = tollgate::LimiterBuilder::DEFAULT_CAPACITY;
 
@@ -104,10 +103,10 @@ impl Settings {
     #[must_use]
     pub fn header_fields(&self) -> Vec<HeaderName> {
         let source = match self.client.source() {
-            Source::Peer => None,
-            Source::XForwardedFor => Some(HeaderName::from_static("x-forwarded-for")),
-            Source::Forwarded => Some(FORWARDED),
-            Source::Header(name) => Some(name.clone()),
+            AddressSource::Peer => None,
+            AddressSource::XForwardedFor => Some(HeaderName::from_static("x-forwarded-for")),
+            AddressSource::Forwarded => Some(FORWARDED),
+            AddressSource::Header(name) => Some(name.clone()),
         };
         let mut fields: Vec<HeaderName> =
             source.into_iter().chain(self.policies.iter().flat_map(Policy::header_fields)).collect();
@@ -116,18 +115,18 @@ impl Settings {
         fields
     }
 
-    pub(crate) fn validate(&self) -> Result<(), PolicyError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         for (index, policy) in self.policies.iter().enumerate() {
             policy.validate()?;
             if self.policies.iter().take(index).any(|other| other.name == policy.name) {
-                return Err(PolicyError::SameName { name: policy.name.clone() });
+                return Err(ConfigError::SameName { name: policy.name.clone() });
             }
         }
         check_counts(&self.policies)
     }
 }
 
-impl Default for Settings {
+impl Default for LimiterConfig {
     fn default() -> Self {
         Self {
             policies: Vec::new(),
@@ -138,5 +137,26 @@ impl Default for Settings {
             on_full: OnFull::default(),
             shows_keys: false,
         }
+    }
+}
+
+/// Refuses policies of which one request could be subject to more limits than can be decided together.
+///
+/// The policies that match one request all overlap each other, so the limits of a policy and of all that overlap it are an upper
+/// bound for its requests. A policy whose bound is within the limit is left out, which lowers the bounds of the others; this is
+/// repeated until nothing changes. If any policy is left, its bound is too high.
+fn check_counts(policies: &[Policy]) -> Result<(), ConfigError> {
+    let mut left: Vec<&Policy> = policies.iter().collect();
+    loop {
+        let count = |policy: &Policy| {
+            let overlapping = left.iter().filter(|other| other.route.overlaps(&policy.route));
+            overlapping.map(|other| other.most_limits()).sum::<usize>()
+        };
+        let kept: Vec<&Policy> = left.iter().copied().filter(|policy| count(policy) > LimitSet::MAX).collect();
+        if kept.len() == left.len() {
+            let Some(first) = left.first() else { return Ok(()) };
+            return Err(ConfigError::TooManyLimits { policy: first.name.clone(), count: count(first) });
+        }
+        left = kept;
     }
 }

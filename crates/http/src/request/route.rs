@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use http::Method;
 
-use crate::error::PolicyError;
+use crate::error::ConfigError;
 use crate::request::RequestInfo;
 
 /// A path, or many: `/login`, `/static/*` (that path and all below it), `/users/{id}/posts` (one segment, any).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathPattern {
+pub(crate) struct PathPattern {
     /// The segments before the first that may be any: most paths are told apart by them.
     prefix: String,
     segments: Vec<Segment>,
@@ -26,8 +26,7 @@ enum Segment {
 
 impl PathPattern {
     /// Whether `path`, in its one spelling, is of this pattern.
-    #[must_use]
-    pub fn covers(&self, path: &str) -> bool {
+    pub(crate) fn covers(&self, path: &str) -> bool {
         let has_prefix = path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !has_prefix {
             return false;
@@ -44,7 +43,7 @@ impl PathPattern {
     }
 
     /// Whether there is a path that both cover.
-    fn meets(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         let differ = |(a, b): (&Segment, &Segment)| match (a, b) {
             (Segment::Text(a), Segment::Text(b)) => a != b,
             _ => false,
@@ -58,10 +57,10 @@ impl PathPattern {
 }
 
 impl FromStr for PathPattern {
-    type Err = PolicyError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let bad = |why| PolicyError::Path { pattern: text.to_owned(), why };
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let bad = |why| ConfigError::Path { pattern: text.to_owned(), why };
         let path = text.strip_prefix('/').ok_or_else(|| bad("it must begin with `/`"))?;
         if path.contains(['?', '#']) {
             return Err(bad("a pattern is for the path alone, without a query"));
@@ -73,7 +72,7 @@ impl FromStr for PathPattern {
         };
         let mut segments = Vec::new();
         // In the spelling in which requests are compared with it; braces are never in one.
-        let normal = crate::path::normalized(&format!("/{path}")).into_owned();
+        let normal = crate::request::path::normalized(&format!("/{path}")).into_owned();
         for segment in normal.split('/').filter(|segment| !segment.is_empty()) {
             segments.push(match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
                 Some(name) if !name.is_empty() && !name.contains(['{', '}']) => Segment::Any(name.to_owned()),
@@ -129,7 +128,7 @@ impl Route {
     /// # Errors
     ///
     /// If it is no such pattern.
-    pub fn path(mut self, pattern: &str) -> Result<Self, PolicyError> {
+    pub fn path(mut self, pattern: &str) -> Result<Self, ConfigError> {
         self.paths.push(pattern.parse()?);
         Ok(self)
     }
@@ -195,15 +194,15 @@ impl Route {
         })
     }
 
-    /// Whether one request may be of both.
-    pub(crate) fn meets(&self, other: &Self) -> bool {
+    /// Whether one request can match both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let methods = self.methods.is_empty()
             || other.methods.is_empty()
             || self.methods.iter().any(|method| other.covers_method(method))
             || other.methods.iter().any(|method| self.covers_method(method));
         let paths = self.paths.is_empty()
             || other.paths.is_empty()
-            || self.paths.iter().any(|path| other.paths.iter().any(|other| path.meets(other)));
+            || self.paths.iter().any(|path| other.paths.iter().any(|other| path.overlaps(other)));
         methods && paths
     }
 }
@@ -261,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn patterns_meet_where_one_path_is_of_both() {
-        for (a, b, meet) in [
+    fn patterns_overlap_where_one_path_is_of_both() {
+        for (a, b, overlap) in [
             ("/a", "/a", true),
             ("/a", "/b", false),
             ("/a/*", "/a", true),
@@ -274,7 +273,7 @@ mod tests {
             ("/*", "/", true),
         ] {
             let (a, b): (PathPattern, PathPattern) = (a.parse().unwrap(), b.parse().unwrap());
-            assert_eq!((a.meets(&b), b.meets(&a)), (meet, meet), "{a} {b}");
+            assert_eq!((a.overlaps(&b), b.overlaps(&a)), (overlap, overlap), "{a} {b}");
         }
     }
     #[test]

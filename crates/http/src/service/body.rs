@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::decide::Permits;
+use crate::decision::admitted::Permits;
 
 pin_project! {
     /// The body of a response that has passed the limiter: the application's own, or what a refusal says.

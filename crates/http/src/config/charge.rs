@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use http::StatusCode;
 
-use crate::error::PolicyError;
-use crate::policy::Policy;
+use crate::error::ConfigError;
 
 /// When a request is charged for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,32 +50,10 @@ impl Statuses {
     }
 }
 
-/// What is still to be done about a charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settlement {
-    Charge,
-    Refund,
-}
-
-impl Policy {
-    /// What is to be done about a request that ended with `status`, or without a response.
-    pub(crate) fn settlement(&self, status: Option<StatusCode>) -> Option<Settlement> {
-        let said = |statuses: &Statuses, otherwise: Unanswered| match status {
-            Some(status) => statuses.contains(status),
-            None => self.unanswered == otherwise,
-        };
-        match &self.charge {
-            Charge::OnlyOn(statuses) if said(statuses, Unanswered::Charged) => Some(Settlement::Charge),
-            Charge::RefundOn(statuses) if said(statuses, Unanswered::Free) => Some(Settlement::Refund),
-            _ => None,
-        }
-    }
-}
-
 impl FromStr for Statuses {
-    type Err = PolicyError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, PolicyError> {
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
         let one = |status: &str| {
             let status = status.trim();
             if let Some(class) = status.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok()) {
@@ -89,7 +66,7 @@ impl FromStr for Statuses {
             text.split([',', ' ']).filter(|part| !part.trim().is_empty()).map(one).collect::<Option<Vec<_>>>();
         match statuses {
             Some(statuses) if !statuses.is_empty() => Ok(Self(statuses)),
-            _ => Err(PolicyError::Statuses { statuses: text.to_owned() }),
+            _ => Err(ConfigError::Statuses { statuses: text.to_owned() }),
         }
     }
 }

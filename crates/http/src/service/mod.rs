@@ -1,5 +1,7 @@
 //! A service behind the limiter.
 
+mod body;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,10 +15,12 @@ use tokio::time::Sleep;
 use tollgate::clock::{Clock, ExactClock};
 use tower_service::Service;
 
-use crate::body::LimitedBody;
-use crate::key::BoxFuture;
-use crate::limiter::{Admission, Keys, Outcome, RateLimiter, Refusal};
+use crate::decision::admission::Admission;
+use crate::decision::refusal::Refusal;
+use crate::identity::key::BoxFuture;
+use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 use crate::request::RequestInfo;
+pub use body::LimitedBody;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
 #[derive(Debug)]
@@ -54,7 +58,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let info = RequestInfo::new(&request);
-        let stage = match self.limiter.keys(&info) {
+        let stage = match self.limiter.async_keys(&info) {
             // The service that was asked whether it is ready waits with the request; a clone of it takes its place.
             Some(keys) => {
                 let clone = self.inner.clone();
@@ -62,11 +66,11 @@ where
                 Stage::Asking { keys, limiter: self.limiter.clone(), held: Some((inner, request)) }
             }
             None => match self.limiter.check(&info) {
-                Outcome::Refused(refusal) => Stage::Refused { refusal },
-                Outcome::Admitted(admission) if admission.wait().is_zero() => {
+                Decision::Refused(refusal) => Stage::Refused { refusal },
+                Decision::Admitted(admission) if admission.wait().is_zero() => {
                     Stage::Going { response: self.inner.call(request), admission: Some(admission) }
                 }
-                Outcome::Admitted(admission) => {
+                Decision::Admitted(admission) => {
                     let clone = self.inner.clone();
                     let inner = std::mem::replace(&mut self.inner, clone);
                     Stage::queueing(admission, inner, request)
@@ -93,7 +97,7 @@ pin_project! {
     /// How far a request has come. A request that meets no async key and no queue begins as going or refused.
     #[project = StageProjection]
     enum Stage<S, B, F, C: Clock> {
-        Asking { keys: BoxFuture<Keys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
+        Asking { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
         Queueing { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Waiting<C>)> },
         Going { #[pin] response: F, admission: Option<Admission<C>> },
         Refused { refusal: Refusal },
@@ -134,11 +138,11 @@ where
                     let keys = ready!(keys.as_mut().poll(cx));
                     let Some((mut inner, request)) = held.take() else { return Poll::Pending };
                     match limiter.check_with(&RequestInfo::new(&request), &keys) {
-                        Outcome::Refused(refusal) => Stage::Refused { refusal },
-                        Outcome::Admitted(admission) if admission.wait().is_zero() => {
+                        Decision::Refused(refusal) => Stage::Refused { refusal },
+                        Decision::Admitted(admission) if admission.wait().is_zero() => {
                             Stage::Going { response: inner.call(request), admission: Some(admission) }
                         }
-                        Outcome::Admitted(admission) => Stage::queueing(admission, inner, request),
+                        Decision::Admitted(admission) => Stage::queueing(admission, inner, request),
                     }
                 }
                 StageProjection::Queueing { turn, held } => {

@@ -8,15 +8,13 @@ use http::header::HOST;
 use tollgate::quota::IntoQuotas;
 use tollgate::{Algorithm, Quota};
 
-use crate::charge::{Charge, Unanswered};
-use crate::error::PolicyError;
-use crate::exempt::Exemption;
-use crate::key::{KeyBy, KeySpec, OnMissingKey};
+use super::charge::{Charge, Unanswered};
+use super::exemption::Exemption;
+use super::tiers::{TierBy, Tiers};
+use crate::error::{ConfigError, MAX_NAME};
+use crate::identity::key::{KeyBy, KeySpec, OnMissingKey};
 use crate::request::RequestInfo;
-use crate::route::Route;
-
-/// The longest name of a policy or a tier: it stands in header fields and metrics.
-pub(crate) const MAX_NAME: usize = 64;
+use crate::request::Route;
 
 /// The whole: which requests it is for, who shares a bucket, and how much of what.
 ///
@@ -31,13 +29,13 @@ pub(crate) const MAX_NAME: usize = 64;
 ///     .on(Route::any().path("/api/*")?)
 ///     .key("header:x-api-key | ip".parse()?)
 ///     .concurrency(10);
-/// # Ok::<(), tollgate_http::PolicyError>(())
+/// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub(crate) name: String,
     pub(crate) route: Route,
-    pub(crate) reach: Reach,
+    pub(crate) precedence: Precedence,
     pub(crate) key: KeyBy,
     pub(crate) on_missing_key: OnMissingKey,
     pub(crate) limits: Vec<Quota>,
@@ -54,7 +52,7 @@ pub struct Policy {
 /// How a policy stands to others that are for the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Reach {
+pub enum Precedence {
     /// A policy with a route takes the place of those without one, as a decorated limit does in Flask-Limiter.
     #[default]
     Override,
@@ -97,86 +95,13 @@ impl fmt::Debug for Predicate {
     }
 }
 
-/// Limits that are chosen at request time: free and premium, say. Each tier has buckets of its own.
-#[derive(Debug, Clone)]
-pub struct Tiers {
-    pub(crate) by: TierBy,
-    pub(crate) tiers: Vec<(String, Vec<Quota>)>,
-}
-
-/// What chooses the tier.
-#[derive(Clone)]
-pub(crate) enum TierBy {
-    Header(HeaderName),
-    Function(Arc<TierFunction>),
-}
-
-type TierFunction = dyn Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync;
-
-impl TierBy {
-    /// Hands the name of the tier of `request` to `then`.
-    pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
-        match self {
-            Self::Header(name) => {
-                let mut lines = request.headers().get_all(name).iter();
-                // Of two, the client may have written one.
-                let only = lines.next().filter(|_| lines.next().is_none());
-                then(only.and_then(|value| value.to_str().ok()))
-            }
-            Self::Function(tier) => then(tier(request).as_deref()),
-        }
-    }
-}
-
-impl fmt::Debug for TierBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(name) => write!(f, "header:{name}"),
-            Self::Function(_) => f.write_str("a function"),
-        }
-    }
-}
-
-impl Tiers {
-    /// The tier is the value of a header field. Only for a field that the client cannot set: one that an authenticating
-    /// proxy in front writes.
-    #[must_use]
-    pub const fn by_header(name: HeaderName) -> Self {
-        Self { by: TierBy::Header(name), tiers: Vec::new() }
-    }
-
-    /// The tier is what a function says: from a verified claim, an extension, a table of users.
-    #[must_use]
-    pub fn by(tier: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { by: TierBy::Function(Arc::new(tier)), tiers: Vec::new() }
-    }
-
-    /// One more tier. A request of no tier, or of one that is not known, has the policy's own limits.
-    ///
-    /// # Errors
-    ///
-    /// If `limits` is no rate string.
-    pub fn tier(mut self, name: &str, limits: impl IntoQuotas) -> Result<Self, PolicyError> {
-        self.tiers.push((name.to_owned(), limits.into_quotas()?));
-        Ok(self)
-    }
-
-    /// The same with every quota changed by `change`.
-    fn map(mut self, change: impl Fn(Quota) -> Quota) -> Self {
-        for quota in self.tiers.iter_mut().flat_map(|(_, quotas)| quotas) {
-            *quota = change(*quota);
-        }
-        self
-    }
-}
-
 impl Policy {
     /// A policy for every request, by client address, with one or more limits that all hold at once.
     ///
     /// # Errors
     ///
     /// If `limits` is no rate string.
-    pub fn new(name: &str, limits: impl IntoQuotas) -> Result<Self, PolicyError> {
+    pub fn new(name: &str, limits: impl IntoQuotas) -> Result<Self, ConfigError> {
         Ok(Self { limits: limits.into_quotas()?, ..Self::without_rate(name) })
     }
 
@@ -186,7 +111,7 @@ impl Policy {
         Self {
             name: name.to_owned(),
             route: Route::any(),
-            reach: Reach::default(),
+            precedence: Precedence::default(),
             key: KeyBy::Spec(KeySpec::client()),
             on_missing_key: OnMissingKey::default(),
             limits: Vec::new(),
@@ -224,8 +149,8 @@ impl Policy {
 
     /// How it stands to others that are for the same request.
     #[must_use]
-    pub const fn reach(mut self, reach: Reach) -> Self {
-        self.reach = reach;
+    pub const fn precedence(mut self, precedence: Precedence) -> Self {
+        self.precedence = precedence;
         self
     }
 
@@ -368,12 +293,12 @@ impl Policy {
 
     /// Whether it takes the place of those that have no route.
     pub(crate) fn overrides(&self) -> bool {
-        !self.route.is_any() && self.reach == Reach::Override
+        !self.route.is_any() && self.precedence == Precedence::Override
     }
 
     /// Whether it makes way for a policy that has a route.
     pub(crate) fn is_default(&self) -> bool {
-        self.route.is_any() && self.reach == Reach::Override
+        self.route.is_any() && self.precedence == Precedence::Override
     }
 
     /// The most limits that one request can meet in it: those of the largest tier.
@@ -383,7 +308,7 @@ impl Policy {
     }
 
     /// What can be wrong with it by itself.
-    pub(crate) fn validate(&self) -> Result<(), PolicyError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let is_name = |name: &str| {
             let is_visible = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
             (1..=MAX_NAME).contains(&name.len())
@@ -391,11 +316,11 @@ impl Policy {
         };
         let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
         if let Some(name) = tiers.map(|(name, _)| name).chain([&self.name]).find(|name| !is_name(name)) {
-            return Err(PolicyError::Name { name: name.clone() });
+            return Err(ConfigError::Name { name: name.clone() });
         }
         match self.concurrency {
-            Some(0) => Err(PolicyError::ZeroConcurrency { policy: self.name.clone() }),
-            None if self.most_limits() == 0 => Err(PolicyError::Empty { policy: self.name.clone() }),
+            Some(0) => Err(ConfigError::ZeroConcurrency { policy: self.name.clone() }),
+            None if self.most_limits() == 0 => Err(ConfigError::Empty { policy: self.name.clone() }),
             _ => Ok(()),
         }
     }

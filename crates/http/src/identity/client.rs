@@ -9,11 +9,11 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use ipnet::IpNet;
 
-use crate::forwarded::{self, Hop};
+use super::forwarded::{self, Hop};
 
 /// Where the client's address is read. One place at a time: two that disagree would let the client choose.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Source {
+pub enum AddressSource {
     /// The connection.
     #[default]
     Peer,
@@ -25,7 +25,7 @@ pub enum Source {
     Header(HeaderName),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for AddressSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer => f.write_str("peer"),
@@ -37,7 +37,7 @@ impl fmt::Display for Source {
 }
 
 /// `peer`, `x-forwarded-for`, `forwarded` or `header:NAME`.
-impl FromStr for Source {
+impl FromStr for AddressSource {
     type Err = ClientAddressError;
 
     fn from_str(text: &str) -> Result<Self, ClientAddressError> {
@@ -50,7 +50,7 @@ impl FromStr for Source {
             Some(("header", name)) => name.trim().parse().ok().map(Self::Header),
             _ => None,
         }
-        .ok_or_else(|| ClientAddressError::Source { given: text.to_owned() })
+        .ok_or_else(|| ClientAddressError::AddressSource { given: text.to_owned() })
     }
 }
 
@@ -171,7 +171,7 @@ impl FromStr for TrustedProxies {
 
 /// Who the client of a request is.
 ///
-/// By default the peer, whatever the headers say. Behind proxies, a [`Source`] and the [`TrustedProxies`] say more: the
+/// By default the peer, whatever the headers say. Behind proxies, a [`AddressSource`] and the [`TrustedProxies`] say more: the
 /// list is walked from the right, from the peer on, while the address is one of ours, and **the first that is not ours
 /// is the client**. What stands on its left was written by strangers and is not looked at.
 ///
@@ -182,10 +182,10 @@ impl FromStr for TrustedProxies {
 /// - A number of hops: the peer is a proxy, and the address that many places from the right is the client. Where there
 ///   are fewer, the leftmost is: proxies of ours wrote all of them, and the request came in at one further inside. Where
 ///   that place holds no address, the client is the last address on its right, and without one the peer.
-/// - [`Source::Header`]: from a trusted peer, if there is one such line with one address; otherwise the peer.
+/// - [`AddressSource::Header`]: from a trusted peer, if there is one such line with one address; otherwise the peer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientAddress {
-    source: Source,
+    source: AddressSource,
     trusted: TrustedProxies,
 }
 
@@ -195,8 +195,8 @@ impl ClientAddress {
     /// # Errors
     ///
     /// If a header is to be read and nobody is trusted: all clients of a proxy would silently share a bucket.
-    pub fn new(source: Source, trusted: TrustedProxies) -> Result<Self, ClientAddressError> {
-        if source != Source::Peer && trusted == TrustedProxies::nobody() {
+    pub fn new(source: AddressSource, trusted: TrustedProxies) -> Result<Self, ClientAddressError> {
+        if source != AddressSource::Peer && trusted == TrustedProxies::nobody() {
             return Err(ClientAddressError::NobodyTrusted { source });
         }
         Ok(Self { source, trusted })
@@ -204,7 +204,7 @@ impl ClientAddress {
 
     /// Where the address is read.
     #[must_use]
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &AddressSource {
         &self.source
     }
 
@@ -219,17 +219,17 @@ impl ClientAddress {
     pub fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         match &self.source {
-            Source::Peer => peer,
-            Source::XForwardedFor => self.trusted.walk(peer, forwarded::x_forwarded_for(headers)),
-            Source::Forwarded => self.trusted.walk(peer, forwarded::forwarded(headers)),
-            Source::Header(name) if self.trusted.trusts(peer) => {
+            AddressSource::Peer => peer,
+            AddressSource::XForwardedFor => self.trusted.walk(peer, forwarded::x_forwarded_for(headers)),
+            AddressSource::Forwarded => self.trusted.walk(peer, forwarded::forwarded(headers)),
+            AddressSource::Header(name) if self.trusted.trusts(peer) => {
                 let mut lines = headers.get_all(name).iter();
                 match (lines.next(), lines.next()) {
                     (Some(line), None) => forwarded::address(line.as_bytes()).map_or(peer, |ip| ip.to_canonical()),
                     _ => peer,
                 }
             }
-            Source::Header(_) => peer,
+            AddressSource::Header(_) => peer,
         }
     }
 }
@@ -270,7 +270,7 @@ fn network(text: &str) -> Result<IpNet, ClientAddressError> {
 #[non_exhaustive]
 pub enum ClientAddressError {
     /// No place where an address can be read.
-    Source {
+    AddressSource {
         /// What was given.
         given: String,
     },
@@ -299,14 +299,14 @@ pub enum ClientAddressError {
     /// A header is to be read, and nobody is believed.
     NobodyTrusted {
         /// The source that would never be read.
-        source: Source,
+        source: AddressSource,
     },
 }
 
 impl fmt::Display for ClientAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source { given } => write!(
+            Self::AddressSource { given } => write!(
                 f,
                 "`{given}` says nothing of a client; expected peer, x-forwarded-for, forwarded or header:NAME"
             ),
@@ -545,7 +545,7 @@ mod tests {
             assert_eq!(shown.parse(), Ok(trusted));
         }
         for source in ["peer", "x-forwarded-for", "forwarded", "header:cf-connecting-ip"] {
-            assert_eq!(source.parse::<Source>().unwrap().to_string(), source);
+            assert_eq!(source.parse::<AddressSource>().unwrap().to_string(), source);
         }
     }
 
@@ -569,10 +569,13 @@ mod tests {
             assert!(matches!(error, ClientAddressError::Everybody { .. }), "{everybody}");
         }
         for source in ["", "x-real-ip", "header:", "header:a b", "x-forwarded-fro"] {
-            assert!(matches!(source.parse::<Source>(), Err(ClientAddressError::Source { .. })), "{source}");
+            assert!(
+                matches!(source.parse::<AddressSource>(), Err(ClientAddressError::AddressSource { .. })),
+                "{source}"
+            );
         }
         assert_eq!(
-            ClientAddress::new(Source::Forwarded, TrustedProxies::nobody()).unwrap_err().to_string(),
+            ClientAddress::new(AddressSource::Forwarded, TrustedProxies::nobody()).unwrap_err().to_string(),
             "forwarded is never read without trusted proxies; name them, or their number as hops:N"
         );
     }

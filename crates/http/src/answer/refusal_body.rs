@@ -6,15 +6,15 @@ use core::str::FromStr;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use super::status::LimitStatus;
 use super::template::Template;
-use crate::line::Line;
-use crate::standing::Standing;
-use crate::unknown::UnknownName;
+use super::text_buffer::TextBuffer;
+use crate::error::UnknownName;
 
-/// The body of a refusal; never longer than [`Body::MAX`], since a refusal should cost less than serving.
+/// The body of a refusal; never longer than [`RefusalBody::MAX`], since a refusal should cost less than serving.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub enum Body {
+pub enum RefusalBody {
     /// A problem of RFC 9457, of the type `quota-exceeded` of the draft, naming the limit; the default.
     ///
     /// For a request that can never fit the draft has no type, and `quota-exceeded` would invite to wait; so that one is
@@ -33,11 +33,11 @@ pub enum Body {
     Empty,
 }
 
-impl Body {
+impl RefusalBody {
     /// The longest body, in bytes.
-    pub const MAX: usize = 299;
+    pub const MAX: usize = super::MAX_BODY;
 
-    /// The names of all but [`Body::Custom`], in the order of this documentation.
+    /// The names of all but [`RefusalBody::Custom`], in the order of this documentation.
     const NAMES: &'static [&'static str] = &["problem-json", "json", "detail", "text", "empty"];
 
     /// The name used in configuration.
@@ -64,25 +64,25 @@ impl Body {
     }
 
     /// The body for this client; `retry_after` in seconds, none if the request can never fit.
-    pub(super) fn render(&self, status: StatusCode, standing: &Standing<'_>, retry_after: Option<u64>) -> Bytes {
-        let mut line = Line::new();
+    pub(super) fn render(&self, status: StatusCode, limit: &LimitStatus<'_>, retry_after: Option<u64>) -> Bytes {
+        let mut line = TextBuffer::new();
         match self {
-            Self::ProblemJson => push_problem(&mut line, status, standing),
+            Self::ProblemJson => push_problem(&mut line, status, limit),
             Self::Json => {
-                line.push("{\"error\":\"").push(if standing.never_fits() { NEVER_FITS } else { EXCEEDED }).push(": ");
-                standing.push_rule(&mut line);
+                line.push("{\"error\":\"").push(if limit.never_fits() { NEVER_FITS } else { EXCEEDED }).push(": ");
+                limit.push_rule(&mut line);
                 line.push("\"}");
             }
-            Self::Detail if standing.never_fits() => {
+            Self::Detail if limit.never_fits() => {
                 line.push("{\"detail\":\"").push(NEVER_FITS).push("\"}");
             }
             // Built when the program was: nothing to allocate.
             Self::Detail => return Bytes::from_static(br#"{"detail":"Too Many Requests"}"#),
             Self::Text => {
-                push_sentence(&mut line, standing, retry_after);
+                push_sentence(&mut line, limit, retry_after);
                 line.push("\n");
             }
-            Self::Custom(template) => template.push(&mut line, standing, retry_after),
+            Self::Custom(template) => template.push(&mut line, limit, retry_after),
             Self::Empty => return Bytes::new(),
         }
         line.to_bytes()
@@ -92,8 +92,8 @@ impl Body {
 const EXCEEDED: &str = "Rate limit exceeded";
 const NEVER_FITS: &str = "Request is larger than the limit and can never be admitted";
 
-fn push_problem(line: &mut Line, status: StatusCode, standing: &Standing<'_>) {
-    if standing.never_fits() {
+fn push_problem(line: &mut TextBuffer, status: StatusCode, limit: &LimitStatus<'_>) {
+    if limit.never_fits() {
         // The title of an untyped problem is the phrase of its status.
         line.push("{\"title\":\"").push(status.canonical_reason().unwrap_or("Refused"));
         line.push("\",\"detail\":\"").push(NEVER_FITS);
@@ -102,26 +102,26 @@ fn push_problem(line: &mut Line, status: StatusCode, standing: &Standing<'_>) {
         line.push(",\"title\":\"Request cannot be satisfied as assigned quota has been exceeded");
     }
     line.push("\",\"status\":").push(status.as_str());
-    line.push(",\"violated-policies\":[").push_quoted(standing.name).push("]}");
+    line.push(",\"violated-policies\":[").push_quoted(limit.name).push("]}");
 }
 
 /// What happened, in one sentence or two.
-pub(super) fn push_sentence(line: &mut Line, standing: &Standing<'_>, retry_after: Option<u64>) {
-    line.push(if standing.never_fits() { NEVER_FITS } else { EXCEEDED }).push(": ");
-    standing.push_rule(line);
+pub(super) fn push_sentence(line: &mut TextBuffer, limit: &LimitStatus<'_>, retry_after: Option<u64>) {
+    line.push(if limit.never_fits() { NEVER_FITS } else { EXCEEDED }).push(": ");
+    limit.push_rule(line);
     line.push(".");
     if let Some(seconds) = retry_after {
         line.push(" Try again in ").push_number(seconds).push(" s.");
     }
 }
 
-impl fmt::Display for Body {
+impl fmt::Display for RefusalBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Body {
+impl FromStr for RefusalBody {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {

@@ -19,9 +19,9 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tollgate::Quota;
 
-use crate::line::{self, Line};
-use crate::standing::{Standing, Unit};
-use crate::unknown::UnknownName;
+use super::status::{LimitStatus, QuotaUnit};
+use super::text_buffer::{self, TextBuffer};
+use crate::error::UnknownName;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -32,9 +32,9 @@ const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit
 const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// What an `X-RateLimit-Reset` counts.
+/// What an `X-RateLimit-ResetForm` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reset {
+pub enum ResetForm {
     /// Seconds since 1970, as Flask-Limiter, slowapi and express-rate-limit have it.
     Epoch,
     /// Seconds from now, as Kong and Limitador have it.
@@ -50,14 +50,14 @@ pub enum Dialect {
     /// A burst other than the count is shown as `tollgate-burst`, because `r` may be above `q` then.
     #[default]
     Ietf,
-    /// `X-RateLimit-Limit: 100`, `X-RateLimit-Remaining: 50`, `X-RateLimit-Reset: 30`.
+    /// `X-RateLimit-Limit: 100`, `X-RateLimit-Remaining: 50`, `X-RateLimit-ResetForm: 30`.
     XRateLimit {
         /// What the last one counts.
-        reset: Reset,
+        reset: ResetForm,
     },
     /// `X-RateLimit-Limit: 100, 100;w=60;name="burst"` and the rest as above in seconds, as Envoy has it.
     Draft03,
-    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` and `RateLimit-Policy: 100;w=60`.
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-ResetForm` and `RateLimit-Policy: 100;w=60`.
     Draft06,
     /// `RateLimit: limit=100, remaining=50, reset=30` and `RateLimit-Policy: 100;w=60`.
     Draft07,
@@ -69,8 +69,8 @@ impl Dialect {
     /// Every dialect, in the order of this documentation.
     pub const ALL: [Self; 7] = [
         Self::Ietf,
-        Self::XRateLimit { reset: Reset::Epoch },
-        Self::XRateLimit { reset: Reset::Seconds },
+        Self::XRateLimit { reset: ResetForm::Epoch },
+        Self::XRateLimit { reset: ResetForm::Seconds },
         Self::Draft03,
         Self::Draft06,
         Self::Draft07,
@@ -86,8 +86,8 @@ impl Dialect {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ietf => "ietf",
-            Self::XRateLimit { reset: Reset::Epoch } => "x-ratelimit",
-            Self::XRateLimit { reset: Reset::Seconds } => "x-ratelimit-seconds",
+            Self::XRateLimit { reset: ResetForm::Epoch } => "x-ratelimit",
+            Self::XRateLimit { reset: ResetForm::Seconds } => "x-ratelimit-seconds",
             Self::Draft03 => "draft-03",
             Self::Draft06 => "draft-06",
             Self::Draft07 => "draft-07",
@@ -97,8 +97,8 @@ impl Dialect {
 
     /// One limit as the field that lists the policies has it; empty if this dialect has no such field.
     #[must_use]
-    pub fn policy_item(self, name: &str, quota: &Quota, unit: Unit) -> String {
-        let mut line = Line::new();
+    pub fn policy_item(self, name: &str, quota: &Quota, unit: QuotaUnit) -> String {
+        let mut line = TextBuffer::new();
         match self {
             Self::Ietf => line.push_quoted(name).push(";q="),
             Self::Draft03 | Self::Draft06 | Self::Draft07 => &mut line,
@@ -108,7 +108,7 @@ impl Dialect {
         if let Some(window) = window(quota, unit) {
             line.push(";w=").push_number(window);
         }
-        if self == Self::Ietf && unit != Unit::Requests {
+        if self == Self::Ietf && unit != QuotaUnit::Requests {
             line.push(";qu=\"").push(unit.name()).push("\"");
         }
         if quota.burst() != quota.count() {
@@ -122,7 +122,7 @@ impl Dialect {
 
     /// The value of the field that lists the policies, for [`write`](Self::write): made once, when limits are set up.
     #[must_use]
-    pub fn policies<'a>(self, limits: impl IntoIterator<Item = (&'a str, &'a Quota, Unit)>) -> HeaderValue {
+    pub fn policies<'a>(self, limits: impl IntoIterator<Item = (&'a str, &'a Quota, QuotaUnit)>) -> HeaderValue {
         let items: Vec<_> = limits.into_iter().map(|(name, quota, unit)| self.policy_item(name, quota, unit)).collect();
         // Items are printable ASCII, so they are a header's value; and those of the dialects without the field are
         // empty, and so is the value.
@@ -137,11 +137,11 @@ impl Dialect {
     /// upstream has set, which hold for other policies. Fields of the older dialects are replaced.
     ///
     /// Allocates the values and nothing else, unless the map has to grow. A map that is full stays as it is.
-    pub fn write(self, headers: &mut HeaderMap, tightest: &Standing<'_>, policies: &HeaderValue) {
+    pub fn write(self, headers: &mut HeaderMap, tightest: &LimitStatus<'_>, policies: &HeaderValue) {
         let report = &tightest.report;
         match self {
             Self::Ietf => {
-                let mut line = Line::new();
+                let mut line = TextBuffer::new();
                 line.push_quoted(tightest.name).push(";r=").push_number(report.remaining);
                 if tightest.knows_wait() {
                     line.push(";t=").push_number(tightest.wait_secs());
@@ -152,26 +152,26 @@ impl Dialect {
             }
             Self::XRateLimit { reset } => {
                 let reset = match reset {
-                    Reset::Epoch => tightest.wait_ends(),
-                    Reset::Seconds => tightest.wait_secs(),
+                    ResetForm::Epoch => tightest.wait_ends(),
+                    ResetForm::Seconds => tightest.wait_secs(),
                 };
-                set(headers, X_RATELIMIT_LIMIT, line::number(report.burst));
-                set(headers, X_RATELIMIT_REMAINING, line::number(report.remaining));
-                set(headers, X_RATELIMIT_RESET, line::number(reset));
+                set(headers, X_RATELIMIT_LIMIT, text_buffer::number(report.burst));
+                set(headers, X_RATELIMIT_REMAINING, text_buffer::number(report.remaining));
+                set(headers, X_RATELIMIT_RESET, text_buffer::number(reset));
             }
             Self::Draft03 => {
                 set(headers, X_RATELIMIT_LIMIT, limit_and_policies(report.burst, policies));
-                set(headers, X_RATELIMIT_REMAINING, line::number(report.remaining));
-                set(headers, X_RATELIMIT_RESET, line::number(tightest.wait_secs()));
+                set(headers, X_RATELIMIT_REMAINING, text_buffer::number(report.remaining));
+                set(headers, X_RATELIMIT_RESET, text_buffer::number(tightest.wait_secs()));
             }
             Self::Draft06 => {
-                set(headers, RATELIMIT_LIMIT, line::number(report.burst));
-                set(headers, RATELIMIT_REMAINING, line::number(report.remaining));
-                set(headers, RATELIMIT_RESET, line::number(tightest.wait_secs()));
+                set(headers, RATELIMIT_LIMIT, text_buffer::number(report.burst));
+                set(headers, RATELIMIT_REMAINING, text_buffer::number(report.remaining));
+                set(headers, RATELIMIT_RESET, text_buffer::number(tightest.wait_secs()));
                 set(headers, RATELIMIT_POLICY, policies.clone());
             }
             Self::Draft07 => {
-                let mut line = Line::new();
+                let mut line = TextBuffer::new();
                 line.push("limit=").push_number(report.burst);
                 line.push(", remaining=").push_number(report.remaining);
                 line.push(", reset=").push_number(tightest.wait_secs());
@@ -206,14 +206,14 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
 }
 
 /// The window in seconds, if it is one that can be shown.
-fn window(quota: &Quota, unit: Unit) -> Option<u64> {
+fn window(quota: &Quota, unit: QuotaUnit) -> Option<u64> {
     let period = quota.period();
-    (unit != Unit::ConcurrentRequests && period.subsec_nanos() == 0).then_some(period.as_secs())
+    (unit != QuotaUnit::ConcurrentRequests && period.subsec_nanos() == 0).then_some(period.as_secs())
 }
 
 /// `10, 10;w=60;name="x"`, in one allocation however long the policies are.
 fn limit_and_policies(limit: u64, policies: &HeaderValue) -> HeaderValue {
-    let mut start = Line::new();
+    let mut start = TextBuffer::new();
     start.push_number(limit).push(", ");
     let mut text = Vec::with_capacity(start.as_bytes().len() + policies.len());
     text.extend_from_slice(start.as_bytes());

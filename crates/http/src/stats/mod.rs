@@ -1,0 +1,14 @@
+//! What is counted: requests by policy and outcome, and the keys that were refused most.
+
+mod counts;
+mod label;
+mod policy_stats;
+mod top;
+
+pub use counts::PolicyCounts;
+pub use label::{Label, Labeller};
+pub use policy_stats::{PolicyStats, RefusedKey};
+pub use top::{TopRefused, TopRow};
+
+pub(crate) use counts::Counts;
+pub(crate) use policy_stats::TopEntry;

@@ -57,7 +57,7 @@ fn limits() -> Result<RateLimiter, ConfigError> {
     let failed_logins = Policy::new("failed-logins", "3 per 10 minutes")?
         .on(Route::any().path("/login")?)
         .charge(Charge::OnlyOn("401".parse()?));
-    let plan = Tiers::by(|request| request.extensions().get::<Plan>().map(|plan| plan.0.to_owned()))
+    let plan = Tiers::by(|request| request.extension::<Plan>().map(|plan| plan.0.to_owned()))
         .tier("premium", "20 per 10 seconds")?;
     let api =
         Policy::new("api", "2 per 10 seconds")?.on(Route::any().path("/api/*")?).key("user | ip".parse()?).tiers(plan);

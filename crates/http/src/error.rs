@@ -12,7 +12,7 @@ pub(crate) const MAX_NAME: usize = 64;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A rate string is none.
+    /// An invalid rate string.
     Rate(ParseQuotaError),
     /// A quota that the limiter cannot hold.
     Quota {
@@ -21,29 +21,32 @@ pub enum ConfigError {
         /// What is wrong.
         error: LimitError,
     },
-    /// A path pattern is none.
+    /// An invalid path pattern.
     Path {
         /// As given.
         pattern: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A key is made of parts that do not exist.
+    /// A part of a key that does not exist.
     Key {
-        /// As given.
-        key: String,
-        /// The part, and what was expected.
-        why: String,
+        /// The part, as given.
+        part: String,
     },
-    /// An exemption that exempts nothing.
+    /// An invalid exemption.
     Exemption {
         /// As given.
         exemption: String,
     },
-    /// A list of statuses that is none.
-    Statuses {
+    /// A status that no response has, or an empty list of them.
+    Status {
         /// As given.
-        statuses: String,
+        status: String,
+    },
+    /// A host of a route that no request can have.
+    Host {
+        /// As given.
+        host: String,
     },
     /// A policy without a name, or with one that cannot stand in a header field.
     Name {
@@ -81,23 +84,35 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Rate(error) => write!(f, "{error}"),
             Self::Quota { policy, error } => write!(f, "policy `{policy}`: {error}"),
-            Self::Path { pattern, why } => write!(f, "`{pattern}` is no path pattern: {why}"),
-            Self::Key { key, why } => write!(f, "`{key}` is no key: {why}"),
+            Self::Path { pattern, why } => write!(f, "`{pattern}` is not a valid path pattern: {why}"),
+            Self::Key { part } => write!(
+                f,
+                "`{part}` is not a valid key part; expected ip, user, path, method, host, header:NAME, cookie:NAME or all"
+            ),
             Self::Exemption { exemption } => write!(
                 f,
-                "`{exemption}` exempts nothing; expected an address, a network such as 10.0.0.0/8, path:/static/*, \
+                "`{exemption}` is not a valid exemption; expected an address, a network such as 10.0.0.0/8, path:/static/*, \
                  method:NAME or header:NAME:VALUE"
             ),
-            Self::Statuses { statuses } => {
-                write!(f, "`{statuses}` are no statuses; expected such as 401, 5xx, or a list of them")
+            Self::Status { status } => {
+                write!(
+                    f,
+                    "`{status}` is not a valid status; expected 100 to 599, a class such as 5xx, or a list of them"
+                )
             }
+            Self::Host { host } => write!(
+                f,
+                "`{host}` is not a valid host; expected a name without a port, such as api.example.com or *.example.com"
+            ),
             Self::Name { name } => write!(
                 f,
-                "`{name}` cannot name a policy; expected 1 to {} visible ASCII characters without `\"` and `\\`",
+                "`{name}` is not a valid policy name; expected 1 to {} visible ASCII characters without `\"` and `\\`",
                 MAX_NAME
             ),
             Self::SameName { name } => write!(f, "two policies are named `{name}`"),
-            Self::Empty { policy } => write!(f, "policy `{policy}` limits nothing: it has no rate and no concurrency"),
+            Self::Empty { policy } => {
+                write!(f, "policy `{policy}` limits nothing: it has neither a rate nor a bound on concurrency")
+            }
             Self::ZeroConcurrency { policy } => {
                 write!(
                     f,
@@ -137,7 +152,7 @@ impl From<BuildError> for ConfigError {
     }
 }
 
-/// A name that is none of those known where it stands.
+/// A name that is not one of those known where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnknownName {
@@ -157,7 +172,13 @@ impl UnknownName {
 
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no {}; expected one of {}", self.given.escape_debug(), self.what, self.known.join(", "))
+        write!(
+            f,
+            "`{}` is not a valid {}; expected one of {}",
+            self.given.escape_debug(),
+            self.what,
+            self.known.join(", ")
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(all(feature = "axum", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(not(all(feature = "axum", feature = "tower")), doc = "Rate limits for HTTP; see the README of this crate.")]
 #![forbid(unsafe_code)]
 
 // The rooms, from top to bottom; each imports from those below it alone: layer, service, limiter, decision, config, stats,
@@ -9,11 +10,13 @@ mod config;
 mod decision;
 pub mod error;
 mod identity;
+#[cfg(feature = "tower")]
 mod layer;
 pub mod limiter;
 #[doc(hidden)]
 pub mod proxy_protocol;
-mod request;
+pub mod request;
+#[cfg(feature = "tower")]
 pub mod service;
 pub mod stats;
 
@@ -25,10 +28,12 @@ pub use config::{Charge, Exemption, LimiterConfig, Policy, Precedence, Statuses,
 pub use decision::admission::Admission;
 pub use decision::refusal::Refusal;
 pub use error::ConfigError;
-pub use identity::{KeyPart, KeySpec, OnMissingKey};
+pub use identity::{KeyPart, KeySlot, KeySpec, OnMissingKey};
+#[cfg(feature = "tower")]
 pub use layer::RateLimitLayer;
 pub use limiter::{Decision, RateLimiter};
 pub use request::{AuthenticatedUser, PeerAddr, RequestInfo, Route};
+#[cfg(feature = "tower")]
 pub use service::RateLimit;
 
 /// Who the client is: its address behind proxies, and which addresses count as one client.
@@ -39,6 +44,6 @@ pub mod client {
 }
 
 /// The Rust of the guide, for `cargo test --doc` alone.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tower"))]
 #[doc = include_str!("../../../docs/http.md")]
 struct Guide;

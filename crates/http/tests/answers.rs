@@ -252,6 +252,6 @@ fn wrong_settings_are_named() {
     );
     assert_eq!(
         "xml".parse::<RefusalBody>().unwrap_err().to_string(),
-        "`xml` is no body of a refusal; expected one of problem-json, json, detail, text, empty"
+        "`xml` is not a valid body of a refusal; expected one of problem-json, json, detail, text, empty"
     );
 }

@@ -142,7 +142,7 @@ fn names_are_read_back_and_wrong_ones_list_the_right_ones() {
     let error = "draft-3".parse::<Dialect>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`draft-3` is no dialect of rate-limit headers; expected one of \
+        "`draft-3` is not a valid dialect of rate-limit headers; expected one of \
          ietf, x-ratelimit, x-ratelimit-seconds, draft-03, draft-06, draft-07, none"
     );
     let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.name()).collect();

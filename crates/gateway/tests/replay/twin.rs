@@ -9,7 +9,8 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tollgate::Algorithm;
 use tollgate::clock::{Instant, ManualClock};
 use tollgate_http::limiter::AsyncKeys;
-use tollgate_http::{Charge, Decision, LimiterConfig, Policy, Precedence, RateLimiter, RequestInfo, Route, Tiers};
+use tollgate_http::request::RequestParts;
+use tollgate_http::{Charge, Decision, LimiterConfig, Policy, Precedence, RateLimiter, Route, Tiers};
 
 use crate::tool::{file, replay};
 
@@ -151,7 +152,7 @@ fn by_hand(settings: LimiterConfig, log: &[Logged]) -> Counts {
             headers.insert("x-api-key", key.parse().unwrap());
         }
         let extensions = Extensions::new();
-        let info = RequestInfo::from_parts(&method, &uri, &headers, &extensions, Some(logged.client));
+        let info = RequestParts::new(&method, &uri, &headers, &extensions, Some(logged.client));
         match limiter.check_at(&info, &AsyncKeys::default(), now) {
             Decision::Refused(_) => counts.refused += 1,
             Decision::Admitted(mut admission) => {

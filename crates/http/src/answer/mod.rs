@@ -9,6 +9,9 @@ mod template;
 mod text_buffer;
 mod wire_name;
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -55,6 +58,31 @@ pub struct Answer {
     dialect: Dialect,
     retry_after: RetryAfter,
     on_success: bool,
+    respond: Option<Respond>,
+}
+
+/// What a function that answers refusals is told; see [`Answer::with_response`].
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RefusalContext<'a> {
+    /// The name of the policy that refuses.
+    pub policy: &'a str,
+    /// The state of the limit that refuses; `None` if no limit does, as for a missing key in a tier without limits.
+    pub limit: Option<LimitStatus<'a>>,
+    /// Whether the request is gRPC, whose clients look for `grpc-status` and not for the status of HTTP.
+    pub is_grpc: bool,
+}
+
+/// A function of the application that answers refusals.
+#[derive(Clone)]
+struct Respond(Arc<RespondFunction>);
+
+type RespondFunction = dyn Fn(&RefusalContext<'_>, Response<Bytes>) -> Response<Bytes> + Send + Sync;
+
+impl fmt::Debug for Respond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function")
+    }
 }
 
 impl Answer {
@@ -67,6 +95,7 @@ impl Answer {
             dialect: Dialect::default(),
             retry_after: RetryAfter::default(),
             on_success: true,
+            respond: None,
         }
     }
 
@@ -108,6 +137,32 @@ impl Answer {
     #[must_use]
     pub fn with_headers_on_success(mut self, on_success: bool) -> Self {
         self.on_success = on_success;
+        self
+    }
+
+    /// Answers refusals by a function: it is given the response that the other settings make, with all its header fields, and
+    /// returns the one that is sent.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::HeaderValue;
+    /// use http::header::CONTENT_TYPE;
+    /// use tollgate_http::Answer;
+    ///
+    /// let answer = Answer::new().with_response(|refusal, mut response| {
+    ///     *response.body_mut() = Bytes::from(format!("{{\"refused_by\":{:?}}}", refusal.policy));
+    ///     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    ///     response
+    /// });
+    /// ```
+    ///
+    /// It is called with every refusal, so it should cost little.
+    #[must_use]
+    pub fn with_response(
+        mut self,
+        respond: impl Fn(&RefusalContext<'_>, Response<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.respond = Some(Respond(Arc::new(respond)));
         self
     }
 
@@ -155,7 +210,27 @@ impl Answer {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        response
+        self.responded(RefusalContext { policy: limit.policy, limit: Some(*limit), is_grpc }, response)
+    }
+
+    /// The response to a request that `policy` refuses without a limit: there are no figures to show.
+    pub(crate) fn refuse_without_limit(&self, policy: &str, is_grpc: bool) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if is_grpc {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            response.headers_mut().insert(GRPC_STATUS, RESOURCE_EXHAUSTED);
+        } else {
+            *response.status_mut() = self.status;
+        }
+        self.responded(RefusalContext { policy, limit: None, is_grpc }, response)
+    }
+
+    fn responded(&self, context: RefusalContext<'_>, response: Response<Bytes>) -> Response<Bytes> {
+        match &self.respond {
+            Some(respond) => (respond.0)(&context, response),
+            None => response,
+        }
     }
 
     /// Tells an admitted client where it stands, unless that is switched off.

@@ -43,6 +43,53 @@ pub enum Unanswered {
 pub struct Statuses(Vec<(u16, u16)>);
 
 impl Statuses {
+    /// These statuses.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tollgate_http::Statuses;
+    ///
+    /// let failures = Statuses::of([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]).or(Statuses::server_errors());
+    /// assert_eq!(failures, "401, 403, 5xx".parse()?);
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
+    ///
+    /// None at all do not compile:
+    ///
+    /// ```compile_fail
+    /// tollgate_http::Statuses::of([]);
+    /// ```
+    #[must_use]
+    pub fn of<const N: usize>(statuses: [StatusCode; N]) -> Self {
+        const { assert!(N > 0, "one status or more") };
+        Self(statuses.iter().map(|status| (status.as_u16(), status.as_u16())).collect())
+    }
+
+    /// `2xx`: 200 to 299.
+    #[must_use]
+    pub fn successes() -> Self {
+        Self(vec![(200, 299)])
+    }
+
+    /// `4xx`: 400 to 499.
+    #[must_use]
+    pub fn client_errors() -> Self {
+        Self(vec![(400, 499)])
+    }
+
+    /// `5xx`: 500 to 599.
+    #[must_use]
+    pub fn server_errors() -> Self {
+        Self(vec![(500, 599)])
+    }
+
+    /// These, and `others`.
+    #[must_use]
+    pub fn or(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Whether `status` is one of them.
     #[must_use]
     pub fn contains(&self, status: StatusCode) -> bool {
@@ -62,12 +109,10 @@ impl FromStr for Statuses {
             let status = status.parse::<u16>().ok().filter(|status| (100..=599).contains(status))?;
             Some((status, status))
         };
-        let statuses =
-            text.split([',', ' ']).filter(|part| !part.trim().is_empty()).map(one).collect::<Option<Vec<_>>>();
-        match statuses {
-            Some(statuses) if !statuses.is_empty() => Ok(Self(statuses)),
-            _ => Err(ConfigError::Statuses { statuses: text.to_owned() }),
-        }
+        let parts = text.split([',', ' ']).filter(|part| !part.trim().is_empty());
+        let bad = |part: &str| ConfigError::Status { status: part.trim().to_owned() };
+        let statuses = parts.map(|part| one(part).ok_or_else(|| bad(part))).collect::<Result<Vec<_>, _>>()?;
+        if statuses.is_empty() { Err(bad(text)) } else { Ok(Self(statuses)) }
     }
 }
 

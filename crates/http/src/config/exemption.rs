@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use crate::error::ConfigError;
@@ -25,18 +25,68 @@ enum What {
     /// A `*` at the end of the value stands for any rest.
     Header {
         name: HeaderName,
-        value: String,
+        value: Vec<u8>,
         is_prefix: bool,
     },
 }
 
 impl Exemption {
+    /// Clients in this network, or of this address. IPv4 inside IPv6 is IPv4.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use tollgate_http::Exemption;
+    ///
+    /// let office = Exemption::net(IpAddr::from([192, 0, 2, 7]));
+    /// assert_eq!(office, "192.0.2.7".parse()?);
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn net(net: impl Into<IpNet>) -> Self {
+        Self(What::Net(canonical(net.into())))
+    }
+
+    /// Requests for this path: `/health`, `/static/*`, `/users/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not such a pattern.
+    pub fn path(pattern: &str) -> Result<Self, ConfigError> {
+        Ok(Self(What::Path(pattern.parse()?)))
+    }
+
+    /// Requests with this method, and no other: `HEAD` is not `GET` here.
+    #[must_use]
+    pub fn method(method: &Method) -> Self {
+        Self(What::Method(method.as_str().to_owned()))
+    }
+
+    /// Requests with a line of this field that has this value. Only for fields that clients cannot know or set.
+    #[must_use]
+    pub fn header(name: HeaderName, value: &HeaderValue) -> Self {
+        Self(What::Header { name, value: value.as_bytes().to_vec(), is_prefix: false })
+    }
+
+    /// Requests with a line of this field whose value begins so.
+    #[must_use]
+    pub fn header_prefix(name: HeaderName, prefix: &HeaderValue) -> Self {
+        Self(What::Header { name, value: prefix.as_bytes().to_vec(), is_prefix: true })
+    }
+
     /// The header field that it looks at, if it does.
     pub(crate) const fn header_field(&self) -> Option<&HeaderName> {
         match &self.0 {
             What::Header { name, .. } => Some(name),
             What::Net(_) | What::Path(_) | What::Method(_) => None,
         }
+    }
+
+    pub(super) const fn looks_at_method(&self) -> bool {
+        matches!(self.0, What::Method(_))
+    }
+
+    pub(super) const fn looks_at_path(&self) -> bool {
+        matches!(self.0, What::Path(_))
     }
 
     /// Whether `request` is one of them.
@@ -46,11 +96,11 @@ impl Exemption {
             What::Net(net) => request.client().is_some_and(|client| net.contains(&client.to_canonical())),
             // However the server reads it: else the path of another resource could be written so that it is exempt.
             What::Path(pattern) => request.paths().all(|path| pattern.covers(path)),
-            What::Method(method) => request.method().as_str() == method,
-            What::Header { name, value, is_prefix } => request.headers().get_all(name).iter().any(|given| {
-                let (given, value) = (given.as_bytes(), value.as_bytes());
-                if *is_prefix { given.starts_with(value) } else { given == value }
-            }),
+            What::Method(method) => request.method() == *method,
+            What::Header { name, value, is_prefix } => request
+                .lines(name)
+                .into_iter()
+                .any(|given| if *is_prefix { given.starts_with(value) } else { given == value.as_slice() }),
         }
     }
 }
@@ -79,7 +129,7 @@ impl FromStr for Exemption {
                     return Err(error());
                 }
                 let name = name.trim().parse().map_err(|_| error())?;
-                What::Header { name, value: value.to_owned(), is_prefix }
+                What::Header { name, value: value.as_bytes().to_vec(), is_prefix }
             }
             _ => return Err(error()),
         }))
@@ -94,6 +144,7 @@ impl fmt::Display for Exemption {
             What::Path(pattern) => write!(f, "path:{pattern}"),
             What::Method(method) => write!(f, "method:{method}"),
             What::Header { name, value, is_prefix } => {
+                let value = String::from_utf8_lossy(value);
                 write!(f, "header:{name}:{value}{}", if *is_prefix { "*" } else { "" })
             }
         }

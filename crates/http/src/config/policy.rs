@@ -6,13 +6,14 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::HOST;
 use tollgate::quota::IntoQuotas;
-use tollgate::{Algorithm, Quota};
+use tollgate::{Algorithm, Key, Quota};
 
 use super::charge::{Charge, Unanswered};
 use super::exemption::Exemption;
 use super::tiers::{TierBy, Tiers};
 use crate::error::{ConfigError, MAX_NAME};
-use crate::identity::key::{KeyBy, KeySpec, OnMissingKey};
+use crate::identity::key_by::{KeyBy, KeyBytes, KeySlot, LabelBy};
+use crate::identity::{KeySpec, OnMissingKey};
 use crate::request::RequestInfo;
 use crate::request::Route;
 
@@ -37,6 +38,7 @@ pub struct Policy {
     pub(crate) route: Route,
     pub(crate) precedence: Precedence,
     pub(crate) key: KeyBy,
+    pub(crate) label: Option<LabelBy>,
     pub(crate) on_missing_key: OnMissingKey,
     pub(crate) limits: Vec<Quota>,
     pub(crate) tiers: Option<Tiers>,
@@ -113,6 +115,7 @@ impl Policy {
             route: Route::any(),
             precedence: Precedence::default(),
             key: KeyBy::Spec(KeySpec::client()),
+            label: None,
             on_missing_key: OnMissingKey::default(),
             limits: Vec::new(),
             tiers: None,
@@ -161,21 +164,69 @@ impl Policy {
         self
     }
 
-    /// Who shares a bucket, by a function of yours. `None` is a missing key.
+    /// Who shares a bucket, by a function: it returns anything that is a [`Key`], such as a number, an address, a text or a
+    /// tuple of them. `None` is a missing key.
+    ///
+    /// ```
+    /// use tollgate_http::Policy;
+    ///
+    /// #[derive(Clone, Copy)]
+    /// struct Tenant(u64);
+    ///
+    /// let policy = Policy::new("tenants", "100/minute")?.key_by(|request| request.extension::<Tenant>().map(|tenant| tenant.0));
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
+    ///
+    /// A key that borrows from the request goes through [`key_into`](Self::key_into).
     #[must_use]
-    pub fn key_by(mut self, key: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub fn key_by<K: Key>(self, key: impl Fn(&RequestInfo<'_>) -> Option<K> + Send + Sync + 'static) -> Self {
+        self.key_into(move |request, slot| {
+            if let Some(key) = key(request) {
+                slot.set(&key);
+            }
+        })
+    }
+
+    /// Who shares a bucket, by a function that puts the key into a slot, so that it may borrow from the request. If it puts
+    /// none there, the key is missing.
+    ///
+    /// ```
+    /// use http::header::USER_AGENT;
+    /// use tollgate_http::Policy;
+    ///
+    /// let policy = Policy::new("agents", "100/minute")?.key_into(|request, slot| {
+    ///     if let Some(agent) = request.header(&USER_AGENT) {
+    ///         slot.set(&(request.client(), agent));
+    ///     }
+    /// });
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn key_into(mut self, key: impl Fn(&RequestInfo<'_>, &mut KeySlot) + Send + Sync + 'static) -> Self {
         self.key = KeyBy::Function(Arc::new(key));
         self
     }
 
-    /// Who shares a bucket, by an async function of yours, such as one that looks a session up. It clones what it needs
-    /// of the request into its future.
+    /// Who shares a bucket, by an async function, such as one that looks a session up. It clones what it needs of the
+    /// request into its future. Costs an allocation a request.
     #[must_use]
-    pub fn key_by_async<F>(mut self, key: impl Fn(&RequestInfo<'_>) -> F + Send + Sync + 'static) -> Self
+    pub fn key_by_async<F, K>(mut self, key: impl Fn(&RequestInfo<'_>) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Option<String>> + Send + 'static,
+        F: Future<Output = Option<K>> + Send + 'static,
+        K: Key,
     {
-        self.key = KeyBy::Async(Arc::new(move |request| Box::pin(key(request))));
+        self.key = KeyBy::Async(Arc::new(move |request| {
+            let key = key(request);
+            Box::pin(async move { key.await.map(|key| KeyBytes::of(&key)) })
+        }));
+        self
+    }
+
+    /// How operators see a key that a function returned, in the list of who was refused most; otherwise it is shown as a
+    /// fingerprint. Called when a key comes into the list, and not with every request. What it returns is shown in full.
+    #[must_use]
+    pub fn label_by(mut self, label: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.label = Some(LabelBy(Arc::new(label)));
         self
     }
 
@@ -318,6 +369,10 @@ impl Policy {
         if let Some(name) = tiers.map(|(name, _)| name).chain([&self.name]).find(|name| !is_name(name)) {
             return Err(ConfigError::Name { name: name.clone() });
         }
+        if let KeyBy::Spec(key) = &self.key {
+            key.validate()?;
+        }
+        self.route.validate()?;
         match self.concurrency {
             Some(0) => Err(ConfigError::ZeroConcurrency { policy: self.name.clone() }),
             None if self.most_limits() == 0 => Err(ConfigError::Empty { policy: self.name.clone() }),

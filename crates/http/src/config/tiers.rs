@@ -30,12 +30,7 @@ impl TierBy {
     /// Hands the name of the tier of `request` to `then`.
     pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
         match self {
-            Self::Header(name) => {
-                let mut lines = request.headers().get_all(name).iter();
-                // Of two, the client may have written one.
-                let only = lines.next().filter(|_| lines.next().is_none());
-                then(only.and_then(|value| value.to_str().ok()))
-            }
+            Self::Header(name) => then(request.header(name)),
             Self::Function(tier) => then(tier(request).as_deref()),
         }
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use tollgate::clock::{Clock, ExactClock};
 
 use crate::answer::LimitStatus;
-use crate::decision::admitted::{Admitted, Permits};
+use crate::decision::admitted::Admitted;
 use crate::decision::compile::Rules;
 use crate::decision::shared::Shared;
 
@@ -83,7 +83,8 @@ impl<C: Clock> Admission<C> {
     }
 
     /// The places under bounds on concurrency alone, to be held until the body has been sent.
-    pub(crate) fn into_permits(mut self) -> Permits {
+    #[cfg(feature = "tower")]
+    pub(crate) fn into_permits(mut self) -> crate::decision::admitted::Permits {
         std::mem::take(&mut self.admitted.permits)
     }
 }

@@ -1,6 +1,7 @@
 //! A configuration made ready: policies with limits of an engine, and their counts.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -12,7 +13,7 @@ use crate::config::{LimiterConfig, Policy};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
 use crate::error::ConfigError;
-use crate::identity::key::KeyBy;
+use crate::identity::key_by::KeyBy;
 use crate::stats::{Counts, TopEntry, TopRefused};
 
 /// The identity of the gate of a queue.
@@ -26,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) config: LimiterConfig,
     /// Whether there are async key functions.
     pub(crate) asks: bool,
+    /// Whether there is a key of which the client's address is a part.
+    pub(crate) needs_client: bool,
 }
 
 /// A policy, ready.
@@ -40,6 +43,25 @@ pub(crate) struct Rule {
 pub(crate) struct RuleStats {
     pub(crate) counts: Counts,
     pub(crate) top: TopRefused<TopEntry>,
+}
+
+/// A limit under which nothing has been used yet, because its period or algorithm is another than before. Displays as its name
+/// and its rate: `default: 1 per 1 hour`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestartedLimit {
+    /// The name of its policy.
+    pub policy: String,
+    /// Its own name, as in `RateLimit-Policy`.
+    pub name: String,
+    /// What it allows now.
+    pub quota: Quota,
+}
+
+impl fmt::Display for RestartedLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.quota)
+    }
 }
 
 /// The limits of one tier.
@@ -90,7 +112,9 @@ impl Rules {
         };
         let rules = config.policies.iter().map(ready).collect::<Result<_, ConfigError>>()?;
         let asks = config.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
-        Ok(Self { rules, config, asks })
+        let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
+        let needs_client = config.policies.iter().any(by_client);
+        Ok(Self { rules, config, asks, needs_client })
     }
 
     /// All limits by their identities, gates too.
@@ -104,17 +128,21 @@ impl Rules {
 
     /// The limits whose keys begin anew under these rules, of policies that `before` had: of another period or algorithm than
     /// what it had, so that what was used there says nothing.
-    pub(crate) fn begin_anew(&self, before: &Self) -> Vec<String> {
-        let mut anew = Vec::new();
+    pub(crate) fn restarted(&self, before: &Self) -> Vec<RestartedLimit> {
+        let mut restarted = Vec::new();
         for rule in &self.rules {
             let Some(old) = before.rules.iter().find(|old| old.policy.name == rule.policy.name) else { continue };
             let was = |limit: &NamedLimit| {
                 old.tiers.iter().flat_map(|tier| &tier.limits).any(|old| old.identity == limit.identity)
             };
             let limits = rule.tiers.iter().flat_map(|tier| &tier.limits).filter(|limit| !was(limit));
-            anew.extend(limits.map(|limit| format!("{}: {}", limit.name, limit.limit.quota())));
+            restarted.extend(limits.map(|limit| RestartedLimit {
+                policy: rule.policy.name.clone(),
+                name: limit.name.clone(),
+                quota: *limit.limit.quota(),
+            }));
         }
-        anew
+        restarted
     }
 }
 

@@ -17,7 +17,7 @@ use crate::decision::compile::{NamedLimit, Rules};
 use crate::decision::engine::Engine;
 use crate::decision::gate::{self, Gates};
 use crate::decision::in_flight::Permit;
-use crate::decision::matching::{AskedKeys, MatchedPolicy};
+use crate::decision::matching::{AskedKeys, MatchedPolicies, MatchedPolicy};
 use crate::decision::status::LimitStatusOwned;
 use crate::request::RequestInfo;
 
@@ -37,19 +37,30 @@ impl Rules {
         asked: &AskedKeys,
         now: Instant,
     ) -> Decided {
-        let policies = match self.matching(engine, request, asked) {
-            Ok(policies) => policies,
-            Err(keyless) => return self.refuse(engine, request, &keyless, LimitStatusOwned::never(&keyless, now)),
-        };
+        let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);
+        match self.matching(engine, request, asked) {
+            Ok(policies) => self.decide_matched(engine, &policies, now, note),
+            Err(keyless) => refuse(&keyless, LimitStatusOwned::never(&keyless, now), note),
+        }
+    }
+
+    /// Decides about a request that these policies are for; `note` is told of each that refuses it, or would.
+    pub(crate) fn decide_matched<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        policies: &MatchedPolicies<'_>,
+        now: Instant,
+        note: impl Fn(&MatchedPolicy<'_>, Instant),
+    ) -> Decided {
         let context = DecisionContext { engine, now };
         let enforced: SmallVec<[&MatchedPolicy<'_>; 4]> =
             policies.iter().filter(|matched| !matched.rule.policy.is_shadow).collect();
         let mut admitted = match context.admit(&enforced) {
             Ok(admitted) => admitted,
-            Err((matched, status)) => return self.refuse(engine, request, matched, status),
+            Err((matched, status)) => return refuse(matched, status, note),
         };
         let mut shadow_refused = Vec::new();
-        for matched in &policies {
+        for matched in policies {
             let counts = &matched.rule.stats.counts;
             if matched.rule.policy.is_shadow {
                 match context.admit(&[matched]) {
@@ -60,7 +71,7 @@ impl Rules {
                     _ => {
                         counts.shadow_refused.add();
                         shadow_refused.push(matched.index);
-                        matched.note_refusal(engine, request, self.config.shows_keys, now);
+                        note(matched, now);
                         continue;
                     }
                 }
@@ -70,18 +81,16 @@ impl Rules {
         admitted.shadow_refused = shadow_refused.into();
         Decided::Admitted(admitted)
     }
+}
 
-    fn refuse<C: Clock>(
-        &self,
-        engine: &Engine<C>,
-        request: &RequestInfo<'_>,
-        matched: &MatchedPolicy<'_>,
-        status: LimitStatusOwned,
-    ) -> Decided {
-        matched.rule.stats.counts.refused.add();
-        matched.note_refusal(engine, request, self.config.shows_keys, status.at);
-        Decided::Refused(status)
-    }
+fn refuse(
+    matched: &MatchedPolicy<'_>,
+    status: LimitStatusOwned,
+    note: impl Fn(&MatchedPolicy<'_>, Instant),
+) -> Decided {
+    matched.rule.stats.counts.refused.add();
+    note(matched, status.at);
+    Decided::Refused(status)
 }
 
 /// The policy that refuses, and where the client stands with it.

@@ -9,8 +9,10 @@ use tollgate::clock::Clock;
 use crate::decision::compile::{NamedLimit, Rule, Rules};
 use crate::decision::engine::Engine;
 use crate::identity::Grouping;
-use crate::identity::key::{FoundKey, KeyBy, OnMissingKey};
-use crate::request::RequestInfo;
+use crate::identity::OnMissingKey;
+use crate::identity::key::FoundKey;
+use crate::identity::key_by::{KeyBy, KeyBytes, KeySlot};
+use crate::request::{RequestInfo, RequestView};
 
 /// A policy that is for a request, and what the request is to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +44,14 @@ pub(crate) struct MatchedPolicy<'r> {
 /// How a key was found.
 pub(crate) enum FoundBy<'r> {
     Spec(FoundKey<'r>),
-    Function(String),
+    Function(KeyBytes),
     /// There is none: all such requests share a bucket.
     Missing,
+    /// By a simulator, once for all requests that are alike: its identity outside the limiter, and whether there is none.
+    Known {
+        id: u64,
+        is_missing: bool,
+    },
 }
 
 impl<'r> MatchedPolicy<'r> {
@@ -52,9 +59,10 @@ impl<'r> MatchedPolicy<'r> {
         self.rule.tiers.get(self.tier).map_or(&[], |tier| &tier.limits)
     }
 
-    /// Whether it is one that the policy would refuse for want of a key, were it not a shadow.
+    /// Whether it is one that the policy would refuse for lack of a key, were it not a shadow.
     pub(crate) fn lacks_key(&self) -> bool {
-        matches!(self.key, FoundBy::Missing) && self.rule.policy.on_missing_key == OnMissingKey::Refuse
+        matches!(self.key, FoundBy::Missing | FoundBy::Known { is_missing: true, .. })
+            && self.rule.policy.on_missing_key == OnMissingKey::Refuse
     }
 
     /// The key's identity outside the limiter.
@@ -66,6 +74,7 @@ impl<'r> MatchedPolicy<'r> {
             FoundBy::Spec(key) => tollgate::key::feed(&(name, 0_u8, key), feed),
             FoundBy::Function(key) => tollgate::key::feed(&(name, 1_u8, key), feed),
             FoundBy::Missing => tollgate::key::feed(&(name, 2_u8), feed),
+            FoundBy::Known { id, .. } => return *id,
         }
         hasher.finish()
     }
@@ -75,18 +84,16 @@ impl<'r> MatchedPolicy<'r> {
 pub(crate) type MatchedPolicies<'r> = SmallVec<[MatchedPolicy<'r>; 4]>;
 
 /// What async key functions have answered: for each policy that has one, by its name, as the rules may change meanwhile.
-pub(crate) type AskedKeys = Vec<(String, Option<String>)>;
+pub(crate) type AskedKeys = Vec<(String, Option<KeyBytes>)>;
 
 impl Rules {
     /// `request`, with the client's address found.
-    pub(crate) fn locate<'a>(&self, request: RequestInfo<'a>) -> RequestInfo<'a> {
-        match request.peer() {
-            Some(peer) => {
-                let client = self.config.client.client_ip(peer, request.headers());
-                request.with_client(Some(client))
-            }
-            None => request,
+    pub(crate) fn locate<'a>(&self, request: &'a dyn RequestView) -> RequestInfo<'a> {
+        let mut info = RequestInfo::new(request);
+        if let Some(peer) = info.peer() {
+            info.set_client(self.config.client.client_ip(peer, info.view()));
         }
+        info
     }
 
     /// The indices of the policies that are for `request`: those with a route that fits, those that always hold, and
@@ -124,7 +131,7 @@ impl Rules {
             let hash = match &key {
                 Some(FoundBy::Spec(key)) => engine.limiter.hash(&(0_u8, key)),
                 Some(FoundBy::Function(key)) => engine.limiter.hash(&(1_u8, key)),
-                Some(FoundBy::Missing) | None => engine.limiter.hash(&2_u8),
+                Some(FoundBy::Missing | FoundBy::Known { .. }) | None => engine.limiter.hash(&2_u8),
             };
             let is_missing = key.is_none();
             let (tier, cost) = (rule.tier(request), rule.policy.cost.of(request));
@@ -139,15 +146,15 @@ impl Rules {
     }
 
     /// The policies that are for `request`, whose client has been [found](Self::locate); not those that do not apply
-    /// for want of a key.
+    /// for lack of a key.
     pub(crate) fn policy_matches(&self, request: &RequestInfo<'_>, asked: &AskedKeys) -> Vec<PolicyMatch> {
         let mut matches = Vec::new();
         for policy in self.applicable(request) {
             let Some(rule) = self.rules.get(policy) else { continue };
             let key = rule.key(request, self.config.grouping, asked).and_then(|key| match key {
                 FoundBy::Spec(key) => Some(key.texts()),
-                FoundBy::Function(key) => Some(vec![key]),
-                FoundBy::Missing => None,
+                FoundBy::Function(key) => Some(vec![key.text()]),
+                FoundBy::Missing | FoundBy::Known { .. } => None,
             });
             let is_exempt = rule.policy.exempts(request);
             if key.is_none() && !is_exempt && rule.policy.on_missing_key == OnMissingKey::Skip {
@@ -172,7 +179,11 @@ impl Rule {
     ) -> Option<FoundBy<'r>> {
         match &self.policy.key {
             KeyBy::Spec(spec) => spec.find(request, grouping).map(FoundBy::Spec),
-            KeyBy::Function(key) => key(request).map(FoundBy::Function),
+            KeyBy::Function(key) => {
+                let mut slot = KeySlot::default();
+                key(request, &mut slot);
+                slot.take().map(FoundBy::Function)
+            }
             KeyBy::Async(_) => {
                 let answer = asked.iter().find(|(of, _)| *of == self.policy.name).and_then(|(_, key)| key.clone());
                 answer.map(FoundBy::Function)

@@ -17,4 +17,5 @@ mod refused;
 mod settle;
 pub(crate) mod shared;
 mod stats;
-mod status;
+pub(crate) mod status;
+pub(crate) mod warnings;

@@ -36,12 +36,7 @@ impl Refusal {
         let policies = self.rules.policy_items(&[self.status.policy()]);
         match self.limit_status() {
             Some(status) => self.rules.config.answer.refuse(&status, &policies, self.is_grpc),
-            // For want of a key, in a tier without limits: there are no figures to show.
-            None => {
-                let mut response = Response::new(Bytes::new());
-                *response.status_mut() = self.rules.config.answer.status();
-                response
-            }
+            None => self.rules.config.answer.refuse_without_limit(self.policy(), self.is_grpc),
         }
     }
 }

@@ -28,7 +28,7 @@ impl MatchedPolicy<'_> {
         let part = |part: &KeyPart| match part {
             KeyPart::Client => request.client().map(|client| engine.labeller.address(client, shows_keys)),
             KeyPart::Path => Some(text(request.path())),
-            KeyPart::Method => Some(text(request.method().as_str())),
+            KeyPart::Method => Some(text(request.method())),
             KeyPart::Host => request.host().map(text),
             KeyPart::All => Some(text("all")),
             KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::User => {
@@ -36,8 +36,12 @@ impl MatchedPolicy<'_> {
             }
         };
         match &self.key {
-            FoundBy::Function(key) => secret("key", key.as_bytes()),
-            FoundBy::Missing => text("(none)"),
+            FoundBy::Function(key) => match &self.rule.policy.label {
+                Some(label) => (label.0)(request).map_or_else(|| secret("key", key.as_slice()), |label| text(&label)),
+                None if shows_keys => text(&format!("key:{}", key.text())),
+                None => secret("key", key.as_slice()),
+            },
+            FoundBy::Missing | FoundBy::Known { .. } => text("(none)"),
             FoundBy::Spec(key) => match key.parts {
                 [one] => part(one).unwrap_or_else(|| text("(none)")),
                 several => {

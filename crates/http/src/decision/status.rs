@@ -37,7 +37,7 @@ impl LimitStatusOwned {
     }
 
     /// With a policy that this request can never pass.
-    pub(super) fn never(matched: &MatchedPolicy<'_>, at: Instant) -> Self {
+    pub(crate) fn never(matched: &MatchedPolicy<'_>, at: Instant) -> Self {
         let limit = (!matched.limits().is_empty()).then_some(0);
         let burst = matched.limits().first().map_or(0, |limit| limit.limit.quota().burst());
         let report =

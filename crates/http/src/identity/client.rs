@@ -5,11 +5,11 @@ use core::net::IpAddr;
 use core::num::NonZeroU8;
 use core::str::FromStr;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 use ipnet::IpNet;
 
 use super::forwarded::{self, Hop};
+use crate::request::{FieldLines, Fields};
 
 /// Where the client's address is read. One place at a time: two that disagree would let the client choose.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -216,18 +216,15 @@ impl ClientAddress {
 
     /// The address of the client; IPv4 inside IPv6 (`::ffff:192.0.2.1`) as IPv4.
     #[must_use]
-    pub fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client_ip(&self, peer: IpAddr, fields: &dyn Fields) -> IpAddr {
         let peer = peer.to_canonical();
         match &self.source {
             AddressSource::Peer => peer,
-            AddressSource::XForwardedFor => self.trusted.walk(peer, forwarded::x_forwarded_for(headers)),
-            AddressSource::Forwarded => self.trusted.walk(peer, forwarded::forwarded(headers)),
+            AddressSource::XForwardedFor => self.trusted.walk(peer, forwarded::x_forwarded_for(fields)),
+            AddressSource::Forwarded => self.trusted.walk(peer, forwarded::forwarded(fields)),
             AddressSource::Header(name) if self.trusted.trusts(peer) => {
-                let mut lines = headers.get_all(name).iter();
-                match (lines.next(), lines.next()) {
-                    (Some(line), None) => forwarded::address(line.as_bytes()).map_or(peer, |ip| ip.to_canonical()),
-                    _ => peer,
-                }
+                let only = FieldLines::of(fields, name).only();
+                only.and_then(forwarded::address).map_or(peer, |ip| ip.to_canonical())
             }
             AddressSource::Header(_) => peer,
         }
@@ -291,7 +288,7 @@ pub enum ClientAddressError {
         /// The network that was given.
         network: IpNet,
     },
-    /// A number of proxies that is none.
+    /// Not a number of proxies, or zero.
     Hops {
         /// What was given.
         given: String,
@@ -308,10 +305,13 @@ impl fmt::Display for ClientAddressError {
         match self {
             Self::AddressSource { given } => write!(
                 f,
-                "`{given}` says nothing of a client; expected peer, x-forwarded-for, forwarded or header:NAME"
+                "`{given}` is not a valid address source; expected peer, x-forwarded-for, forwarded or header:NAME"
             ),
             Self::Network { given } => {
-                write!(f, "`{given}` is no network; expected an address or a network such as 10.0.0.0/8, or hops:N")
+                write!(
+                    f,
+                    "`{given}` is not a valid network; expected an address or a network such as 10.0.0.0/8, or hops:N"
+                )
             }
             Self::PrefixTooLong { given, max } => {
                 write!(f, "the prefix of `{given}` is longer than {max} bits, the length of an address")
@@ -334,6 +334,8 @@ impl core::error::Error for ClientAddressError {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -554,10 +556,13 @@ mod tests {
         for (text, message) in [
             ("10.0.0.0/33", "the prefix of `10.0.0.0/33` is longer than 32 bits, the length of an address"),
             ("fd00::/129", "the prefix of `fd00::/129` is longer than 128 bits, the length of an address"),
-            ("10.0.0", "`10.0.0` is no network; expected an address or a network such as 10.0.0.0/8, or hops:N"),
+            (
+                "10.0.0",
+                "`10.0.0` is not a valid network; expected an address or a network such as 10.0.0.0/8, or hops:N",
+            ),
             (
                 "10.0.0.0/x",
-                "`10.0.0.0/x` is no network; expected an address or a network such as 10.0.0.0/8, or hops:N",
+                "`10.0.0.0/x` is not a valid network; expected an address or a network such as 10.0.0.0/8, or hops:N",
             ),
             ("hops:0", "the number of trusted hops must be from 1 to 255, and `0` was given"),
             ("hops:256", "the number of trusted hops must be from 1 to 255, and `256` was given"),

@@ -8,8 +8,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::HeaderMap;
 use http::header::{self, HeaderName};
+
+use crate::request::{FieldLines, Fields};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -35,17 +36,17 @@ impl From<Option<IpAddr>> for Hop {
 ///
 /// An empty element is a hop that is not an address. RFC 9110 would have it ignored; but then an element that a proxy
 /// of ours leaves empty would turn the next one, which the client wrote, into the proxy's word.
-pub fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Hop> {
-    let lines = headers.get_all(&X_FORWARDED_FOR).iter().rev();
-    lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b',')).map(|element| address(element).into())
+pub fn x_forwarded_for(fields: &dyn Fields) -> impl Iterator<Item = Hop> {
+    let lines = FieldLines::of(fields, &X_FORWARDED_FOR).into_iter().rev();
+    lines.flat_map(|line| line.rsplit(|&byte| byte == b',')).map(|element| address(element).into())
 }
 
 /// The elements of `Forwarded`, from the right: what each says after `for=`.
 ///
 /// An element without `for`, with two of them, or that breaks the grammar, is a hop that is not an address.
-pub fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Hop> {
-    let lines = headers.get_all(header::FORWARDED).iter().rev();
-    lines.flat_map(|line| Elements { rest: Some(line.as_bytes()) }).map(|element| parameter_for(element).into())
+pub fn forwarded(fields: &dyn Fields) -> impl Iterator<Item = Hop> {
+    let lines = FieldLines::of(fields, &header::FORWARDED).into_iter().rev();
+    lines.flat_map(|line| Elements { rest: Some(line) }).map(|element| parameter_for(element).into())
 }
 
 /// An address with or without brackets (IPv6) and port, and blanks around it.
@@ -181,6 +182,8 @@ fn is_token(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn headers(name: &str, lines: &[&str]) -> HeaderMap {

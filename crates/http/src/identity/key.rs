@@ -1,20 +1,16 @@
 //! Who shares a bucket: the parts of a request that make its key.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderName, Method};
 use smallvec::SmallVec;
 use tollgate::Key;
 use tollgate::key::KeyWriter;
 
 use crate::error::ConfigError;
 use crate::identity::Grouping;
-use crate::request::AuthenticatedUser;
 use crate::request::RequestInfo;
 use crate::request::path::hex;
 
@@ -34,7 +30,7 @@ pub enum KeyPart {
     Header(HeaderName),
     /// `cookie:NAME`: its value. All who send several share a key.
     Cookie(String),
-    /// `user`: whom the application has authenticated, see [`AuthenticatedUser`].
+    /// `user`: whom the application has authenticated, see [`AuthenticatedUser`](crate::AuthenticatedUser).
     User,
     /// `all`: the same for every request.
     All,
@@ -46,8 +42,7 @@ impl KeyPart {
         match self {
             Self::Client => request.client().map(|client| grouping.group(client)).write_to(out),
             Self::Path => request.path().write_to(out),
-            Self::Method if *request.method() == Method::HEAD => Method::GET.as_str().write_to(out),
-            Self::Method => request.method().as_str().write_to(out),
+            Self::Method => method(request).write_to(out),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
                 Said::One(host) => {
                     host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Short>().as_slice().write_to(out);
@@ -59,8 +54,8 @@ impl KeyPart {
                 Some(list) => list.as_slice().write_to(out),
                 None => ().write_to(out),
             },
-            Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
-                Said::One(value) => write_field(name, value.as_bytes(), out),
+            Self::Header(name) => match only(request.lines(name).into_iter(), |_, _| false) {
+                Said::One(value) => write_field(name, value, out),
                 Said::Nothing | Said::Several => ().write_to(out),
             },
             Self::Cookie(name) => match only(cookies(request, name), |a, b| a == b) {
@@ -70,7 +65,7 @@ impl KeyPart {
                 }
                 Said::Nothing | Said::One(_) | Said::Several => ().write_to(out),
             },
-            Self::User => request.extensions().get::<AuthenticatedUser>().map(|user| &user.0).write_to(out),
+            Self::User => request.user().write_to(out),
             Self::All => ().write_to(out),
         }
     }
@@ -83,19 +78,18 @@ impl KeyPart {
         match self {
             Self::Client => request.client().map(|client| grouping.group(client).to_string()),
             Self::Path => Some(request.path().to_owned()),
-            Self::Method if *request.method() == Method::HEAD => Some(Method::GET.to_string()),
-            Self::Method => Some(request.method().to_string()),
+            Self::Method => Some(method(request).to_owned()),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
                 Said::Nothing => None,
                 Said::One(host) => Some(host.to_ascii_lowercase()),
                 Said::Several => Some(several()),
             },
             Self::Header(name) if *name == COOKIE => cookie_list(request).map(|list| named(list.to_vec())),
-            Self::Header(name) => match only(request.headers().get_all(name).iter(), |_, _| false) {
+            Self::Header(name) => match only(request.lines(name).into_iter(), |_, _| false) {
                 Said::Nothing => None,
-                Said::One(value) => Some(named(match credentials(name, value.as_bytes()) {
+                Said::One(value) => Some(named(match credentials(name, value) {
                     Some((scheme, secret)) => [&scheme, &b" "[..], secret].concat(),
-                    None => value.as_bytes().to_vec(),
+                    None => value.to_vec(),
                 })),
                 Said::Several => Some(several()),
             },
@@ -113,9 +107,9 @@ impl KeyPart {
     /// The first value of a part that may be a secret.
     pub(crate) fn secret<'r>(&self, request: &RequestInfo<'r>) -> Option<&'r [u8]> {
         match self {
-            Self::Header(name) => request.headers().get(name).map(|value| value.as_bytes()),
+            Self::Header(name) => request.lines(name).first(),
             Self::Cookie(name) => cookies(request, name).next(),
-            Self::User => request.extensions().get::<AuthenticatedUser>().map(|user| user.0.as_bytes()),
+            Self::User => request.user().map(str::as_bytes),
             Self::Client | Self::Path | Self::Method | Self::Host | Self::All => None,
         }
     }
@@ -124,11 +118,19 @@ impl KeyPart {
         match self {
             Self::Client => request.client().is_some(),
             Self::Host => request.host().is_some(),
-            Self::Header(name) => request.headers().contains_key(name),
+            Self::Header(name) => !request.lines(name).is_empty(),
             Self::Cookie(name) => cookies(request, name).next().is_some(),
-            Self::User => request.extensions().get::<AuthenticatedUser>().is_some(),
+            Self::User => request.user().is_some(),
             Self::Path | Self::Method | Self::All => true,
         }
+    }
+}
+
+/// The method; HEAD counts as GET.
+fn method<'r>(request: &RequestInfo<'r>) -> &'r str {
+    match request.method() {
+        "HEAD" => "GET",
+        method => method,
     }
 }
 
@@ -174,12 +176,12 @@ type Short = SmallVec<[u8; 64]>;
 /// All cookies as one field, in the order in which they came.
 fn cookie_list(request: &RequestInfo<'_>) -> Option<Short> {
     let mut list: Option<Short> = None;
-    for line in request.headers().get_all(COOKIE) {
+    for line in request.lines(&COOKIE) {
         match &mut list {
-            None => list = Some(Short::from_slice(line.as_bytes())),
+            None => list = Some(Short::from_slice(line)),
             Some(list) => {
                 list.extend_from_slice(b"; ");
-                list.extend_from_slice(line.as_bytes());
+                list.extend_from_slice(line);
             }
         }
     }
@@ -188,8 +190,8 @@ fn cookie_list(request: &RequestInfo<'_>) -> Option<Short> {
 
 /// The values of a cookie, without blanks and quotes around them, in whichever of several fields.
 fn cookies<'r>(request: &RequestInfo<'r>, name: &str) -> impl Iterator<Item = &'r [u8]> {
-    let lines = request.headers().get_all(COOKIE).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {
+    let lines = request.lines(&COOKIE).into_iter();
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (found, value) = pair.split_at(at);
         let value = value.get(1..)?.trim_ascii();
@@ -225,9 +227,9 @@ impl fmt::Display for KeyPart {
 }
 
 impl FromStr for KeyPart {
-    type Err = String;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim();
         let named = text.split_once(':').map(|(kind, name)| (kind.trim_end(), name.trim()));
         match (text, named) {
@@ -237,17 +239,19 @@ impl FromStr for KeyPart {
             ("host", _) => Ok(Self::Host),
             ("user", _) => Ok(Self::User),
             ("all", _) => Ok(Self::All),
-            (_, Some(("header", name))) => {
-                name.parse().map(Self::Header).map_err(|_| format!("`{name}` is no name of a header field"))
-            }
-            (_, Some(("cookie", name))) if !name.is_empty() && !name.contains([';', '=', ' ']) => {
-                Ok(Self::Cookie(name.to_owned()))
-            }
-            _ => Err(format!(
-                "`{text}` is no part of a request; expected ip, user, path, method, host, header:NAME, cookie:NAME or all"
-            )),
+            (_, Some(("header", name))) => name.parse().map(Self::Header).map_err(|_| bad_part(text)),
+            (_, Some(("cookie", name))) if is_cookie_name(name) => Ok(Self::Cookie(name.to_owned())),
+            _ => Err(bad_part(text)),
         }
     }
+}
+
+fn is_cookie_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains([';', '=', ' '])
+}
+
+fn bad_part(part: &str) -> ConfigError {
+    ConfigError::Key { part: part.to_owned() }
 }
 
 /// The parts that make a key: `ip`, `ip+path`, or the first that is there of several: `header:x-api-key | user | ip`.
@@ -260,10 +264,61 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
+    /// All of these parts together.
+    ///
+    /// ```
+    /// use tollgate_http::{KeyPart, KeySpec};
+    ///
+    /// let key = KeySpec::of([KeyPart::User]).or([KeyPart::Client, KeyPart::Path]);
+    /// assert_eq!(key, "user | ip+path".parse()?);
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
+    ///
+    /// No parts at all do not compile:
+    ///
+    /// ```compile_fail
+    /// tollgate_http::KeySpec::of([]);
+    /// ```
+    #[must_use]
+    pub fn of<const N: usize>(parts: [KeyPart; N]) -> Self {
+        const { assert!(N > 0, "a key has one part or more") };
+        Self { alternatives: vec![parts.into()] }
+    }
+
+    /// These parts together, for requests that lack a part of each alternative so far.
+    #[must_use]
+    pub fn or<const N: usize>(mut self, parts: [KeyPart; N]) -> Self {
+        const { assert!(N > 0, "a key has one part or more") };
+        self.alternatives.push(parts.into());
+        self
+    }
+
     /// The client's address.
     #[must_use]
     pub fn client() -> Self {
-        Self { alternatives: vec![vec![KeyPart::Client]] }
+        Self::of([KeyPart::Client])
+    }
+
+    /// Whether a part of it is the client's address.
+    pub(crate) fn needs_client(&self) -> bool {
+        self.alternatives.iter().flatten().any(|part| *part == KeyPart::Client)
+    }
+
+    pub(crate) fn looks_at_method(&self) -> bool {
+        self.alternatives.iter().flatten().any(|part| *part == KeyPart::Method)
+    }
+
+    pub(crate) fn looks_at_target(&self) -> bool {
+        self.alternatives.iter().flatten().any(|part| matches!(part, KeyPart::Path | KeyPart::Host))
+    }
+
+    /// What can be wrong with parts that were not read from text.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let is_bad = |part: &&KeyPart| matches!(part, KeyPart::Cookie(name) if !is_cookie_name(name));
+        match self.alternatives.iter().flatten().find(is_bad) {
+            Some(part) => Err(bad_part(&part.to_string())),
+            None => Ok(()),
+        }
     }
 
     /// The header fields that it looks at.
@@ -306,9 +361,8 @@ impl FromStr for KeySpec {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let parts = |alternative: &str| alternative.split('+').map(KeyPart::from_str).collect::<Result<_, _>>();
-        let alternatives = text.split('|').map(parts).collect::<Result<_, _>>();
-        Ok(Self { alternatives: alternatives.map_err(|why| ConfigError::Key { key: text.to_owned(), why })? })
+        let parts = |alternative: &str| alternative.split('+').map(KeyPart::from_str).collect();
+        Ok(Self { alternatives: text.split('|').map(parts).collect::<Result<_, _>>()? })
     }
 }
 
@@ -353,37 +407,6 @@ impl Key for FoundPart<'_> {
     }
 }
 
-/// A future that is sent between threads.
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-type KeyFunction = dyn Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync;
-type AsyncKeyFunction = dyn Fn(&RequestInfo<'_>) -> BoxFuture<Option<String>> + Send + Sync;
-
-/// How the key of a request is found. `None` from a function: it has none.
-#[derive(Clone)]
-pub(crate) enum KeyBy {
-    Spec(KeySpec),
-    Function(Arc<KeyFunction>),
-    /// Asked before anything is decided, with what it needs of the request cloned into the future.
-    Async(Arc<AsyncKeyFunction>),
-}
-
-impl fmt::Debug for KeyBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl fmt::Display for KeyBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spec(spec) => spec.fmt(f),
-            Self::Function(_) => f.write_str("a function"),
-            Self::Async(_) => f.write_str("an async function"),
-        }
-    }
-}
-
 /// What happens to a request that has no key: no such header, no user, no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -399,8 +422,9 @@ pub enum OnMissingKey {
 
 #[cfg(test)]
 mod tests {
+    use http::{Method, Request};
+
     use super::*;
-    use http::Request;
 
     fn key(spec: &str, request: &Request<()>) -> Option<Vec<u8>> {
         let spec: KeySpec = spec.parse().unwrap();

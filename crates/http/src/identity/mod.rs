@@ -4,9 +4,11 @@ mod client;
 pub mod forwarded;
 mod grouping;
 pub(crate) mod key;
+pub(crate) mod key_by;
 
 pub use client::{AddressSource, ClientAddress, ClientAddressError, TrustedProxies};
 pub use grouping::{Group, Grouping, PrefixError};
 pub use key::{KeyPart, KeySpec, OnMissingKey};
+pub use key_by::KeySlot;
 
 pub(crate) use client::canonical;

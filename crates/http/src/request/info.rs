@@ -1,58 +1,45 @@
-//! What of a request decides about it.
+//! A request as rules and functions of the application see it.
 
+use std::fmt;
 use std::net::IpAddr;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, HOST};
 
-use crate::request::path::Readings;
-use crate::request::peer;
+use super::path::Readings;
+use super::view::{FieldLines, RequestView};
 
-/// A request as the rules see it: all but its body.
-#[derive(Debug, Clone)]
+/// A request with what rules have found out about it: its path in one spelling, and the client's address.
+#[derive(Clone)]
 pub struct RequestInfo<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
+    view: &'a dyn RequestView,
     path: Readings<'a>,
-    headers: &'a HeaderMap,
-    extensions: &'a Extensions,
     peer: Option<IpAddr>,
     client: Option<IpAddr>,
 }
 
 impl<'a> RequestInfo<'a> {
-    /// Of `request`; the peer's address is looked for in its extensions, see [`PeerAddr`](crate::PeerAddr).
-    pub fn new<B>(request: &'a Request<B>) -> Self {
-        let peer = peer(request.extensions()).map(|address| address.ip());
-        Self::from_parts(request.method(), request.uri(), request.headers(), request.extensions(), peer)
-    }
-
-    /// Of the parts of a request that is in another form.
-    pub fn from_parts(
-        method: &'a Method,
-        uri: &'a Uri,
-        headers: &'a HeaderMap,
-        extensions: &'a Extensions,
-        peer: Option<IpAddr>,
-    ) -> Self {
-        Self { method, uri, path: Readings::new(uri.path()), headers, extensions, peer, client: peer }
+    /// Of `request`, with its peer as the client: for trying out functions, routes and exemptions.
+    #[must_use]
+    pub fn new(request: &'a dyn RequestView) -> Self {
+        let peer = request.peer();
+        Self { view: request, path: Readings::new(request.path()), peer, client: peer }
     }
 
     /// The same, come from `client`.
-    pub(crate) fn with_client(mut self, client: Option<IpAddr>) -> Self {
-        self.client = client;
-        self
+    pub(crate) fn set_client(&mut self, client: IpAddr) {
+        self.client = Some(client);
+    }
+
+    /// The request itself.
+    pub(crate) fn view(&self) -> &'a dyn RequestView {
+        self.view
     }
 
     /// The method.
     #[must_use]
-    pub fn method(&self) -> &'a Method {
-        self.method
-    }
-
-    /// The target as it came.
-    #[must_use]
-    pub fn uri(&self) -> &'a Uri {
-        self.uri
+    pub fn method(&self) -> &'a str {
+        self.view.method()
     }
 
     /// The path without the query, in its one spelling: decoded, slashes too, and without dot segments, doubled slashes,
@@ -60,6 +47,12 @@ impl<'a> RequestInfo<'a> {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.one()
+    }
+
+    /// The query as it came, without the `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.view.query()
     }
 
     /// The path in every way in which servers read it.
@@ -77,22 +70,34 @@ impl<'a> RequestInfo<'a> {
     /// of those who name several.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-        let lines = self.headers.get_all(http::header::HOST).iter().filter_map(|line| line.to_str().ok());
+        let lines = self.lines(&HOST).into_iter().filter_map(text);
         let names = lines
             .map(move |host| host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name));
-        self.uri.host().into_iter().chain(names).map(|name| name.strip_suffix('.').unwrap_or(name))
+        self.view.target_host().into_iter().chain(names).map(|name| name.strip_suffix('.').unwrap_or(name))
     }
 
-    /// The header fields.
+    /// The value of a header field, if it is there exactly once and is visible ASCII.
     #[must_use]
-    pub fn headers(&self) -> &'a HeaderMap {
-        self.headers
+    pub fn header(&self, name: &HeaderName) -> Option<&'a str> {
+        self.lines(name).only().and_then(text)
     }
 
-    /// What earlier layers have left, such as who the user is.
+    /// All lines of a header field.
     #[must_use]
-    pub fn extensions(&self) -> &'a Extensions {
-        self.extensions
+    pub fn lines(&self, name: &HeaderName) -> FieldLines<'a> {
+        FieldLines::of(self.view, name)
+    }
+
+    /// The user whom the application has authenticated.
+    #[must_use]
+    pub fn user(&self) -> Option<&'a str> {
+        self.view.user()
+    }
+
+    /// What an earlier layer has left in the request's extensions, such as the plan of a customer.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.view.extensions()?.get()
     }
 
     /// The address at the other end of the connection.
@@ -109,7 +114,22 @@ impl<'a> RequestInfo<'a> {
 
     /// Whether this is gRPC, whose clients look for a status of its own.
     pub(crate) fn is_grpc(&self) -> bool {
-        let kind = self.headers.get(http::header::CONTENT_TYPE);
-        kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+        self.lines(&CONTENT_TYPE).first().is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    }
+}
+
+/// A line as text, if it is visible ASCII, blanks and tabs.
+fn text(line: &[u8]) -> Option<&str> {
+    let is_text = line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+    str::from_utf8(line).ok().filter(|_| is_text)
+}
+
+impl fmt::Debug for RequestInfo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestInfo")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("client", &self.client)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Who is at the other end of the connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Extensions;
 
@@ -17,17 +17,17 @@ pub struct PeerAddr(pub SocketAddr);
 pub struct AuthenticatedUser(pub std::sync::Arc<str>);
 
 /// The peer's address, if anybody left it in the extensions.
-pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     if let Some(PeerAddr(address)) = extensions.get() {
-        return Some(*address);
+        return Some(address.ip());
     }
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(address)) = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
-        return Some(*address);
+        return Some(address.ip());
     }
     #[cfg(feature = "tonic")]
     if let Some(info) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
-        return info.remote_addr();
+        return info.remote_addr().map(|address| address.ip());
     }
     None
 }

@@ -140,11 +140,26 @@ impl Route {
         self
     }
 
-    /// One more host, without a port; `*.example.com` is every host below `example.com`.
+    /// One more host, without a port; `*.example.com` is every host below `example.com`. One that no request can have is an
+    /// error when the limiter is made.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         self.hosts.push(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
         self
+    }
+
+    /// What can be wrong with hosts, which are taken as they come.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let is_host = |host: &str| {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && !b":/*@".contains(&byte));
+            let is_v6 = name.starts_with('[') && name.ends_with(']');
+            !name.is_empty() && (is_v6 || is_name(name))
+        };
+        match self.hosts.iter().find(|host| !is_host(host)) {
+            Some(host) => Err(ConfigError::Host { host: host.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Whether this is every request.
@@ -174,10 +189,10 @@ impl Route {
     }
 
     /// Servers answer HEAD as they do GET.
-    fn covers_method(&self, method: &Method) -> bool {
-        let is_head = *method == Method::HEAD;
+    fn covers_method(&self, method: &str) -> bool {
+        let is_head = method == Method::HEAD.as_str();
         self.methods.is_empty()
-            || self.methods.iter().any(|wanted| wanted == method || is_head && *wanted == Method::GET)
+            || self.methods.iter().any(|wanted| wanted.as_str() == method || is_head && *wanted == Method::GET)
     }
 
     fn covers_path(&self, path: &str) -> bool {
@@ -198,8 +213,8 @@ impl Route {
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let methods = self.methods.is_empty()
             || other.methods.is_empty()
-            || self.methods.iter().any(|method| other.covers_method(method))
-            || other.methods.iter().any(|method| self.covers_method(method));
+            || self.methods.iter().any(|method| other.covers_method(method.as_str()))
+            || other.methods.iter().any(|method| self.covers_method(method.as_str()));
         let paths = self.paths.is_empty()
             || other.paths.is_empty()
             || self.paths.iter().any(|path| other.paths.iter().any(|other| path.overlaps(other)));

@@ -17,9 +17,8 @@ use tower_service::Service;
 
 use crate::decision::admission::Admission;
 use crate::decision::refusal::Refusal;
-use crate::identity::key::BoxFuture;
+use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
-use crate::request::RequestInfo;
 pub use body::LimitedBody;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
@@ -57,15 +56,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let info = RequestInfo::new(&request);
-        let stage = match self.limiter.async_keys(&info) {
+        let stage = match self.limiter.async_keys(&request) {
             // The service that was asked whether it is ready waits with the request; a clone of it takes its place.
             Some(keys) => {
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
                 Stage::Asking { keys, limiter: self.limiter.clone(), held: Some((inner, request)) }
             }
-            None => match self.limiter.check(&info) {
+            None => match self.limiter.check(&request) {
                 Decision::Refused(refusal) => Stage::Refused { refusal },
                 Decision::Admitted(admission) if admission.wait().is_zero() => {
                     Stage::Going { response: self.inner.call(request), admission: Some(admission) }
@@ -137,7 +135,7 @@ where
                 StageProjection::Asking { keys, limiter, held } => {
                     let keys = ready!(keys.as_mut().poll(cx));
                     let Some((mut inner, request)) = held.take() else { return Poll::Pending };
-                    match limiter.check_with(&RequestInfo::new(&request), &keys) {
+                    match limiter.check_with(&request, &keys) {
                         Decision::Refused(refusal) => Stage::Refused { refusal },
                         Decision::Admitted(admission) if admission.wait().is_zero() => {
                             Stage::Going { response: inner.call(request), admission: Some(admission) }

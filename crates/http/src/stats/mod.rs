@@ -1,6 +1,7 @@
 //! What is counted: requests by policy and outcome, and the keys that were refused most.
 
 mod counts;
+mod decision_timer;
 mod label;
 mod policy_stats;
 mod top;
@@ -11,4 +12,5 @@ pub use policy_stats::{PolicyStats, RefusedKey};
 pub use top::{TopRefused, TopRow};
 
 pub(crate) use counts::Counts;
+pub(crate) use decision_timer::DecisionTimer;
 pub(crate) use policy_stats::TopEntry;

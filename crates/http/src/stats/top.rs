@@ -55,7 +55,7 @@ impl<T: Clone> TopRefused<T> {
             // A label that panicked: the entries are as they were, see `Summary::record`.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                // Relaxed, with the load in `missed`: a count, and nothing is published through it. No model.
+                // Relaxed, with the load in `missed`: a count, and nothing is published through it.
                 self.missed.fetch_add(1, Ordering::Relaxed);
                 return;
             }
@@ -83,7 +83,7 @@ impl<T: Clone> TopRefused<T> {
     /// The refusals that were not, because another thread was counting at that moment.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        // Relaxed, with `record`: see there. No model.
+        // Relaxed, with `record`: see there.
         self.missed.load(Ordering::Relaxed)
     }
 

@@ -1,5 +1,7 @@
 //! The limiter as applications hold it: rules that can be changed, over buckets that stay.
 
+mod simulator;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -17,11 +19,16 @@ use crate::decision::gate;
 use crate::decision::matching::AskedKeys;
 use crate::decision::refusal::Refusal;
 use crate::decision::shared::Shared;
+use crate::decision::warnings::Warnings;
 use crate::error::ConfigError;
-use crate::identity::key::{BoxFuture, KeyBy};
-use crate::request::RequestInfo;
-use crate::stats::{Labeller, PolicyStats};
+use crate::identity::key_by::{BoxFuture, KeyBy};
+use crate::request::RequestView;
+use crate::stats::{DecisionTimer, Labeller, PolicyStats};
 
+pub use simulator::{KnownMatch, Simulator};
+
+pub use crate::config::LooksAt;
+pub use crate::decision::compile::RestartedLimit;
 pub use crate::decision::matching::PolicyMatch;
 
 /// Policies over one engine, shared between clones.
@@ -46,7 +53,7 @@ impl RateLimiter {
 }
 
 impl<C: Clock> RateLimiter<C> {
-    /// A limiter on a clock of yours, which begins with 1970 if header fields shall tell the time of day.
+    /// A limiter on the given clock. Its epoch must be the Unix epoch for header fields that carry dates or seconds since 1970.
     ///
     /// # Errors
     ///
@@ -73,18 +80,15 @@ impl<C: Clock> RateLimiter<C> {
         };
         let rules = Rules::new(config, &engine, None)?;
         engine.remember(rules.identities());
-        metrics::describe_histogram!(
-            "tollgate_decision_seconds",
-            metrics::Unit::Seconds,
-            "Time of a decision, sampled"
-        );
-        let decision_time = metrics::histogram!("tollgate_decision_seconds");
-        Ok(Self { shared: Arc::new(Shared { engine, rules: ArcSwap::from_pointee(rules), decision_time }) })
+        let rules = ArcSwap::from_pointee(rules);
+        Ok(Self {
+            shared: Arc::new(Shared { engine, rules, timer: DecisionTimer::new(), warnings: Warnings::default() }),
+        })
     }
 
-    /// Puts other rules in the place of those there are, at once for every request that comes after. What keys have used
-    /// counts where policy, tier, period and algorithm are the same, in requests: a higher count helps at once, and a lower one
-    /// hurts at once. What it could not do is said.
+    /// Atomically replaces the rules, for every request from now on. What keys have used counts where policy, tier, period
+    /// and algorithm are the same, in requests: a higher count helps at once, and a lower one hurts at once. What could not
+    /// be changed is returned.
     ///
     /// # Errors
     ///
@@ -93,60 +97,53 @@ impl<C: Clock> RateLimiter<C> {
         let before = self.shared.rules.load();
         let mut fixed = Vec::new();
         if config.capacity != before.config.capacity {
-            fixed.push("capacity");
+            fixed.push(FixedSetting::Capacity);
         }
         if config.on_full != before.config.on_full {
-            fixed.push("on_full");
+            fixed.push(FixedSetting::OnFull);
         }
         let kept = LimiterConfig { capacity: before.config.capacity, on_full: before.config.on_full, ..config };
         let rules = Rules::new(kept, &self.shared.engine, Some(&before))?;
-        let begin_anew = rules.begin_anew(&before);
+        let restarted = rules.restarted(&before);
         self.shared.engine.remember(rules.identities());
         self.shared.rules.store(Arc::new(rules));
-        Ok(Reloaded { fixed, begin_anew })
+        Ok(Reloaded { fixed, restarted })
     }
 
     /// Decides about a request now.
     ///
     /// Where a policy has an async key function, ask for [`async_keys`](Self::async_keys) first; without its answer such a request
     /// has no key.
-    pub fn check(&self, request: &RequestInfo<'_>) -> Decision<C> {
+    pub fn check(&self, request: &dyn RequestView) -> Decision<C> {
         self.check_with(request, &AsyncKeys::default())
     }
 
     /// As [`check`](Self::check), with the answers of async key functions.
-    pub fn check_with(&self, request: &RequestInfo<'_>, keys: &AsyncKeys) -> Decision<C> {
+    pub fn check_with(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Decision<C> {
         let now = self.shared.engine.limiter.now();
-        let outcome = self.check_at(request, keys, now);
-        // One in 64 or so: two readings of the clock cost as much as a check.
-        if now.as_nanos().is_multiple_of(64) {
-            let took = self.shared.engine.limiter.clock().now().saturating_duration_since(now);
-            self.shared.decision_time.record(took.as_secs_f64());
-        }
-        outcome
+        let decision = self.check_at(request, keys, now);
+        self.shared.timer.sample(|| self.shared.engine.limiter.clock().now().saturating_duration_since(now));
+        decision
     }
 
     /// As [`check_with`](Self::check_with), at the caller's `now`; see [`tollgate::Limiter::at`].
-    pub fn check_at(&self, request: &RequestInfo<'_>, keys: &AsyncKeys, now: Instant) -> Decision<C> {
+    pub fn check_at(&self, request: &dyn RequestView, keys: &AsyncKeys, now: Instant) -> Decision<C> {
         let rules = self.shared.rules.load_full();
-        let request = rules.locate(request.clone());
-        match rules.decide(&self.shared.engine, &request, &keys.0, now) {
-            Decided::Admitted(admitted) => {
-                let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
-                let shared = (!is_done).then(|| Arc::clone(&self.shared));
-                Decision::Admitted(Admission { shared, rules, admitted })
-            }
-            Decided::Refused(status) => Decision::Refused(Refusal { rules, status, is_grpc: request.is_grpc() }),
+        let request = rules.locate(request);
+        if rules.needs_client && request.client().is_none() {
+            self.shared.warnings.no_address();
         }
+        let decided = rules.decide(&self.shared.engine, &request, &keys.0, now);
+        decision(&self.shared, rules, decided, || request.is_grpc())
     }
 
     /// What the async key functions answer that are for `request`; nothing if there is none.
-    pub fn async_keys(&self, request: &RequestInfo<'_>) -> Option<BoxFuture<AsyncKeys>> {
+    pub fn async_keys(&self, request: &dyn RequestView) -> Option<BoxFuture<AsyncKeys>> {
         let rules = self.shared.rules.load();
         if !rules.asks {
             return None;
         }
-        let request = rules.locate(request.clone());
+        let request = rules.locate(request);
         let mut asked: Vec<_> = Vec::new();
         for index in rules.applicable(&request) {
             let Some(Policy { name, key: KeyBy::Async(key), .. }) = rules.config.policies.get(index) else {
@@ -169,13 +166,19 @@ impl<C: Clock> RateLimiter<C> {
     /// The policies that are for `request`, and who it is to each. Nothing is decided, taken or counted: this is for
     /// explaining rules, and for trying them on a log.
     #[must_use]
-    pub fn matching(&self, request: &RequestInfo<'_>, keys: &AsyncKeys) -> Vec<PolicyMatch> {
+    pub fn matching(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Vec<PolicyMatch> {
         let rules = self.shared.rules.load();
-        let request = rules.locate(request.clone());
+        let request = rules.locate(request);
         rules.policy_matches(&request, &keys.0)
     }
 
-    /// The rules there are now.
+    /// For deciding about many requests that are alike; see [`Simulator`].
+    #[must_use]
+    pub fn simulator(&self) -> Simulator<C> {
+        Simulator::new(Arc::clone(&self.shared), self.shared.rules.load_full())
+    }
+
+    /// The configuration that is in force.
     #[must_use]
     pub fn config(&self) -> LimiterConfig {
         self.shared.rules.load().config.clone()
@@ -200,6 +203,7 @@ impl<C: Clock> RateLimiter<C> {
     }
 
     /// Tells the `metrics` recorder how the table is doing: before it is scraped, or every few seconds.
+    #[cfg(feature = "metrics")]
     pub fn publish(&self) {
         let stats = self.stats();
         metrics::gauge!("tollgate_table_capacity_keys").set(as_f64(stats.capacity as u64));
@@ -211,6 +215,7 @@ impl<C: Clock> RateLimiter<C> {
     }
 }
 
+#[cfg(feature = "metrics")]
 /// For gauges, which are floating-point: exact up to 2^53, nearest above.
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
 const fn as_f64(number: u64) -> f64 {
@@ -229,6 +234,23 @@ impl<C> fmt::Debug for RateLimiter<C> {
     }
 }
 
+/// What was decided by `rules`, for the caller.
+fn decision<C: Clock>(
+    shared: &Arc<Shared<C>>,
+    rules: Arc<Rules>,
+    decided: Decided,
+    is_grpc: impl FnOnce() -> bool,
+) -> Decision<C> {
+    match decided {
+        Decided::Admitted(admitted) => {
+            let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
+            let shared = (!is_done).then(|| Arc::clone(shared));
+            Decision::Admitted(Admission { shared, rules, admitted })
+        }
+        Decided::Refused(status) => Decision::Refused(Refusal { rules, status, is_grpc: is_grpc() }),
+    }
+}
+
 /// What async key functions have answered for one request.
 #[derive(Debug, Clone, Default)]
 pub struct AsyncKeys(AskedKeys);
@@ -237,10 +259,29 @@ pub struct AsyncKeys(AskedKeys);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// Which of `capacity` and `on_full` should have changed, and stay as they were.
-    pub fixed: Vec<&'static str>,
-    /// The limits of another period or algorithm than before, by name and quota: under them nothing has been used.
-    pub begin_anew: Vec<String>,
+    /// What should have changed and stays as it was, because it is fixed when a limiter is made.
+    pub fixed: Vec<FixedSetting>,
+    /// The limits of another period or algorithm than before: under them nothing has been used.
+    pub restarted: Vec<RestartedLimit>,
+}
+
+/// A setting that is fixed when a limiter is made. Displays as the method that sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FixedSetting {
+    /// [`LimiterConfig::capacity`].
+    Capacity,
+    /// [`LimiterConfig::on_full`].
+    OnFull,
+}
+
+impl fmt::Display for FixedSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Capacity => "capacity",
+            Self::OnFull => "on_full",
+        })
+    }
 }
 
 /// What became of a request.

@@ -2,7 +2,7 @@
 
 use http::Request;
 use tollgate_http::limiter::AsyncKeys;
-use tollgate_http::{KeySpec, OnMissingKey, Policy, RequestInfo, Tiers};
+use tollgate_http::{KeySpec, OnMissingKey, Policy, Tiers};
 
 use crate::app::{App, With, at, from, get, policy};
 
@@ -10,8 +10,8 @@ use crate::app::{App, With, at, from, get, policy};
 type Told = (usize, bool, Option<String>, Option<Vec<String>>, u64);
 
 fn told(app: &App, request: &Request<()>) -> Vec<Told> {
-    let met = app.limiter.matching(&RequestInfo::new(request), &AsyncKeys::default());
-    met.into_iter().map(|met| (met.policy, met.is_exempt, met.tier, met.key, met.cost)).collect()
+    let found = app.limiter.matching(request, &AsyncKeys::default());
+    found.into_iter().map(|found| (found.policy, found.is_exempt, found.tier, found.key, found.cost)).collect()
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn policies_keys_tiers_and_costs_are_told_and_nothing_is_taken() {
 #[test]
 fn an_admission_names_the_shadow_policies_that_would_have_refused() {
     let app = App::of([policy("default", "3/hour"), policy("new", "1/hour").shadow(true)]);
-    let names = || match app.limiter.check(&RequestInfo::new(&get("/"))) {
+    let names = || match app.limiter.check(&get("/")) {
         tollgate_http::Decision::Admitted(admission) => admission.shadow_refusals().map(str::to_owned).collect(),
         tollgate_http::Decision::Refused(_) => vec!["refused".to_owned()],
     };

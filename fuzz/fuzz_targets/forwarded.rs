@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use tollgate_http::forwarded::{Hop, forwarded, x_forwarded_for};
-use tollgate_http::{ClientAddress, Source, TrustedProxies};
+use tollgate_http::client::{ClientAddress, AddressSource, TrustedProxies};
 
 const NETWORKS: &str = "10.0.0.0/8, fd00::/8";
 const PROXY: &str = "10.0.0.1";
@@ -109,13 +109,13 @@ fuzz_target!(|input: Input| {
 
     let written = add(&input, Written::in_x_forwarded_for);
     let all = headers("x-forwarded-for", &written);
-    judge(&input, Source::XForwardedFor, &all, &x_forwarded_for(&all).collect::<Vec<_>>());
+    judge(&input, AddressSource::XForwardedFor, &all, &x_forwarded_for(&all).collect::<Vec<_>>());
     let all = headers("forwarded", &add(&input, Written::in_forwarded));
-    judge(&input, Source::Forwarded, &all, &forwarded(&all).collect::<Vec<_>>());
+    judge(&input, AddressSource::Forwarded, &all, &forwarded(&all).collect::<Vec<_>>());
 });
 
 /// The client by each setting, where `hops` were read from the right.
-fn judge(input: &Input, source: Source, headers: &HeaderMap, hops: &[Hop]) {
+fn judge(input: &Input, source: AddressSource, headers: &HeaderMap, hops: &[Hop]) {
     let right: Vec<IpAddr> = input.right.iter().rev().map(|written| written.address).collect();
     for (hop, address) in hops.iter().zip(&right) {
         assert_eq!(*hop, Hop::Address(*address), "{source}: what a proxy wrote");

@@ -151,7 +151,8 @@ impl<'a, S: Cells> Op<'a, S> {
     }
 
     pub(super) fn survey(self) -> Survey {
-        let mut survey = Survey { available: self.limit.most(), first: 0, soonest: Word::MAX_STAMP, latest: self.units };
+        let mut survey =
+            Survey { available: self.limit.most(), first: 0, soonest: Word::MAX_STAMP, latest: self.units };
         if self.limit.most() == 0 {
             return survey;
         }

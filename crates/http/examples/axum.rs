@@ -26,7 +26,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tollgate_http::{Charge, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Tiers, User};
+use tollgate_http::{
+    AuthenticatedUser, Charge, ConfigError, LimiterConfig, Policy, Precedence, RateLimiter, Route, Tiers,
+};
 
 /// What a customer has paid for.
 #[derive(Clone, Copy)]
@@ -40,7 +42,7 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
         Some("gold") => Some(("bob", Plan("premium"))),
         _ => None,
     } {
-        request.extensions_mut().insert(User(user.into()));
+        request.extensions_mut().insert(AuthenticatedUser(user.into()));
         request.extensions_mut().insert(plan);
     }
     next.run(request).await
@@ -50,18 +52,20 @@ async fn login(password: String) -> StatusCode {
     if password == "right" { StatusCode::OK } else { StatusCode::UNAUTHORIZED }
 }
 
-fn limits() -> Result<RateLimiter, PolicyError> {
+fn limits() -> Result<RateLimiter, ConfigError> {
     let default = Policy::new("default", "5 per 10 seconds")?.exempt("path:/limits".parse()?);
     let failed_logins = Policy::new("failed-logins", "3 per 10 minutes")?
         .on(Route::any().path("/login")?)
         .charge(Charge::OnlyOn("401".parse()?));
-    let plan = Tiers::by(|request| request.extensions().get::<Plan>().map(|plan| plan.0.to_owned()))
+    let plan = Tiers::by(|request| request.extension::<Plan>().map(|plan| plan.0.to_owned()))
         .tier("premium", "20 per 10 seconds")?;
     let api =
         Policy::new("api", "2 per 10 seconds")?.on(Route::any().path("/api/*")?).key("user | ip".parse()?).tiers(plan);
-    let search =
-        Policy::new("search", "1 per 10 seconds")?.on(Route::any().path("/search")?).reach(Reach::Always).shadow(true);
-    RateLimiter::new(Settings::new().policy(default).policy(failed_logins).policy(api).policy(search))
+    let search = Policy::new("search", "1 per 10 seconds")?
+        .on(Route::any().path("/search")?)
+        .precedence(Precedence::Always)
+        .shadow(true);
+    RateLimiter::new(LimiterConfig::new().policy(default).policy(failed_logins).policy(api).policy(search))
 }
 
 /// What the limits have done so far.

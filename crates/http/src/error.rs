@@ -1,15 +1,18 @@
-//! What can be wrong with settings. Requests never fail: they are admitted or refused.
+//! What can be wrong with a configuration. Requests never fail: they are admitted or refused.
 
 use std::fmt;
 
 use tollgate::LimitSet;
 use tollgate::error::{BuildError, LimitError, ParseQuotaError};
 
+/// The longest name of a policy or a tier, in bytes: it stands in header fields and metrics.
+pub(crate) const MAX_NAME: usize = 64;
+
 /// A policy, or a part of one, that cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum PolicyError {
-    /// A rate string is none.
+pub enum ConfigError {
+    /// An invalid rate string.
     Rate(ParseQuotaError),
     /// A quota that the limiter cannot hold.
     Quota {
@@ -18,29 +21,32 @@ pub enum PolicyError {
         /// What is wrong.
         error: LimitError,
     },
-    /// A path pattern is none.
+    /// An invalid path pattern.
     Path {
         /// As given.
         pattern: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A key is made of parts that do not exist.
+    /// A part of a key that does not exist.
     Key {
-        /// As given.
-        key: String,
-        /// The part, and what was expected.
-        why: String,
+        /// The part, as given.
+        part: String,
     },
-    /// An exemption that exempts nothing.
+    /// An invalid exemption.
     Exemption {
         /// As given.
         exemption: String,
     },
-    /// A list of statuses that is none.
-    Statuses {
+    /// A status that no response has, or an empty list of them.
+    Status {
         /// As given.
-        statuses: String,
+        status: String,
+    },
+    /// A host of a route that no request can have.
+    Host {
+        /// As given.
+        host: String,
     },
     /// A policy without a name, or with one that cannot stand in a header field.
     Name {
@@ -57,21 +63,14 @@ pub enum PolicyError {
         /// The policy.
         policy: String,
     },
-    /// A tier is named that does not exist.
-    Tier {
-        /// The policy.
-        policy: String,
-        /// The tier.
-        tier: String,
-    },
     /// A bound of zero requests in flight would refuse everything.
     ZeroConcurrency {
         /// The policy.
         policy: String,
     },
-    /// One request could meet more limits than can be decided together.
+    /// One request could be subject to more limits than can be decided together.
     TooManyLimits {
-        /// The policy whose requests may meet so many.
+        /// The policy whose requests may be.
         policy: String,
         /// How many.
         count: usize,
@@ -80,29 +79,40 @@ pub enum PolicyError {
     Build(BuildError),
 }
 
-impl fmt::Display for PolicyError {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rate(error) => write!(f, "{error}"),
             Self::Quota { policy, error } => write!(f, "policy `{policy}`: {error}"),
-            Self::Path { pattern, why } => write!(f, "`{pattern}` is no path pattern: {why}"),
-            Self::Key { key, why } => write!(f, "`{key}` is no key: {why}"),
+            Self::Path { pattern, why } => write!(f, "`{pattern}` is not a valid path pattern: {why}"),
+            Self::Key { part } => write!(
+                f,
+                "`{part}` is not a valid key part; expected ip, user, path, method, host, header:NAME, cookie:NAME or all"
+            ),
             Self::Exemption { exemption } => write!(
                 f,
-                "`{exemption}` exempts nothing; expected an address, a network such as 10.0.0.0/8, path:/static/*, \
+                "`{exemption}` is not a valid exemption; expected an address, a network such as 10.0.0.0/8, path:/static/*, \
                  method:NAME or header:NAME:VALUE"
             ),
-            Self::Statuses { statuses } => {
-                write!(f, "`{statuses}` are no statuses; expected such as 401, 5xx, or a list of them")
+            Self::Status { status } => {
+                write!(
+                    f,
+                    "`{status}` is not a valid status; expected 100 to 599, a class such as 5xx, or a list of them"
+                )
             }
+            Self::Host { host } => write!(
+                f,
+                "`{host}` is not a valid host; expected a name without a port, such as api.example.com or *.example.com"
+            ),
             Self::Name { name } => write!(
                 f,
-                "`{name}` cannot name a policy; expected 1 to {} visible ASCII characters without `\"` and `\\`",
-                crate::policy::MAX_NAME
+                "`{name}` is not a valid policy name; expected 1 to {} visible ASCII characters without `\"` and `\\`",
+                MAX_NAME
             ),
             Self::SameName { name } => write!(f, "two policies are named `{name}`"),
-            Self::Empty { policy } => write!(f, "policy `{policy}` limits nothing: it has no rate and no concurrency"),
-            Self::Tier { policy, tier } => write!(f, "policy `{policy}` has no tier `{tier}`"),
+            Self::Empty { policy } => {
+                write!(f, "policy `{policy}` limits nothing: it has neither a rate nor a bound on concurrency")
+            }
             Self::ZeroConcurrency { policy } => {
                 write!(
                     f,
@@ -111,7 +121,7 @@ impl fmt::Display for PolicyError {
             }
             Self::TooManyLimits { policy, count } => write!(
                 f,
-                "a request of policy `{policy}` could meet {count} limits; at most {} can be decided together",
+                "a request of policy `{policy}` could be subject to {count} limits; at most {} can be decided together",
                 LimitSet::MAX
             ),
             Self::Build(error) => write!(f, "{error}"),
@@ -119,7 +129,7 @@ impl fmt::Display for PolicyError {
     }
 }
 
-impl std::error::Error for PolicyError {
+impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Rate(error) => Some(error),
@@ -130,14 +140,46 @@ impl std::error::Error for PolicyError {
     }
 }
 
-impl From<ParseQuotaError> for PolicyError {
+impl From<ParseQuotaError> for ConfigError {
     fn from(error: ParseQuotaError) -> Self {
         Self::Rate(error)
     }
 }
 
-impl From<BuildError> for PolicyError {
+impl From<BuildError> for ConfigError {
     fn from(error: BuildError) -> Self {
         Self::Build(error)
     }
 }
+
+/// A name that is not one of those known where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownName {
+    /// What was to be named, such as a dialect.
+    pub what: &'static str,
+    /// The name that was given.
+    pub given: String,
+    /// The names that are known.
+    pub known: &'static [&'static str],
+}
+
+impl UnknownName {
+    pub(crate) fn new(what: &'static str, given: &str, known: &'static [&'static str]) -> Self {
+        Self { what, given: given.to_owned(), known }
+    }
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is not a valid {}; expected one of {}",
+            self.given.escape_debug(),
+            self.what,
+            self.known.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnknownName {}

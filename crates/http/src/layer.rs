@@ -4,11 +4,11 @@ use tollgate::clock::{Clock, ExactClock};
 use tollgate::quota::IntoQuotas;
 use tower_layer::Layer;
 
-use crate::error::PolicyError;
+use crate::config::LimiterConfig;
+use crate::config::Policy;
+use crate::error::ConfigError;
 use crate::limiter::RateLimiter;
-use crate::policy::Policy;
 use crate::service::RateLimit;
-use crate::settings::Settings;
 
 /// Limits the requests of a service; for axum, tonic, hyper, and whatever else takes a [`Layer`].
 ///
@@ -18,7 +18,7 @@ use crate::settings::Settings;
 /// use tollgate_http::RateLimitLayer;
 ///
 /// let layer = RateLimitLayer::new("100/minute")?; // for each client address
-/// # Ok::<(), tollgate_http::PolicyError>(())
+/// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct RateLimitLayer<C = ExactClock> {
@@ -31,17 +31,17 @@ impl RateLimitLayer {
     /// # Errors
     ///
     /// If `limits` is no rate string.
-    pub fn new(limits: impl IntoQuotas) -> Result<Self, PolicyError> {
-        Self::with(Settings::new().policy(Policy::new("default", limits)?))
+    pub fn new(limits: impl IntoQuotas) -> Result<Self, ConfigError> {
+        Self::with(LimiterConfig::new().policy(Policy::new("default", limits)?))
     }
 
-    /// Everything as `settings` say.
+    /// Everything as `config` say.
     ///
     /// # Errors
     ///
     /// If they cannot be used.
-    pub fn with(settings: Settings) -> Result<Self, PolicyError> {
-        RateLimiter::new(settings).map(Self::from)
+    pub fn with(config: LimiterConfig) -> Result<Self, ConfigError> {
+        RateLimiter::new(config).map(Self::from)
     }
 }
 
@@ -70,5 +70,13 @@ impl<S, C: Clock> Layer<S> for RateLimitLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit::new(inner, self.limiter.clone())
+    }
+}
+
+impl<C> RateLimiter<C> {
+    /// A layer of this limiter.
+    #[must_use]
+    pub fn layer(&self) -> RateLimitLayer<C> {
+        RateLimitLayer::from(self.clone())
     }
 }

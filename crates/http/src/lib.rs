@@ -1,69 +1,49 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(all(feature = "axum", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(not(all(feature = "axum", feature = "tower")), doc = "Rate limits for HTTP; see the README of this crate.")]
 #![forbid(unsafe_code)]
 
-// A request passes through layer, service, limiter, rules, decide, in this order; `decide.rs` is the file to open first.
-mod address;
-mod answer;
-mod body;
-mod charge;
-mod client;
-mod counts;
-mod decide;
-mod dialect;
-mod error;
-mod exempt;
-pub mod forwarded;
-mod gate;
-mod in_flight;
-mod key;
-mod label;
+// The rooms, from top to bottom; each imports from those below it alone: layer, service, limiter, decision, config, stats,
+// answer, identity, request, error, proxy_protocol. A request passes layer, service, limiter and decision, and there matching,
+// decide and settle, in this order; `decision/mod.rs` is the file to open first.
+pub mod answer;
+mod config;
+mod decision;
+pub mod error;
+mod identity;
+#[cfg(feature = "tower")]
 mod layer;
-mod limiter;
-mod line;
-mod met;
-mod name;
-mod path;
-mod peer;
-mod policy;
+pub mod limiter;
+#[doc(hidden)]
 pub mod proxy_protocol;
-mod request;
-mod route;
-mod rules;
-mod service;
-mod settings;
-mod standing;
-mod top;
-mod unknown;
-mod view;
-mod who;
+pub mod request;
+#[cfg(feature = "tower")]
+pub mod service;
+pub mod stats;
 
-pub use address::{Group, Grouping, PrefixError};
-pub use answer::{Answer, AnswerError, Body, RetryAfter, RetryForm, Template};
-pub use body::LimitedBody;
-pub use charge::{Charge, Statuses, Unanswered};
-pub use client::{ClientAddress, ClientAddressError, Source, TrustedProxies};
-pub use counts::PolicyCounts;
-pub use dialect::{Dialect, Reset};
-pub use error::PolicyError;
-pub use exempt::Exemption;
-pub use key::{KeySpec, OnMissingKey, Part};
-pub use label::{Label, Labeller};
+#[doc(hidden)]
+pub use identity::forwarded;
+
+pub use answer::Answer;
+pub use config::{Charge, Exemption, LimiterConfig, Policy, Precedence, Statuses, Tiers, Unanswered};
+pub use decision::admission::Admission;
+pub use decision::refusal::Refusal;
+pub use error::ConfigError;
+pub use identity::{KeyPart, KeySlot, KeySpec, OnMissingKey};
+#[cfg(feature = "tower")]
 pub use layer::RateLimitLayer;
-pub use limiter::{Admission, Keys, Outcome, RateLimiter, Refusal, Reloaded};
-pub use met::Met;
-pub use peer::{PeerAddr, User};
-pub use policy::{Policy, Reach, Tiers};
-pub use request::RequestInfo;
-pub use route::{PathPattern, Route};
-pub use service::{RateLimit, ResponseFuture};
-pub use settings::Settings;
-pub use standing::{Standing, Unit};
-pub use tollgate::quota::IntoQuotas;
-pub use top::{TopRefused, TopRow};
-pub use unknown::UnknownName;
-pub use view::{PolicyView, RefusedKey};
+pub use limiter::{Decision, RateLimiter};
+pub use request::{AuthenticatedUser, PeerAddr, RequestInfo, Route};
+#[cfg(feature = "tower")]
+pub use service::RateLimit;
+
+/// Who the client is: its address behind proxies, and which addresses count as one client.
+pub mod client {
+    pub use crate::identity::{
+        AddressSource, ClientAddress, ClientAddressError, Group, Grouping, PrefixError, TrustedProxies,
+    };
+}
 
 /// The Rust of the guide, for `cargo test --doc` alone.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tower"))]
 #[doc = include_str!("../../../docs/http.md")]
 struct Guide;

@@ -1,5 +1,5 @@
 //! The PROXY protocol of HAProxy, versions 1 (text) and 2 (binary): what a proxy says of a connection before its first
-//! byte. Read it only from peers that [`TrustedProxies`](crate::TrustedProxies) trusts, and never twice.
+//! byte. Read it only from peers that [`TrustedProxies`](crate::client::TrustedProxies) trusts, and never twice.
 //!
 //! Strict, as the first bytes of a connection decide who it is: what is not a header is an error and not payload, and
 //! it is one as soon as it can be seen. The checksum that version 2 may carry (CRC32c) is not verified, which the

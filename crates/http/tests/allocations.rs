@@ -11,7 +11,9 @@ use common::Client;
 use http::HeaderMap;
 use tollgate::Quota;
 use tollgate::clock::{Clock as _, ExactClock, Instant};
-use tollgate_http::{Answer, Body, Dialect, Labeller, Reset, Template, TopRefused};
+use tollgate_http::Answer;
+use tollgate_http::answer::{Dialect, RefusalBody, ResetForm, Template};
+use tollgate_http::stats::{Labeller, TopRefused};
 
 struct Counting;
 
@@ -57,12 +59,12 @@ fn allocations<T>(mut work: impl FnMut() -> T) -> u64 {
     after - before
 }
 
-const EPOCH: Dialect = Dialect::XRateLimit { reset: Reset::Epoch };
+const EPOCH: Dialect = Dialect::XRateLimit { reset: ResetForm::Epoch };
 
 #[test]
 fn fields_allocate_their_values() {
     let client = Client::new("per minute", Quota::per_minute(10));
-    let standing = client.asks(1);
+    let limit = client.asks(1);
     for (dialect, values) in
         [(Dialect::Ietf, 1), (EPOCH, 3), (Dialect::Draft03, 3), (Dialect::Draft06, 3), (Dialect::Draft07, 1)]
     {
@@ -70,7 +72,7 @@ fn fields_allocate_their_values() {
         let mut headers = HeaderMap::with_capacity(16);
         let counted = allocations(|| {
             headers.clear();
-            dialect.write(&mut headers, &standing, &policies);
+            dialect.write(&mut headers, &limit, &policies);
         });
         assert_eq!(counted, values, "{dialect}");
     }
@@ -79,13 +81,19 @@ fn fields_allocate_their_values() {
 #[test]
 fn refusals_allocate_a_map_of_two_the_values_and_the_body() {
     let client = Client::new("per minute", Quota::per_minute(10));
-    let standing = client.is_refused();
-    let custom = Body::Custom(Template::new("text/plain", "{name}: {quota}, {retry_after}").unwrap());
+    let limit = client.is_refused();
+    let custom = RefusalBody::Custom(Template::new("text/plain", "{name}: {quota}, {retry_after}").unwrap());
     // Beside two for the map and one for `RateLimit`: `Retry-After`, and the body where it is not static.
-    for (body, counted) in [(Body::ProblemJson, 5), (Body::Json, 5), (Body::Detail, 4), (custom, 5), (Body::Empty, 4)] {
+    for (body, counted) in [
+        (RefusalBody::ProblemJson, 5),
+        (RefusalBody::Json, 5),
+        (RefusalBody::Detail, 4),
+        (custom, 5),
+        (RefusalBody::Empty, 4),
+    ] {
         let answer = Answer::new().with_body(body.clone());
         let policies = answer.dialect().policies([("per minute", &client.quota, client.unit)]);
-        assert_eq!(allocations(|| answer.refuse(&standing, &policies, false)), counted, "{body}");
+        assert_eq!(allocations(|| answer.refuse(&limit, &policies, false)), counted, "{body}");
     }
 }
 
@@ -120,13 +128,15 @@ fn nanos(mut work: impl FnMut()) -> u64 {
 #[ignore = "prints times: cargo test --release -p tollgate-http --test allocations times -- --ignored --nocapture"]
 fn times() {
     let client = Client::new("per minute", Quota::per_minute(10));
-    let standing = client.is_refused();
-    for body in [Body::ProblemJson, Body::Json, Body::Detail, Body::Text, Body::Empty] {
+    let limit = client.is_refused();
+    for body in
+        [RefusalBody::ProblemJson, RefusalBody::Json, RefusalBody::Detail, RefusalBody::Text, RefusalBody::Empty]
+    {
         let answer = Answer::new().with_body(body.clone());
         let policies = answer.dialect().policies([("per minute", &client.quota, client.unit)]);
         println!(
             "refuse, {body}: {} ns",
-            nanos(|| drop(std::hint::black_box(answer.refuse(&standing, &policies, false))))
+            nanos(|| drop(std::hint::black_box(answer.refuse(&limit, &policies, false))))
         );
     }
     for dialect in Dialect::ALL {
@@ -134,7 +144,7 @@ fn times() {
         let mut headers = HeaderMap::with_capacity(16);
         let nanos = nanos(|| {
             headers.clear();
-            dialect.write(&mut headers, &standing, &policies);
+            dialect.write(&mut headers, &limit, &policies);
         });
         println!("write, {dialect}: {nanos} ns");
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Barrier;
 
 use tollgate::clock::Instant;
-use tollgate_http::{Label, Labeller, TopRefused};
+use tollgate_http::stats::{Label, Labeller, TopRefused};
 
 const CAPACITY: u64 = 128;
 

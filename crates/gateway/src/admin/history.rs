@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 use tollgate::clock::Instant;
-use tollgate_http::PolicyCounts;
+use tollgate_http::stats::PolicyCounts;
 
 /// Seconds that are remembered: ten minutes.
 const SECONDS: usize = 600;

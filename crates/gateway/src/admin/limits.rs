@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::Serialize;
 use tollgate::clock::{Clock, Instant};
-use tollgate_http::{PolicyView, RefusedKey};
+use tollgate_http::stats::{PolicyStats, RefusedKey};
 
 use super::reply::{Reply, json};
 use super::subject::Subject;
@@ -49,8 +49,8 @@ struct KeyJson {
     retry_after: Option<f64>,
 }
 
-impl From<PolicyView> for PolicyJson {
-    fn from(view: PolicyView) -> Self {
+impl From<PolicyStats> for PolicyJson {
+    fn from(view: PolicyStats) -> Self {
         Self {
             name: view.name,
             route: view.route,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tollgate_http::{PolicyError, RateLimiter};
+use tollgate_http::{ConfigError, RateLimiter};
 
 use crate::cli::CheckConfigArgs;
 use crate::failure::Failure;
@@ -17,6 +17,6 @@ pub(crate) fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
 }
 
 /// Why the limiter of a file that is right by itself cannot be made.
-pub(crate) fn no_limiter(path: &Path, error: &PolicyError) -> Failure {
+pub(crate) fn no_limiter(path: &Path, error: &ConfigError) -> Failure {
     Failure::Config(format!("{}: limiter: {error}", path.display()))
 }

@@ -106,10 +106,10 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
 }
 
 /// What the command line says instead of a file.
-fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::Settings, Settings, admin::Choice), Failure> {
+fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::LimiterConfig, Settings, admin::Choice), Failure> {
     let policy = Policy::new("default", args.limit.0.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = Settings::new(args.listen, args.upstreams.clone());
-    Ok((tollgate_http::Settings::new().policy(policy), settings, args.admin.unwrap_or_default()))
+    Ok((tollgate_http::LimiterConfig::new().policy(policy), settings, args.admin.unwrap_or_default()))
 }
 
 impl From<ListenError> for Failure {

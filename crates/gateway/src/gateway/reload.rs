@@ -112,7 +112,7 @@ impl Reload {
                 counter!("tollgate_config_reloads_total", "outcome" => "applied").increment(1);
                 let path = self.path.display();
                 output::complain(&format_args!("{path}: read anew and in force"));
-                if self.limiter.settings().policies().is_empty() {
+                if self.limiter.config().policies().is_empty() {
                     output::complain(&format_args!("{path}: policies: there are none, so nothing is limited"));
                 }
                 for key in needs_restart {
@@ -148,10 +148,10 @@ impl Reload {
         }
         // The last that can fail, and itself all or nothing.
         let reloaded = self.limiter.reload(config.limits).map_err(|error| wrong(&error))?;
-        prepared.needs_restart.extend(reloaded.fixed.iter().map(|key| match *key {
-            "capacity" => "limiter.capacity",
-            "on_full" => "limiter.on_full",
-            other => other,
+        prepared.needs_restart.extend(reloaded.fixed.iter().map(|setting| match setting {
+            tollgate_http::limiter::FixedSetting::Capacity => "limiter.capacity",
+            tollgate_http::limiter::FixedSetting::OnFull => "limiter.on_full",
+            _ => "limiter",
         }));
         self.live.put(prepared.state);
         for (door, certificate) in self.doors.iter().zip(prepared.certificates) {
@@ -160,7 +160,10 @@ impl Reload {
             }
         }
         self.watch.follow(files);
-        Ok(Applied { needs_restart: prepared.needs_restart, begin_anew: reloaded.begin_anew })
+        Ok(Applied {
+            needs_restart: prepared.needs_restart,
+            begin_anew: reloaded.restarted.iter().map(ToString::to_string).collect(),
+        })
     }
 
     fn prepare(&self, mut settings: Settings) -> Result<Prepared, tls::TlsError> {

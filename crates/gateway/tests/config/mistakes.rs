@@ -71,7 +71,7 @@ const ROWS: &[(&str, &str)] = &[
     ("client: {trusted: [10.0.0.0/8, 10.0.0.300]}", "1:32: client.trusted[1]: `10.0.0.300` is no network;"),
     ("client: {trusted: 0.0.0.0/0}", "1:19: client.trusted: 0.0.0.0/0 trusts everybody"),
     ("client: {from: x-forwarded-for}", "1:16: client.from: x-forwarded-for is never read without trusted proxies"),
-    ("client: {from: xff, hops: 1}", "1:16: client.from: `xff` says nothing of a client; expected peer,"),
+    ("client: {from: xff, hops: 1}", "1:16: client.from: `xff` is not a valid address source; expected peer,"),
     ("client: {hops: 1}", "1:16: client.hops: a number of proxies says nothing without `from`"),
     ("client: {from: forwarded, hops: 0}", "1:33: client.hops: expected a whole number from 1 to 255"),
     ("client: {from: forwarded, hops: 1, trusted: 10.0.0.1}", "1:33: client.hops: `trusted` names the proxies already"),
@@ -80,9 +80,9 @@ const ROWS: &[(&str, &str)] = &[
     ("answer: {status: 200}", "1:18: answer.status: expected a whole number from 400 to 599"),
     (
         "answer: {headers: x-rate}",
-        "1:19: answer.headers: `x-rate` is no dialect of rate-limit headers; expected one of",
+        "1:19: answer.headers: `x-rate` is not a valid dialect of rate-limit headers; expected one of",
     ),
-    ("answer: {body: xml}", "1:16: answer.body: `xml` is no body of a refusal; expected one of"),
+    ("answer: {body: xml}", "1:16: answer.body: `xml` is not a valid body of a refusal; expected one of"),
     ("answer: {body: {text: '{wait}'}}", "1:23: answer.body.text: unknown placeholder `{wait}`"),
     ("answer: {body: {content_type: a}}", "1:16: answer.body: `text` is missing"),
     ("answer: {retry_after: never}", "1:23: answer.retry_after: `never` is unknown; expected one of seconds, date"),
@@ -101,7 +101,7 @@ const ROWS: &[(&str, &str)] = &[
     ("policies:\n  - {name: a, limits: 1/s}\n  -\n", "3:4: policies[1]: nothing stands here;"),
     ("policies: [{limits: 5/m}]", "1:12: policies[0]: `name` is missing"),
     ("policies: [{name: a}]", "1:12: policies[0]: limits nothing;"),
-    ("policies: [{name: '\"', limits: 5/m}]", "1:12: policies[0]: `\"` cannot name a policy;"),
+    ("policies: [{name: '\"', limits: 5/m}]", "1:12: policies[0]: `\"` is not a valid policy name;"),
     ("policies: [{name: a, limits: 5/m}, {name: a, limits: 5/m}]", "1:36: policies[1]: another policy is named `a`"),
     (
         "policies: [{name: a, limits: 5/fortnight}]",
@@ -116,16 +116,16 @@ const ROWS: &[(&str, &str)] = &[
         "1:30: policies[0].limits: `5 per 1 minute burst 9` sets a burst of 9, and a fixed-window admits exactly",
     ),
     ("policies: [{name: a, limits: 5/m, burst: 0}]", "1:42: policies[0].burst: expected a whole number from 1 to"),
-    ("policies: [{name: a, limits: 5/m, key: nose}]", "1:40: policies[0].key: `nose` is no key:"),
+    ("policies: [{name: a, limits: 5/m, key: nose}]", "1:40: policies[0].key: `nose` is not a valid key part;"),
     ("policies: [{name: a, limits: 5/m, key: user | ip}]", "1:40: policies[0].key: the gateway knows no users;"),
     ("policies: [{name: a, limits: 5/m, missing_key: ignore}]", "1:48: policies[0].missing_key: `ignore` is unknown;"),
     (
         "policies: [{name: a, limits: 5/m, match: {path: login}}]",
-        "1:49: policies[0].match.path: `login` is no path pattern",
+        "1:49: policies[0].match.path: `login` is not a valid path pattern",
     ),
     (
         "policies: [{name: a, limits: 5/m, match: {path: [/a, /b*]}}]",
-        "1:54: policies[0].match.path[1]: `/b*` is no path pattern",
+        "1:54: policies[0].match.path[1]: `/b*` is not a valid path pattern",
     ),
     (
         "policies: [{name: a, limits: 5/m, match: {method: post}}]",
@@ -138,7 +138,7 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "policies: [{name: a, limits: 5/m, exempt: [10.0.0.0/8, nobody]}]",
-        "1:56: policies[0].exempt[1]: `nobody` exempts nothing;",
+        "1:56: policies[0].exempt[1]: `nobody` is not a valid exemption;",
     ),
     ("policies: [{name: a, limits: 5/m, tiers: {by: header:x}}]", "1:42: policies[0].tiers: `limits` is missing"),
     (
@@ -156,7 +156,7 @@ const ROWS: &[(&str, &str)] = &[
     ("policies: [{name: a, concurrency: 0}]", "1:35: policies[0].concurrency: expected a whole number from 1 to"),
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 4x}}]",
-        "1:53: policies[0].charge.only_on: `4x` are no statuses;",
+        "1:53: policies[0].charge.only_on: `4x` is not a valid status;",
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswered: refund}}]",
@@ -228,7 +228,7 @@ fn too_many_limits_for_one_request_are_told() {
     let lines = told(&Folder::new(), &format!("policies:\n{policies}"));
     assert_eq!(
         lines,
-        ["2:3: policies: a request of policy `p0` could meet 40 limits; at most 32 can be decided together"]
+        ["2:3: policies: a request of policy `p0` could be subject to 40 limits; at most 32 can be decided together"]
     );
 }
 

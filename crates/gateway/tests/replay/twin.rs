@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tollgate::Algorithm;
 use tollgate::clock::{Instant, ManualClock};
-use tollgate_http::{Charge, Keys, Outcome, Policy, RateLimiter, Reach, RequestInfo, Route, Settings, Tiers};
+use tollgate_http::limiter::AsyncKeys;
+use tollgate_http::request::RequestParts;
+use tollgate_http::{Charge, Decision, LimiterConfig, Policy, Precedence, RateLimiter, Route, Tiers};
 
 use crate::tool::{file, replay};
 
@@ -93,7 +95,7 @@ fn policy(random: &mut Random, name: &str) -> (String, Policy) {
     }
     if random.below(3) == 0 {
         text.push_str("  always: true\n");
-        policy = policy.reach(Reach::Always);
+        policy = policy.precedence(Precedence::Always);
     }
     if random.below(4) == 0 {
         text.push_str("  shadow: true\n");
@@ -129,7 +131,7 @@ struct Counts {
     policies: BTreeMap<String, [u64; 4]>,
 }
 
-fn by_hand(settings: Settings, log: &[Logged]) -> Counts {
+fn by_hand(settings: LimiterConfig, log: &[Logged]) -> Counts {
     let clock = ManualClock::new(Instant::from_secs(START));
     let limiter = RateLimiter::with_clock(settings.capacity(100_000), clock).unwrap();
     let mut counts = Counts { passed: 0, delayed: 0, refused: 0, policies: BTreeMap::new() };
@@ -150,10 +152,10 @@ fn by_hand(settings: Settings, log: &[Logged]) -> Counts {
             headers.insert("x-api-key", key.parse().unwrap());
         }
         let extensions = Extensions::new();
-        let info = RequestInfo::from_parts(&method, &uri, &headers, &extensions, Some(logged.client));
-        match limiter.check_at(&info, &Keys::default(), now) {
-            Outcome::Refused(_) => counts.refused += 1,
-            Outcome::Admitted(mut admission) => {
+        let info = RequestParts::new(&method, &uri, &headers, &extensions, Some(logged.client));
+        match limiter.check_at(&info, &AsyncKeys::default(), now) {
+            Decision::Refused(_) => counts.refused += 1,
+            Decision::Admitted(mut admission) => {
                 *(if admission.wait().is_zero() { &mut counts.passed } else { &mut counts.delayed }) += 1;
                 admission.settle(StatusCode::from_u16(logged.status).unwrap());
             }
@@ -201,7 +203,7 @@ fn the_program_and_the_library_count_alike() {
         let mut random = Random(seed);
         let log: Vec<Logged> = (0..400).map(|_| Logged::new(&mut random)).collect();
         let mut config = "policies:\n".to_owned();
-        let mut settings = Settings::new();
+        let mut settings = LimiterConfig::new();
         for number in 0..=random.below(4) {
             let (text, policy) = policy(&mut random, &format!("p{number}"));
             config.push_str(&text);

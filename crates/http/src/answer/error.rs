@@ -20,8 +20,10 @@ pub enum AnswerError {
     Placeholder {
         /// What was between the braces.
         given: String,
+        /// The names that are known.
+        expected: &'static [&'static str],
     },
-    /// A body that could be longer than [`Body::MAX`](crate::Body::MAX).
+    /// A body that could be longer than [`RefusalBody::MAX`](crate::answer::RefusalBody::MAX).
     BodyTooLong {
         /// Its length once every placeholder is at its longest.
         longest: usize,
@@ -37,9 +39,9 @@ impl fmt::Display for AnswerError {
             Self::ContentType { given } => {
                 write!(f, "`{}` cannot be the value of a content-type header", given.escape_debug())
             }
-            Self::Placeholder { given } => {
+            Self::Placeholder { given, expected } => {
                 write!(f, "unknown placeholder `{{{given}}}` in a body; expected one of")?;
-                for (i, name) in super::template::NAMES.into_iter().enumerate() {
+                for (i, name) in expected.iter().enumerate() {
                     write!(f, "{} {{{name}}}", if i == 0 { "" } else { "," })?;
                 }
                 Ok(())

@@ -1,22 +1,32 @@
 //! What a client is told: the response to a refused request, and the fields on the others.
 
-mod body;
+mod dialect;
 mod error;
+mod refusal_body;
 mod retry_after;
+mod status;
 mod template;
+mod text_buffer;
+mod wire_name;
+
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
-use crate::dialect::Dialect;
-use crate::line::Line;
-use crate::standing::Standing;
-
-pub use body::Body;
+pub use dialect::{Dialect, ResetForm};
 pub use error::AnswerError;
+pub use refusal_body::RefusalBody;
 pub use retry_after::{RetryAfter, RetryForm};
+pub use status::{LimitStatus, QuotaUnit};
 pub use template::Template;
+
+use text_buffer::TextBuffer;
+
+/// The longest body of a refusal, in bytes.
+const MAX_BODY: usize = 299;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -30,9 +40,10 @@ const REFUSAL_HEADERS: usize = 8;
 /// What a client is told, and how.
 ///
 /// ```
-/// use tollgate_http::{Answer, Body, Dialect};
+/// use tollgate_http::Answer;
+/// use tollgate_http::answer::RefusalBody;
 ///
-/// let answer = Answer::new().with_status(503)?.with_body(Body::Json).with_dialect("x-ratelimit".parse()?);
+/// let answer = Answer::new().with_status(503)?.with_body(RefusalBody::Json).with_dialect("x-ratelimit".parse()?);
 /// assert_eq!(answer.dialect().to_string(), "x-ratelimit");
 /// assert_eq!(
 ///     Answer::new().with_status(200).unwrap_err().to_string(),
@@ -43,10 +54,35 @@ const REFUSAL_HEADERS: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: StatusCode,
-    body: Body,
+    body: RefusalBody,
     dialect: Dialect,
     retry_after: RetryAfter,
     on_success: bool,
+    respond: Option<Respond>,
+}
+
+/// What a function that answers refusals is told; see [`Answer::with_response`].
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RefusalContext<'a> {
+    /// The name of the policy that refuses.
+    pub policy: &'a str,
+    /// The state of the limit that refuses; `None` if no limit does, as for a missing key in a tier without limits.
+    pub limit: Option<LimitStatus<'a>>,
+    /// Whether the request is gRPC, whose clients look for `grpc-status` and not for the status of HTTP.
+    pub is_grpc: bool,
+}
+
+/// A function of the application that answers refusals.
+#[derive(Clone)]
+struct Respond(Arc<RespondFunction>);
+
+type RespondFunction = dyn Fn(&RefusalContext<'_>, Response<Bytes>) -> Response<Bytes> + Send + Sync;
+
+impl fmt::Debug for Respond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function")
+    }
 }
 
 impl Answer {
@@ -55,10 +91,11 @@ impl Answer {
     pub fn new() -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            body: Body::default(),
+            body: RefusalBody::default(),
             dialect: Dialect::default(),
             retry_after: RetryAfter::default(),
             on_success: true,
+            respond: None,
         }
     }
 
@@ -77,7 +114,7 @@ impl Answer {
 
     /// Refuses with this body.
     #[must_use]
-    pub fn with_body(mut self, body: Body) -> Self {
+    pub fn with_body(mut self, body: RefusalBody) -> Self {
         self.body = body;
         self
     }
@@ -103,6 +140,32 @@ impl Answer {
         self
     }
 
+    /// Answers refusals by a function: it is given the response that the other settings make, with all its header fields, and
+    /// returns the one that is sent.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::HeaderValue;
+    /// use http::header::CONTENT_TYPE;
+    /// use tollgate_http::Answer;
+    ///
+    /// let answer = Answer::new().with_response(|refusal, mut response| {
+    ///     *response.body_mut() = Bytes::from(format!("{{\"refused_by\":{:?}}}", refusal.policy));
+    ///     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    ///     response
+    /// });
+    /// ```
+    ///
+    /// It is called with every refusal, so it should cost little.
+    #[must_use]
+    pub fn with_response(
+        mut self,
+        respond: impl Fn(&RefusalContext<'_>, Response<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.respond = Some(Respond(Arc::new(respond)));
+        self
+    }
+
     /// The status of a refusal.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -115,25 +178,25 @@ impl Answer {
         self.dialect
     }
 
-    /// The response to a request that `standing` refuses; `policies` as [`Dialect::policies`] makes them.
+    /// The response to a request that `limit` refuses; `policies` as [`Dialect::policies`] makes them.
     ///
     /// A request that can never fit is told so, and has no `Retry-After`. Every refusal says `no-store`: the next client
     /// behind a shared cache has a quota of its own. If `is_grpc`, a response of trailers only: gRPC keeps its own status,
     /// and clients do not look at that of HTTP.
     #[must_use]
-    pub fn refuse(&self, standing: &Standing<'_>, policies: &HeaderValue, is_grpc: bool) -> Response<Bytes> {
-        let retry = self.retry_after.answer(standing);
+    pub fn refuse(&self, limit: &LimitStatus<'_>, policies: &HeaderValue, is_grpc: bool) -> Response<Bytes> {
+        let retry = self.retry_after.answer(limit);
         let seconds = retry.as_ref().map(|retry| retry.seconds);
         let mut headers = HeaderMap::with_capacity(REFUSAL_HEADERS);
         if let Some(retry) = retry {
             headers.insert(RETRY_AFTER, retry.value);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.dialect.write(&mut headers, standing, policies);
+        self.dialect.write(&mut headers, limit, policies);
 
         let (status, body) = if is_grpc {
-            let mut message = Line::new();
-            body::push_sentence(&mut message, standing, seconds);
+            let mut message = TextBuffer::new();
+            refusal_body::push_sentence(&mut message, limit, seconds);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert(GRPC_STATUS, RESOURCE_EXHAUSTED);
             headers.insert(GRPC_MESSAGE, message.to_header());
@@ -142,18 +205,38 @@ impl Answer {
             if let Some(content_type) = self.body.content_type() {
                 headers.insert(CONTENT_TYPE, content_type);
             }
-            (self.status, self.body.render(self.status, standing, seconds))
+            (self.status, self.body.render(self.status, limit, seconds))
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        response
+        self.responded(RefusalContext { policy: limit.policy, limit: Some(*limit), is_grpc }, response)
+    }
+
+    /// The response to a request that `policy` refuses without a limit: there are no figures to show.
+    pub(crate) fn refuse_without_limit(&self, policy: &str, is_grpc: bool) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if is_grpc {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            response.headers_mut().insert(GRPC_STATUS, RESOURCE_EXHAUSTED);
+        } else {
+            *response.status_mut() = self.status;
+        }
+        self.responded(RefusalContext { policy, limit: None, is_grpc }, response)
+    }
+
+    fn responded(&self, context: RefusalContext<'_>, response: Response<Bytes>) -> Response<Bytes> {
+        match &self.respond {
+            Some(respond) => (respond.0)(&context, response),
+            None => response,
+        }
     }
 
     /// Tells an admitted client where it stands, unless that is switched off.
-    pub fn inform(&self, headers: &mut HeaderMap, standing: &Standing<'_>, policies: &HeaderValue) {
+    pub fn inform(&self, headers: &mut HeaderMap, limit: &LimitStatus<'_>, policies: &HeaderValue) {
         if self.on_success {
-            self.dialect.write(headers, standing, policies);
+            self.dialect.write(headers, limit, policies);
         }
     }
 }

@@ -10,8 +10,8 @@ use std::time::UNIX_EPOCH;
 use http::HeaderValue;
 use httpdate::HttpDate;
 
-use crate::line::{self, Line};
-use crate::standing::{Standing, ceil_secs, epoch_secs};
+use super::status::{LimitStatus, ceil_secs, epoch_secs};
+use super::text_buffer::{self, TextBuffer};
 
 /// How a `Retry-After` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -40,13 +40,13 @@ pub(super) struct Retry {
 
 impl RetryAfter {
     /// The `Retry-After` for this client, unless it can never be admitted.
-    pub(super) fn answer(&self, standing: &Standing<'_>) -> Option<Retry> {
-        let wait = standing.report.retry_after?;
+    pub(super) fn answer(&self, limit: &LimitStatus<'_>) -> Option<Retry> {
+        let wait = limit.report.retry_after?;
         // Only ever later: one that came early would be refused again.
         let seconds = ceil_secs(wait.saturating_add(random_up_to(self.jitter))).max(1);
         let value = match self.form {
-            RetryForm::Seconds => line::number(seconds),
-            RetryForm::HttpDate => date(epoch_secs(standing.at.saturating_add(Duration::from_secs(seconds)))),
+            RetryForm::Seconds => text_buffer::number(seconds),
+            RetryForm::HttpDate => date(epoch_secs(limit.at.saturating_add(Duration::from_secs(seconds)))),
         };
         Some(Retry { value, seconds })
     }
@@ -55,7 +55,7 @@ impl RetryAfter {
 /// The date `secs` seconds after 1970 began.
 fn date(secs: u64) -> HeaderValue {
     // An instant holds 584 years, so this is before 2555, and `httpdate` goes up to 9999.
-    let mut line = Line::new();
+    let mut line = TextBuffer::new();
     let _ = write!(line, "{}", HttpDate::from(UNIX_EPOCH + Duration::from_secs(secs)));
     line.to_header()
 }

@@ -2,11 +2,11 @@
 
 use http::HeaderValue;
 
-use super::body::Body;
+use super::MAX_BODY;
 use super::error::AnswerError;
-use crate::line::Line;
-use crate::name::WireName;
-use crate::standing::Standing;
+use super::status::LimitStatus;
+use super::text_buffer::TextBuffer;
+use super::wire_name::WireName;
 
 /// A text with placeholders, checked when it is made.
 ///
@@ -15,13 +15,13 @@ use crate::standing::Standing;
 /// so JSON needs no escapes:
 ///
 /// ```
-/// use tollgate_http::Template;
+/// use tollgate_http::answer::Template;
 ///
 /// Template::new("application/json", r#"{"limit":"{name}","wait":{retry_after}}"#)?;
 /// assert!(Template::new("text/plain", "wait {retry-after} s").is_ok()); // no placeholder
 /// let error = Template::new("text/plain", "wait {wait} s").unwrap_err();
 /// assert!(error.to_string().starts_with("unknown placeholder `{wait}`"));
-/// # Ok::<(), tollgate_http::AnswerError>(())
+/// # Ok::<(), tollgate_http::answer::AnswerError>(())
 /// ```
 ///
 /// For a request that can never fit, `{retry_after}` is `null` in JSON and `never` elsewhere.
@@ -52,7 +52,7 @@ const PLACES: [Place; 6] =
     [Place::Policy, Place::Name, Place::Quota, Place::Limit, Place::Remaining, Place::RetryAfter];
 
 /// The names of all placeholders.
-pub(super) const NAMES: [&str; 6] = {
+static NAMES: [&str; 6] = {
     let mut names = [""; 6];
     let mut i = 0;
     while i < names.len() {
@@ -93,7 +93,7 @@ impl Template {
     /// # Errors
     ///
     /// If the type cannot be the value of a header, a placeholder is unknown, or the body could be longer than
-    /// [`Body::MAX`].
+    /// [`RefusalBody::MAX`](super::RefusalBody::MAX).
     pub fn new(content_type: &str, text: &str) -> Result<Self, AnswerError> {
         let value = HeaderValue::from_str(content_type)
             .map_err(|_| AnswerError::ContentType { given: content_type.to_owned() })?;
@@ -103,8 +103,8 @@ impl Template {
             pieces: pieces(text)?,
         };
         let longest = template.longest();
-        if longest > Body::MAX {
-            return Err(AnswerError::BodyTooLong { longest, max: Body::MAX });
+        if longest > MAX_BODY {
+            return Err(AnswerError::BodyTooLong { longest, max: MAX_BODY });
         }
         Ok(template)
     }
@@ -121,27 +121,27 @@ impl Template {
         self.pieces.iter().map(longest).sum()
     }
 
-    pub(super) fn push(&self, line: &mut Line, standing: &Standing<'_>, retry_after: Option<u64>) {
+    pub(super) fn push(&self, line: &mut TextBuffer, limit: &LimitStatus<'_>, retry_after: Option<u64>) {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => {
                     line.push(text);
                 }
-                Piece::Place(place) => self.push_place(*place, line, standing, retry_after),
+                Piece::Place(place) => self.push_place(*place, line, limit, retry_after),
             }
         }
     }
 
-    fn push_place(&self, place: Place, line: &mut Line, standing: &Standing<'_>, retry_after: Option<u64>) {
+    fn push_place(&self, place: Place, line: &mut TextBuffer, limit: &LimitStatus<'_>, retry_after: Option<u64>) {
         match place {
-            Place::Policy => self.push_name(line, standing.policy),
-            Place::Name => self.push_name(line, standing.name),
-            Place::Quota => standing.push_rule(line),
+            Place::Policy => self.push_name(line, limit.policy),
+            Place::Name => self.push_name(line, limit.name),
+            Place::Quota => limit.push_rule(line),
             Place::Limit => {
-                line.push_number(standing.report.burst);
+                line.push_number(limit.report.burst);
             }
             Place::Remaining => {
-                line.push_number(standing.report.remaining);
+                line.push_number(limit.report.remaining);
             }
             Place::RetryAfter => match retry_after {
                 Some(seconds) => {
@@ -154,7 +154,7 @@ impl Template {
         }
     }
 
-    fn push_name(&self, line: &mut Line, name: &str) {
+    fn push_name(&self, line: &mut TextBuffer, name: &str) {
         if self.is_json {
             line.push_escaped(name)
         } else {
@@ -173,7 +173,8 @@ fn pieces(text: &str) -> Result<Vec<Piece>, AnswerError> {
         match placeholder(after) {
             Some((name, tail)) => {
                 let place = PLACES.into_iter().find(|place| place.name() == name);
-                let place = place.ok_or_else(|| AnswerError::Placeholder { given: name.to_owned() })?;
+                let place =
+                    place.ok_or_else(|| AnswerError::Placeholder { given: name.to_owned(), expected: &NAMES })?;
                 pieces.push(Piece::Text(core::mem::take(&mut plain)));
                 pieces.push(Piece::Place(place));
                 rest = tail;

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tollgate::clock::{Instant, ManualClock};
-use tollgate_http::{LimitedBody, PeerAddr, Policy, RateLimit, RateLimiter, Route, Settings};
+use tollgate_http::service::LimitedBody;
+use tollgate_http::{LimiterConfig, PeerAddr, Policy, RateLimit, RateLimiter, Route};
 use tower::{Layer, Service, ServiceExt};
 
 /// A Tuesday in 2026, at a whole day, so that windows begin with the test.
@@ -53,7 +54,7 @@ impl<B> Service<Request<B>> for Handler {
 }
 
 impl App {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: LimiterConfig) -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let limiter = RateLimiter::with_clock(settings, Arc::clone(&clock)).unwrap();
         let served = Arc::new(AtomicU64::new(0));
@@ -62,7 +63,7 @@ impl App {
     }
 
     pub(crate) fn of(policies: impl IntoIterator<Item = Policy>) -> Self {
-        Self::new(policies.into_iter().fold(Settings::new(), Settings::policy))
+        Self::new(policies.into_iter().fold(LimiterConfig::new(), LimiterConfig::policy))
     }
 
     pub(crate) async fn send(&self, request: Request<()>) -> Answer {

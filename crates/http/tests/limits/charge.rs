@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use tollgate::Algorithm;
-use tollgate_http::{Charge, Outcome, RequestInfo};
+use tollgate_http::{Charge, Decision};
 
 use crate::app::{App, With, get, header, policy};
 
@@ -65,10 +65,10 @@ async fn a_refund_of_a_window_that_is_over_adds_nothing_to_the_next() {
         let limited = policy("limited", "100/minute").algorithm(algorithm);
         let app = App::of([limited.charge(Charge::RefundOn("2xx".parse().unwrap()))]);
         let request = get("/");
-        let info = RequestInfo::new(&request);
-        let admit = || match app.limiter.check(&info) {
-            Outcome::Admitted(admission) => Some(admission),
-            Outcome::Refused(_) => None,
+        let info = &request;
+        let admit = || match app.limiter.check(info) {
+            Decision::Admitted(admission) => Some(admission),
+            Decision::Refused(_) => None,
         };
         app.wait(30);
         let mut under_way: Vec<_> = (0..100).filter_map(|_| admit()).collect();

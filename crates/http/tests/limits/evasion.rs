@@ -1,7 +1,7 @@
 //! Other spellings of a request, with which a client might try to get round a limit.
 
 use http::{HeaderName, Method};
-use tollgate_http::{Exemption, OnMissingKey, Reach, Tiers};
+use tollgate_http::{Exemption, OnMissingKey, Precedence, Tiers};
 
 use crate::app::{App, With, at, get, policy};
 
@@ -114,8 +114,8 @@ async fn a_tier_that_is_sent_twice_is_none() {
 
 #[tokio::test]
 async fn a_path_read_two_ways_can_meet_too_many_limits_and_is_refused_then() {
-    let here = |i| policy(&format!("a{i}"), "9/hour").on(at("/a/*")).reach(Reach::Always);
-    let there = |i| policy(&format!("b{i}"), "9/hour").on(at("/b/*")).reach(Reach::Always);
+    let here = |i| policy(&format!("a{i}"), "9/hour").on(at("/a/*")).precedence(Precedence::Always);
+    let there = |i| policy(&format!("b{i}"), "9/hour").on(at("/b/*")).precedence(Precedence::Always);
     let app = App::of((0..20).map(here).chain((0..20).map(there)));
     assert_eq!(app.statuses([get("/a/1"), get("/b/1"), get("/a/../b/1"), get("/a/1")]).await, [200, 200, 429, 200]);
 }

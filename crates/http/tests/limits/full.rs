@@ -1,13 +1,13 @@
 //! A table that is full, under each of the three policies for that.
 
 use tollgate::OnFull;
-use tollgate_http::Settings;
+use tollgate_http::LimiterConfig;
 
 use crate::app::{App, from, get, policy};
 
 /// What 20,000 clients get who come once each, in a table for one hundred.
 async fn flood(on_full: OnFull) -> (App, usize) {
-    let app = App::new(Settings::new().policy(policy("default", "3/hour")).capacity(100).on_full(on_full));
+    let app = App::new(LimiterConfig::new().policy(policy("default", "3/hour")).capacity(100).on_full(on_full));
     assert_eq!(app.statuses((0..4).map(|_| get("/"))).await, [200, 200, 200, 429]);
     let mut admitted = 0;
     for i in 0..20_000_u32 {

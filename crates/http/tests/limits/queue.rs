@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use tokio::time::Instant;
 use tollgate::Algorithm;
-use tollgate_http::{Policy, Reach};
+use tollgate_http::{Policy, Precedence};
 
 use crate::app::{App, at, from, get, policy};
 
@@ -74,7 +74,7 @@ async fn instants(app: &App, requests: impl IntoIterator<Item = Request<()>>) ->
 }
 
 fn queue(name: &str, rate: &str, burst: u64) -> Policy {
-    policy(name, rate).algorithm(Algorithm::LeakyQueue).burst(burst).reach(Reach::Always)
+    policy(name, rate).algorithm(Algorithm::LeakyQueue).burst(burst).precedence(Precedence::Always)
 }
 
 /// Those that go, in order, are as far apart as `pace`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http_body_util::BodyExt;
-use tollgate_http::{Charge, Policy, Reach, Settings};
+use tollgate_http::{Charge, LimiterConfig, Policy, Precedence};
 
 use crate::app::{App, With, at, get, policy};
 
@@ -40,19 +40,19 @@ fn from_one_of_eight(task: u64) -> http::Request<()> {
 async fn several_policies_admit_exactly_what_all_of_them_allow() {
     let policies = || {
         [
-            policy("everybody", "300/hour").key("all".parse().unwrap()).reach(Reach::Always),
+            policy("everybody", "300/hour").key("all".parse().unwrap()).precedence(Precedence::Always),
             policy("each", "50 per hour, 60 per day").key("header:x-api-key".parse().unwrap()),
-            policy("path", "310/hour").key("path".parse().unwrap()).reach(Reach::Always),
+            policy("path", "310/hour").key("path".parse().unwrap()).precedence(Precedence::Always),
         ]
     };
-    let settings = move || policies().into_iter().fold(Settings::new(), Settings::policy);
+    let settings = move || policies().into_iter().fold(LimiterConfig::new(), LimiterConfig::policy);
     let app = App::new(settings());
     let is_over = Arc::new(AtomicBool::new(false));
     let reloads = std::thread::spawn({
         let (limiter, is_over) = (app.limiter.clone(), Arc::clone(&is_over));
         move || {
             // In another order each time: what an index meant under the old rules, it does not mean under the new ones.
-            let mut reversed = Settings::new();
+            let mut reversed = LimiterConfig::new();
             for policy in settings().policies().iter().rev() {
                 reversed = reversed.policy(policy.clone());
             }
@@ -75,7 +75,7 @@ async fn several_policies_admit_exactly_what_all_of_them_allow() {
     assert_eq!(refused, TASKS * 25 - 300, "each refusal has one policy");
     // What a policy refused has taken nothing from the others: "each" has 400 in all, of which 300 are gone.
     let rest =
-        Settings::new().policy(policy("each", "50 per hour, 60 per day").key("header:x-api-key".parse().unwrap()));
+        LimiterConfig::new().policy(policy("each", "50 per hour, 60 per day").key("header:x-api-key".parse().unwrap()));
     app.limiter.reload(rest).unwrap();
     assert_eq!(crowd(&app, 25, from_one_of_eight).await, 100);
 }
@@ -90,7 +90,7 @@ async fn what_is_refunded_can_be_used_again_and_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn no_place_is_lost_and_none_is_taken_twice() {
     let policies = || [Policy::without_rate("few").concurrency(5), policy("rate", "400/hour").on(at("/*"))];
-    let app = App::of(policies().map(|policy| policy.reach(Reach::Always)));
+    let app = App::of(policies().map(|policy| policy.precedence(Precedence::Always)));
     let inside = Arc::new(AtomicU64::new(0));
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {

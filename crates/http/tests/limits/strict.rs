@@ -1,7 +1,7 @@
 //! What must hold even for settings that few have.
 
 use http::HeaderName;
-use tollgate_http::{OnMissingKey, Policy, Settings, Tiers};
+use tollgate_http::{LimiterConfig, OnMissingKey, Policy, Tiers};
 
 use crate::app::{App, With, get, policy};
 
@@ -44,8 +44,8 @@ async fn two_limits_over_one_period_count_each_by_itself() {
 async fn a_limit_that_gets_company_keeps_what_is_used_up() {
     let app = App::of([policy("default", "1/hour")]);
     assert_eq!(app.statuses([get("/")]).await, [200]);
-    app.limiter.reload(Settings::new().policy(policy("default", "1 per hour, 9 per day"))).unwrap();
+    app.limiter.reload(LimiterConfig::new().policy(policy("default", "1 per hour, 9 per day"))).unwrap();
     assert_eq!(app.statuses([get("/")]).await, [429], "a second limit");
-    app.limiter.reload(Settings::new().policy(policy("default", "1/hour").concurrency(9))).unwrap();
+    app.limiter.reload(LimiterConfig::new().policy(policy("default", "1/hour").concurrency(9))).unwrap();
     assert_eq!(app.statuses([get("/")]).await, [429], "a bound on concurrency");
 }

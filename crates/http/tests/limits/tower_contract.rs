@@ -12,7 +12,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tollgate::Algorithm;
-use tollgate_http::{Charge, Policy, RateLimit, RateLimitLayer, RateLimiter, ResponseFuture, Settings, Unanswered};
+use tollgate_http::service::ResponseFuture;
+use tollgate_http::{Charge, LimiterConfig, Policy, RateLimit, RateLimitLayer, RateLimiter, Unanswered};
 use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -21,7 +22,7 @@ use crate::app::{get, policy};
 type Hello = Response<Full<Bytes>>;
 
 fn limiter(policies: impl IntoIterator<Item = Policy>) -> RateLimiter {
-    RateLimiter::new(policies.into_iter().fold(Settings::new(), Settings::policy)).unwrap()
+    RateLimiter::new(policies.into_iter().fold(LimiterConfig::new(), LimiterConfig::policy)).unwrap()
 }
 
 /// Panics when it is called without having been ready, and is busy for as long as it is told.

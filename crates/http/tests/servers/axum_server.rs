@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tollgate_http::{Policy, RateLimitLayer, Route, Settings};
+use tollgate_http::{LimiterConfig, Policy, RateLimitLayer, Route};
 
 use crate::client;
 
@@ -27,7 +27,7 @@ async fn one_line_limits_each_client_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layer_for_some_routes_and_another_for_all() {
     let login = Policy::new("login", "2/hour").unwrap().on(Route::any().path("/login").unwrap());
-    let settings = Settings::new().policy(Policy::new("default", "5/hour").unwrap()).policy(login);
+    let settings = LimiterConfig::new().policy(Policy::new("default", "5/hour").unwrap()).policy(login);
     let app = Router::new().route("/", get(|| async { "hello" })).route("/login", get(|| async { "welcome" }));
     let server = serve(app.layer(RateLimitLayer::with(settings).unwrap())).await;
     assert_eq!(client::crowd(server, "/login", 9).await, [2, 7]);

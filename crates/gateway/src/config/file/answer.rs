@@ -1,6 +1,7 @@
 //! The keys that say what a refused client is told.
 
-use tollgate_http::{Answer, AnswerError, Body, Dialect, RetryAfter, RetryForm, Template};
+use tollgate_http::Answer;
+use tollgate_http::answer::{AnswerError, Dialect, RefusalBody, RetryAfter, RetryForm, Template};
 
 use super::item::{Item, Table};
 
@@ -8,7 +9,7 @@ use super::item::{Item, Table};
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) body: Body,
+    pub(crate) body: RefusalBody,
     pub(crate) dialect: Dialect,
     pub(crate) on_success: bool,
     pub(crate) retry_after: RetryAfter,
@@ -18,7 +19,7 @@ impl Default for Reply {
     fn default() -> Self {
         Self {
             status: 429,
-            body: Body::default(),
+            body: RefusalBody::default(),
             dialect: Dialect::default(),
             on_success: true,
             retry_after: RetryAfter::default(),
@@ -50,7 +51,7 @@ pub(crate) fn read(table: &mut Table<'_, '_>) -> Reply {
 }
 
 /// One of the built-in bodies by its name, or a text with its type.
-fn body(item: &Item<'_>) -> Option<Body> {
+fn body(item: &Item<'_>) -> Option<RefusalBody> {
     if !item.is_table() {
         return item.parse();
     }
@@ -58,6 +59,6 @@ fn body(item: &Item<'_>) -> Option<Body> {
         let mut kind = "application/json";
         table.set("content_type", &mut kind, |item| item.text());
         let text = table.require("text", "what a refused client reads")?;
-        text.accept(Template::new(kind, text.text()?)).map(Body::Custom)
+        text.accept(Template::new(kind, text.text()?)).map(RefusalBody::Custom)
     })?
 }

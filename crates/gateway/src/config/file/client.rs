@@ -1,7 +1,7 @@
 //! The keys that say who a client is.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use tollgate_http::{ClientAddress, Grouping, Source, TrustedProxies};
+use tollgate_http::client::{AddressSource, ClientAddress, Grouping, TrustedProxies};
 
 use super::gateway::networks;
 use super::item::Table;
@@ -18,7 +18,7 @@ pub(crate) struct Client {
 pub(crate) fn read(table: &mut Table<'_, '_>) -> Client {
     let mut client = Client::default();
     let (from, trusted, hops) = (table.get("from"), table.get("trusted"), table.get("hops"));
-    let source = from.as_ref().map_or(Some(Source::Peer), |item| item.parse());
+    let source = from.as_ref().map_or(Some(AddressSource::Peer), |item| item.parse());
     let proxies = match (&trusted, &hops) {
         (Some(_), Some(hops)) => {
             hops.refuse("`trusted` names the proxies already; give either their networks or their number");

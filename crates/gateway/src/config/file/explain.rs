@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tollgate::{Algorithm, OnFull, Quota};
-use tollgate_http::{Charge, OnMissingKey, Reach, RetryForm, Source, Unanswered};
+use tollgate_http::answer::RetryForm;
+use tollgate_http::client::AddressSource;
+use tollgate_http::{Charge, OnMissingKey, Precedence, Unanswered};
 
 use super::Config;
 use super::limiter::Keeping;
@@ -150,13 +152,13 @@ impl Config {
             None => trusted.clone(),
         };
         match address.source() {
-            Source::Peer => page.line("The address at the other end of the connection. No header is believed."),
-            Source::XForwardedFor | Source::Forwarded => page.line(format_args!(
+            AddressSource::Peer => page.line("The address at the other end of the connection. No header is believed."),
+            AddressSource::XForwardedFor | AddressSource::Forwarded => page.line(format_args!(
                 "The rightmost address of {} that is no proxy of yours; yours are {whom}. From anybody else the header is not read, \
                  and the address at the other end of the connection counts.",
                 address.source()
             )),
-            Source::Header(name) => page.line(format_args!(
+            AddressSource::Header(name) => page.line(format_args!(
                 "The address in `{name}`, if the connection comes from a proxy of yours ({whom}); otherwise the address \
                  at the other end of the connection."
             )),
@@ -177,8 +179,8 @@ impl Config {
         for plan in &self.plans {
             page.line(plan.explain());
         }
-        let overrides = |plan: &&Plan| !plan.route.is_any() && plan.reach == Reach::Override;
-        let is_default = |plan: &&Plan| plan.route.is_any() && plan.reach == Reach::Override;
+        let overrides = |plan: &&Plan| !plan.route.is_any() && plan.reach == Precedence::Override;
+        let is_default = |plan: &&Plan| plan.route.is_any() && plan.reach == Precedence::Override;
         let names =
             |plans: Vec<&Plan>| list(&plans.iter().map(|plan| format!("`{}`", plan.name)).collect::<Vec<_>>(), "and");
         let defaults: Vec<&Plan> = self.plans.iter().filter(is_default).collect();
@@ -271,7 +273,7 @@ impl Plan {
     /// The policy in a few sentences.
     pub(crate) fn explain(&self) -> String {
         let mut text = format!("`{}`: {}", self.name, self.route);
-        if self.reach == Reach::Always {
+        if self.reach == Precedence::Always {
             text.push_str(", beside whatever else holds");
         }
         let mut most: Vec<String> = self.limits.iter().map(quota).collect();

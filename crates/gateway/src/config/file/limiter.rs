@@ -1,7 +1,7 @@
 //! The keys that say how much the limiter keeps.
 
 use tollgate::OnFull;
-use tollgate_http::Settings;
+use tollgate_http::LimiterConfig;
 
 use super::item::Table;
 
@@ -15,7 +15,7 @@ pub(crate) struct Keeping {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { capacity: Settings::DEFAULT_CAPACITY, on_full: OnFull::default(), shows_keys: false }
+        Self { capacity: LimiterConfig::DEFAULT_CAPACITY, on_full: OnFull::default(), shows_keys: false }
     }
 }
 

@@ -18,7 +18,7 @@ mod units;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
-use tollgate_http::Settings;
+use tollgate_http::LimiterConfig;
 
 use self::answer::Reply;
 use self::client::Client;
@@ -35,7 +35,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LO
 /// A file, understood.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) limits: Settings,
+    pub(crate) limits: LimiterConfig,
     pub(crate) gateway: GatewaySettings,
     /// Where the admin page is, if anywhere.
     pub(crate) admin: Choice,
@@ -90,7 +90,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     });
     let keeping = table.get("limiter").and_then(|item| item.table(limiter::read)).unwrap_or_default();
     let reply = table.get("answer").and_then(|item| item.table(answer::read)).unwrap_or_default();
-    let mut limits = Settings::new()
+    let mut limits = LimiterConfig::new()
         .client(client.address.clone())
         .grouping(client.grouping)
         .capacity(keeping.capacity)

@@ -5,8 +5,8 @@ use metrics::NoopRecorder;
 use tollgate::clock::{Instant, ManualClock};
 use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
 use tollgate_http::{
-    Charge, Exemption, KeySpec, OnMissingKey, Policy, PolicyError, RateLimiter, Reach, Route, Settings, Statuses,
-    Tiers, Unanswered,
+    Charge, ConfigError, Exemption, KeySpec, LimiterConfig, OnMissingKey, Policy, Precedence, RateLimiter, Route,
+    Statuses, Tiers, Unanswered,
 };
 
 use super::item::{Item, Table};
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     pub(crate) key: KeySpec,
     pub(crate) missing_key: OnMissingKey,
     pub(crate) route: Route,
-    pub(crate) reach: Reach,
+    pub(crate) reach: Precedence,
     pub(crate) exemptions: Vec<Exemption>,
     pub(crate) concurrency: Option<u64>,
     pub(crate) cost: u64,
@@ -37,10 +37,10 @@ pub(crate) struct TierPlan {
 }
 
 impl Plan {
-    pub(crate) fn policy(&self) -> Result<Policy, PolicyError> {
+    pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
         let mut policy = Policy::new(&self.name, self.limits.clone())?
             .on(self.route.clone())
-            .reach(self.reach)
+            .precedence(self.reach)
             .key(self.key.clone())
             .on_missing_key(self.missing_key)
             .cost(self.cost)
@@ -62,7 +62,7 @@ impl Plan {
 }
 
 /// Whether a limiter can hold `limits`. Its capacity is another question.
-pub(crate) fn check(limits: Settings) -> Result<(), PolicyError> {
+pub(crate) fn check(limits: LimiterConfig) -> Result<(), ConfigError> {
     // What is only tried must not show in the metrics, and needs no clock, which takes milliseconds to prove itself.
     let limits = limits.capacity(1);
     metrics::with_local_recorder(&NoopRecorder, || {
@@ -79,7 +79,7 @@ pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
             item.refuse(format_args!("another policy is named `{}`, too", plan.name));
         }
         if item.is_fine() {
-            item.accept(plan.policy().and_then(|policy| check(Settings::new().policy(policy))));
+            item.accept(plan.policy().and_then(|policy| check(LimiterConfig::new().policy(policy))));
         }
         plans.push(plan);
     }
@@ -96,7 +96,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
         key: KeySpec::client(),
         missing_key: OnMissingKey::default(),
         route: Route::any(),
-        reach: Reach::default(),
+        reach: Precedence::default(),
         exemptions: Vec::new(),
         concurrency: None,
         cost: 1,
@@ -110,7 +110,9 @@ fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
     let choices = [("share", OnMissingKey::Share), ("skip", OnMissingKey::Skip), ("refuse", OnMissingKey::Refuse)];
     table.set("missing_key", &mut plan.missing_key, |item| item.choice(&choices));
     table.set("match", &mut plan.route, |item| item.table(route));
-    table.set("always", &mut plan.reach, |item| Some(if item.flag()? { Reach::Always } else { Reach::Override }));
+    table.set("always", &mut plan.reach, |item| {
+        Some(if item.flag()? { Precedence::Always } else { Precedence::Override })
+    });
     table.set("exempt", &mut plan.exemptions, |item| Some(item.items().iter().filter_map(Item::parse).collect()));
     table.set("concurrency", &mut plan.concurrency, |item| item.number(1..=u64::MAX).map(Some));
     table.set("cost", &mut plan.cost, |item| item.number(0..=u64::MAX));

@@ -22,7 +22,7 @@ pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 /// A limiter without a policy.
 pub(super) fn unlimited() -> RateLimiter {
-    RateLimiter::new(tollgate_http::Settings::new()).unwrap()
+    RateLimiter::new(tollgate_http::LimiterConfig::new()).unwrap()
 }
 
 /// A gateway that is stopped when the test ends.

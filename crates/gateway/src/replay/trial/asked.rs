@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use http::header::HOST;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use tollgate_http::{RequestInfo, Settings};
+use tollgate_http::LimiterConfig;
+use tollgate_http::request::RequestParts;
 
 use super::super::ingest::{Keep, Kept};
 use super::super::log::Request;
@@ -24,8 +25,8 @@ pub(super) struct Asked {
 
 impl Asked {
     /// All that any of `settings` looks at.
-    pub(super) fn by<'s>(settings: impl Iterator<Item = &'s Settings>) -> Self {
-        let mut fields: Vec<HeaderName> = settings.flat_map(Settings::header_fields).collect();
+    pub(super) fn by<'s>(settings: impl Iterator<Item = &'s LimiterConfig>) -> Self {
+        let mut fields: Vec<HeaderName> = settings.flat_map(LimiterConfig::header_fields).collect();
         fields.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         fields.dedup();
         Self { fields }
@@ -103,8 +104,8 @@ pub(super) struct Asking {
 
 impl Asking {
     /// The address that was logged is the peer's.
-    pub(super) fn info(&self) -> RequestInfo<'_> {
-        RequestInfo::from_parts(&self.method, &self.target, &self.headers, &self.extensions, self.client)
+    pub(super) fn info(&self) -> RequestParts<'_> {
+        RequestParts::new(&self.method, &self.target, &self.headers, &self.extensions, self.client)
     }
 }
 
@@ -148,12 +149,13 @@ mod tests {
             "headers":{"User-Agent":["x \"y\""]}},"status":401}"#,
         ] {
             let (asking, kept) = kept(line);
-            let info = asking.info();
+            let parts = asking.info();
+            let info = tollgate_http::RequestInfo::new(&parts);
             assert_eq!(kept, Kept::Whole);
             assert_eq!(info.client().unwrap().to_string(), "192.0.2.1");
-            assert_eq!((info.method(), info.path(), info.uri().query()), (&Method::POST, "/a", Some("b")));
+            assert_eq!((info.method(), info.path(), info.query()), ("POST", "/a", Some("b")));
             assert_eq!((info.host(), asking.status), (Some("www.example.org"), Some(StatusCode::UNAUTHORIZED)));
-            assert_eq!(info.headers()["user-agent"], "x \"y\"");
+            assert_eq!(info.header(&http::header::USER_AGENT), Some("x \"y\""));
         }
     }
 
@@ -161,15 +163,16 @@ mod tests {
     fn several_lines_of_a_header_stay_apart() {
         let line = r#"{"ts":1,"ip":"192.0.2.1","uri":"/","headers":{"User-Agent":["a","b"]}}"#;
         let (asking, _) = kept(line);
-        assert_eq!(asking.info().headers().get_all("user-agent").iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(asking.headers.get_all("user-agent").iter().collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
     fn what_is_missing_has_a_stand_in() {
         let (asking, kept) = kept(r#"crawler.example.org - - [17/May/2015:10:05:03 +0000] "-" 408 -"#);
-        let info = asking.info();
-        assert_eq!((kept, info.client(), info.method(), info.path()), (Kept::Partly, None, &Method::GET, "/"));
-        assert!(info.headers().is_empty() && info.host().is_none());
+        let parts = asking.info();
+        let info = tollgate_http::RequestInfo::new(&parts);
+        assert_eq!((kept, info.client(), info.method(), info.path()), (Kept::Partly, None, "GET", "/"));
+        assert!(asking.headers.is_empty() && info.host().is_none());
     }
 
     #[test]
@@ -185,7 +188,7 @@ mod tests {
             ("/x?next=http://h/", "/x"),
         ] {
             let line = serde_json::json!({"ts": 1, "ip": "192.0.2.1", "uri": target}).to_string();
-            assert_eq!(kept(&line).0.info().uri().path(), path, "{target}");
+            assert_eq!(kept(&line).0.target.path(), path, "{target}");
         }
         let long = format!("/{}", "a".repeat(100_000));
         assert_eq!(uri(&long, &Method::GET).path(), "/");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tollgate_http::PolicyView;
+use tollgate_http::stats::PolicyStats;
 
 use super::super::ingest::Input;
 use super::super::intern::KeyId;
@@ -139,7 +139,7 @@ pub(super) fn render(input: &Input, tried: &Trial, against: Option<&Against>) ->
 
 fn policies(played: &Played) -> Vec<PolicyPart<'_>> {
     let part = |view| {
-        let PolicyView { name, route, key, limits, concurrency, is_shadow, counts, .. }: &PolicyView = view;
+        let PolicyStats { name, route, key, limits, concurrency, is_shadow, counts, .. }: &PolicyStats = view;
         PolicyPart {
             policy: name,
             route,

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use tollgate::Algorithm;
-use tollgate_http::{Keys as AskedKeys, Met, RateLimiter, Settings};
+use tollgate_http::limiter::{AsyncKeys as AskedKeys, PolicyMatch};
+use tollgate_http::{LimiterConfig, RateLimiter};
 
 use super::super::intern::{KeyId, Keys};
 use super::super::key::{MISSING, SEPARATOR};
@@ -49,12 +50,12 @@ impl Meetings {
         asked: &Asked,
         texts: &Keys,
     ) -> Result<Self, Failure> {
-        let settings = limiter.settings();
+        let settings = limiter.config();
         let mut meetings = Self::default();
         for text in texts.iter() {
             let request = asked.request(text);
             let start = meetings.all.len();
-            for met in limiter.met(&request.info(), &AskedKeys::default()) {
+            for met in limiter.matching(&request.info(), &AskedKeys::default()) {
                 let is_keyless = met.key.is_none() && !met.is_exempt;
                 let (policy, cost) = (met.policy, met.cost);
                 let key = if met.is_exempt { None } else { Some(meetings.key(&settings, met)?) };
@@ -65,7 +66,7 @@ impl Meetings {
         Ok(meetings)
     }
 
-    fn key(&mut self, settings: &Settings, met: Met) -> Result<KeyId, Failure> {
+    fn key(&mut self, settings: &LimiterConfig, met: PolicyMatch) -> Result<KeyId, Failure> {
         let mut text = settings.policies().get(met.policy).map_or("", |policy| policy.name()).to_owned();
         if let Some(tier) = &met.tier {
             text.push('/');
@@ -90,7 +91,7 @@ impl Meetings {
     /// How many buckets can be busy at once, so that none is ever evicted for want of room.
     ///
     /// A bucket per limit and key; a sliding log takes one for each unit that it remembers, and a queue up to two.
-    pub(super) fn buckets(&self, settings: &Settings, records: &[Record]) -> usize {
+    pub(super) fn buckets(&self, settings: &LimiterConfig, records: &[Record]) -> usize {
         let mut units = vec![0_u64; self.keys.len()];
         for meeting in records.iter().filter_map(|record| record.key).flat_map(|request| self.of(request)) {
             if let Some(key) = meeting.key {

@@ -14,7 +14,7 @@ mod report;
 
 use std::path::Path;
 
-use tollgate_http::Settings;
+use tollgate_http::LimiterConfig;
 
 use self::asked::Asked;
 use self::difference::Difference;
@@ -65,7 +65,7 @@ pub(super) fn run(args: &ReplayArgs, config: &Path) -> Result<(), Failure> {
 
 fn trial(
     path: &Path,
-    settings: Settings,
+    settings: LimiterConfig,
     asked: &Asked,
     input: &Input,
     has_own_capacity: bool,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tollgate::clock::{Clock, ExactClock, Instant, ManualClock};
-use tollgate_http::{Keys as AskedKeys, Outcome as Answer, PolicyError, PolicyView, RateLimiter, Refusal, Settings};
+use tollgate_http::limiter::AsyncKeys as AskedKeys;
+use tollgate_http::stats::PolicyStats;
+use tollgate_http::{ConfigError, Decision as Answer, LimiterConfig, RateLimiter, Refusal};
 
 use super::super::engine::{CHUNK, Delays, Run, start};
 use super::super::ingest::Input;
@@ -24,7 +26,7 @@ pub(super) struct Played {
     pub(super) limits: Vec<Refuser>,
     pub(super) run: Run,
     /// The policies with the limiter's own counts.
-    pub(super) views: Vec<PolicyView>,
+    pub(super) views: Vec<PolicyStats>,
     pub(super) outcome: Outcomes,
 }
 
@@ -48,7 +50,7 @@ pub(super) struct ShadowRefusal {
 
 /// Replays `input` under `settings`, in a table that has room for everybody unless the settings' own capacity is wanted.
 pub(super) fn play(
-    settings: Settings,
+    settings: LimiterConfig,
     asked: &Asked,
     input: &Input,
     has_own_capacity: bool,
@@ -80,7 +82,7 @@ pub(super) fn play(
     Ok(Played { records, meetings, limits, run, views, outcome })
 }
 
-fn unusable(error: &PolicyError) -> Failure {
+fn unusable(error: &ConfigError) -> Failure {
     Failure::Usage(format!("the policies cannot be used: {error}"))
 }
 
@@ -159,10 +161,10 @@ impl Player<'_> {
     }
 
     fn refused_by(&mut self, refusal: &Refusal) -> Outcome {
-        let name = refusal.standing().map_or("", |standing| standing.name);
+        let name = refusal.limit_status().map_or("", |standing| standing.name);
         let known = self.limits.iter().position(|limit| limit.name == name);
         let index = known.unwrap_or_else(|| {
-            let rate = refusal.standing().map_or_else(String::new, |standing| format!("{:#}", standing.quota));
+            let rate = refusal.limit_status().map_or_else(String::new, |standing| format!("{:#}", standing.quota));
             self.limits.push(Refuser { name: name.to_owned(), policy: refusal.policy().to_owned(), rate });
             self.limits.len() - 1
         });

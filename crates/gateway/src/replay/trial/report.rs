@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Result, Write};
 
-use tollgate_http::PolicyView;
+use tollgate_http::stats::PolicyStats;
 
 use super::super::ingest::Input;
 use super::super::log::time::timestamp;
@@ -75,7 +75,7 @@ fn policies(text: &mut String, played: &Played, layout: Layout) -> Result {
     let longest = played.views.iter().map(|view| view.name.chars().count()).max().unwrap_or(0).max("policy".len());
     let width = longest.min(32);
     writeln!(text, "  {:<width$}  {:>9}  {:>9}  {:>9}  {:>9}", "policy", "allowed", "refused", "shadow", "exempt")?;
-    for PolicyView { name, route, key, limits, counts, is_shadow, .. } in &played.views {
+    for PolicyStats { name, route, key, limits, counts, is_shadow, .. } in &played.views {
         let [allowed, refused, shadow, exempt] =
             [counts.allowed, counts.refused, counts.shadow_refused, counts.exempt].map(grouped);
         let shadow = if *is_shadow { shadow } else { "-".to_owned() };

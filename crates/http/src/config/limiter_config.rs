@@ -1,0 +1,162 @@
+//! Everything a limiter is told: policies, who the client is, what it is answered, how much it keeps.
+
+use http::HeaderName;
+use http::header::FORWARDED;
+use tollgate::{LimitSet, OnFull};
+
+use super::policy::Policy;
+use crate::answer::Answer;
+use crate::error::ConfigError;
+use crate::identity::Grouping;
+use crate::identity::{AddressSource, ClientAddress};
+
+/// What a [`RateLimiter`](crate::RateLimiter) is made of.
+///
+/// ```
+/// use tollgate_http::{LimiterConfig, Policy, RateLimiter};
+///
+/// let config = LimiterConfig::new()
+///     .policy(Policy::new("everybody", "200 per day, 50 per hour")?)
+///     .capacity(1_000_000);
+/// let limiter = RateLimiter::new(config)?;
+/// # Ok::<(), tollgate_http::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LimiterConfig {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) client: ClientAddress,
+    pub(crate) grouping: Grouping,
+    pub(crate) answer: Answer,
+    pub(crate) capacity: usize,
+    pub(crate) on_full: OnFull,
+    pub(crate) shows_keys: bool,
+}
+
+impl LimiterConfig {
+    /// How many keys may be busy at once, unless told otherwise: 65,536, which take 1.6 MB.
+    pub const DEFAULT_CAPACITY: usize = tollgate::LimiterBuilder::DEFAULT_CAPACITY;
+
+    /// No policy, no trusted proxy, and the defaults of everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more policy.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// How the client's address is found; the peer's unless told otherwise.
+    #[must_use]
+    pub fn client(mut self, client: ClientAddress) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Which addresses count as one client.
+    #[must_use]
+    pub fn grouping(mut self, grouping: Grouping) -> Self {
+        self.grouping = grouping;
+        self
+    }
+
+    /// What a refusal says, and which header fields tell clients how they stand.
+    #[must_use]
+    pub fn answer(mut self, answer: Answer) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    /// For how many keys and limits there is room: a key takes 24 bytes for each limit, twice as much for a leaky queue if
+    /// a request can wait in several. Fixed when the limiter is made.
+    #[must_use]
+    pub const fn capacity(mut self, keys: usize) -> Self {
+        self.capacity = keys;
+        self
+    }
+
+    /// What happens to a new key when there is no room. Fixed when the limiter is made.
+    #[must_use]
+    pub const fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// Whether the lists of who was refused show keys in full, instead of networks and fingerprints.
+    #[must_use]
+    pub const fn show_keys(mut self, shows_keys: bool) -> Self {
+        self.shows_keys = shows_keys;
+        self
+    }
+
+    /// The policies.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// The header fields that the rules look at, each once: all that has to be known of a request's to decide about it,
+    /// unless functions look at others.
+    #[must_use]
+    pub fn header_fields(&self) -> Vec<HeaderName> {
+        let source = match self.client.source() {
+            AddressSource::Peer => None,
+            AddressSource::XForwardedFor => Some(HeaderName::from_static("x-forwarded-for")),
+            AddressSource::Forwarded => Some(FORWARDED),
+            AddressSource::Header(name) => Some(name.clone()),
+        };
+        let mut fields: Vec<HeaderName> =
+            source.into_iter().chain(self.policies.iter().flat_map(Policy::header_fields)).collect();
+        fields.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        fields.dedup();
+        fields
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        for (index, policy) in self.policies.iter().enumerate() {
+            policy.validate()?;
+            if self.policies.iter().take(index).any(|other| other.name == policy.name) {
+                return Err(ConfigError::SameName { name: policy.name.clone() });
+            }
+        }
+        check_counts(&self.policies)
+    }
+}
+
+impl Default for LimiterConfig {
+    fn default() -> Self {
+        Self {
+            policies: Vec::new(),
+            client: ClientAddress::default(),
+            grouping: Grouping::default(),
+            answer: Answer::default(),
+            capacity: Self::DEFAULT_CAPACITY,
+            on_full: OnFull::default(),
+            shows_keys: false,
+        }
+    }
+}
+
+/// Refuses policies of which one request could be subject to more limits than can be decided together.
+///
+/// The policies that match one request all overlap each other, so the limits of a policy and of all that overlap it are an upper
+/// bound for its requests. A policy whose bound is within the limit is left out, which lowers the bounds of the others; this is
+/// repeated until nothing changes. If any policy is left, its bound is too high.
+fn check_counts(policies: &[Policy]) -> Result<(), ConfigError> {
+    let mut left: Vec<&Policy> = policies.iter().collect();
+    loop {
+        let count = |policy: &Policy| {
+            let overlapping = left.iter().filter(|other| other.route.overlaps(&policy.route));
+            overlapping.map(|other| other.most_limits()).sum::<usize>()
+        };
+        let kept: Vec<&Policy> = left.iter().copied().filter(|policy| count(policy) > LimitSet::MAX).collect();
+        if kept.len() == left.len() {
+            let Some(first) = left.first() else { return Ok(()) };
+            return Err(ConfigError::TooManyLimits { policy: first.name.clone(), count: count(first) });
+        }
+        left = kept;
+    }
+}

@@ -1,0 +1,15 @@
+//! What a limiter is told.
+
+mod charge;
+mod exemption;
+mod limiter_config;
+mod looks_at;
+mod policy;
+mod tiers;
+
+pub use charge::{Charge, Statuses, Unanswered};
+pub use exemption::Exemption;
+pub use limiter_config::LimiterConfig;
+pub use looks_at::LooksAt;
+pub use policy::{Policy, Precedence};
+pub use tiers::Tiers;

@@ -1,0 +1,79 @@
+//! Limits that are chosen at request time: free and premium, say.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderName;
+use tollgate::Quota;
+use tollgate::quota::IntoQuotas;
+
+use crate::error::ConfigError;
+use crate::request::RequestInfo;
+
+/// Limits that are chosen at request time: free and premium, say. Each tier has buckets of its own.
+#[derive(Debug, Clone)]
+pub struct Tiers {
+    pub(crate) by: TierBy,
+    pub(crate) tiers: Vec<(String, Vec<Quota>)>,
+}
+
+/// What chooses the tier.
+#[derive(Clone)]
+pub(crate) enum TierBy {
+    Header(HeaderName),
+    Function(Arc<TierFunction>),
+}
+
+type TierFunction = dyn Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync;
+
+impl TierBy {
+    /// Hands the name of the tier of `request` to `then`.
+    pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
+        match self {
+            Self::Header(name) => then(request.header(name)),
+            Self::Function(tier) => then(tier(request).as_deref()),
+        }
+    }
+}
+
+impl fmt::Debug for TierBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Function(_) => f.write_str("a function"),
+        }
+    }
+}
+
+impl Tiers {
+    /// The tier is the value of a header field. Only for a field that the client cannot set: one that an authenticating
+    /// proxy in front writes.
+    #[must_use]
+    pub const fn by_header(name: HeaderName) -> Self {
+        Self { by: TierBy::Header(name), tiers: Vec::new() }
+    }
+
+    /// The tier is what a function says: from a verified claim, an extension, a table of users.
+    #[must_use]
+    pub fn by(tier: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { by: TierBy::Function(Arc::new(tier)), tiers: Vec::new() }
+    }
+
+    /// One more tier. A request of no tier, or of one that is not known, has the policy's own limits.
+    ///
+    /// # Errors
+    ///
+    /// If `limits` is no rate string.
+    pub fn tier(mut self, name: &str, limits: impl IntoQuotas) -> Result<Self, ConfigError> {
+        self.tiers.push((name.to_owned(), limits.into_quotas()?));
+        Ok(self)
+    }
+
+    /// The same with every quota changed by `change`.
+    pub(super) fn map(mut self, change: impl Fn(Quota) -> Quota) -> Self {
+        for quota in self.tiers.iter_mut().flat_map(|(_, quotas)| quotas) {
+            *quota = change(*quota);
+        }
+        self
+    }
+}

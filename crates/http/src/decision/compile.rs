@@ -1,0 +1,219 @@
+//! A configuration made ready: policies with limits of an engine, and their counts.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tollgate::clock::Clock;
+use tollgate::{Limit, Quota};
+
+use crate::answer::{Dialect, QuotaUnit};
+use crate::config::{LimiterConfig, Policy};
+use crate::decision::engine::Engine;
+use crate::decision::gate;
+use crate::error::ConfigError;
+use crate::identity::key_by::KeyBy;
+use crate::stats::{Counts, TopEntry, TopRefused};
+
+/// The identity of the gate of a queue.
+fn gate_of(identity: &str) -> String {
+    format!("{identity}\u{1f}gate")
+}
+
+/// The policies of one configuration, ready for an [`Engine`].
+pub(crate) struct Rules {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) config: LimiterConfig,
+    /// Whether there are async key functions.
+    pub(crate) asks: bool,
+    /// Whether there is a key of which the client's address is a part.
+    pub(crate) needs_client: bool,
+}
+
+/// A policy, ready.
+pub(crate) struct Rule {
+    pub(crate) policy: Policy,
+    /// The policy's own limits, then those of its tiers, in their order.
+    pub(crate) tiers: Vec<Tier>,
+    pub(crate) stats: Arc<RuleStats>,
+}
+
+/// What a policy keeps when the rules change.
+pub(crate) struct RuleStats {
+    pub(crate) counts: Counts,
+    pub(crate) top: TopRefused<TopEntry>,
+}
+
+/// A limit under which nothing has been used yet, because its period or algorithm is another than before. Displays as its name
+/// and its rate: `default: 1 per 1 hour`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestartedLimit {
+    /// The name of its policy.
+    pub policy: String,
+    /// Its own name, as in `RateLimit-Policy`.
+    pub name: String,
+    /// What it allows now.
+    pub quota: Quota,
+}
+
+impl fmt::Display for RestartedLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.quota)
+    }
+}
+
+/// The limits of one tier.
+pub(crate) struct Tier {
+    pub(crate) limits: Vec<NamedLimit>,
+    /// As a quota, for answers: so many requests in flight.
+    pub(crate) in_flight: Option<Quota>,
+    /// What `RateLimit-Policy` says of them.
+    pub(crate) items: HeaderValue,
+}
+
+/// A limit, and what it is called in header fields.
+pub(crate) struct NamedLimit {
+    pub(crate) name: String,
+    /// What it is called in the engine, whatever its count is.
+    identity: String,
+    pub(crate) limit: Limit,
+    /// Of a queue beside which a request may wait in others.
+    pub(crate) gate: Option<Limit>,
+}
+
+impl Rules {
+    /// Makes `config` ready. Policies that `before` had under the same name keep their counts.
+    pub(crate) fn new<C: Clock>(
+        config: LimiterConfig,
+        engine: &Engine<C>,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let kept: HashMap<&str, &Rule> =
+            before.iter().flat_map(|rules| &rules.rules).map(|rule| (rule.policy.name.as_str(), rule)).collect();
+        let has_gates = gate::are_needed(&config.policies);
+        let ready = |policy: &Policy| {
+            let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
+            let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
+            let tiers = [(None, &policy.limits)].into_iter().chain(tiers);
+            let stats = match kept.get(policy.name.as_str()) {
+                Some(rule) => Arc::clone(&rule.stats),
+                None => Arc::new(RuleStats { counts: Counts::new(&policy.name), top: TopRefused::new() }),
+            };
+            Ok(Rule {
+                policy: policy.clone(),
+                tiers: tiers
+                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine))
+                    .collect::<Result<_, ConfigError>>()?,
+                stats,
+            })
+        };
+        let rules = config.policies.iter().map(ready).collect::<Result<_, ConfigError>>()?;
+        let asks = config.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
+        let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
+        let needs_client = config.policies.iter().any(by_client);
+        Ok(Self { rules, config, asks, needs_client })
+    }
+
+    /// All limits by their identities, gates too.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = (String, Limit)> {
+        let limits = self.rules.iter().flat_map(|rule| &rule.tiers).flat_map(|tier| &tier.limits);
+        limits.flat_map(|limit| {
+            let gate = limit.gate.map(|gate| (gate_of(&limit.identity), gate));
+            [(limit.identity.clone(), limit.limit)].into_iter().chain(gate)
+        })
+    }
+
+    /// The limits whose keys begin anew under these rules, of policies that `before` had: of another period or algorithm than
+    /// what it had, so that what was used there says nothing.
+    pub(crate) fn restarted(&self, before: &Self) -> Vec<RestartedLimit> {
+        let mut restarted = Vec::new();
+        for rule in &self.rules {
+            let Some(old) = before.rules.iter().find(|old| old.policy.name == rule.policy.name) else { continue };
+            let was = |limit: &NamedLimit| {
+                old.tiers.iter().flat_map(|tier| &tier.limits).any(|old| old.identity == limit.identity)
+            };
+            let limits = rule.tiers.iter().flat_map(|tier| &tier.limits).filter(|limit| !was(limit));
+            restarted.extend(limits.map(|limit| RestartedLimit {
+                policy: rule.policy.name.clone(),
+                name: limit.name.clone(),
+                quota: *limit.limit.quota(),
+            }));
+        }
+        restarted
+    }
+}
+
+impl Tier {
+    fn new<C: Clock>(
+        policy: &Policy,
+        tier: Option<&str>,
+        quotas: &[Quota],
+        has_gates: bool,
+        dialect: Dialect,
+        engine: &Engine<C>,
+    ) -> Result<Self, ConfigError> {
+        let mut limits: Vec<NamedLimit> = Vec::with_capacity(quotas.len());
+        let mut items = Vec::new();
+        for quota in quotas {
+            // Buckets belong to the policy, to the tier, and to how they count: a count that changes keeps them, as does a
+            // limit that gets company; a window of another length does not. No name holds a separator.
+            let (period, algorithm) = (quota.period(), quota.algorithm());
+            let alike = limits.iter().filter(|limit: &&NamedLimit| limit.limit.quota().period() == period).count();
+            let name = limit_name(policy, tier, quotas.len(), quota, alike);
+            let identity = format!(
+                "{}\u{1f}{}\u{1f}{}\u{1f}{algorithm}\u{1f}{alike}",
+                policy.name,
+                tier.unwrap_or_default(),
+                period.as_nanos()
+            );
+            let unusable = |error| ConfigError::Quota { policy: policy.name.clone(), error };
+            let limit = engine.limit(&identity, *quota).map_err(unusable)?;
+            let gate = (has_gates && gate::makes_wait(policy) && gate::is_queue(quota))
+                .then(|| engine.limit(&gate_of(&identity), gate::quota(quota)))
+                .transpose()
+                .map_err(unusable)?;
+            items.push(dialect.policy_item(&name, quota, QuotaUnit::Requests));
+            limits.push(NamedLimit { name, identity, limit, gate });
+        }
+        let in_flight = policy.concurrency.map(Quota::per_second);
+        if let Some(quota) = &in_flight {
+            items.push(dialect.policy_item(&policy.name, quota, QuotaUnit::ConcurrentRequests));
+        }
+        let items = HeaderValue::try_from(items.join(", "));
+        let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
+        Ok(Self { limits, in_flight, items })
+    }
+}
+
+/// What a limit is called: as its policy, with the tier, and the period where there are several. Of those over one
+/// period, `alike` of which come before it, the second is `name-2`.
+fn limit_name(policy: &Policy, tier: Option<&str>, limits: usize, quota: &Quota, alike: usize) -> String {
+    let mut name = policy.name.clone();
+    if let Some(tier) = tier {
+        name.push_str(&format!("/{tier}"));
+    }
+    if limits > 1 || policy.concurrency.is_some() {
+        name.push_str(&format!("/{}", period_name(quota)));
+    }
+    if alike == 0 { name } else { format!("{name}-{}", alike + 1) }
+}
+
+/// `hour`, `5min`, `90s`, `250ms`.
+fn period_name(quota: &Quota) -> String {
+    let nanos = quota.period().as_nanos();
+    let units: [(u128, &str, &str); 6] = [
+        (86_400_000_000_000, "day", "d"),
+        (3_600_000_000_000, "hour", "h"),
+        (60_000_000_000, "minute", "min"),
+        (1_000_000_000, "second", "s"),
+        (1_000_000, "millisecond", "ms"),
+        (1, "nanosecond", "ns"),
+    ];
+    let whole = units.into_iter().find(|(unit, ..)| nanos.is_multiple_of(*unit));
+    let (unit, one, many) = whole.unwrap_or((1, "nanosecond", "ns"));
+    let count = nanos / unit;
+    if count == 1 { one.to_owned() } else { format!("{count}{many}") }
+}

@@ -1,0 +1,21 @@
+//! From a request to an admission or a refusal.
+//!
+//! A request passes, in this order: [`matching`] (which policies are for it, with its key in each), [`decide`] (all of them
+//! or none), [`settle`] (what is charged or refunded after the response). [`compile`] makes the rules that these read, over
+//! the buckets of the [`engine`].
+
+pub(crate) mod admission;
+pub(crate) mod admitted;
+pub(crate) mod compile;
+pub(crate) mod decide;
+pub(crate) mod engine;
+pub(crate) mod gate;
+mod in_flight;
+pub(crate) mod matching;
+pub(crate) mod refusal;
+mod refused;
+mod settle;
+pub(crate) mod shared;
+mod stats;
+pub(crate) mod status;
+pub(crate) mod warnings;

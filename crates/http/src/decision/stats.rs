@@ -1,0 +1,62 @@
+//! The figures of each policy, and where the keys that it refused stand now.
+
+use std::time::Duration;
+
+use tollgate::clock::Clock;
+use tollgate::{Report, Verdict};
+
+use crate::config::Policy;
+use crate::decision::compile::{Rule, Rules};
+use crate::decision::engine::Engine;
+use crate::stats::{PolicyStats, RefusedKey};
+
+impl Rules {
+    pub(crate) fn figures<C: Clock>(&self, engine: &Engine<C>, top: usize) -> Vec<PolicyStats> {
+        self.rules.iter().map(|rule| rule.figures(engine, top)).collect()
+    }
+}
+
+impl Rule {
+    fn figures<C: Clock>(&self, engine: &Engine<C>, top: usize) -> PolicyStats {
+        let Policy { name, route, key, limits, tiers, concurrency, is_shadow, .. } = &self.policy;
+        let tiers = tiers.iter().flat_map(|tiers| &tiers.tiers);
+        let tiers = tiers.flat_map(|(tier, quotas)| quotas.iter().map(move |quota| format!("{tier}: {quota:#}")));
+        PolicyStats {
+            name: name.clone(),
+            route: route.to_string(),
+            key: key.to_string(),
+            limits: limits.iter().map(|quota| format!("{quota:#}")).chain(tiers).collect(),
+            concurrency: *concurrency,
+            is_shadow: *is_shadow,
+            counts: self.stats.counts.get(),
+            missed: self.stats.top.missed(),
+            refused: self.refused(engine, top),
+        }
+    }
+
+    fn refused<C: Clock>(&self, engine: &Engine<C>, top: usize) -> Vec<RefusedKey> {
+        let rows = self.stats.top.list(top).into_iter();
+        rows.map(|row| {
+            let limits = self.tiers.get(row.who.tier).map_or(&[][..], |tier| &tier.limits);
+            let stands: Vec<Report> =
+                limits.iter().map(|limit| engine.limiter.under(&limit.limit).peek(&row.who.key).report()).collect();
+            let waits = stands.iter().map(|report| match report.verdict {
+                Verdict::Allowed => Some(Duration::ZERO),
+                _ => report.retry_after,
+            });
+            let remaining = stands.iter().map(|report| report.remaining).min();
+            // One wait that nobody knows is one that nobody knows of all.
+            let retry_after = waits.collect::<Option<Vec<_>>>().and_then(|waits| waits.into_iter().max());
+            RefusedKey {
+                key: row.who.label,
+                refused: row.refused,
+                error: row.error,
+                first: row.first,
+                last: row.last,
+                remaining,
+                retry_after,
+            }
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,304 @@
+//! The limiter as applications hold it: rules that can be changed, over buckets that stay.
+
+mod simulator;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use ahash::RandomState;
+use arc_swap::ArcSwap;
+use tollgate::clock::{Clock, ExactClock, Instant};
+use tollgate::{Limiter, Quota, Stats};
+
+use crate::config::{LimiterConfig, Policy};
+use crate::decision::admission::Admission;
+use crate::decision::compile::Rules;
+use crate::decision::decide::Decided;
+use crate::decision::engine::Engine;
+use crate::decision::gate;
+use crate::decision::matching::AskedKeys;
+use crate::decision::refusal::Refusal;
+use crate::decision::shared::Shared;
+use crate::decision::warnings::Warnings;
+use crate::error::ConfigError;
+use crate::identity::key_by::{BoxFuture, KeyBy};
+use crate::request::RequestView;
+use crate::stats::{DecisionTimer, Labeller, PolicyStats};
+
+pub use simulator::{KnownMatch, Simulator};
+
+pub use crate::config::LooksAt;
+pub use crate::decision::compile::RestartedLimit;
+pub use crate::decision::matching::PolicyMatch;
+
+/// Policies over one engine, shared between clones.
+///
+/// For a tower service there is [`RateLimitLayer`](crate::RateLimitLayer); this is for everything else, and for changing the rules while
+/// requests come.
+pub struct RateLimiter<C = ExactClock> {
+    shared: Arc<Shared<C>>,
+}
+
+impl RateLimiter {
+    /// A limiter on an [`ExactClock`].
+    ///
+    /// Metrics go to the recorder that is installed by now.
+    ///
+    /// # Errors
+    ///
+    /// If the config cannot be used; see [`ConfigError`].
+    pub fn new(config: LimiterConfig) -> Result<Self, ConfigError> {
+        Self::with_clock(config, ExactClock::new())
+    }
+}
+
+impl<C: Clock> RateLimiter<C> {
+    /// A limiter on the given clock. Its epoch must be the Unix epoch for header fields that carry dates or seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// If the config cannot be used; see [`ConfigError`].
+    pub fn with_clock(config: LimiterConfig, clock: C) -> Result<Self, ConfigError> {
+        let quotas = config.policies.iter().flat_map(|policy| {
+            let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
+            policy.limits.iter().chain(tiers.flat_map(|(_, quotas)| quotas))
+        });
+        let mut builder = Limiter::builder(Quota::per_second(1)).capacity(config.capacity).on_full(config.on_full);
+        let has_gates = gate::are_needed(&config.policies);
+        for quota in quotas {
+            builder = builder.also_exact_for(*quota);
+            if has_gates && gate::is_queue(quota) {
+                builder = builder.also_exact_for(gate::quota(quota));
+            }
+        }
+        let engine = Engine {
+            limiter: builder.clock(clock).build()?,
+            in_flight: Arc::default(),
+            hasher: RandomState::new(),
+            labeller: Labeller::new(),
+            known: Mutex::default(),
+        };
+        let rules = Rules::new(config, &engine, None)?;
+        engine.remember(rules.identities());
+        let rules = ArcSwap::from_pointee(rules);
+        Ok(Self {
+            shared: Arc::new(Shared { engine, rules, timer: DecisionTimer::new(), warnings: Warnings::default() }),
+        })
+    }
+
+    /// Atomically replaces the rules, for every request from now on. What keys have used counts where policy, tier, period
+    /// and algorithm are the same, in requests: a higher count helps at once, and a lower one hurts at once. What could not
+    /// be changed is returned.
+    ///
+    /// # Errors
+    ///
+    /// If the config cannot be used: then nothing has changed.
+    pub fn reload(&self, config: LimiterConfig) -> Result<Reloaded, ConfigError> {
+        let before = self.shared.rules.load();
+        let mut fixed = Vec::new();
+        if config.capacity != before.config.capacity {
+            fixed.push(FixedSetting::Capacity);
+        }
+        if config.on_full != before.config.on_full {
+            fixed.push(FixedSetting::OnFull);
+        }
+        let kept = LimiterConfig { capacity: before.config.capacity, on_full: before.config.on_full, ..config };
+        let rules = Rules::new(kept, &self.shared.engine, Some(&before))?;
+        let restarted = rules.restarted(&before);
+        self.shared.engine.remember(rules.identities());
+        self.shared.rules.store(Arc::new(rules));
+        Ok(Reloaded { fixed, restarted })
+    }
+
+    /// Decides about a request now.
+    ///
+    /// Where a policy has an async key function, ask for [`async_keys`](Self::async_keys) first; without its answer such a request
+    /// has no key.
+    pub fn check(&self, request: &dyn RequestView) -> Decision<C> {
+        self.check_with(request, &AsyncKeys::default())
+    }
+
+    /// As [`check`](Self::check), with the answers of async key functions.
+    pub fn check_with(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Decision<C> {
+        let now = self.shared.engine.limiter.now();
+        let decision = self.check_at(request, keys, now);
+        self.shared.timer.sample(|| self.shared.engine.limiter.clock().now().saturating_duration_since(now));
+        decision
+    }
+
+    /// As [`check_with`](Self::check_with), at the caller's `now`; see [`tollgate::Limiter::at`].
+    pub fn check_at(&self, request: &dyn RequestView, keys: &AsyncKeys, now: Instant) -> Decision<C> {
+        let rules = self.shared.rules.load_full();
+        let request = rules.locate(request);
+        if rules.needs_client && request.client().is_none() {
+            self.shared.warnings.no_address();
+        }
+        let decided = rules.decide(&self.shared.engine, &request, &keys.0, now);
+        decision(&self.shared, rules, decided, || request.is_grpc())
+    }
+
+    /// What the async key functions answer that are for `request`; nothing if there is none.
+    pub fn async_keys(&self, request: &dyn RequestView) -> Option<BoxFuture<AsyncKeys>> {
+        let rules = self.shared.rules.load();
+        if !rules.asks {
+            return None;
+        }
+        let request = rules.locate(request);
+        let mut asked: Vec<_> = Vec::new();
+        for index in rules.applicable(&request) {
+            let Some(Policy { name, key: KeyBy::Async(key), .. }) = rules.config.policies.get(index) else {
+                continue;
+            };
+            asked.push((name.clone(), key(&request)));
+        }
+        if asked.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            let mut keys = AskedKeys::with_capacity(asked.len());
+            for (policy, key) in asked {
+                keys.push((policy, key.await));
+            }
+            AsyncKeys(keys)
+        }))
+    }
+
+    /// The policies that are for `request`, and who it is to each. Nothing is decided, taken or counted: this is for
+    /// explaining rules, and for trying them on a log.
+    #[must_use]
+    pub fn matching(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Vec<PolicyMatch> {
+        let rules = self.shared.rules.load();
+        let request = rules.locate(request);
+        rules.policy_matches(&request, &keys.0)
+    }
+
+    /// For deciding about many requests that are alike; see [`Simulator`].
+    #[must_use]
+    pub fn simulator(&self) -> Simulator<C> {
+        Simulator::new(Arc::clone(&self.shared), self.shared.rules.load_full())
+    }
+
+    /// The configuration that is in force.
+    #[must_use]
+    pub fn config(&self) -> LimiterConfig {
+        self.shared.rules.load().config.clone()
+    }
+
+    /// How each policy is doing, with up to `top` of the keys that it refused most (128 are kept).
+    #[must_use]
+    pub fn policies(&self, top: usize) -> Vec<PolicyStats> {
+        self.shared.rules.load().figures(&self.shared.engine, top)
+    }
+
+    /// How the table of keys is doing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.engine.limiter.stats()
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &C {
+        self.shared.engine.limiter.clock()
+    }
+
+    /// Tells the `metrics` recorder how the table is doing: before it is scraped, or every few seconds.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        let stats = self.stats();
+        metrics::gauge!("tollgate_table_capacity_keys").set(as_f64(stats.capacity as u64));
+        metrics::gauge!("tollgate_table_bytes").set(as_f64(stats.bytes as u64));
+        metrics::gauge!("tollgate_table_busy_keys").set(as_f64(stats.busy));
+        metrics::counter!("tollgate_evictions_total").absolute(stats.evictions);
+        metrics::counter!("tollgate_refused_full_total").absolute(stats.refused_full);
+        metrics::counter!("tollgate_untracked_total").absolute(stats.untracked);
+    }
+}
+
+#[cfg(feature = "metrics")]
+/// For gauges, which are floating-point: exact up to 2^53, nearest above.
+#[allow(clippy::cast_precision_loss, reason = "a number for people")]
+const fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+impl<C> Clone for RateLimiter<C> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<C> fmt::Debug for RateLimiter<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiter").field("config", &self.shared.rules.load().config).finish_non_exhaustive()
+    }
+}
+
+/// What was decided by `rules`, for the caller.
+fn decision<C: Clock>(
+    shared: &Arc<Shared<C>>,
+    rules: Arc<Rules>,
+    decided: Decided,
+    is_grpc: impl FnOnce() -> bool,
+) -> Decision<C> {
+    match decided {
+        Decided::Admitted(admitted) => {
+            let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
+            let shared = (!is_done).then(|| Arc::clone(shared));
+            Decision::Admitted(Admission { shared, rules, admitted })
+        }
+        Decided::Refused(status) => Decision::Refused(Refusal { rules, status, is_grpc: is_grpc() }),
+    }
+}
+
+/// What async key functions have answered for one request.
+#[derive(Debug, Clone, Default)]
+pub struct AsyncKeys(AskedKeys);
+
+/// What a [reload](RateLimiter::reload) could not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// What should have changed and stays as it was, because it is fixed when a limiter is made.
+    pub fixed: Vec<FixedSetting>,
+    /// The limits of another period or algorithm than before: under them nothing has been used.
+    pub restarted: Vec<RestartedLimit>,
+}
+
+/// A setting that is fixed when a limiter is made. Displays as the method that sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FixedSetting {
+    /// [`LimiterConfig::capacity`].
+    Capacity,
+    /// [`LimiterConfig::on_full`].
+    OnFull,
+}
+
+impl fmt::Display for FixedSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Capacity => "capacity",
+            Self::OnFull => "on_full",
+        })
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+#[must_use]
+#[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
+pub enum Decision<C: Clock = ExactClock> {
+    /// It may go.
+    Admitted(Admission<C>),
+    /// It may not.
+    Refused(Refusal),
+}
+
+impl<C: Clock> Decision<C> {
+    /// Whether it may go.
+    #[must_use]
+    pub const fn is_admitted(&self) -> bool {
+        matches!(self, Self::Admitted(_))
+    }
+}

@@ -1,0 +1,16 @@
+//! What is counted: requests by policy and outcome, and the keys that were refused most.
+
+mod counts;
+mod decision_timer;
+mod label;
+mod policy_stats;
+mod top;
+
+pub use counts::PolicyCounts;
+pub use label::{Label, Labeller};
+pub use policy_stats::{PolicyStats, RefusedKey};
+pub use top::{TopRefused, TopRow};
+
+pub(crate) use counts::Counts;
+pub(crate) use decision_timer::DecisionTimer;
+pub(crate) use policy_stats::TopEntry;

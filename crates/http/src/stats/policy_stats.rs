@@ -1,0 +1,62 @@
+//! How the policies are doing, for an admin page or a log.
+
+use std::time::Duration;
+
+use tollgate::KeyHash;
+use tollgate::clock::Instant;
+
+use super::counts::PolicyCounts;
+use super::label::Label;
+
+/// How one policy is doing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PolicyStats {
+    /// Its name.
+    pub name: String,
+    /// Which requests it is for, in words.
+    pub route: String,
+    /// Who shares a bucket.
+    pub key: String,
+    /// Its limits, as rate strings; those of a tier with the tier in front.
+    pub limits: Vec<String>,
+    /// How many requests of a key may be in flight.
+    pub concurrency: Option<u64>,
+    /// Whether it refuses nobody.
+    pub is_shadow: bool,
+    /// What it has counted.
+    pub counts: PolicyCounts,
+    /// Refusals that are not in `refused`, because another thread was at the list at that moment.
+    pub missed: u64,
+    /// The keys refused most, most refused first.
+    pub refused: Vec<RefusedKey>,
+}
+
+/// A key that was refused.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RefusedKey {
+    /// The key, as people may see it.
+    pub key: Label,
+    /// How often it was refused, or somewhat less often.
+    pub refused: u64,
+    /// By how much `refused` may be too high.
+    pub error: u64,
+    /// The first refusal since the key is in the list.
+    pub first: Instant,
+    /// The latest.
+    pub last: Instant,
+    /// How much is left to it now, under the limit that has least; nothing if the policy has no rate.
+    pub remaining: Option<u64>,
+    /// How long until a request of it would be admitted, zero if now; nothing if nobody knows, as of a policy that has no
+    /// rate.
+    pub retry_after: Option<Duration>,
+}
+
+/// A key that was refused, as the list remembers it.
+#[derive(Debug, Clone)]
+pub(crate) struct TopEntry {
+    pub(crate) label: Label,
+    pub(crate) key: KeyHash,
+    pub(crate) tier: usize,
+}

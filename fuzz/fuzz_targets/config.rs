@@ -1,35 +1,12 @@
-//! The configuration file of `tollgate gateway`. The program is no library, so the files that understand the text are
-//! compiled into this target as they are.
+//! The configuration file of `tollgate gateway`.
 #![no_main]
-#![allow(dead_code, reason = "the program uses the rest")]
-
-#[path = "../../crates/gateway/src/failure.rs"]
-mod failure;
-#[path = "../../crates/gateway/src/config/file/mod.rs"]
-mod file;
-#[path = "../../crates/gateway/src/output.rs"]
-mod output;
-
-#[path = "../../crates/gateway/src/admin"]
-mod admin {
-    mod choice;
-    pub(crate) use self::choice::Choice;
-}
-
-#[path = "../../crates/gateway/src/gateway"]
-mod gateway {
-    mod moment;
-    pub(crate) mod settings;
-    pub(crate) mod upstream;
-}
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-
-use file::{Config, Files, Problem, parse};
+use tollgate_gateway::config::file::{Config, Files, Problem, parse};
 
 fuzz_target!(|text: &str| {
     // Files are there and right, but for those with a `z` in their names.
@@ -57,7 +34,7 @@ fn judge(config: &Config) {
         assert!((Duration::from_millis(1)..=Duration::from_secs(365 * 86_400)).contains(&timeout), "{timeout:?}");
     }
     for networks in settings.listeners.iter().filter_map(|listen| listen.proxy_protocol.as_ref()) {
-        assert!(!networks.is_empty(), "a door that nobody can pass");
+        assert!(!networks.is_empty(), "a listener that nobody can pass");
     }
 
     let names: BTreeSet<&str> = config.plans.iter().map(|plan| plan.name.as_str()).collect();

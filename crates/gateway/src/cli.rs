@@ -1,18 +1,15 @@
-//! The command line: what can be asked, and the help that explains it.
+//! The command line: what can be asked, and the exit code that says how it went.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
-use tollgate::error::ParseQuotaError;
-use tollgate::{Algorithm, Quota};
+use clap::{Parser, Subcommand};
 
-use crate::admin::Choice;
-use crate::gateway::upstream::Origin;
-use crate::replay::exempt::Exemption;
-use crate::replay::key::KeySpec;
+use crate::commands::check_config::{self, CheckConfigArgs};
+use crate::commands::demonstrate;
+use crate::commands::serve::{self, GatewayArgs};
+use crate::replay::{self, NOTES as REPLAY_NOTES, ReplayArgs};
+use crate::values::failure::Failure;
+use crate::values::output;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -25,80 +22,18 @@ Exit codes:
   74  reading or writing broke down on the way
   78  the configuration file is wrong";
 
-const REPLAY_NOTES: &str = "\
-What is read:
-  Common Log Format, Combined Log Format (also with the virtual host in
-  front) and JSON lines, told apart line by line; plain or gzip. Lines are put
-  in order of their time stamps; equal time stamps stay in the order of the
-  files. A line that cannot be read is counted and the first few are shown;
-  blank lines are counted apart. A log may span ten years.
-
-  In JSON the usual names are looked for, in any letter case, at the top or
-  under `request`: time, timestamp, @timestamp, ts; client_ip, remote_addr,
-  remote_ip, ip, host; method; path, uri, url, request; and a header by its
-  own name, at the top or under `headers`. A time is RFC 3339, as in the
-  Common Log Format, or a number since 1970: seconds below 10^11, milliseconds
-  below 10^14, microseconds below 10^17, else nanoseconds; fractions are kept.
-
-Keys:
-  ip           the client's address; IPv4 written as IPv6 counts as IPv4
-  header:NAME  a request header; Combined has referer and user-agent
-  path         the path without the query
-  method       the request method
-  ip+path      any of these joined by `+`: a bucket for each combination
-  A request without the part (no such header, or `-`) counts under `(none)`,
-  one key for all of them; the report says how many there were.
-
-Algorithms:
-  token-bucket, leaky-bucket   evenly refilled, up to the burst at once
-  leaky-queue                  requests wait their turn; the burst may wait
-  fixed-window                 the count in each window since 1970 (UTC)
-  sliding-window               two windows, the previous one weighted
-  sliding-log                  the count in any period, exactly
-
-Exemptions:
-  192.0.2.7   10.0.0.0/8   2001:db8::/32   path:/health   path:/static/*
-  method:OPTIONS   header:user-agent:Pingdom*
-  A `*` at the end matches any rest. Exempt requests take nothing from any
-  bucket and are counted apart.
-
-Config files:
-  With --config every request goes through the very limiter of the gateway:
-  routes, keys, tiers, costs, exemptions, charges by the status, shadows.
-  The client is the address that was logged; `client.from` and `trusted` look
-  at headers, so they change nothing unless the log has them. A policy reads
-  the header fields that the log has: Combined has referer and user-agent,
-  JSON may have all. Bounds on concurrency are not tried, because a log does
-  not tell how long requests took. A response counts as sent when its request
-  came; without a status nothing is charged that depends on it.
-
-What --json writes:
-  One object: `schema` (1), `policy`, `input` (by file), `totals`, `limits`,
-  `keys` (every limited key, most refused first), `minutes` (every minute with
-  a request), `unreadable` and `odd` (the first few lines that were not read,
-  or were kept although their end is odd), `engine`. Times are RFC 3339, UTC.
-  With --config: `config` and `policies` in the place of `policy`, and
-  `shadow_keys`; with --against also `against`.
-
-Examples:
-  tollgate replay --limit 10/minute access.log
-  tollgate replay --limit '200 per day, 50 per hour' --key ip+path access.log*
-  tollgate replay --limit 60/minute --exempt 'path:/static/*' --json access.log
-  tollgate replay --config new.yaml --against tollgate.yaml access.log
-  zstdcat access.log.zst | tollgate replay --limit '5/s burst 20' --svg a.svg -";
-
 /// A rate limiter that can be tried on yesterday's log before anybody is limited.
 ///
 /// Without arguments it replays a small log that it makes itself.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, max_term_width = 120, after_help = EXIT_CODES)]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+enum Command {
     /// Replay access logs through a policy and show who would be limited
     #[command(after_help = EXIT_CODES, after_long_help = format!("{REPLAY_NOTES}\n\n{EXIT_CODES}"))]
     Replay(ReplayArgs),
@@ -113,109 +48,20 @@ pub(crate) enum Command {
     Sample,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct GatewayArgs {
-    /// A file that says everything, instead of the options below; read anew when it changes and on SIGHUP
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit", "admin"])]
-    pub(crate) config: Option<PathBuf>,
-
-    /// The address to listen on; port 0 is any that is free
-    #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
-
-    /// The server behind the gateway, such as http://127.0.0.1:3000; repeatable [default: a built-in echo]
-    #[arg(short, long = "upstream", value_name = "URL")]
-    pub(crate) upstreams: Vec<Origin>,
-
-    /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
-    #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
-    pub(crate) limit: Limits,
-
-    /// Where the admin page, /metrics, /healthz and /limits are, or `off` [default: 127.0.0.1:9900, if it is free]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) admin: Option<Choice>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CheckConfigArgs {
-    /// The file that `tollgate gateway --config` would be given
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReplayArgs {
-    /// Access logs, plain or gzip; `-` or none at all is standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-
-    /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
-    ///
-    /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
-    #[arg(short, long = "limit", value_name = "RATE", required_unless_present = "config")]
-    pub(crate) limits: Vec<Limits>,
-
-    /// How requests are counted
-    #[arg(short, long, default_value = Algorithm::TokenBucket.name(), value_parser = algorithms())]
-    pub(crate) algorithm: Algorithm,
-
-    /// How many requests fit at once, for every limit that names no burst of its own [default: the limit's count]
-    ///
-    /// For leaky-queue: how many may wait. The window algorithms have none.
-    #[arg(short, long, value_name = "N")]
-    pub(crate) burst: Option<u64>,
-
-    /// Who shares a bucket: ip, path, method, header:NAME, or several joined by `+`
-    #[arg(short, long, default_value = "ip")]
-    pub(crate) key: KeySpec,
-
-    /// Requests that are never limited: an address, a network, or `path:/static/*`; repeatable
-    #[arg(short, long = "exempt", value_name = "WHAT")]
-    pub(crate) exempt: Vec<Exemption>,
-
-    /// Try the policies of a config file of `tollgate gateway` instead of `--limit`
-    ///
-    /// Every request goes through the limiter that the gateway would use.
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["limits", "algorithm", "burst", "key", "exempt"])]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Show what a second config file, such as the one in force, would have done otherwise
-    #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "limits")]
-    pub(crate) against: Option<PathBuf>,
-
-    /// Keep as many keys as the config file says, instead of every key of the log
-    #[arg(long, requires = "config", conflicts_with = "limits")]
-    pub(crate) capacity_from_config: bool,
-
-    /// How many keys and minutes to list
-    #[arg(short, long, value_name = "N", default_value_t = 10)]
-    pub(crate) top: usize,
-
-    /// Also draw the timeline as an SVG picture
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
-
-    /// Write the whole result as JSON instead of the report
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Replay the sample log instead of files
-    #[arg(long, conflicts_with = "files")]
-    pub(crate) sample: bool,
-}
-
-/// One `--limit`: a rate string may hold several limits.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits(pub(crate) Vec<Quota>);
-
-impl FromStr for Limits {
-    type Err = ParseQuotaError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        tollgate::parse_quotas(text).map(Self)
+/// Does what the command line of this process asks for.
+pub fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        None => demonstrate::run(),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Gateway(args)) => serve::run(&args),
+        Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Sample) => output::print(&replay::sample::log()),
+    };
+    match outcome {
+        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(failure.code())
+        }
     }
-}
-
-fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
-    PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)).try_map(|name| name.parse::<Algorithm>())
 }

@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpListener};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tollgate_http::RateLimiter;
 
-use super::choice::Choice;
-use super::subject::Subject;
+use super::state::Subject;
 use super::{metrics, server};
-use crate::failure::Failure;
-use crate::gateway::view::Viewer;
-use crate::output;
+use crate::proxy::view::Viewer;
+use crate::values::admin_listen::AdminListen;
+use crate::values::failure::Failure;
+use crate::values::output;
 
 /// An address that is open, and a recorder that takes down what is counted from now on.
 #[derive(Debug)]
@@ -23,15 +23,15 @@ pub(crate) struct Door {
 impl Door {
     /// Opens the address, if there is to be one. Before the limiter is made: its metrics go to the recorder that is
     /// there by then.
-    pub(crate) fn open(choice: Choice) -> Result<Option<Self>, Failure> {
+    pub(crate) fn open(choice: AdminListen) -> Result<Option<Self>, Failure> {
         let addr = match choice {
-            Choice::Off => return Ok(None),
-            Choice::At(addr) => addr,
-            Choice::Usual => Choice::USUAL,
+            AdminListen::Off => return Ok(None),
+            AdminListen::At(addr) => addr,
+            AdminListen::Default => AdminListen::DEFAULT_ADDR,
         };
         match bind(addr) {
             Ok((socket, addr)) => Ok(Some(Self { addr, socket, recorder: metrics::install()? })),
-            Err(error) if choice == Choice::Usual => {
+            Err(error) if choice == AdminListen::Default => {
                 output::complain(&format_args!(
                     "no admin page: cannot listen on {addr}: {error}; `--admin ADDR` puts it elsewhere"
                 ));

@@ -4,8 +4,8 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::reply::{Reply, json};
-use super::subject::Subject;
-use crate::gateway::view::{Stage, Upstream, View};
+use super::state::Subject;
+use crate::proxy::view::{Stage, Upstream, View};
 
 #[derive(Serialize)]
 struct Health {

@@ -6,7 +6,7 @@ use tollgate::clock::{Clock, Instant};
 use tollgate_http::stats::{PolicyStats, RefusedKey};
 
 use super::reply::{Reply, json};
-use super::subject::Subject;
+use super::state::Subject;
 
 /// As many as the limiter remembers for each policy.
 const ALL: usize = 128;

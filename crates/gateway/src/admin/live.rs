@@ -10,8 +10,8 @@ use super::health::{self, UpstreamHealth};
 use super::history::Past;
 use super::limits::{self, PolicyJson};
 use super::reply::{Reply, json};
-use super::server::Desk;
-use crate::gateway::view::View;
+use super::state::AdminState;
+use crate::proxy::view::View;
 
 /// Keys that the page shows for each policy.
 const TOP: usize = 20;
@@ -69,12 +69,12 @@ struct Policy {
     past: Option<Past>,
 }
 
-pub(crate) fn reply(desk: &Desk, query: &str) -> Reply {
+pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
     let since = query.split('&').find_map(|part| part.strip_prefix("since="));
     let Ok(since) = since.unwrap_or("0").parse() else {
         return super::reply::line(StatusCode::BAD_REQUEST, "`since` is a number of seconds since 1970");
     };
-    let (subject, history) = (&desk.subject, desk.history.borrow());
+    let (subject, history) = (&state.subject, state.history.borrow());
     let View { stage, connections, turned_away, unreadable, passed, answers, own, upstreams } = subject.gateway.now();
     let policy = |policy: PolicyJson| {
         let past = history.policy(&policy.name).map(|track| track.after(since));

@@ -5,9 +5,9 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::reply::Reply;
-use super::subject::Subject;
-use crate::failure::Failure;
-use crate::gateway::view::View;
+use super::state::Subject;
+use crate::proxy::view::View;
+use crate::values::failure::Failure;
 
 /// The text format of Prometheus.
 const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -7,7 +7,6 @@
 //!
 //! Nothing here changes anything: every path is read only.
 
-mod choice;
 mod door;
 mod guard;
 mod health;
@@ -19,7 +18,6 @@ mod page;
 mod reply;
 mod routes;
 mod server;
-mod subject;
+mod state;
 
-pub(crate) use self::choice::Choice;
 pub(crate) use self::door::Door;

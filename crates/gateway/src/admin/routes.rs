@@ -4,22 +4,22 @@ use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 
 use super::reply::{Reply, line};
-use super::server::Desk;
+use super::state::AdminState;
 use super::{guard, health, limits, live, metrics, page};
 
 /// Answers a request; its body, if any, is of no interest.
-pub(crate) fn answer<B>(desk: &Desk, request: &Request<B>) -> Reply {
-    let subject = &desk.subject;
+pub(crate) fn answer<B>(state: &AdminState, request: &Request<B>) -> Reply {
+    let subject = &state.subject;
     if subject.is_local && !guard::means_this_machine(request.uri(), request.headers()) {
         return line(
             StatusCode::MISDIRECTED_REQUEST,
             "this listener answers only to `localhost` and loopback addresses",
         );
     }
-    let reply: fn(&Desk, &str) -> Reply = match request.uri().path() {
-        "/metrics" => |desk, _| metrics::reply(&desk.subject),
-        "/healthz" => |desk, _| health::reply(&desk.subject),
-        "/limits" => |desk, _| limits::reply(&desk.subject),
+    let reply: fn(&AdminState, &str) -> Reply = match request.uri().path() {
+        "/metrics" => |state, _| metrics::reply(&state.subject),
+        "/healthz" => |state, _| health::reply(&state.subject),
+        "/limits" => |state, _| limits::reply(&state.subject),
         "/live" => live::reply,
         "/" => |_, _| page::html(),
         "/page.css" => |_, _| page::css(),
@@ -32,5 +32,5 @@ pub(crate) fn answer<B>(desk: &Desk, request: &Request<B>) -> Reply {
         reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return reply;
     }
-    reply(desk, request.uri().query().unwrap_or_default())
+    reply(state, request.uri().query().unwrap_or_default())
 }

@@ -23,9 +23,9 @@ use tokio::time::{sleep, timeout};
 use tollgate::clock::Clock;
 
 use super::history::{History, Sample};
-use super::subject::Subject;
+use super::state::{AdminState, Subject};
 use super::{metrics, routes};
-use crate::output;
+use crate::values::output;
 
 /// Connections at once; one more waits until another has ended.
 const CONNECTIONS: usize = 256;
@@ -43,12 +43,6 @@ const HEAD_BYTES: usize = 16 << 10;
 /// How long accepting pauses when the process is out of sockets.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What is answered from: all of it on one thread.
-pub(crate) struct Desk {
-    pub(crate) subject: Subject,
-    pub(crate) history: RefCell<History>,
-}
-
 /// Starts the thread; it ends with the process, so that it answers while the gateway drains.
 pub(crate) fn start(socket: StdListener, subject: Subject) -> io::Result<()> {
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
@@ -64,22 +58,22 @@ fn run(socket: StdListener, subject: Subject) -> io::Result<()> {
     runtime.block_on(async move {
         let socket = TcpListener::from_std(socket)?;
         let history = RefCell::new(History::new(subject.limiter.clock().now()));
-        let desk = Rc::new(Desk { subject, history });
-        spawn_local(watch(Rc::clone(&desk)));
-        accept(&socket, &desk).await;
+        let state = Rc::new(AdminState { subject, history });
+        spawn_local(watch(Rc::clone(&state)));
+        accept(&socket, &state).await;
         Ok(())
     })
 }
 
-async fn accept(socket: &TcpListener, desk: &Rc<Desk>) {
+async fn accept(socket: &TcpListener, state: &Rc<AdminState>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     // An error means that the semaphore was closed, which nobody does.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
             Ok((client, _)) => {
-                let desk = Rc::clone(desk);
+                let state = Rc::clone(state);
                 spawn_local(async move {
-                    talk(client, &desk).await;
+                    talk(client, &state).await;
                     drop(place);
                 });
             }
@@ -89,9 +83,9 @@ async fn accept(socket: &TcpListener, desk: &Rc<Desk>) {
 }
 
 /// Errors are those of one client, and nobody is told.
-async fn talk(client: TcpStream, desk: &Desk) {
+async fn talk(client: TcpStream, state: &AdminState) {
     let service =
-        service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(routes::answer(desk, &request)) });
+        service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(routes::answer(state, &request)) });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(HEAD_BYTES).max_buf_size(HEAD_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(client), service));
@@ -102,13 +96,13 @@ async fn talk(client: TcpStream, desk: &Desk) {
 }
 
 /// Takes a sample at every full second.
-async fn watch(desk: Rc<Desk>) {
+async fn watch(state: Rc<AdminState>) {
     const SECOND: u64 = 1_000_000_000;
     loop {
-        let now = desk.subject.limiter.clock().now().as_nanos();
+        let now = state.subject.limiter.clock().now().as_nanos();
         sleep(Duration::from_nanos(SECOND - now % SECOND)).await;
-        desk.history.borrow_mut().record(&sample(&desk.subject));
-        metrics::keep_up(&desk.subject);
+        state.history.borrow_mut().record(&sample(&state.subject));
+        metrics::keep_up(&state.subject);
     }
 }
 

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use tollgate_http::ConfigError;
+
 use super::file::{Config, Files, parse};
-use crate::failure::Failure;
-use crate::gateway::tls;
+use crate::proxy::tls;
+use crate::values::failure::Failure;
 
 /// A settings file is short; whatever is longer is something else.
 const MAX_FILE: u64 = 1 << 20;
@@ -30,4 +32,9 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
         let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(path)).collect();
         Failure::Config(lines.join("\n"))
     })
+}
+
+/// Why the limiter of a file that is right by itself cannot be made.
+pub(crate) fn no_limiter(path: &Path, error: &ConfigError) -> Failure {
+    Failure::Config(format!("{}: limiter: {error}", path.display()))
 }

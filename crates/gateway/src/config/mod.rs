@@ -1,11 +1,10 @@
 //! The configuration of `tollgate gateway`: one YAML file with everything.
 //!
-//! [`file`] understands the text, [`load`] reads it from the disk, [`watch`] sees it change, [`check`] explains it.
+//! [`file`] understands the text and explains it, [`mod@load`] reads it from the disk, [`watch`] sees it change.
 
-pub(crate) mod check;
-mod file;
+pub mod file;
 mod load;
 pub(crate) mod watch;
 
 pub(crate) use self::file::Config;
-pub(crate) use self::load::load;
+pub(crate) use self::load::{load, no_limiter};

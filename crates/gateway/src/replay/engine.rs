@@ -10,7 +10,7 @@ use super::log::time::timestamp;
 use super::policy::Policy;
 use super::progress::Progress;
 use super::record::{Outcome, Record};
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 /// A limiter takes times up to ten years after the one its clock showed when it was built.
 const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);

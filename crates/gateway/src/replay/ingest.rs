@@ -1,5 +1,6 @@
 //! Reading the logs: every line is a record, blank, or counted as unreadable.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::intern::Keys;
@@ -8,8 +9,8 @@ use super::log::source::{Source, read_failure};
 use super::log::{self, Reason, Request};
 use super::progress::Progress;
 use super::record::{Outcome, Record};
-use crate::failure::Failure;
-use crate::output::{grouped, printable, shortened};
+use crate::values::failure::Failure;
+use crate::values::output::{grouped, printable, shortened};
 
 /// How many unreadable lines, and how many odd ones, are shown.
 const SHOWN: usize = 5;
@@ -18,14 +19,14 @@ const SHOWN: usize = 5;
 const GIVE_UP: usize = 64 << 20;
 
 /// What of a request is kept, as a text: requests with the same text are the same to whoever replays them.
-pub(crate) trait Keep {
+pub trait Keep {
     /// Writes what is kept of `request` into `text`, which is empty.
     fn keep(&self, request: &Request<'_>, text: &mut String) -> Kept;
 }
 
 /// How much of a request was there to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub enum Kept {
     Whole,
     /// Something is missing, and a stand-in is in its place.
     Partly,
@@ -35,52 +36,58 @@ pub(crate) enum Kept {
 
 /// All that the logs hold.
 #[derive(Debug, Default)]
-pub(crate) struct Input {
-    pub(crate) records: Vec<Record>,
+pub struct Input {
+    pub records: Vec<Record>,
     /// What was kept of the requests, each once.
-    pub(crate) keys: Keys,
-    pub(crate) files: Vec<FileCount>,
+    pub keys: Keys,
+    pub files: Vec<FileCount>,
     /// The first few lines that could not be read.
-    pub(crate) unreadable: Vec<Flaw>,
+    pub unreadable: Vec<Flaw>,
     /// The first few lines that were kept although their end is odd.
-    pub(crate) odd: Vec<Flaw>,
+    pub odd: Vec<Flaw>,
     /// Requests of which something is missing.
-    pub(crate) without_key: u64,
+    pub without_key: u64,
     /// Requests earlier than one before them in the files.
-    pub(crate) out_of_order: u64,
+    pub out_of_order: u64,
 }
 
 /// What one file holds.
 #[derive(Debug, Default)]
-pub(crate) struct FileCount {
-    pub(crate) name: String,
-    pub(crate) lines: u64,
-    pub(crate) requests: u64,
-    pub(crate) blank: u64,
-    pub(crate) unreadable: u64,
-    pub(crate) odd: u64,
+pub struct FileCount {
+    pub name: String,
+    pub lines: u64,
+    pub requests: u64,
+    pub blank: u64,
+    pub unreadable: u64,
+    pub odd: u64,
 }
 
 /// Where a line is not as it should be.
 #[derive(Debug)]
-pub(crate) struct Flaw {
-    pub(crate) file: String,
-    pub(crate) line: u64,
-    pub(crate) reason: Reason,
+pub struct Flaw {
+    pub file: String,
+    pub line: u64,
+    pub reason: Reason,
     /// The beginning of the line.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// Reads lines into an [`Input`].
-pub(crate) struct Reader<'p> {
+pub struct Reader<'p> {
     keep: &'p dyn Keep,
     input: Input,
     latest: u64,
     text: String,
 }
 
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("input", &self.input).finish_non_exhaustive()
+    }
+}
+
 impl<'p> Reader<'p> {
-    pub(crate) fn new(keep: &'p dyn Keep) -> Self {
+    pub fn new(keep: &'p dyn Keep) -> Self {
         Self { keep, input: Input::default(), latest: 0, text: String::new() }
     }
 
@@ -95,7 +102,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Reads one log that is open already.
-    pub(crate) fn one(mut self, source: Source) -> Result<Input, Failure> {
+    pub fn one(mut self, source: Source) -> Result<Input, Failure> {
         self.source(source, &mut Progress::none())?;
         self.finish()
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 /// Stands for a key. Not zero, so that "no key" costs a record no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeyId(NonZeroU32);
+pub struct KeyId(NonZeroU32);
 
 impl KeyId {
     /// The place of the key in [`Keys::iter`].
@@ -19,7 +19,7 @@ impl KeyId {
 
 /// The distinct keys of a log, in the order in which the files have them.
 #[derive(Debug, Default)]
-pub(crate) struct Keys {
+pub struct Keys {
     texts: Vec<Rc<str>>,
     ids: HashMap<Rc<str>, KeyId>,
 }
@@ -46,7 +46,7 @@ impl Keys {
         self.texts.len()
     }
 
-    pub(crate) fn text(&self, id: KeyId) -> &str {
+    pub fn text(&self, id: KeyId) -> &str {
         &self.texts[id.index()]
     }
 

@@ -9,7 +9,7 @@ use super::key::shown;
 use super::log::time::timestamp;
 use super::policy::Policy;
 use super::tally::{Counts, Minute, Tally};
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 #[derive(Serialize)]
 struct Document<'r> {

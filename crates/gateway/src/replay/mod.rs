@@ -3,16 +3,17 @@
 //! The steps, in this order: the command line becomes a [`policy`], [`ingest`] reads the [`log`] into records,
 //! [`engine`] replays them, [`tally`] counts, and [`report`], [`json`] and the pictures of [`timeline`] show it.
 
+mod args;
 mod engine;
 pub(crate) mod exempt;
-mod ingest;
-mod intern;
+pub mod ingest;
+pub mod intern;
 mod json;
 pub(crate) mod key;
-mod log;
+pub mod log;
 mod policy;
 mod progress;
-mod record;
+pub mod record;
 mod report;
 pub(crate) mod sample;
 mod tally;
@@ -23,8 +24,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
-
+pub(crate) use self::args::{NOTES, ReplayArgs};
 use self::engine::Run;
 use self::ingest::{Input, Keep, Reader};
 use self::log::source::Source;
@@ -34,9 +34,8 @@ use self::record::Record;
 use self::report::Layout;
 use self::tally::Tally;
 use self::timeline::{Timeline, svg};
-use crate::cli::{Cli, Command, ReplayArgs};
-use crate::failure::Failure;
-use crate::output;
+use crate::values::failure::Failure;
+use crate::values::output;
 
 /// Where the width of the terminal is not known.
 const WIDTH: usize = 100;
@@ -55,21 +54,6 @@ impl Run {
         let rate = u128::from(self.checks) * Duration::from_secs(1).as_nanos() / nanos;
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
-}
-
-/// What a run without arguments does: the sample under a simple policy, and how to go on from there.
-pub(crate) fn demonstrate() -> Result<(), Failure> {
-    let args = ["tollgate", "replay", "--limit", "10/minute", "--sample"];
-    let Ok(Cli { command: Some(Command::Replay(args)), .. }) = Cli::try_parse_from(args) else {
-        return Err(Failure::Other("the command of the demonstration is not understood".to_owned()));
-    };
-    run(&args)?;
-    output::print(
-        "\nThis was a log made up by the program (`tollgate sample` prints it). On a log of yours:\n  \
-         tollgate replay --limit 10/minute access.log\n  \
-         tollgate replay --limit '200 per day, 50 per hour' --key ip+path --svg limits.svg access.log.gz\n\
-         Everything else: tollgate replay --help\n",
-    )
 }
 
 /// Replays what `args` name.

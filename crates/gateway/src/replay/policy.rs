@@ -2,12 +2,12 @@
 
 use tollgate::{Algorithm, Quota};
 
+use super::args::ReplayArgs;
 use super::exempt::{Exemption, is_exempt};
 use super::ingest::{Keep, Kept};
 use super::key::KeySpec;
 use super::log::Request;
-use crate::cli::ReplayArgs;
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 /// As many as one record, and one line of a report, can do with.
 const MAX_LIMITS: usize = 64;

@@ -4,19 +4,19 @@ use super::intern::KeyId;
 
 /// One request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Record {
+pub struct Record {
     /// Nanoseconds since 1970.
-    pub(crate) time: u64,
+    pub time: u64,
     /// Nothing for an exempt request.
-    pub(crate) key: Option<KeyId>,
-    pub(crate) outcome: Outcome,
+    pub key: Option<KeyId>,
+    pub outcome: Outcome,
 }
 
 const _: () = assert!(size_of::<Record>() == 16);
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Passed; also the state before the replay.
     Allowed,
     /// Passed, but later than it came.

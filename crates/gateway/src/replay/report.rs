@@ -14,7 +14,7 @@ use super::log::time::timestamp;
 use super::record::Record;
 use super::tally::{Counts, Minute, Tally};
 use super::timeline::{Timeline, terminal};
-use crate::output::{grouped, percent, printable, shortened};
+use crate::values::output::{grouped, percent, printable, shortened};
 
 /// How a report is laid out.
 #[derive(Debug, Clone, Copy)]

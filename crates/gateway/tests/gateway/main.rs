@@ -1,4 +1,4 @@
-//! The real program, started as a user starts it. What the gateway does with requests is tested beside its code.
+//! The real program, started as a user starts it. What the gateway does with requests is tested in `tests/proxy`.
 
 mod identity;
 

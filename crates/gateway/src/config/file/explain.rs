@@ -13,9 +13,9 @@ use super::Config;
 use super::limiter::Keeping;
 use super::policy::{Plan, TierPlan};
 use super::units::shown;
-use crate::admin::Choice;
-use crate::gateway::settings::{Listen, Settings, Timeouts, XForwarded};
-use crate::output::grouped;
+use crate::proxy::settings::{Listen, Settings, Timeouts, XForwarded};
+use crate::values::admin_listen::AdminListen;
+use crate::values::output::grouped;
 
 /// A heading, and what belongs to it in lines of a moderate width.
 struct Page(String);
@@ -54,7 +54,7 @@ impl Page {
 
 impl Config {
     /// What all of it means, defaults included.
-    pub(crate) fn explain(&self) -> String {
+    pub fn explain(&self) -> String {
         let mut page = Page(String::new());
         self.explain_listeners(&mut page);
         self.explain_upstreams(&mut page);
@@ -64,7 +64,7 @@ impl Config {
         self.explain_keeping(&mut page);
         self.explain_bounds(&mut page);
         // Names and texts are the file's.
-        page.0.lines().flat_map(|line| [crate::output::printable(line), "\n".to_owned()]).collect()
+        page.0.lines().flat_map(|line| [crate::values::output::printable(line), "\n".to_owned()]).collect()
     }
 
     fn explain_listeners(&self, page: &mut Page) {
@@ -85,13 +85,13 @@ impl Config {
             page.line(format_args!("{text}."));
         }
         match self.admin {
-            Choice::At(addr) => page.line(format_args!("Admin page and metrics: http://{addr}, {}.", reach(addr))),
-            Choice::Usual => page.line(format_args!(
+            AdminListen::At(addr) => page.line(format_args!("Admin page and metrics: http://{addr}, {}.", reach(addr))),
+            AdminListen::Default => page.line(format_args!(
                 "Admin page and metrics: http://{}, {}; none if that is taken.",
-                Choice::USUAL,
-                reach(Choice::USUAL)
+                AdminListen::DEFAULT_ADDR,
+                reach(AdminListen::DEFAULT_ADDR)
             )),
-            Choice::Off => page.line("No admin page, no metrics."),
+            AdminListen::Off => page.line("No admin page, no metrics."),
         }
         page.line(format_args!("Threads: {}.", self.gateway.threads));
     }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
-use crate::gateway::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
+use crate::proxy::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;

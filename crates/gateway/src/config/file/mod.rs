@@ -25,37 +25,37 @@ use self::client::Client;
 use self::item::{Item, Problems, Table};
 use self::limiter::Keeping;
 use self::policy::Plan;
-pub(crate) use self::problem::Problem;
-use crate::admin::Choice;
-use crate::gateway::settings::{Settings as GatewaySettings, TlsFiles};
+pub use self::problem::Problem;
+use crate::proxy::settings::{Settings as GatewaySettings, TlsFiles};
+use crate::values::admin_listen::AdminListen;
 
 /// Where the gateway listens unless told otherwise: to this machine alone.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
 
 /// A file, understood.
 #[derive(Debug, Clone)]
-pub(crate) struct Config {
-    pub(crate) limits: LimiterConfig,
-    pub(crate) gateway: GatewaySettings,
+pub struct Config {
+    pub limits: LimiterConfig,
+    pub gateway: GatewaySettings,
     /// Where the admin page is, if anywhere.
-    pub(crate) admin: Choice,
+    pub(crate) admin: AdminListen,
     pub(crate) client: Client,
     pub(crate) keeping: Keeping,
     pub(crate) reply: Reply,
     /// The policies of `limits`, as they can be told of.
-    pub(crate) plans: Vec<Plan>,
+    pub plans: Vec<Plan>,
 }
 
 /// The files that a configuration names: where they are, and whether they are what they should be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Files<'a> {
-    pub(crate) folder: &'a Path,
-    pub(crate) certificate: fn(&TlsFiles) -> Result<(), String>,
-    pub(crate) authorities: fn(&Path) -> Result<(), String>,
+pub struct Files<'a> {
+    pub folder: &'a Path,
+    pub certificate: fn(&TlsFiles) -> Result<(), String>,
+    pub authorities: fn(&Path) -> Result<(), String>,
 }
 
 /// Understands `text`, or says all that is wrong with it.
-pub(crate) fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
+pub fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
     let root = node::parse(text).map_err(|problem| vec![problem])?;
     let problems = Problems::default();
     let item = Item::root(&root, &problems);
@@ -77,10 +77,10 @@ pub(crate) fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem
 fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     let client = table.get("client").and_then(|item| item.table(client::read)).unwrap_or_default();
     let gateway = gateway::read(table, files, client.trusted.clone());
-    let mut admin = Choice::default();
+    let mut admin = AdminListen::default();
     table.set("admin", &mut admin, |item| {
         let choice = item.parse()?;
-        if let Choice::At(addr) = choice
+        if let AdminListen::At(addr) = choice
             && addr.port() != 0
             && gateway.listeners.iter().any(|listen| listen.addr == addr)
         {
@@ -166,7 +166,7 @@ mod tests {
             format!("{:?} {:?} {:?} {:?}", settings.timeouts, settings.limits, settings.health, config.keeping)
         };
         assert_eq!(bounds(&shown), bounds(&plain));
-        assert_eq!((shown.admin, plain.admin), (Choice::At(Choice::USUAL), Choice::Usual));
+        assert_eq!((shown.admin, plain.admin), (AdminListen::At(AdminListen::DEFAULT_ADDR), AdminListen::Default));
         assert_eq!(shown.reply.dialect, plain.reply.dialect);
         let (shown, plain) = (shown.gateway.forwarding, plain.gateway.forwarding);
         assert_eq!((shown.x_forwarded, shown.keep_host, shown.via), (plain.x_forwarded, plain.keep_host, plain.via));

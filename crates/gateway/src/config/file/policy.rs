@@ -13,8 +13,8 @@ use super::item::{Item, Table};
 
 /// A policy as the file has it: what the limiter is given, and what can be told of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) name: String,
+pub struct Plan {
+    pub name: String,
     pub(crate) limits: Vec<Quota>,
     pub(crate) tiers: Option<TierPlan>,
     pub(crate) key: KeySpec,

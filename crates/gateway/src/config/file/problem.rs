@@ -3,31 +3,31 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::output::printable;
+use crate::values::output::printable;
 
 /// A place in a file, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) line: u64,
-    pub(crate) column: u64,
+pub struct Place {
+    pub line: u64,
+    pub column: u64,
 }
 
 impl Place {
-    pub(crate) const START: Self = Self { line: 1, column: 1 };
+    pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) place: Place,
+pub struct Problem {
+    pub place: Place,
     /// The key, such as `policies[1].limits`; empty for the file as a whole.
-    pub(crate) path: String,
-    pub(crate) what: String,
+    pub path: String,
+    pub what: String,
 }
 
 impl Problem {
     /// The mistake in one line, as compilers write theirs: `tollgate.yaml:14:13: policies[1].limits: ...`.
-    pub(crate) fn in_file(&self, file: &Path) -> String {
+    pub fn in_file(&self, file: &Path) -> String {
         format!("{}:{self}", file.display())
     }
 }

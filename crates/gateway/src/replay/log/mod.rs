@@ -4,8 +4,8 @@ mod clf;
 mod json;
 pub(crate) mod lines;
 mod names;
-pub(crate) mod source;
-pub(crate) mod time;
+pub mod source;
+pub mod time;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -15,16 +15,16 @@ use self::json::JsonRest;
 
 /// A request as its log line tells it.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub struct Request<'a> {
     /// Nanoseconds since 1970.
-    pub(crate) time: u64,
-    pub(crate) client: Option<Cow<'a, str>>,
-    pub(crate) method: Option<Cow<'a, str>>,
+    pub time: u64,
+    pub client: Option<Cow<'a, str>>,
+    pub method: Option<Cow<'a, str>>,
     /// What was asked for, with its query.
-    pub(crate) target: Option<Cow<'a, str>>,
+    pub target: Option<Cow<'a, str>>,
     rest: Rest<'a>,
     /// The line is readable up to its request and odd after it, as when a log was cut off in the middle of a line.
-    pub(crate) odd_tail: bool,
+    pub odd_tail: bool,
 }
 
 /// What only some policies ask for.
@@ -35,18 +35,18 @@ enum Rest<'a> {
 }
 
 /// Why a line could not be read, in words for the report.
-pub(crate) type Reason = Cow<'static, str>;
+pub type Reason = Cow<'static, str>;
 
 /// Reads one line, which format so ever it is in.
 ///
 /// The format is found out for each line anew: logs are concatenated, and servers change their format overnight.
-pub(crate) fn parse(line: &str) -> Result<Request<'_>, Reason> {
+pub fn parse(line: &str) -> Result<Request<'_>, Reason> {
     if line.trim_start().starts_with('{') { json::parse(line) } else { clf::parse(line) }
 }
 
 impl Request<'_> {
     /// The target without its query, and without the host when the request named one (`GET http://host/path`).
-    pub(crate) fn path(&self) -> Option<&str> {
+    pub fn path(&self) -> Option<&str> {
         let target = self.target.as_deref()?;
         let local = match target.split_once("://") {
             Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |slash| &rest[slash..]),
@@ -56,7 +56,7 @@ impl Request<'_> {
     }
 
     /// The value of a header; `name` in any letter case.
-    pub(crate) fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         match &self.rest {
             Rest::Common(rest) => {
                 let raw = match () {
@@ -71,7 +71,7 @@ impl Request<'_> {
     }
 
     /// The values of a header, where the log tells its lines apart.
-    pub(crate) fn header_lines(&self, name: &str) -> Vec<Cow<'_, str>> {
+    pub fn header_lines(&self, name: &str) -> Vec<Cow<'_, str>> {
         match &self.rest {
             Rest::Common(_) => self.header(name).into_iter().collect(),
             Rest::Json(rest) => rest.header(name).into_iter().flatten().map(Cow::Owned).collect(),
@@ -79,7 +79,7 @@ impl Request<'_> {
     }
 
     /// The site that was asked, where the log tells several apart.
-    pub(crate) fn host(&self) -> Option<Cow<'_, str>> {
+    pub fn host(&self) -> Option<Cow<'_, str>> {
         match &self.rest {
             Rest::Common(rest) => rest.virtual_host.map(Cow::Borrowed),
             Rest::Json(rest) => rest.host().filter(|host| self.client.as_deref() != Some(host)).map(Cow::Owned),
@@ -87,7 +87,7 @@ impl Request<'_> {
     }
 
     /// What the server answered.
-    pub(crate) fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         match &self.rest {
             Rest::Common(rest) => rest.status,
             Rest::Json(rest) => rest.status(),

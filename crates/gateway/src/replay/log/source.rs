@@ -1,6 +1,7 @@
 //! Where log lines come from: files, gzip or not, and standard input.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, IsTerminal, Read};
 use std::path::Path;
@@ -8,16 +9,22 @@ use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 const BUFFER: usize = 256 * 1024;
 
 /// An opened log.
-pub(crate) struct Source {
-    pub(crate) name: String,
-    pub(crate) reader: Box<dyn BufRead>,
+pub struct Source {
+    pub name: String,
+    pub reader: Box<dyn BufRead>,
     /// Bytes taken from the file so far: compressed ones where it is compressed, which is what its size counts, too.
-    pub(crate) taken: Rc<Cell<u64>>,
+    pub taken: Rc<Cell<u64>>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).field("taken", &self.taken).finish_non_exhaustive()
+    }
 }
 
 impl Source {
@@ -26,7 +33,7 @@ impl Source {
         if path == Path::new("-") {
             let input = io::stdin();
             if input.is_terminal() {
-                crate::output::complain(&"reading a log from standard input; end it with Ctrl-D");
+                crate::values::output::complain(&"reading a log from standard input; end it with Ctrl-D");
             }
             return Self::new("standard input".to_owned(), input.lock());
         }

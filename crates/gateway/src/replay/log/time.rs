@@ -57,7 +57,7 @@ fn zone(text: &str) -> Option<Offset> {
 }
 
 /// A time stamp from a JSON string, in whichever notation.
-pub(crate) fn any(text: &str) -> Result<u64, Reason> {
+pub fn any(text: &str) -> Result<u64, Reason> {
     let text = text.trim();
     if text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     {
@@ -118,11 +118,11 @@ fn bad(text: &str, expected: &str) -> Reason {
 }
 
 fn excerpt(text: &str) -> String {
-    crate::output::shortened(text, 40)
+    crate::values::output::shortened(text, 40)
 }
 
 /// The moment that many nanoseconds after 1970.
-pub(crate) fn timestamp(nanos: u64) -> Timestamp {
+pub fn timestamp(nanos: u64) -> Timestamp {
     // A u64 of nanoseconds ends in the year 2554, and a `Timestamp` holds four digits of year.
     Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::MAX)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::axis;
 use super::{Counts, Timeline};
-use crate::output::{grouped, printable, shortened};
+use crate::values::output::{grouped, printable, shortened};
 
 const WIDTH: u64 = 960;
 const HEIGHT: u64 = 408;

@@ -2,7 +2,7 @@
 
 use super::axis::{self, Tick};
 use super::{Counts, Timeline};
-use crate::output::grouped;
+use crate::values::output::grouped;
 
 /// Steps of an eighth of a cell, from the bottom.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

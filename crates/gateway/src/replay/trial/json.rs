@@ -16,7 +16,7 @@ use super::meetings::policy_and_key;
 use super::outcome::Shadowed;
 use super::play::Played;
 use super::{Against, Trial};
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 #[derive(Serialize)]
 struct Document<'r> {

@@ -10,7 +10,7 @@ use super::super::intern::{KeyId, Keys};
 use super::super::key::{MISSING, SEPARATOR};
 use super::super::record::Record;
 use super::asked::Asked;
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 /// A policy that is for a request.
 #[derive(Debug, Clone, Copy)]

@@ -19,11 +19,11 @@ use tollgate_http::LimiterConfig;
 use self::asked::Asked;
 use self::difference::Difference;
 use self::play::Played;
+use super::args::ReplayArgs;
 use super::ingest::Input;
-use crate::cli::ReplayArgs;
 use crate::config;
-use crate::failure::Failure;
-use crate::output::{self, printable};
+use crate::values::failure::Failure;
+use crate::values::output::{self, printable};
 
 /// A config file, tried.
 struct Trial {

@@ -15,7 +15,7 @@ use super::super::record::{Outcome, Record};
 use super::asked::{Asked, Asking};
 use super::meetings::{Meeting, Meetings};
 use super::outcome::Outcomes;
-use crate::failure::Failure;
+use crate::values::failure::Failure;
 
 /// What came of a log under one config file.
 pub(super) struct Played {

@@ -15,7 +15,7 @@ use super::meetings::policy_and_key;
 use super::outcome::Shadowed;
 use super::play::Played;
 use super::{Against, Trial};
-use crate::output::{grouped, percent, printable, shortened};
+use crate::values::output::{grouped, percent, printable, shortened};
 
 /// The whole report.
 pub(super) fn render(input: &Input, tried: &Trial, against: Option<&Against>, layout: Layout) -> String {

@@ -1,0 +1,6 @@
+//! The subcommands. Here, and nowhere else, the rooms below are put together.
+
+pub(crate) mod check_config;
+pub(crate) mod demonstrate;
+mod reload;
+pub(crate) mod serve;

@@ -1,0 +1,137 @@
+//! `tollgate gateway`: the limiter, the proxy, the admin page and the reload, put together and run until told to stop.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+
+use clap::Args;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate_http::{Policy, RateLimiter};
+
+use super::reload::Reload;
+use crate::admin;
+use crate::config::watch::Watch;
+use crate::config::{self, Config};
+use crate::proxy::gateway::Gateway;
+use crate::proxy::settings::{Listen, Settings};
+use crate::values::admin_listen::AdminListen;
+use crate::values::failure::Failure;
+use crate::values::origin::Origin;
+use crate::values::output;
+use crate::values::rates::Rates;
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// A file that says everything, instead of the options below; read anew when it changes and on SIGHUP
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit", "admin"])]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The address to listen on; port 0 is any that is free
+    #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// The server behind the gateway, such as http://127.0.0.1:3000; repeatable [default: a built-in echo]
+    #[arg(short, long = "upstream", value_name = "URL")]
+    pub(crate) upstreams: Vec<Origin>,
+
+    /// What each client address may do, such as `100/minute`, or a list of limits that all hold at once
+    #[arg(short = 'r', long, value_name = "RATE", default_value = "2 per 10 seconds")]
+    pub(crate) limit: Rates,
+
+    /// Where the admin page, /metrics, /healthz and /limits are, or `off` [default: 127.0.0.1:9900, if it is free]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<AdminListen>,
+}
+
+/// Runs the gateway that `args` describe until it is told to stop.
+pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
+    raise_descriptor_limit();
+    // Before the file is read, so that no change of it is missed.
+    let watched = args.config.as_deref().map(|path| (path, Watch::new(path)));
+    let (limits, mut settings, admin) = match &args.config {
+        Some(path) => {
+            let Config { limits, gateway, admin, .. } = config::load(path)?;
+            (limits, gateway, admin)
+        }
+        None => of_flags(args)?,
+    };
+    let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
+    let echoes: Vec<Origin> =
+        echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
+    settings.upstreams.extend(echoes.iter().cloned());
+    let door = admin::Door::open(admin)?;
+    let limiter = RateLimiter::new(limits).map_err(|error| match &args.config {
+        Some(path) => config::no_limiter(path, &error),
+        None => Failure::Usage(error.to_string()),
+    })?;
+    let gateway = Gateway::start(settings, &limiter)?;
+    let announcement = announcement(&gateway, echo.is_some(), door.as_ref().map(|door| door.addr));
+    let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
+    if let Some(door) = door {
+        door.serve(limiter, gateway.viewer())?;
+    }
+    run_until_told(gateway, reload, &announcement)
+}
+
+/// As many open sockets as the system allows: shells commonly start programs with far fewer. If this process may not
+/// have more, there is simply room for fewer clients.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What the command line says instead of a file.
+fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::LimiterConfig, Settings, AdminListen), Failure> {
+    let policy = Policy::new("default", args.limit.0.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
+    let settings = Settings::new(args.listen, args.upstreams.clone());
+    Ok((tollgate_http::LimiterConfig::new().policy(policy), settings, args.admin.unwrap_or_default()))
+}
+
+/// Says where the gateway listens, in one line, and in another where the admin page is.
+fn announcement(gateway: &Gateway, is_echo: bool, admin: Option<SocketAddr>) -> String {
+    let state = gateway.live.now();
+    let listeners = state.settings.listeners.iter().zip(&gateway.addrs);
+    let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
+    let addrs: Vec<String> = listeners.map(|(listen, addr)| format!("{}://{addr}", scheme(listen))).collect();
+    let upstreams: Vec<String> = state.upstreams.iter().map(|upstream| upstream.origin.to_string()).collect();
+    let echo = if is_echo { " (built-in echo)" } else { "" };
+    let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
+    let admin = admin.map_or_else(String::new, |addr| format!("tollgate: admin page at http://{addr}/\n"));
+    format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n{admin}")
+}
+
+/// Says `announcement` and goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does
+/// not wait for that.
+fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) -> Result<(), Failure> {
+    let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        // Without a file to read anew, a hangup ends the program as it ends others.
+        let hangup = reload.is_some().then(|| signal(SignalKind::hangup())).transpose().map_err(broken)?;
+        // Who reads it may send signals at once.
+        output::print(announcement)?;
+        let mut reloading = pin!(async {
+            if let (Some(reload), Some(hangup)) = (reload, hangup) {
+                reload.run(hangup).await;
+            }
+            pending::<()>().await;
+        });
+        for enter in [Gateway::stop, Gateway::abort] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                () = &mut reloading => {}
+                () = gateway.ended() => break,
+            }
+            enter(&gateway);
+        }
+        Ok::<(), Failure>(())
+    })?;
+    gateway.join()
+}

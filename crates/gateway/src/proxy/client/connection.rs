@@ -1,0 +1,251 @@
+//! One client's connection: who it is, which protocol it speaks, and how long it may take over it.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tollgate_http::PeerAddr;
+
+use crate::proxy::client::activity::{Activity, InFlight, Overdue};
+use crate::proxy::client::connection_limit::ConnectionPermit;
+use crate::proxy::client::fetched::Fetched;
+use crate::proxy::client::io::{Rewound, Watched, read_more};
+use crate::proxy::client::listener::ListenerShared;
+use crate::proxy::client::preface;
+use crate::proxy::coarse_clock;
+use crate::proxy::exchange::forward::Origination;
+use crate::proxy::service::HttpService;
+use crate::proxy::settings::{Limits, Timeouts};
+use crate::proxy::shutdown::Draining;
+
+/// The service that answers on a connection, and its bounds.
+pub(crate) struct ConnectionConfig<S> {
+    pub(crate) service: S,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+}
+
+/// What the head of a connection told.
+struct Opening {
+    early: Bytes,
+    peer: SocketAddr,
+    is_http2: bool,
+}
+
+/// Serves `socket` until either side has had enough. Errors are those of one client, and nobody is told.
+pub(crate) async fn serve<S: HttpService>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<ListenerShared>,
+    config: ConnectionConfig<S>,
+    mut draining: Draining,
+    permit: ConnectionPermit,
+) {
+    // Small answers must not wait for the acknowledgement of the ones before.
+    let _ = socket.set_nodelay(true);
+    let opened = tokio::select! {
+        opened = open(&socket, peer, &shared, &config.timeouts) => opened,
+        // It has not asked for anything yet.
+        () = draining.begun() => return,
+    };
+    let Some(Opening { early, peer, is_http2 }) = opened else { return };
+    let socket = Rewound::new(early, socket);
+    // Boxed, here and below, so that a connection is charged for the protocol that it speaks and for no other.
+    let ended = if let Some(tls) = shared.tls() {
+        let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
+        let Ok(Ok(stream)) = timeout(config.timeouts.handshake, handshake).await else { return };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Box::pin(talk(stream, peer, is_http2, true, config, draining)).await
+    } else {
+        Box::pin(talk(socket, peer, is_http2, false, config, draining)).await
+    };
+    if let Err(error) = ended {
+        permit.ended_with(&error);
+    }
+}
+
+/// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
+async fn open(socket: &TcpStream, peer: SocketAddr, shared: &ListenerShared, timeouts: &Timeouts) -> Option<Opening> {
+    let mut early = BytesMut::new();
+    let mut peer = peer;
+    if let Some(networks) = &shared.proxy_protocol {
+        peer = timeout(timeouts.handshake, preface::proxy_header(socket, peer, networks, &mut early)).await.ok()??;
+    }
+    if shared.tls().is_some() {
+        return Some(Opening { early: early.freeze(), peer, is_http2: false });
+    }
+    if early.is_empty() {
+        // Connections opened in advance wait here, before anything is allocated for them.
+        timeout(timeouts.idle, read_more(socket, &mut early)).await.ok()?.ok()?;
+    }
+    let is_http2 = timeout(timeouts.head, preface::speaks_http2(socket, &mut early)).await.ok()?.ok()?;
+    Some(Opening { early: early.freeze(), peer, is_http2 })
+}
+
+/// HTTP on `stream`, with `service` answering each request.
+async fn talk<T, S>(
+    stream: T,
+    peer: SocketAddr,
+    is_http2: bool,
+    is_tls: bool,
+    config: ConnectionConfig<S>,
+    draining: Draining,
+) -> hyper::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: HttpService,
+{
+    let ConnectionConfig { service, timeouts, limits } = config;
+    let activity = Activity::new(is_http2);
+    let stream = Watched::new(stream, Arc::clone(&activity));
+    let requests = Arc::clone(&activity);
+    let from = Origination::new(peer, is_tls);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let in_flight = requests.begin();
+        request.extensions_mut().insert(PeerAddr(peer));
+        request.extensions_mut().insert(from.clone());
+        let mut service = service.clone();
+        async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            let response = service.call(request).await?;
+            Ok::<_, S::Error>(response.map(|body| {
+                let body = Answering { body, _in_flight: in_flight };
+                // HTTP/1 sends one response at a time, and the connection knows whether the client takes it.
+                if is_http2 { Either::Left(Fetched::new(body, timeouts.send)) } else { Either::Right(body) }
+            }))
+        }
+    });
+    if is_http2 {
+        let connection = http2(&limits).serve_connection(stream, service);
+        let wind_down = http2::Connection::graceful_shutdown;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await
+    } else {
+        let connection = http1(&limits).serve_connection(stream, service).with_upgrades();
+        let wind_down = http1::UpgradeableConnection::graceful_shutdown;
+        Box::pin(drive(connection, wind_down, &activity, &timeouts, draining)).await
+    }
+}
+
+fn http1(limits: &Limits) -> http1::Builder {
+    // hyper panics below the first; the second bounds what one slow request can make us hold.
+    const LEAST: usize = 8 << 10;
+    const BUFFER: usize = 64 << 10;
+    let head = usize::try_from(limits.head_bytes).unwrap_or(BUFFER).max(LEAST);
+    let mut builder = http1::Builder::new();
+    // Time is kept by `drive`, which knows an idle connection from a slow head.
+    builder.header_read_timeout(None).max_header_size(head).max_buf_size(head.max(BUFFER));
+    if limits.head_fields != Limits::default().head_fields {
+        // hyper's own number is the same and needs no allocation.
+        builder.max_headers(limits.head_fields);
+    }
+    builder
+}
+
+fn http2(limits: &Limits) -> http2::Builder<OnThisThread> {
+    let mut builder = http2::Builder::new(OnThisThread);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams).max_header_list_size(limits.head_bytes);
+    builder
+}
+
+/// Drives `connection` to its end, which is its own, that of its patience or, while draining, that of its requests.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    wind_down: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    timeouts: &Timeouts,
+    mut draining: Draining,
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    let mut begun = pin!(draining.begun());
+    let mut is_draining = false;
+    let mut timer = pin!(sleep_until(coarse_clock::instant(coarse_clock::now())));
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if !is_draining && begun.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            wind_down(connection.as_mut());
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+        }
+        loop {
+            let deadline = activity.deadline(timeouts);
+            // While requests are answered there is no deadline, but somebody must look again.
+            let end =
+                deadline.map_or_else(|| coarse_clock::now() + coarse_clock::millis(timeouts.idle), |(end, _)| end);
+            let end_instant = coarse_clock::instant(end);
+            if timer.is_elapsed() || timer.deadline() > end_instant {
+                timer.as_mut().reset(end_instant);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some((end, overdue)) = deadline
+                && end <= coarse_clock::now()
+            {
+                if overdue == Overdue::Idle {
+                    // Tells an HTTP/2 client which of its requests were not seen.
+                    wind_down(connection.as_mut());
+                    let _ = connection.as_mut().poll(cx);
+                }
+                return Poll::Ready(Ok(()));
+            }
+        }
+    })
+    .await
+}
+
+/// Runs the requests of an HTTP/2 connection beside it.
+#[derive(Debug, Clone, Copy)]
+struct OnThisThread;
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}
+
+pin_project! {
+    /// A response body; the request is in flight until it has gone.
+    struct Answering<B> {
+        #[pin]
+        body: B,
+        _in_flight: InFlight,
+    }
+}
+
+impl<B: Body> Body for Answering<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,302 @@
+//! The request head as the upstream gets it: its target, its `Host`, and who asked for it by which way.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::BytesMut;
+use http::header::{CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use http::request::Parts;
+use http::{HeaderMap, Uri, Version};
+use ipnet::IpNet;
+
+use crate::proxy::error::Error;
+use crate::proxy::exchange::hop;
+use crate::proxy::settings::{Forwarding, XForwarded};
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// From whom and how a connection's requests come. Found in the extensions of each of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Origination {
+    peer: IpAddr,
+    /// The peer as text, written once: that takes longer than all else that is said of it.
+    text: HeaderValue,
+    is_https: bool,
+}
+
+impl Origination {
+    pub(crate) fn new(peer: SocketAddr, is_https: bool) -> Self {
+        let peer = peer.ip().to_canonical();
+        Self { peer, text: address(peer), is_https }
+    }
+}
+
+/// Rewrites `parts` for the upstream. Says whether the client asks to become a WebSocket.
+pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &Forwarding) -> Result<bool, Error> {
+    let host = host(parts)?;
+    let is_websocket = hop::asks_for_websocket(&parts.method, parts.version, &parts.headers);
+    let takes_trailers = hop::takes_trailers(&parts.headers);
+    hop::strip(&mut parts.headers);
+    hop::strip_ambiguous(&mut parts.headers, settings.underscores);
+    // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
+    parts.headers.remove(EXPECT);
+    one_cookie_field(&mut parts.headers);
+    if parts.uri.authority().is_some()
+        && let Some(host) = &host
+    {
+        parts.headers.insert(HOST, host.clone());
+    }
+    if let Some(from) = from {
+        x_forwarded(&mut parts.headers, &from, host, settings);
+    }
+    if settings.via {
+        via(&mut parts.headers, parts.version);
+    }
+    announce(&mut parts.headers, is_websocket, takes_trailers);
+    parts.uri = origin_form(std::mem::take(&mut parts.uri))?;
+    parts.version = Version::HTTP_11;
+    Ok(is_websocket)
+}
+
+/// The host that is asked for: that of the target if it has one, else that of the one `Host` field.
+fn host(parts: &Parts) -> Result<Option<HeaderValue>, Error> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Error::Malformed);
+    }
+    let is_missing = field.is_none() && parts.version == Version::HTTP_11;
+    if is_missing || field.is_some_and(|host| !host.as_bytes().iter().copied().all(may_stand_in_host)) {
+        return Err(Error::Malformed);
+    }
+    match parts.uri.authority() {
+        None => Ok(field.cloned()),
+        Some(authority) if authority.as_str().contains('@') => Err(Error::Malformed),
+        Some(authority) => HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| Error::Malformed),
+    }
+}
+
+/// The characters of a host and port (RFC 3986, 3.2.2): no blanks, slashes or user names.
+fn may_stand_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// What a client asks an origin server for: path and query.
+fn origin_form(uri: Uri) -> Result<Uri, Error> {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(uri);
+    }
+    let path = uri.into_parts().path_and_query.ok_or(Error::Malformed)?;
+    Ok(Uri::from(path))
+}
+
+fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderValue>, settings: &Forwarding) {
+    let is_believed = match settings.x_forwarded {
+        XForwarded::Untouched => return,
+        XForwarded::Append => true,
+        XForwarded::Replace => false,
+        XForwarded::Trusted => contains(&settings.trusted, from.peer),
+    };
+    if !is_believed {
+        // Other spellings of the same claim.
+        headers.remove(FORWARDED);
+        headers.remove(&X_REAL_IP);
+    }
+    let peer = if is_believed { appended(headers, &from.text) } else { from.text.clone() };
+    headers.insert(&X_FORWARDED_FOR, peer);
+    if !is_believed || !headers.contains_key(&X_FORWARDED_PROTO) {
+        let scheme = if from.is_https { "https" } else { "http" };
+        headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    if !is_believed || !headers.contains_key(&X_FORWARDED_HOST) {
+        match host {
+            Some(host) => headers.insert(&X_FORWARDED_HOST, host),
+            None => headers.remove(&X_FORWARDED_HOST),
+        };
+    }
+}
+
+/// Whether `address`, IPv4 written as such, is in one of `networks`.
+pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// HTTP/2 lets clients send their cookies in several fields, and browsers do. HTTP/1.1 has one (RFC 9113, 8.2.3), and
+/// servers that find more join them with a comma, or keep one.
+fn one_cookie_field(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut list = BytesMut::from(first);
+    for crumb in [second].into_iter().chain(crumbs) {
+        list.extend_from_slice(b"; ");
+        list.extend_from_slice(crumb);
+    }
+    // Always valid, as its parts are.
+    if let Ok(list) = HeaderValue::from_maybe_shared(list.freeze()) {
+        headers.insert(COOKIE, list);
+    }
+}
+
+/// All lines of `X-Forwarded-For` as one, and `peer` at its end.
+fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let mut list = BytesMut::new();
+    for line in headers.get_all(&X_FORWARDED_FOR) {
+        if !line.is_empty() {
+            list.extend_from_slice(line.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+    }
+    list.extend_from_slice(peer.as_bytes());
+    // Always valid, as its parts are; the peer alone is the safe side.
+    HeaderValue::from_maybe_shared(list.freeze()).unwrap_or_else(|_| peer.clone())
+}
+
+fn address(address: IpAddr) -> HeaderValue {
+    // The longest address has 45 characters, so there is room, and all of them are fit for a field.
+    let mut text = [0; 48];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "{address}");
+    let left = rest.len();
+    let text = text.get(..text.len() - left).unwrap_or_default();
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Adds this gateway to `Via`, with the version in which the request came.
+fn via(headers: &mut HeaderMap, version: Version) {
+    headers.append(
+        VIA,
+        HeaderValue::from_static(match version {
+            Version::HTTP_09 | Version::HTTP_10 => "1.0 tollgate",
+            Version::HTTP_2 => "2.0 tollgate",
+            _ => "1.1 tollgate",
+        }),
+    );
+}
+
+/// What this hop says for itself.
+fn announce(headers: &mut HeaderMap, is_websocket: bool, takes_trailers: bool) {
+    if is_websocket {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    let named = match (is_websocket, takes_trailers) {
+        (true, true) => "upgrade, te",
+        (true, false) => "upgrade",
+        (false, true) => "te",
+        (false, false) => return,
+    };
+    headers.insert(CONNECTION, HeaderValue::from_static(named));
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn from(peer: &str) -> Option<Origination> {
+        Some(Origination::new(SocketAddr::new(peer.parse().unwrap(), 5_000), false))
+    }
+
+    fn trusting(network: &str) -> Forwarding {
+        Forwarding { trusted: vec![network.parse().unwrap()], ..Forwarding::default() }
+    }
+
+    #[test]
+    fn the_target_becomes_a_path_and_its_host_wins() {
+        let mut parts = parts("http://example.com/a?b", &[("host", "other.example")]);
+        rewrite(&mut parts, None, &Forwarding::default()).unwrap();
+        assert_eq!(parts.uri, "/a?b");
+        assert_eq!(parts.headers["host"], "example.com");
+        assert_eq!(parts.headers["via"], "1.1 tollgate");
+    }
+
+    #[test]
+    fn cookies_are_one_field_in_the_order_in_which_they_came() {
+        for (sent, seen) in [
+            (&["a=1", "b=2", "c=\"3\""][..], Some("a=1; b=2; c=\"3\"")),
+            (&["a=1; b=2", "c=3"], Some("a=1; b=2; c=3")),
+            (&["a=1;b=2"], Some("a=1;b=2")),
+            (&[], None),
+        ] {
+            let mut fields = vec![("host", "a")];
+            fields.extend(sent.iter().map(|crumb| ("cookie", *crumb)));
+            let mut parts = parts("/", &fields);
+            rewrite(&mut parts, None, &Forwarding::default()).unwrap();
+            assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), Vec::from_iter(seen));
+        }
+    }
+
+    #[test]
+    fn a_host_must_be_one() {
+        let refused = |fields: &[_]| rewrite(&mut parts("/", fields), None, &Forwarding::default()).is_err();
+        assert!(refused(&[]));
+        assert!(refused(&[("host", "a"), ("host", "a")]));
+        assert!(refused(&[("host", "a b")]));
+        assert!(refused(&[("host", "user@a")]));
+        assert!(refused(&[("host", "a/b")]));
+        assert!(!refused(&[("host", "[2001:db8::1]:80")]));
+    }
+
+    #[test]
+    fn a_stranger_cannot_forge_where_it_comes_from() {
+        let claims = [("host", "a"), ("x-forwarded-for", "10.1.1.1"), ("forwarded", "for=10.1.1.1")];
+        let mut parts = parts("/", &[claims[0], claims[1], claims[2], ("x-real-ip", "10.1.1.1")]);
+        rewrite(&mut parts, from("203.0.113.9"), &trusting("10.0.0.0/8")).unwrap();
+        assert_eq!(parts.headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(parts.headers["x-forwarded-proto"], "http");
+        assert_eq!(parts.headers["x-forwarded-host"], "a");
+        assert!(!parts.headers.contains_key("forwarded"));
+        assert!(!parts.headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_appended_to_what_it_says() {
+        let claims = [("host", "a"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "192.0.2.2")];
+        let mut parts = parts("/", &[claims[0], claims[1], claims[2], ("x-forwarded-proto", "https")]);
+        rewrite(&mut parts, from("::ffff:10.0.0.7"), &trusting("10.0.0.0/8")).unwrap();
+        assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.1, 192.0.2.2, 10.0.0.7");
+        assert_eq!(parts.headers.get_all("x-forwarded-for").iter().count(), 1);
+        assert_eq!(parts.headers["x-forwarded-proto"], "https");
+        assert_eq!(parts.headers["x-forwarded-host"], "a");
+    }
+
+    #[test]
+    fn whom_to_believe_is_a_setting() {
+        for (x_forwarded, seen, proto) in [
+            (XForwarded::Append, "192.0.2.1, 203.0.113.9", "https"),
+            (XForwarded::Replace, "203.0.113.9", "http"),
+            (XForwarded::Untouched, "192.0.2.1", "https"),
+        ] {
+            let fields = [("host", "a"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https")];
+            let mut parts = parts("/", &fields);
+            let settings = Forwarding { x_forwarded, ..trusting("0.0.0.0/0") };
+            rewrite(&mut parts, from("203.0.113.9"), &settings).unwrap();
+            assert_eq!(parts.headers["x-forwarded-for"], seen);
+            assert_eq!(parts.headers["x-forwarded-proto"], proto);
+        }
+    }
+
+    #[test]
+    fn what_this_hop_says_is_named_in_connection() {
+        let fields = [("host", "a"), ("connection", "Upgrade, x"), ("upgrade", "websocket"), ("te", "trailers, gzip")];
+        let mut parts = parts("/", &fields);
+        assert!(rewrite(&mut parts, None, &Forwarding::default()).unwrap());
+        assert_eq!(parts.headers["connection"], "upgrade, te");
+        assert_eq!(parts.headers["te"], "trailers");
+        assert_eq!(parts.headers["upgrade"], "websocket");
+    }
+}

@@ -1,0 +1,322 @@
+//! The path of one request: checked, rewritten, sent to an upstream, answered.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tower_service::Service;
+
+use crate::proxy::coarse_clock;
+use crate::proxy::error::Error;
+use crate::proxy::exchange::forward::{self, Origination};
+use crate::proxy::exchange::hop;
+use crate::proxy::exchange::response_body::ResponseBody;
+use crate::proxy::exchange::upgrade;
+use crate::proxy::live::{Live, State, View};
+use crate::proxy::shutdown::Draining;
+use crate::proxy::tally::Tally;
+use crate::proxy::upstream::pool::{Connection, Pool};
+use crate::proxy::upstream::request_body::{Progress, RequestBody};
+use crate::proxy::upstream::upstream::Upstream;
+
+/// How often unused connections to upstreams are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// One thread's proxy: a service that answers every request with what an upstream says to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    live: View,
+    pool: Rc<Pool>,
+    /// Counts requests, so that equal upstreams take turns.
+    turn: Cell<usize>,
+    draining: Draining,
+    tally: Arc<Tally>,
+}
+
+impl Proxy {
+    /// Must be called on a local runtime: connections to upstreams stay on their thread.
+    pub(crate) fn new(live: &Live, tally: Arc<Tally>, draining: Draining) -> Self {
+        let pool = Pool::new(live);
+        let swept = Rc::downgrade(&pool);
+        spawn_local(async move {
+            while let Some(pool) = swept.upgrade() {
+                pool.sweep();
+                drop(pool);
+                sleep(SWEEP).await;
+            }
+        });
+        Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining, tally }))
+    }
+}
+
+impl Service<Request<Incoming>> for Proxy {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    // Boxed, because stable Rust has no name for the future of an async block. Once per request.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let inner = Rc::clone(&self.0);
+        let state = inner.live.now();
+        inner.tally.passed();
+        let onward = onward(request, &state);
+        Box::pin(async move {
+            let answer = match onward {
+                Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
+                Err(error) => Err(error),
+            };
+            let response = answer.unwrap_or_else(|error| {
+                inner.tally.failed(error);
+                error.answer().map(|problem| ResponseBody::Own(Some(problem)))
+            });
+            inner.tally.answered(response.status());
+            Ok(response)
+        })
+    }
+}
+
+/// A request that has not been sent yet. It is lent from hand to hand, because a future that owns it would hold it
+/// twice at every step: in its arguments and where it is used.
+type Unsent = Option<Request<RequestBody>>;
+
+impl Inner {
+    async fn relay(
+        &self,
+        state: &State,
+        request: &mut Unsent,
+        client: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let (connection, mut response) = self.send(state, request).await?;
+        let timeouts = &state.settings.timeouts;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(connection, response, client, timeouts.upgraded);
+        }
+        hop::strip(response.headers_mut());
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response.map(|body| ResponseBody::relay(body, connection, timeouts)))
+    }
+
+    /// Sends `request` to one upstream after the other until one can be reached.
+    ///
+    /// Another one is tried while nothing of the request has been sent, so no upstream sees half of it. One that may be
+    /// [repeated](repeatable) is sent once more, on a new connection, if the first ended without a byte of an answer:
+    /// the upstream may have closed it just as the request came.
+    async fn send(&self, state: &State, request: &mut Unsent) -> Result<(Connection, Response<Incoming>), Error> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let mut tried = Vec::new();
+        let mut last = Error::NoUpstream;
+        let mut may_repeat = true;
+        while let Some(upstream) = state.upstreams.choose(turn, &tried) {
+            name_host(request, upstream, state.settings.forwarding.keep_host);
+            upstream.asked();
+            // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
+            while may_repeat && let Ok(connection) = self.pool.reuse(upstream.begin()) {
+                if let Some(answered) = exchange(connection, request, state, &mut may_repeat).await? {
+                    return Ok(answered);
+                }
+            }
+            // Boxed, because it is rare and large, and every request would have to carry room for it.
+            match Box::pin(self.pool.connect(upstream.begin())).await {
+                Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
+                    Some(answered) => return Ok(answered),
+                    None => last = Error::Upstream,
+                },
+                Err(error) => last = error,
+            }
+            tried.push(Arc::clone(upstream));
+        }
+        Err(last)
+    }
+
+    /// The upstream agrees to become a WebSocket: so do we, and copy from then on.
+    fn switch(
+        &self,
+        connection: Connection,
+        mut response: Response<Incoming>,
+        client: Option<OnUpgrade>,
+        idle: Duration,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let asked = client.filter(|_| hop::becomes_websocket(response.headers()));
+        let Some(client) = asked else {
+            // Nobody asked, or for something else.
+            connection.upstream().failed();
+            return Err(Error::Upstream);
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut parts, _) = response.into_parts();
+        hop::strip(&mut parts.headers);
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        spawn_local(upgrade::tunnel(client, upstream, idle, connection.leave(), self.draining.clone()));
+        Ok(Response::from_parts(parts, ResponseBody::Own(None)))
+    }
+}
+
+/// What can be refused by the head alone.
+fn check(request: &Request<Incoming>, limit: Option<u64>) -> Result<(), Error> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Error::Method);
+    }
+    match limit {
+        Some(limit) if request.body().size_hint().lower() > limit => Err(Error::BodyTooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
+fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Error> {
+    let settings = &state.settings;
+    if let Err(error) = check(&request, settings.limits.body_bytes) {
+        linger(request.into_body());
+        return Err(error);
+    }
+    let from = request.extensions_mut().remove::<Origination>();
+    let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let (mut parts, body) = request.into_parts();
+    let is_websocket = match forward::rewrite(&mut parts, from, &settings.forwarding) {
+        Ok(is_websocket) => is_websocket,
+        Err(error) => {
+            linger(body);
+            return Err(error);
+        }
+    };
+    // Nothing in the extensions is for the upstream.
+    parts.extensions.clear();
+    let client = client.filter(|_| is_websocket);
+    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
+}
+
+/// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.
+fn name_host(request: &mut Unsent, upstream: &Upstream, keep: bool) {
+    if let Some(request) = request
+        && !(keep && request.headers().contains_key(HOST))
+    {
+        request.headers_mut().insert(HOST, upstream.origin.host().clone());
+    }
+}
+
+/// One request and one answer on `connection`.
+///
+/// No answer if nothing was sent, or if what was sent ended without a byte of an answer and it [may be sent once
+/// more](repeatable): then `request` is there again. `may_repeat` is whether it has not come to that yet.
+async fn exchange(
+    mut connection: Connection,
+    request: &mut Unsent,
+    state: &State,
+    may_repeat: &mut bool,
+) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
+    let settings = &state.settings;
+    let progress = request.as_ref().and_then(|request| request.body().progress());
+    let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let copy = if *may_repeat { repeatable(&sent) } else { None };
+    let answer = connection.send(sent);
+    let mut refused = match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
+        Some(Ok(response)) => {
+            connection.upstream().answered();
+            return Ok(Some((connection, response)));
+        }
+        Some(Err(refused)) => refused,
+        None => {
+            connection.upstream().failed();
+            return Err(Error::UpstreamTimedOut);
+        }
+    };
+    if let Some(error) = of_the_client(refused.error()) {
+        return Err(error);
+    }
+    let unsent = refused.take_message();
+    let is_sent = unsent.is_none();
+    *request = unsent.or(copy.filter(|_| connection.is_unanswered()));
+    // A kept connection that ends costs no more than another one, if the request is there again.
+    if connection.is_fresh() || request.is_none() {
+        connection.lost(&settings.health);
+    }
+    if request.is_none() {
+        return Err(Error::Upstream);
+    }
+    *may_repeat &= !is_sent;
+    Ok(None)
+}
+
+/// A copy of `request`, if it may be sent twice: it does the same as once (RFC 9110, 9.2.2), and no body is needed for it,
+/// which would have gone with the first.
+fn repeatable(request: &Request<RequestBody>) -> Unsent {
+    let body = request.body().nothing()?;
+    if !request.method().is_idempotent() {
+        return None;
+    }
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Waits for `answer`, but not longer than `patience` after the upstream last took something.
+async fn within<A: Future>(patience: Duration, progress: Option<&Progress>, answer: A) -> Option<A::Output> {
+    let Some(progress) = progress else { return timeout(patience, answer).await.ok() };
+    let mut answer = pin!(answer);
+    let mut end = Instant::now() + patience;
+    loop {
+        if let Ok(answer) = timeout_at(end, &mut answer).await {
+            return Some(answer);
+        }
+        let deadline = progress.deadline(patience);
+        if deadline <= coarse_clock::now() {
+            return None;
+        }
+        end = coarse_clock::instant(deadline);
+    }
+}
+
+/// The client's part in it that no answer came: its body broke off.
+fn of_the_client(error: &hyper::Error) -> Option<Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(own) = error.downcast_ref::<Error>() {
+            return Some(*own);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Reads on for a moment after a refusal: closing a socket with unread bytes resets it, and the client would never see
+/// the answer.
+fn linger(mut body: Incoming) {
+    const BYTES: usize = 1 << 20;
+    const TIME: Duration = Duration::from_secs(2);
+    if body.is_end_stream() {
+        return;
+    }
+    spawn_local(timeout(TIME, async move {
+        let mut left = BYTES;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = rest;
+        }
+    }));
+}

@@ -1,0 +1,189 @@
+//! Every knob of the gateway, its unit and its default.
+//!
+//! [`Listen`] and [`Settings::threads`] are read once, at the start. Everything else is read anew for each connection
+//! or each request, so that another `Settings` can take its place while the gateway runs.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::values::origin::Origin;
+
+/// What the gateway does and within which bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listeners: Vec<Listen>,
+    /// Threads that serve, each with its own sockets, connections and pool. Default: one for each core.
+    pub threads: NonZeroUsize,
+    pub upstreams: Vec<Origin>,
+    /// PEM file with the authorities that may vouch for `https://` upstreams. Default: those of Mozilla.
+    pub upstream_ca: Option<PathBuf>,
+    pub forwarding: Forwarding,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub health: Health,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    pub addr: SocketAddr,
+    /// HTTPS instead of HTTP. Default: none.
+    pub tls: Option<TlsFiles>,
+    /// The networks whose connections must begin with a PROXY protocol header; connections from elsewhere are closed.
+    /// Default: none, and no header is understood.
+    pub proxy_protocol: Option<Vec<IpNet>>,
+}
+
+/// A certificate chain and its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What the upstream is told about the client.
+#[derive(Debug, Clone)]
+pub struct Forwarding {
+    /// Default: [`XForwarded::Trusted`].
+    pub x_forwarded: XForwarded,
+    /// The proxies in front of this one, whose `X-Forwarded-*` are believed. Default: none.
+    pub trusted: Vec<IpNet>,
+    /// Whether the upstream sees the `Host` that the client named, or its own. Default: the client's.
+    pub keep_host: bool,
+    /// Whether `Via` is added to requests. Default: yes.
+    pub via: bool,
+    /// Whether fields are passed on whose names have an underscore, or anything but letters, digits and hyphens; never
+    /// those that could be taken for one of the gateway's own. Default: no.
+    pub underscores: bool,
+}
+
+/// What becomes of `X-Forwarded-For`, `-Proto` and `-Host`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum XForwarded {
+    /// A trusted peer's fields are kept and the peer is appended; anybody else's are replaced.
+    Trusted,
+    /// Always kept and appended to. The upstream must know what it can believe.
+    Append,
+    /// Always replaced.
+    Replace,
+    /// Passed as they came.
+    Untouched,
+}
+
+/// How long anything may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// The TLS handshake of a client, and the PROXY header before it. Default: 10 s.
+    pub handshake: Duration,
+    /// A request head, from its first byte to its last. Default: 10 s.
+    pub head: Duration,
+    /// A connection without a request. Default: 75 s.
+    pub idle: Duration,
+    /// Between two pieces of a request body. Default: 60 s.
+    pub request_body: Duration,
+    /// A client that does not take what is sent to it. Default: 60 s.
+    pub send: Duration,
+    /// Connecting to an upstream, with name resolution and TLS. Default: 5 s.
+    pub connect: Duration,
+    /// The head of the upstream's answer, from the end of the request. Default: 60 s.
+    pub response_head: Duration,
+    /// Between two pieces of a response body. Default: 60 s.
+    pub response_body: Duration,
+    /// An upgraded connection on which nothing moves either way. Default: 1 h.
+    pub upgraded: Duration,
+    /// An unused connection to an upstream. Less than what servers commonly allow, so that we are the ones who close.
+    /// Default: 30 s.
+    pub pooled: Duration,
+    /// Requests in flight when the gateway is told to stop. Default: 30 s.
+    pub shutdown: Duration,
+}
+
+/// How much of anything is accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a request head, above which the answer is 431. Default: 32 KiB; at least 8 KiB.
+    pub head_bytes: u32,
+    /// Fields of a request head, above which the answer is 431. Default: 100, which costs no allocation.
+    pub head_fields: usize,
+    /// Bytes of a request body, above which the answer is 413. Default: 10 MiB; `None` is no limit.
+    pub body_bytes: Option<u64>,
+    /// Client connections in all; one more is closed at once. Default: 20,000.
+    pub connections: usize,
+    /// Requests at once on one HTTP/2 connection. Default: 128.
+    pub streams: u32,
+    /// Unused connections that each thread keeps to each upstream. Default: 256.
+    pub pooled: usize,
+}
+
+/// When an upstream is left alone for a while, or asked last.
+#[derive(Debug, Clone, Copy)]
+pub struct Health {
+    /// Failures to connect in a row, or requests in a row that were sent on new connections and not answered.
+    /// Default: 3.
+    pub failures: u32,
+    /// For how long. Default: 10 s.
+    pub rest: Duration,
+}
+
+impl Settings {
+    /// The defaults, for one plain listener.
+    pub fn new(addr: SocketAddr, upstreams: Vec<Origin>) -> Self {
+        Self {
+            listeners: vec![Listen { addr, tls: None, proxy_protocol: None }],
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            upstreams,
+            upstream_ca: None,
+            forwarding: Forwarding::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            health: Health::default(),
+        }
+    }
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self { x_forwarded: XForwarded::Trusted, trusted: Vec::new(), keep_host: true, via: true, underscores: false }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            request_body: Duration::from_secs(60),
+            send: Duration::from_secs(60),
+            connect: Duration::from_secs(5),
+            response_head: Duration::from_secs(60),
+            response_body: Duration::from_secs(60),
+            upgraded: Duration::from_secs(3_600),
+            pooled: Duration::from_secs(30),
+            shutdown: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 << 10,
+            head_fields: 100,
+            body_bytes: Some(10 << 20),
+            connections: 20_000,
+            streams: 128,
+            pooled: 256,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { failures: 3, rest: Duration::from_secs(10) }
+    }
+}

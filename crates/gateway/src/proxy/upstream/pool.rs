@@ -1,0 +1,169 @@
+//! One thread's connections to upstreams: made when needed, kept for the next request, most recent first.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::proxy::coarse_clock;
+use crate::proxy::error::Error;
+use crate::proxy::live::{Live, View};
+use crate::proxy::settings::Health;
+use crate::proxy::upstream::heard::{Ear, Heard};
+use crate::proxy::upstream::request_body::RequestBody;
+use crate::proxy::upstream::upstream::{InFlight, Upstream};
+
+/// Connections that wait for a request, by upstream. There are few upstreams, so a list is searched.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    live: View,
+    idle: RefCell<Vec<(Arc<Upstream>, Vec<Idle>)>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: u64,
+}
+
+/// A connection to an upstream, whoever uses it.
+#[derive(Debug)]
+struct Link {
+    sender: SendRequest<RequestBody>,
+    ear: Ear,
+}
+
+impl Pool {
+    pub(crate) fn new(live: &Live) -> Rc<Self> {
+        Rc::new(Self { live: live.view(), idle: RefCell::default() })
+    }
+
+    /// A connection that was used before and is still good.
+    pub(crate) fn reuse(self: &Rc<Self>, in_flight: InFlight) -> Result<Connection, InFlight> {
+        match self.take(in_flight.upstream()) {
+            Some(link) => Ok(Connection { pool: Rc::clone(self), in_flight, link, is_fresh: false }),
+            None => Err(in_flight),
+        }
+    }
+
+    fn take(&self, upstream: &Arc<Upstream>) -> Option<Link> {
+        let mut idle = self.idle.borrow_mut();
+        let (_, stack) = idle.iter_mut().find(|(known, _)| Arc::ptr_eq(known, upstream))?;
+        while stack.pop_if(|idle| idle.link.sender.is_closed()).is_some() {}
+        // One that is not ready still sends a body whose answer came early, as slowly as that client likes.
+        let place = stack.iter().rposition(|idle| idle.link.sender.is_ready())?;
+        Some(stack.remove(place).link)
+    }
+
+    /// A new connection.
+    pub(crate) async fn connect(self: &Rc<Self>, in_flight: InFlight) -> Result<Connection, Error> {
+        let state = self.live.now();
+        let upstream = in_flight.upstream();
+        let mut connector = state.connector.clone();
+        let ear = Ear::default();
+        let making = async {
+            let stream = connector.call(upstream.origin.uri().clone()).await.map_err(|_| Error::Upstream)?;
+            let stream = TokioIo::new(Heard::new(TokioIo::new(stream), ear.clone()));
+            // A head with more fields or bytes than this is a fault of the upstream: 502.
+            http1::Builder::new().max_buf_size(256 << 10).handshake(stream).await.map_err(|_| Error::Upstream)
+        };
+        let made = timeout(state.settings.timeouts.connect, making).await.unwrap_or(Err(Error::UpstreamTimedOut));
+        match made {
+            Ok((sender, connection)) => {
+                upstream.reached();
+                // Whoever waits for the answer is told of errors; a connection that ends idle is no news.
+                spawn_local(async { drop(connection.with_upgrades().await) });
+                Ok(Connection { pool: Rc::clone(self), in_flight, link: Link { sender, ear }, is_fresh: true })
+            }
+            Err(error) => {
+                upstream.unreachable(&state.settings.health);
+                Err(error)
+            }
+        }
+    }
+
+    fn give_back(&self, upstream: &Arc<Upstream>, link: Link) {
+        if link.sender.is_closed() {
+            return;
+        }
+        let kept = self.live.now().settings.limits.pooled;
+        let mut idle = self.idle.borrow_mut();
+        let place = idle.iter().position(|(known, _)| Arc::ptr_eq(known, upstream));
+        let new = Idle { link, since: coarse_clock::now() };
+        match place.and_then(|place| idle.get_mut(place)) {
+            Some((_, stack)) if stack.len() < kept => stack.push(new),
+            Some(_) => {}
+            None if kept > 0 => idle.push((Arc::clone(upstream), vec![new])),
+            None => {}
+        }
+    }
+
+    /// Closes what has not been used for a while. The oldest are at the bottom, because the most recent is used first.
+    pub(crate) fn sweep(&self) {
+        let patience = coarse_clock::millis(self.live.now().settings.timeouts.pooled);
+        let now = coarse_clock::now();
+        let mut idle = self.idle.borrow_mut();
+        for (_, stack) in idle.iter_mut() {
+            stack.retain(|idle| !idle.link.sender.is_closed() && now.saturating_sub(idle.since) < patience);
+        }
+        // Upstreams that are no longer configured go with their last connection.
+        idle.retain(|(_, stack)| !stack.is_empty());
+    }
+}
+
+/// A connection that belongs to one request.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pool: Rc<Pool>,
+    in_flight: InFlight,
+    link: Link,
+    /// Whether it was made for this request. One that was kept may have been closed by the upstream meanwhile.
+    is_fresh: bool,
+}
+
+impl Connection {
+    /// Sends `request`, which comes back if not a byte of it has been written.
+    pub(crate) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        self.link.ear.listen();
+        self.link.sender.try_send_request(request)
+    }
+
+    /// Whether not a byte of an answer has come.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        !self.link.ear.has_heard()
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// No answer came. On a connection that was kept, that says nothing about the upstream's health.
+    pub(crate) fn lost(&self, health: &Health) {
+        if self.is_fresh { self.upstream().unanswering(health) } else { self.upstream().failed() }
+    }
+
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        self.in_flight.upstream()
+    }
+
+    /// The answer has been read to its end: the connection can serve the next request.
+    pub(crate) fn give_back(self) {
+        self.pool.give_back(self.in_flight.upstream(), self.link);
+    }
+
+    /// The connection speaks something else from now on; the request stays in flight until the guard is dropped.
+    pub(crate) fn leave(self) -> InFlight {
+        self.in_flight
+    }
+}

@@ -1,0 +1,62 @@
+//! How the gateway is doing, for whoever looks from outside.
+
+use crate::proxy::client::connection_limit::ConnectionLimit;
+use crate::proxy::live::Live;
+use crate::proxy::shutdown::Signal;
+pub use crate::proxy::shutdown::Stage;
+use crate::proxy::tally::{Tallies, Total};
+pub use crate::proxy::upstream::upstream::Counts;
+
+/// The gateway at one moment; the counts only grow, but for a moment may not agree with each other.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub stage: Stage,
+    /// Connections of clients.
+    pub connections: usize,
+    /// Connections closed at once because there were too many.
+    pub turned_away: usize,
+    /// Request heads that could not be read, by what they were answered.
+    pub unreadable: [(u16, usize); 2],
+    /// Requests that no policy refused.
+    pub passed: u64,
+    /// What they were answered, by the first digit of the status.
+    pub answers: Vec<(u16, u64)>,
+    /// Those of the answers that no upstream gave, by status.
+    pub own: Vec<(u16, u64)>,
+    pub upstreams: Vec<Upstream>,
+}
+
+/// One upstream at one moment.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub url: String,
+    pub counts: Counts,
+}
+
+/// Looks at a gateway from any thread.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    pub(crate) live: Live,
+    pub(crate) connections: ConnectionLimit,
+    pub(crate) signal: Signal,
+    pub(crate) tallies: Tallies,
+}
+
+impl Viewer {
+    pub fn now(&self) -> View {
+        let Total { passed, classes, own } = self.tallies.total();
+        let state = self.live.now();
+        let upstreams = state.upstreams.iter();
+        let upstreams = upstreams.map(|one| Upstream { url: one.origin.to_string(), counts: one.counts() });
+        View {
+            stage: self.signal.stage(),
+            connections: self.connections.present(),
+            turned_away: self.connections.turned_away(),
+            unreadable: self.connections.unreadable(),
+            passed,
+            answers: classes,
+            own,
+            upstreams: upstreams.collect(),
+        }
+    }
+}

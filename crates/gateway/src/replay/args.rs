@@ -1,0 +1,167 @@
+//! What can be asked of a replay, and the help that explains it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tollgate::Algorithm;
+
+use super::exempt::Exemption;
+use super::key::KeySpec;
+use crate::values::failure::Failure;
+use crate::values::rates::Rates;
+
+/// How many keys and minutes are listed unless told otherwise.
+const DEFAULT_TOP: usize = 10;
+
+pub(crate) const NOTES: &str = "\
+What is read:
+  Common Log Format, Combined Log Format (also with the virtual host in
+  front) and JSON lines, told apart line by line; plain or gzip. Lines are put
+  in order of their time stamps; equal time stamps stay in the order of the
+  files. A line that cannot be read is counted and the first few are shown;
+  blank lines are counted apart. A log may span ten years.
+
+  In JSON the usual names are looked for, in any letter case, at the top or
+  under `request`: time, timestamp, @timestamp, ts; client_ip, remote_addr,
+  remote_ip, ip, host; method; path, uri, url, request; and a header by its
+  own name, at the top or under `headers`. A time is RFC 3339, as in the
+  Common Log Format, or a number since 1970: seconds below 10^11, milliseconds
+  below 10^14, microseconds below 10^17, else nanoseconds; fractions are kept.
+
+Keys:
+  ip           the client's address; IPv4 written as IPv6 counts as IPv4
+  header:NAME  a request header; Combined has referer and user-agent
+  path         the path without the query
+  method       the request method
+  ip+path      any of these joined by `+`: a bucket for each combination
+  A request without the part (no such header, or `-`) counts under `(none)`,
+  one key for all of them; the report says how many there were.
+
+Algorithms:
+  token-bucket, leaky-bucket   evenly refilled, up to the burst at once
+  leaky-queue                  requests wait their turn; the burst may wait
+  fixed-window                 the count in each window since 1970 (UTC)
+  sliding-window               two windows, the previous one weighted
+  sliding-log                  the count in any period, exactly
+
+Exemptions:
+  192.0.2.7   10.0.0.0/8   2001:db8::/32   path:/health   path:/static/*
+  method:OPTIONS   header:user-agent:Pingdom*
+  A `*` at the end matches any rest. Exempt requests take nothing from any
+  bucket and are counted apart.
+
+Config files:
+  With --config every request goes through the very limiter of the gateway:
+  routes, keys, tiers, costs, exemptions, charges by the status, shadows.
+  The client is the address that was logged; `client.from` and `trusted` look
+  at headers, so they change nothing unless the log has them. A policy reads
+  the header fields that the log has: Combined has referer and user-agent,
+  JSON may have all. Bounds on concurrency are not tried, because a log does
+  not tell how long requests took. A response counts as sent when its request
+  came; without a status nothing is charged that depends on it.
+
+What --json writes:
+  One object: `schema` (1), `policy`, `input` (by file), `totals`, `limits`,
+  `keys` (every limited key, most refused first), `minutes` (every minute with
+  a request), `unreadable` and `odd` (the first few lines that were not read,
+  or were kept although their end is odd), `engine`. Times are RFC 3339, UTC.
+  With --config: `config` and `policies` in the place of `policy`, and
+  `shadow_keys`; with --against also `against`.
+
+Examples:
+  tollgate replay --limit 10/minute access.log
+  tollgate replay --limit '200 per day, 50 per hour' --key ip+path access.log*
+  tollgate replay --limit 60/minute --exempt 'path:/static/*' --json access.log
+  tollgate replay --config new.yaml --against tollgate.yaml access.log
+  zstdcat access.log.zst | tollgate replay --limit '5/s burst 20' --svg a.svg -";
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Access logs, plain or gzip; `-` or none at all is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
+    ///
+    /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
+    #[arg(short, long = "limit", value_name = "RATE", required_unless_present = "config")]
+    pub(crate) limits: Vec<Rates>,
+
+    /// How requests are counted
+    #[arg(short, long, default_value = Algorithm::TokenBucket.name(), value_parser = algorithms())]
+    pub(crate) algorithm: Algorithm,
+
+    /// How many requests fit at once, for every limit that names no burst of its own [default: the limit's count]
+    ///
+    /// For leaky-queue: how many may wait. The window algorithms have none.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) burst: Option<u64>,
+
+    /// Who shares a bucket: ip, path, method, header:NAME, or several joined by `+`
+    #[arg(short, long, default_value = "ip")]
+    pub(crate) key: KeySpec,
+
+    /// Requests that are never limited: an address, a network, or `path:/static/*`; repeatable
+    #[arg(short, long = "exempt", value_name = "WHAT")]
+    pub(crate) exempt: Vec<Exemption>,
+
+    /// Try the policies of a config file of `tollgate gateway` instead of `--limit`
+    ///
+    /// Every request goes through the limiter that the gateway would use.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["limits", "algorithm", "burst", "key", "exempt"])]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Show what a second config file, such as the one in force, would have done otherwise
+    #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "limits")]
+    pub(crate) against: Option<PathBuf>,
+
+    /// Keep as many keys as the config file says, instead of every key of the log
+    #[arg(long, requires = "config", conflicts_with = "limits")]
+    pub(crate) capacity_from_config: bool,
+
+    /// How many keys and minutes to list
+    #[arg(short, long, value_name = "N", default_value_t = DEFAULT_TOP)]
+    pub(crate) top: usize,
+
+    /// Also draw the timeline as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Write the whole result as JSON instead of the report
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Replay the sample log instead of files
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) sample: bool,
+}
+
+impl ReplayArgs {
+    /// The sample under a simple policy.
+    pub(crate) fn demonstration() -> Result<Self, Failure> {
+        Ok(Self {
+            files: Vec::new(),
+            limits: vec!["10/minute".parse().map_err(unfit)?],
+            algorithm: Algorithm::TokenBucket,
+            burst: None,
+            key: "ip".parse().map_err(unfit)?,
+            exempt: Vec::new(),
+            config: None,
+            against: None,
+            capacity_from_config: false,
+            top: DEFAULT_TOP,
+            svg: None,
+            json: false,
+            sample: true,
+        })
+    }
+}
+
+fn unfit(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(format!("the policy of the demonstration cannot be used: {error}"))
+}
+
+fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
+    PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)).try_map(|name| name.parse::<Algorithm>())
+}

@@ -1,0 +1,63 @@
+//! Why the program stopped, and the exit code that says so to scripts.
+//!
+//! The codes are those of `sysexits.h` where one fits, because shells and service managers know them.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// The reason for stopping, with one line for the reader.
+#[derive(Debug)]
+pub enum Failure {
+    /// The policy cannot be used.
+    Usage(String),
+    /// The input is there and is no log, or is damaged.
+    Data(String),
+    /// An input file is missing or may not be read.
+    NoInput(String),
+    /// An output file cannot be written.
+    CannotCreate(String),
+    /// Reading or writing broke down on the way.
+    Io(String),
+    /// A configuration file is wrong; a line for each mistake.
+    Config(String),
+    /// Anything else.
+    Other(String),
+    /// Whoever read our output has gone, as `head` does: no fault of anybody's, so nothing is said.
+    ClosedPipe,
+}
+
+impl Failure {
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::ClosedPipe => 0,
+            Self::Other(_) => 1,
+            // The code that the argument parser uses, too.
+            Self::Usage(_) => 2,
+            Self::Data(_) => 65,
+            Self::NoInput(_) => 66,
+            Self::CannotCreate(_) => 73,
+            Self::Io(_) => 74,
+            Self::Config(_) => 78,
+        }
+    }
+
+    pub fn cannot_write(path: &Path, error: &io::Error) -> Self {
+        Self::CannotCreate(format!("cannot write {}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text)
+            | Self::Data(text)
+            | Self::NoInput(text)
+            | Self::CannotCreate(text)
+            | Self::Io(text)
+            | Self::Config(text)
+            | Self::Other(text) => f.write_str(text),
+            Self::ClosedPipe => f.write_str("the reader of the output has gone"),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Small types and helpers that the rooms above share.
+
+pub(crate) mod admin_listen;
+pub mod failure;
+pub mod origin;
+pub mod output;
+pub(crate) mod rates;

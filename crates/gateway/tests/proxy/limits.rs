@@ -1,0 +1,119 @@
+//! How much of anything is accepted.
+
+use std::sync::mpsc;
+
+use crate::tool::{eventually, front, front_with, mirror, upstream};
+
+#[test]
+fn a_head_of_too_many_bytes_is_431() {
+    let front = front_with(mirror(), |settings| settings.limits.head_bytes = 8 << 10);
+    let mut client = front.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(7 << 10)));
+    assert_eq!(client.response().status, 200);
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(9 << 10)));
+    assert_eq!(client.response().status, 431);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_head_without_end_is_431() {
+    let front = front(mirror());
+    let mut client = front.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(200_000)));
+    assert_eq!(client.response().status, 431);
+}
+
+#[test]
+fn too_many_fields_are_431() {
+    let front = front(mirror());
+    let fields = |count: usize| (1..count).map(|n| format!("X{n}: 1\r\n")).collect::<String>();
+    let mut client = front.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(90)));
+    assert_eq!(client.response().status, 200);
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(101)));
+    assert_eq!(client.response().status, 431);
+
+    let front = front_with(mirror(), |settings| settings.limits.head_fields = 5);
+    let mut client = front.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(5)));
+    assert_eq!(client.response().status, 200);
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(6)));
+    assert_eq!(client.response().status, 431);
+}
+
+#[test]
+fn a_body_that_says_it_is_too_large_is_413_at_once() {
+    let front = front_with(mirror(), |settings| settings.limits.body_bytes = Some(1_000));
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n");
+    client.response().is_problem(413);
+    assert_eq!(front.upstreams()[0].requests, 0);
+}
+
+#[test]
+fn a_refused_body_does_not_hide_the_refusal() {
+    let front = front_with(mirror(), |settings| settings.limits.body_bytes = Some(1_000));
+    let mut client = front.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n{}", "x".repeat(500_000)));
+    client.response().is_problem(413);
+    // It was read to its end, so the connection goes on.
+    client.get("/");
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn a_body_that_turns_out_too_large_is_413_and_never_whole() {
+    let (tell, told) = mpsc::channel();
+    let front = front_with(
+        upstream(move |conn| {
+            conn.head();
+            let mut length = 0;
+            while let Ok(byte) = conn.bytes(1) {
+                length += byte.len();
+            }
+            tell.send(length).unwrap();
+        }),
+        |settings| settings.limits.body_bytes = Some(1_000),
+    );
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..11 {
+        client.send(format!("64\r\n{}\r\n", "x".repeat(100)));
+    }
+    client.response().is_problem(413);
+    let length = told.recv().unwrap();
+    assert!(length < 1_100, "{length}");
+    assert_eq!(front.upstreams()[0].failures, 0);
+}
+
+#[test]
+fn a_body_of_just_the_limit_passes() {
+    let front = front_with(
+        upstream(|conn| {
+            conn.head();
+            conn.bytes(1_000).unwrap();
+            conn.answer("ok");
+        }),
+        |settings| settings.limits.body_bytes = Some(1_000),
+    );
+    let mut client = front.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{}", "x".repeat(1_000)));
+    assert_eq!(client.response().body, "ok");
+}
+
+#[test]
+fn one_connection_too_many_is_closed_and_the_next_finds_the_place() {
+    let front = front_with(mirror(), |settings| settings.limits.connections = 3);
+    let mut clients: Vec<_> = (0..3).map(|_| front.client()).collect();
+    for client in &mut clients {
+        client.get("/");
+        assert_eq!(client.response().status, 200);
+    }
+    assert!(front.client().is_closed());
+    assert_eq!(front.viewer().now().turned_away, 1);
+    clients.pop();
+    eventually("a place is free", || front.viewer().now().connections == 2);
+    let mut client = front.client();
+    client.get("/");
+    assert_eq!(client.response().status, 200);
+}

@@ -15,11 +15,13 @@ use super::text_buffer::{self, TextBuffer};
 
 /// How a `Retry-After` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "kebab-case"))]
 pub enum RetryForm {
     /// Seconds from now; the default.
     #[default]
     Seconds,
     /// A date, for clients that know nothing else. It trusts the client's clock.
+    #[cfg_attr(feature = "serde", serde(rename = "date"))]
     HttpDate,
 }
 

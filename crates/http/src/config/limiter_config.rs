@@ -22,6 +22,7 @@ use crate::identity::{AddressSource, ClientAddress};
 /// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::serial::LimiterKeys"))]
 pub struct LimiterConfig {
     pub(crate) policies: Vec<Policy>,
     pub(crate) client: ClientAddress,

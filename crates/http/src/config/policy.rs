@@ -33,6 +33,7 @@ use crate::request::Route;
 /// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::serial::PolicyKeys"))]
 pub struct Policy {
     pub(crate) name: String,
     pub(crate) route: Route,

@@ -409,6 +409,7 @@ impl Key for FoundPart<'_> {
 
 /// What happens to a request that has no key: no such header, no user, no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum OnMissingKey {
     /// All such requests share one bucket: leaving out a header is no way round the limit.

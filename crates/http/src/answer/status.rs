@@ -1,4 +1,4 @@
-//! Where a client stands with one limit: what answers are made of.
+//! A limit's state for a client: what answers are made of.
 
 use core::fmt::{self, Write as _};
 use core::time::Duration;
@@ -37,7 +37,7 @@ impl fmt::Display for QuotaUnit {
     }
 }
 
-/// Where a client stands with one limit.
+/// A limit's state for a client: which limit, and the figures of the latest decision.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitStatus<'a> {
     /// The name of the limit, as in `RateLimit-Policy`.
@@ -64,7 +64,7 @@ impl LimitStatus<'_> {
         self.report.verdict == Verdict::NeverFits
     }
 
-    /// Whether anybody knows when to try next, or when the quota returns: a request in flight ends when it ends, and for
+    /// Whether it is known when to try next, or when the quota returns: a request in flight ends when it ends, and for
     /// one that can never be admitted there is no next.
     pub(crate) fn knows_wait(&self) -> bool {
         let is_told = self.report.retry_after.is_some();

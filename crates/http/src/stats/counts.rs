@@ -1,4 +1,4 @@
-//! What is counted of each policy, for whoever asks and for the `metrics` facade.
+//! What is counted of each policy, for callers and for the `metrics` facade.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -27,6 +27,7 @@ pub enum RetryForm {
 
 /// How `Retry-After` is made: whole seconds, rounded up, at least 1, so that who waits that long has waited long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct RetryAfter {
     /// How it is written.
     pub form: RetryForm,
@@ -41,6 +42,19 @@ pub(super) struct Retry {
 }
 
 impl RetryAfter {
+    /// Written in this form, without jitter.
+    #[must_use]
+    pub const fn new(form: RetryForm) -> Self {
+        Self { form, jitter: Duration::ZERO }
+    }
+
+    /// With up to this much added at random.
+    #[must_use]
+    pub const fn with_jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
     /// The `Retry-After` for this client, unless it can never be admitted.
     pub(super) fn answer(&self, limit: &LimitStatus<'_>) -> Option<Retry> {
         let wait = limit.report.retry_after?;

@@ -4,7 +4,7 @@ use core::fmt::{self, Write as _};
 use core::time::Duration;
 
 use tollgate::clock::Instant;
-use tollgate::{Quota, Report, Verdict};
+use tollgate::{Decision, Quota, Report, Verdict};
 
 use super::text_buffer::TextBuffer;
 use super::wire_name::WireName;
@@ -39,6 +39,7 @@ impl fmt::Display for QuotaUnit {
 
 /// A limit's state for a client: which limit, and the figures of the latest decision.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct LimitStatus<'a> {
     /// The name of the limit, as in `RateLimit-Policy`.
     pub name: &'a str,
@@ -52,6 +53,36 @@ pub struct LimitStatus<'a> {
     pub at: Instant,
     /// The figures of the decision.
     pub report: Report,
+}
+
+impl<'a> LimitStatus<'a> {
+    /// The status of the limit that `decision` was made under, called `name`: for those who decide with the engine themselves and
+    /// answer with an [`Answer`](super::Answer) or a [`Dialect`](super::Dialect). The policy is called the same.
+    #[must_use]
+    pub fn of(name: &'a str, decision: &Decision<'a>) -> Self {
+        Self {
+            name,
+            policy: name,
+            quota: decision.limit().quota(),
+            unit: QuotaUnit::default(),
+            at: decision.at(),
+            report: decision.report(),
+        }
+    }
+
+    /// The same with another name of the policy.
+    #[must_use]
+    pub const fn with_policy(mut self, policy: &'a str) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same of a limit that counts something else.
+    #[must_use]
+    pub const fn with_unit(mut self, unit: QuotaUnit) -> Self {
+        self.unit = unit;
+        self
+    }
 }
 
 impl LimitStatus<'_> {

@@ -30,16 +30,16 @@ impl RateLimitLayer {
     ///
     /// # Errors
     ///
-    /// If `limits` is no rate string.
+    /// If `limits` is not a valid rate string.
     pub fn new(limits: impl IntoQuotas) -> Result<Self, ConfigError> {
         Self::with(LimiterConfig::new().policy(Policy::new("default", limits)?))
     }
 
-    /// Everything as `config` say.
+    /// A layer with this configuration.
     ///
     /// # Errors
     ///
-    /// If they cannot be used.
+    /// If the configuration cannot be used; see [`ConfigError`].
     pub fn with(config: LimiterConfig) -> Result<Self, ConfigError> {
         RateLimiter::new(config).map(Self::from)
     }

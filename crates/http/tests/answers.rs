@@ -186,7 +186,7 @@ fn the_extremes_of_a_wait() {
 
 #[test]
 fn a_date_is_never_too_early() {
-    let answer = Answer::new().with_retry_after(RetryAfter { form: RetryForm::HttpDate, jitter: Duration::ZERO });
+    let answer = Answer::new().with_retry_after(RetryAfter::new(RetryForm::HttpDate));
     let client = five();
     let response = refused(&answer, &client.is_refused());
     // 12 s after half past a second, rounded up.
@@ -198,7 +198,7 @@ fn a_date_is_never_too_early() {
     // The latest instant there is, and the longest jitter.
     let mut limit = client.is_refused();
     limit.at = Instant::from_nanos(u64::MAX);
-    let answer = answer.with_retry_after(RetryAfter { form: RetryForm::HttpDate, jitter: Duration::MAX });
+    let answer = answer.with_retry_after(RetryAfter::new(RetryForm::HttpDate).with_jitter(Duration::MAX));
     assert_eq!(refused(&answer, &limit).headers()["retry-after"], "Sun, 21 Jul 2554 23:34:34 GMT");
 }
 
@@ -207,7 +207,7 @@ fn jitter_only_adds_and_spreads() {
     let client = five();
     let limit = client.is_refused();
     let answer =
-        Answer::new().with_retry_after(RetryAfter { form: RetryForm::Seconds, jitter: Duration::from_secs(10) });
+        Answer::new().with_retry_after(RetryAfter::new(RetryForm::Seconds).with_jitter(Duration::from_secs(10)));
     let mut seen = [0_u32; 11];
     for _ in 0..1_000 {
         let response = refused(&answer, &limit);

@@ -1,4 +1,4 @@
-//! How a client is told where it stands: the header fields in use, and which of them to send.
+//! The header fields that show a client its limit's state, and which of them to send.
 //!
 //! The default is draft-ietf-httpapi-ratelimit-headers-10, two Lists of RFC 9651. The others are for clients that know
 //! only what came before it. What all have in common:
@@ -41,7 +41,7 @@ pub enum ResetForm {
     Seconds,
 }
 
-/// The fields that tell a client where it stands.
+/// The header fields that show a limit's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -130,7 +130,7 @@ impl Dialect {
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// Writes the fields: where the client stands with its tightest limit, and `policies`, made by
+    /// Writes the fields: the state of the client's tightest limit, and `policies`, made by
     /// [`policies`](Self::policies) from all limits that applied.
     ///
     /// The Lists of the current draft may span several lines, so its fields are added to those an inner service or an
@@ -146,7 +146,7 @@ impl Dialect {
                 if tightest.knows_wait() {
                     line.push(";t=").push_number(tightest.wait_secs());
                 }
-                // A full map is no reason to fail the request.
+                // A full map does not fail the request.
                 let _ = headers.try_append(RATELIMIT_POLICY, policies.clone());
                 let _ = headers.try_append(RATELIMIT, line.to_header());
             }
@@ -200,7 +200,7 @@ impl FromStr for Dialect {
     }
 }
 
-/// Replaces a field; a map that is full stays as it is, which is no reason to fail the request.
+/// Replaces a field; a map that is full stays as it is, and the request does not fail.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     let _ = headers.try_insert(name, value);
 }

@@ -119,7 +119,7 @@ impl Answer {
         self
     }
 
-    /// Tells where a client stands in this dialect.
+    /// Writes the rate-limit fields in this dialect.
     #[must_use]
     pub fn with_dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
@@ -133,7 +133,7 @@ impl Answer {
         self
     }
 
-    /// Whether responses to admitted requests tell too where the client stands; they do unless told otherwise.
+    /// Whether responses to admitted requests carry the rate-limit fields as well; by default they do.
     #[must_use]
     pub fn with_headers_on_success(mut self, on_success: bool) -> Self {
         self.on_success = on_success;
@@ -181,7 +181,7 @@ impl Answer {
     /// The response to a request that `limit` refuses; `policies` as [`Dialect::policies`] makes them.
     ///
     /// A request that can never fit is told so, and has no `Retry-After`. Every refusal says `no-store`: the next client
-    /// behind a shared cache has a quota of its own. If `is_grpc`, a response of trailers only: gRPC keeps its own status,
+    /// behind a shared cache has another quota. If `is_grpc`, a response of trailers only: gRPC keeps its own status,
     /// and clients do not look at that of HTTP.
     #[must_use]
     pub fn refuse(&self, limit: &LimitStatus<'_>, policies: &HeaderValue, is_grpc: bool) -> Response<Bytes> {
@@ -233,7 +233,7 @@ impl Answer {
         }
     }
 
-    /// Tells an admitted client where it stands, unless that is switched off.
+    /// Writes the rate-limit fields for an admitted client, unless that is switched off.
     pub fn inform(&self, headers: &mut HeaderMap, limit: &LimitStatus<'_>, policies: &HeaderValue) {
         if self.on_success {
             self.dialect.write(headers, limit, policies);

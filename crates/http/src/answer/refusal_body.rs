@@ -27,9 +27,9 @@ pub enum RefusalBody {
     Detail,
     /// One sentence of plain text.
     Text,
-    /// Your own.
+    /// A template of the application.
     Custom(Template),
-    /// None.
+    /// No body.
     Empty,
 }
 

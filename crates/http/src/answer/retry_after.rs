@@ -15,16 +15,19 @@ use super::text_buffer::{self, TextBuffer};
 
 /// How a `Retry-After` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "kebab-case"))]
 pub enum RetryForm {
     /// Seconds from now; the default.
     #[default]
     Seconds,
     /// A date, for clients that know nothing else. It trusts the client's clock.
+    #[cfg_attr(feature = "serde", serde(rename = "date"))]
     HttpDate,
 }
 
 /// How `Retry-After` is made: whole seconds, rounded up, at least 1, so that who waits that long has waited long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct RetryAfter {
     /// How it is written.
     pub form: RetryForm,
@@ -39,6 +42,19 @@ pub(super) struct Retry {
 }
 
 impl RetryAfter {
+    /// Written in this form, without jitter.
+    #[must_use]
+    pub const fn new(form: RetryForm) -> Self {
+        Self { form, jitter: Duration::ZERO }
+    }
+
+    /// With up to this much added at random.
+    #[must_use]
+    pub const fn with_jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
     /// The `Retry-After` for this client, unless it can never be admitted.
     pub(super) fn answer(&self, limit: &LimitStatus<'_>) -> Option<Retry> {
         let wait = limit.report.retry_after?;

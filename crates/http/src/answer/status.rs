@@ -1,10 +1,10 @@
-//! Where a client stands with one limit: what answers are made of.
+//! A limit's state for a client: what answers are made of.
 
 use core::fmt::{self, Write as _};
 use core::time::Duration;
 
 use tollgate::clock::Instant;
-use tollgate::{Quota, Report, Verdict};
+use tollgate::{Decision, Quota, Report, Verdict};
 
 use super::text_buffer::TextBuffer;
 use super::wire_name::WireName;
@@ -37,8 +37,9 @@ impl fmt::Display for QuotaUnit {
     }
 }
 
-/// Where a client stands with one limit.
+/// A limit's state for a client: which limit, and the figures of the latest decision.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct LimitStatus<'a> {
     /// The name of the limit, as in `RateLimit-Policy`.
     pub name: &'a str,
@@ -54,6 +55,36 @@ pub struct LimitStatus<'a> {
     pub report: Report,
 }
 
+impl<'a> LimitStatus<'a> {
+    /// The status of the limit that `decision` was made under, called `name`: for those who decide with the engine themselves and
+    /// answer with an [`Answer`](super::Answer) or a [`Dialect`](super::Dialect). The policy is called the same.
+    #[must_use]
+    pub fn of(name: &'a str, decision: &Decision<'a>) -> Self {
+        Self {
+            name,
+            policy: name,
+            quota: decision.limit().quota(),
+            unit: QuotaUnit::default(),
+            at: decision.at(),
+            report: decision.report(),
+        }
+    }
+
+    /// The same with another name of the policy.
+    #[must_use]
+    pub const fn with_policy(mut self, policy: &'a str) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same of a limit that counts something else.
+    #[must_use]
+    pub const fn with_unit(mut self, unit: QuotaUnit) -> Self {
+        self.unit = unit;
+        self
+    }
+}
+
 impl LimitStatus<'_> {
     /// The longest name that clients are shown in full, in bytes; of a longer one they see the beginning.
     ///
@@ -64,7 +95,7 @@ impl LimitStatus<'_> {
         self.report.verdict == Verdict::NeverFits
     }
 
-    /// Whether anybody knows when to try next, or when the quota returns: a request in flight ends when it ends, and for
+    /// Whether it is known when to try next, or when the quota returns: a request in flight ends when it ends, and for
     /// one that can never be admitted there is no next.
     pub(crate) fn knows_wait(&self) -> bool {
         let is_told = self.report.retry_after.is_some();

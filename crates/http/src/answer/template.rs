@@ -1,4 +1,4 @@
-//! A body of your own, with places for what differs from one refusal to the next.
+//! A body made from a template, with places for what differs from one refusal to the next.
 
 use http::HeaderValue;
 

@@ -29,6 +29,7 @@ pub enum Charge {
 /// The application may have done its work all the same. A client that learns what it wants by other means, or wants no
 /// answer, can always be gone before the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Unanswered {
     /// It is charged, whatever the response would have been.

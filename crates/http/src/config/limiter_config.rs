@@ -1,4 +1,4 @@
-//! Everything a limiter is told: policies, who the client is, what it is answered, how much it keeps.
+//! The configuration of a limiter: policies, who the client is, what it is answered, how much is kept.
 
 use http::HeaderName;
 use http::header::FORWARDED;
@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 use crate::identity::Grouping;
 use crate::identity::{AddressSource, ClientAddress};
 
-/// What a [`RateLimiter`](crate::RateLimiter) is made of.
+/// What a [`RateLimiter`](crate::RateLimiter) is made from.
 ///
 /// ```
 /// use tollgate_http::{LimiterConfig, Policy, RateLimiter};
@@ -22,6 +22,7 @@ use crate::identity::{AddressSource, ClientAddress};
 /// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::serial::LimiterKeys"))]
 pub struct LimiterConfig {
     pub(crate) policies: Vec<Policy>,
     pub(crate) client: ClientAddress,
@@ -33,7 +34,7 @@ pub struct LimiterConfig {
 }
 
 impl LimiterConfig {
-    /// How many keys may be busy at once, unless told otherwise: 65,536, which take 1.6 MB.
+    /// How many keys may be busy at once by default: 65,536, which take 1.6 MB.
     pub const DEFAULT_CAPACITY: usize = tollgate::LimiterBuilder::DEFAULT_CAPACITY;
 
     /// No policy, no trusted proxy, and the defaults of everything.
@@ -49,7 +50,7 @@ impl LimiterConfig {
         self
     }
 
-    /// How the client's address is found; the peer's unless told otherwise.
+    /// How the client's address is found; by default it is the peer's.
     #[must_use]
     pub fn client(mut self, client: ClientAddress) -> Self {
         self.client = client;

@@ -5,6 +5,8 @@ mod exemption;
 mod limiter_config;
 mod looks_at;
 mod policy;
+#[cfg(feature = "serde")]
+mod serial;
 mod tiers;
 
 pub use charge::{Charge, Statuses, Unanswered};

@@ -33,6 +33,7 @@ use crate::request::Route;
 /// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::serial::PolicyKeys"))]
 pub struct Policy {
     pub(crate) name: String,
     pub(crate) route: Route,
@@ -51,7 +52,7 @@ pub struct Policy {
     pub(crate) is_shadow: bool,
 }
 
-/// How a policy stands to others that are for the same request.
+/// Whether a policy gives way to others for the same request, or holds beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Precedence {
@@ -102,7 +103,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// If `limits` is no rate string.
+    /// If `limits` is not a valid rate string.
     pub fn new(name: &str, limits: impl IntoQuotas) -> Result<Self, ConfigError> {
         Ok(Self { limits: limits.into_quotas()?, ..Self::without_rate(name) })
     }
@@ -135,7 +136,7 @@ impl Policy {
         &self.name
     }
 
-    /// Its limits in one of its tiers; those of its own if there is no such tier, or none is named.
+    /// Its limits in one of its tiers; the policy's own if there is no such tier, or none is named.
     #[must_use]
     pub fn limits(&self, tier: Option<&str>) -> &[Quota] {
         let mut tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
@@ -150,14 +151,14 @@ impl Policy {
         self
     }
 
-    /// How it stands to others that are for the same request.
+    /// Which of the policies for one request hold.
     #[must_use]
     pub const fn precedence(mut self, precedence: Precedence) -> Self {
         self.precedence = precedence;
         self
     }
 
-    /// Who shares a bucket; the client's address unless said otherwise.
+    /// Which requests share a bucket; by default those of one client address.
     #[must_use]
     pub fn key(mut self, key: KeySpec) -> Self {
         self.key = KeyBy::Spec(key);
@@ -244,7 +245,7 @@ impl Policy {
         self.map(|quota| quota.with_algorithm(algorithm))
     }
 
-    /// Lets `burst` requests come at once, in every limit and tier so far that has no burst of its own.
+    /// Lets `burst` requests come at once, in every limit and tier so far that does not have a burst already.
     #[must_use]
     pub fn burst(self, burst: u64) -> Self {
         self.map(|quota| if quota.burst() == quota.count() { quota.with_burst(burst) } else { quota })
@@ -264,21 +265,21 @@ impl Policy {
     }
 
     /// How many requests of a key may be in flight at once: from when they are admitted until the response has been
-    /// sent. What follows an upgrade (101), such as a WebSocket, is no response and is not counted.
+    /// sent. What follows an upgrade (101), such as a WebSocket, is not part of the response and is not counted.
     #[must_use]
     pub const fn concurrency(mut self, most: u64) -> Self {
         self.concurrency = Some(most);
         self
     }
 
-    /// What a request costs; 1 unless said otherwise. A cost of 0 is free.
+    /// What a request costs; 1 by default. A cost of 0 is free.
     #[must_use]
     pub fn cost(mut self, cost: u64) -> Self {
         self.cost = Cost::Constant(cost);
         self
     }
 
-    /// What a request costs, by a function of yours.
+    /// What a request costs, by a function.
     #[must_use]
     pub fn cost_by(mut self, cost: impl Fn(&RequestInfo<'_>) -> u64 + Send + Sync + 'static) -> Self {
         self.cost = Cost::Function(Arc::new(cost));
@@ -306,14 +307,14 @@ impl Policy {
         self
     }
 
-    /// Requests that it never limits, by a function of yours.
+    /// Requests that it never limits, by a function.
     #[must_use]
     pub fn exempt_when(mut self, when: impl Fn(&RequestInfo<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.exempt_when = Some(Predicate(Arc::new(when)));
         self
     }
 
-    /// Refuses nobody, and counts and lists who would have been refused.
+    /// Shadow mode: admits all requests, and counts and lists those that it would have refused.
     #[must_use]
     pub const fn shadow(mut self, is_shadow: bool) -> Self {
         self.is_shadow = is_shadow;

@@ -10,7 +10,7 @@ use tollgate::quota::IntoQuotas;
 use crate::error::ConfigError;
 use crate::request::RequestInfo;
 
-/// Limits that are chosen at request time: free and premium, say. Each tier has buckets of its own.
+/// Limits that are chosen at request time: free and premium, say. Each tier has separate buckets.
 #[derive(Debug, Clone)]
 pub struct Tiers {
     pub(crate) by: TierBy,
@@ -63,7 +63,7 @@ impl Tiers {
     ///
     /// # Errors
     ///
-    /// If `limits` is no rate string.
+    /// If `limits` is not a valid rate string.
     pub fn tier(mut self, name: &str, limits: impl IntoQuotas) -> Result<Self, ConfigError> {
         self.tiers.push((name.to_owned(), limits.into_quotas()?));
         Ok(self)

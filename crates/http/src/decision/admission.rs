@@ -56,8 +56,8 @@ impl<C: Clock> Admission<C> {
         self.rules.limit_status(self.admitted.tightest.as_ref()?)
     }
 
-    /// What the response decides: charges what is charged afterwards, refunds what is refunded, and writes the header
-    /// fields that tell the client how it stands. Once for each request.
+    /// What the response decides: charges what is charged afterwards, refunds what is refunded, and writes the rate-limit
+    /// header fields. Once for each request.
     pub fn respond(&mut self, status: StatusCode, headers: &mut HeaderMap) {
         self.settle(status);
         let answer = &self.rules.config.answer;

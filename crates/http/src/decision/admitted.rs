@@ -21,7 +21,7 @@ pub(crate) struct Admitted {
     pub(crate) policies: SmallVec<[(usize, usize); 4]>,
     /// How long it has to wait in a queue.
     pub(crate) wait: Duration,
-    /// The gates that it must pass then. Boxed, because they are rare, and every admission would have to carry them.
+    /// The gates that it must pass then. Boxed, since few requests have any and every admission would grow by their size.
     pub(crate) at_gates: Option<Box<AtGates>>,
     /// Its places under bounds on concurrency.
     pub(crate) permits: Permits,

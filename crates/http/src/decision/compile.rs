@@ -126,7 +126,7 @@ impl Rules {
         })
     }
 
-    /// The limits whose keys begin anew under these rules, of policies that `before` had: of another period or algorithm than
+    /// The limits whose keys start over under these rules, of policies that `before` had: of another period or algorithm than
     /// what it had, so that what was used there says nothing.
     pub(crate) fn restarted(&self, before: &Self) -> Vec<RestartedLimit> {
         let mut restarted = Vec::new();

@@ -93,7 +93,7 @@ fn refuse(
     Decided::Refused(status)
 }
 
-/// The policy that refuses, and where the client stands with it.
+/// The policy that refuses, and the state of its limit.
 type Refuses<'m> = (&'m MatchedPolicy<'m>, LimitStatusOwned);
 
 /// What has been charged.
@@ -163,7 +163,7 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
             verdict: if permit.is_some() { Verdict::Allowed } else { Verdict::Refused },
             burst: most,
             remaining: most.saturating_sub(in_flight),
-            // Nobody knows when one of them ends.
+            // It is unknown when one of them ends.
             retry_after: permit.is_none().then_some(Duration::from_secs(1)),
             reset_after: Duration::from_secs(1),
         };

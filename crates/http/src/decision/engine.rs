@@ -11,7 +11,7 @@ use tollgate::{Limit, Limiter, Quota};
 use crate::decision::in_flight::InFlight;
 use crate::stats::Labeller;
 
-/// What stays when the rules change: the buckets, the counts, and whoever is in flight.
+/// What stays when the rules change: the buckets and the requests in flight.
 #[derive(Debug)]
 pub(crate) struct Engine<C> {
     pub(crate) limiter: Limiter<C>,

@@ -2,7 +2,7 @@
 //!
 //! A queue promises each request an instant. A request that waits in several goes at the latest of them; in the others it
 //! goes later than it was promised, and might do so together with all that were late like it. So where one request can
-//! wait in several queues, each of them has a gate, too: a bucket of the same pace in which nobody waits. A request whose
+//! wait in several queues, each of them has a gate, too: a bucket of the same pace in which no request waits. A request whose
 //! wait is over passes the gates of all its queues as of one instant, or passes none and waits on. The line says how many
 //! may wait and who is next, the gate when they go.
 //!
@@ -43,7 +43,7 @@ pub(crate) fn are_needed(policies: &[Policy]) -> bool {
     policies.iter().filter(|policy| makes_wait(policy)).map(most).sum::<usize>() > 1
 }
 
-/// Whether requests wait in the queues of `policy`, if it has any: a shadow delays nobody, and what is charged afterwards
+/// Whether requests wait in the queues of `policy`, if it has any: a shadow delays no request, and what is charged afterwards
 /// is not waited for.
 pub(crate) const fn makes_wait(policy: &Policy) -> bool {
     !policy.is_shadow && !matches!(policy.charge, Charge::OnlyOn(_))
@@ -68,7 +68,7 @@ pub(crate) fn pass<C: Clock>(engine: &Engine<C>, gates: &[Gate<'_>], at: Instant
         return Ok(());
     }
     let view = engine.limiter.at(at);
-    // Nobody waits at more of them than can be decided together.
+    // No request waits at more of them than can be decided together.
     let decided = view.check_items(&shares).map_err(|_| PATIENCE)?;
     if !decided.is_allowed() {
         // At least a nanosecond later, so that this comes to an end.

@@ -47,7 +47,7 @@ impl InFlight {
     pub(crate) fn enter(self: &Arc<Self>, key: u64, most: u64) -> Option<Permit> {
         let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         let count = shard.entry(key).or_default();
-        // Only who is inside has an entry, so one that was just made is below any bound but zero, which is no bound.
+        // Only who is inside has an entry, so one that was just made is below any bound but zero, which is not a valid bound.
         if *count >= most {
             return None;
         }

@@ -14,7 +14,7 @@ use crate::identity::key::FoundKey;
 use crate::identity::key_by::{KeyBy, KeyBytes, KeySlot};
 use crate::request::{RequestInfo, RequestView};
 
-/// A policy that is for a request, and what the request is to it.
+/// A policy that matches a request, with what it makes of the request: its tier, key and cost in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PolicyMatch {
@@ -22,15 +22,16 @@ pub struct PolicyMatch {
     pub policy: usize,
     /// Whether the policy exempts it.
     pub is_exempt: bool,
-    /// The tier, if it is of one.
+    /// The tier, if the request is in one.
     pub tier: Option<String>,
-    /// The parts of its key in full, for nobody's eyes but the operator's; nothing if it has none.
+    /// The parts of its key in full, for the operator only: it may hold secrets. `None` if the request has none.
     pub key: Option<Vec<String>>,
     /// What it costs.
     pub cost: u64,
 }
 
-/// A policy that is for a request, and what the request is to it.
+/// A policy that matches a request, with the request's tier, key and cost in it. It borrows from both; [`PolicyMatch`] is
+/// what callers are shown of it.
 pub(crate) struct MatchedPolicy<'r> {
     /// Of the policy.
     pub(crate) index: usize,

@@ -45,7 +45,7 @@ impl Rule {
                 _ => report.retry_after,
             });
             let remaining = stands.iter().map(|report| report.remaining).min();
-            // One wait that nobody knows is one that nobody knows of all.
+            // If one wait is unknown, so is the longest.
             let retry_after = waits.collect::<Option<Vec<_>>>().and_then(|waits| waits.into_iter().max());
             RefusedKey {
                 key: row.who.label,

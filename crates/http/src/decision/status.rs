@@ -31,7 +31,7 @@ impl LimitStatusOwned {
         (self.policy, self.tier, self.limit) == (policy, tier, Some(limit))
     }
 
-    /// Where the client stands after a charge or a refund.
+    /// The state after a charge or a refund.
     pub(crate) fn look_again(&mut self, decision: Decision<'_>) {
         (self.at, self.report) = (decision.at(), decision.report());
     }

@@ -1,4 +1,4 @@
-//! The address of the client behind proxies, and whom to believe about it.
+//! The address of the client behind proxies, and which proxies to believe about it.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -69,7 +69,7 @@ enum Trust {
 }
 
 impl TrustedProxies {
-    /// Nobody, as by default.
+    /// No proxy; the default.
     #[must_use]
     pub fn nobody() -> Self {
         Self::default()
@@ -90,9 +90,10 @@ impl TrustedProxies {
         }
     }
 
-    /// So many proxies of ours, one behind the other, each of which adds its peer on the right.
+    /// A number of our own proxies, one behind the other, each of which appends its peer on the right.
     ///
-    /// Only for servers that nobody can reach except through all of them: whoever else can, can say who it is.
+    /// Only for servers that cannot be reached except through all of them: a client that can reach the server otherwise can choose
+    /// its address.
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl ClientAddress {
     ///
     /// # Errors
     ///
-    /// If a header is to be read and nobody is trusted: all clients of a proxy would silently share a bucket.
+    /// If a header is to be read and no proxy is trusted: all clients of a proxy would silently share a bucket.
     pub fn new(source: AddressSource, trusted: TrustedProxies) -> Result<Self, ClientAddressError> {
         if source != AddressSource::Peer && trusted == TrustedProxies::nobody() {
             return Err(ClientAddressError::NobodyTrusted { source });
@@ -293,7 +294,7 @@ pub enum ClientAddressError {
         /// What was given.
         given: String,
     },
-    /// A header is to be read, and nobody is believed.
+    /// A header is to be read, and no proxy is trusted.
     NobodyTrusted {
         /// The source that would never be read.
         source: AddressSource,

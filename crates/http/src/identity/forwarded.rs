@@ -1,7 +1,7 @@
 //! The hops that `X-Forwarded-For` and `Forwarded` (RFC 7239) tell of, newest first.
 //!
 //! Each proxy adds its peer on the right, so what is on the right was written by the proxies nearest to us, and what is
-//! on the left by whoever came first: the client, if it likes. Both fields are therefore read from the right, and what
+//! on the left by the first sender, which may be the client. Both fields are therefore read from the right, and what
 //! stands on the left of an element never changes how that element is read: an open quote that a client sends cannot
 //! swallow what a proxy adds after it. Several field lines are one list. Nothing is allocated, and each byte is looked
 //! at a bounded number of times.
@@ -20,7 +20,7 @@ const LONGEST: usize = 64;
 /// One element of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hop {
-    /// The address of whoever connected to the proxy that wrote it, without the port.
+    /// The address of the peer of the proxy that wrote it, without the port.
     Address(IpAddr),
     /// `unknown`, a hidden name such as `_proxy7`, `unix:`, nothing at all, or garbage.
     NotAnAddress,

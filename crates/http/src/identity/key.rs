@@ -1,4 +1,4 @@
-//! Who shares a bucket: the parts of a request that make its key.
+//! The key of a request: which of its parts decide the bucket that it is counted in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ pub enum KeyPart {
     Header(HeaderName),
     /// `cookie:NAME`: its value. All who send several share a key.
     Cookie(String),
-    /// `user`: whom the application has authenticated, see [`AuthenticatedUser`](crate::AuthenticatedUser).
+    /// `user`: the user that the application has authenticated, see [`AuthenticatedUser`](crate::AuthenticatedUser).
     User,
     /// `all`: the same for every request.
     All,
@@ -409,9 +409,10 @@ impl Key for FoundPart<'_> {
 
 /// What happens to a request that has no key: no such header, no user, no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum OnMissingKey {
-    /// All such requests share one bucket: leaving out a header is no way round the limit.
+    /// All such requests share one bucket: leaving out a header does not evade the limit.
     #[default]
     Share,
     /// The policy does not apply to it.

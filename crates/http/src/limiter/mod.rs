@@ -46,7 +46,7 @@ impl RateLimiter {
     ///
     /// # Errors
     ///
-    /// If the config cannot be used; see [`ConfigError`].
+    /// If the configuration cannot be used; see [`ConfigError`].
     pub fn new(config: LimiterConfig) -> Result<Self, ConfigError> {
         Self::with_clock(config, ExactClock::new())
     }
@@ -57,7 +57,7 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// # Errors
     ///
-    /// If the config cannot be used; see [`ConfigError`].
+    /// If the configuration cannot be used; see [`ConfigError`].
     pub fn with_clock(config: LimiterConfig, clock: C) -> Result<Self, ConfigError> {
         let quotas = config.policies.iter().flat_map(|policy| {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
@@ -92,7 +92,7 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// # Errors
     ///
-    /// If the config cannot be used: then nothing has changed.
+    /// If the configuration cannot be used; then nothing has changed.
     pub fn reload(&self, config: LimiterConfig) -> Result<Reloaded, ConfigError> {
         let before = self.shared.rules.load();
         let mut fixed = Vec::new();
@@ -178,7 +178,7 @@ impl<C: Clock> RateLimiter<C> {
         Simulator::new(Arc::clone(&self.shared), self.shared.rules.load_full())
     }
 
-    /// The configuration that is in force.
+    /// The configuration that is in force. Cloned, so not for each request.
     #[must_use]
     pub fn config(&self) -> LimiterConfig {
         self.shared.rules.load().config.clone()

@@ -88,7 +88,7 @@ impl<'a> RequestInfo<'a> {
         FieldLines::of(self.view, name)
     }
 
-    /// The user whom the application has authenticated.
+    /// The user that the application has authenticated.
     #[must_use]
     pub fn user(&self) -> Option<&'a str> {
         self.view.user()
@@ -112,7 +112,7 @@ impl<'a> RequestInfo<'a> {
         self.client
     }
 
-    /// Whether this is gRPC, whose clients look for a status of its own.
+    /// Whether this is gRPC, whose clients look for `grpc-status`.
     pub(crate) fn is_grpc(&self) -> bool {
         self.lines(&CONTENT_TYPE).first().is_some_and(|kind| kind.starts_with(b"application/grpc"))
     }

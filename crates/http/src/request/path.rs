@@ -1,5 +1,4 @@
-//! The path of a request as rules see it: one spelling for each resource, so that another spelling is no way round a
-//! limit.
+//! The path of a request as rules see it: one spelling for each resource, so that another spelling does not evade a limit.
 //!
 //! Servers do not agree on what a path means. Flask and FastAPI decode all of it, with the slashes; Tomcat leaves out
 //! what follows a `;`; nginx resolves dot segments; axum takes it as it came. So there are several readings of a path

@@ -1,4 +1,4 @@
-//! Who is at the other end of the connection.
+//! The peer of a connection, and the user of a request.
 
 use std::net::{IpAddr, SocketAddr};
 

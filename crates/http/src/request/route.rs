@@ -127,7 +127,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// If it is no such pattern.
+    /// If it is not a valid pattern.
     pub fn path(mut self, pattern: &str) -> Result<Self, ConfigError> {
         self.paths.push(pattern.parse()?);
         Ok(self)

@@ -81,7 +81,7 @@ pub trait RequestView: Fields {
     /// The address at the other end of the connection.
     fn peer(&self) -> Option<IpAddr>;
 
-    /// The user whom the application has authenticated, for the key part `user`.
+    /// The user that the application has authenticated, for the key part `user`.
     fn user(&self) -> Option<&str> {
         None
     }

@@ -1,9 +1,10 @@
-//! What is counted of each policy, for whoever asks and for the `metrics` facade.
+//! What is counted of each policy, for callers and for the `metrics` facade.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of one policy since it first came up. They only grow, but for a moment may not agree with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PolicyCounts {
     /// Requests that it was asked for and that were admitted.

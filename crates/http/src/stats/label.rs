@@ -26,7 +26,7 @@ pub enum Label {
         /// 24 bits: two of a thousand keys look the same with odds of 3 %.
         digest: u32,
     },
-    /// What is no secret, or is to be shown all the same; or several of these, joined by ` + `.
+    /// What is not a secret, or is to be shown all the same; or several of these, joined by ` + `.
     Text(Arc<str>),
 }
 
@@ -43,8 +43,8 @@ impl fmt::Display for Label {
 
 /// Makes labels, all of one process alike.
 ///
-/// The digest is keyed anew in each process, so that nobody can look up a key by trying, and it has nothing to do with
-/// the hash by which the limiter knows the key, so that nobody can aim at the limiter's slots.
+/// The digest is keyed differently in each process, so that keys cannot be looked up by trying, and it is independent of
+/// the hash by which the limiter knows the key, so that the limiter's slots cannot be targeted.
 #[derive(Debug, Clone, Default)]
 pub struct Labeller {
     digests: RandomState,

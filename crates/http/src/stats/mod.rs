@@ -4,6 +4,8 @@ mod counts;
 mod decision_timer;
 mod label;
 mod policy_stats;
+#[cfg(feature = "serde")]
+mod serial;
 mod top;
 
 pub use counts::PolicyCounts;

@@ -16,13 +16,13 @@ pub struct PolicyStats {
     pub name: String,
     /// Which requests it is for, in words.
     pub route: String,
-    /// Who shares a bucket.
+    /// Which requests share a bucket.
     pub key: String,
     /// Its limits, as rate strings; those of a tier with the tier in front.
     pub limits: Vec<String>,
     /// How many requests of a key may be in flight.
     pub concurrency: Option<u64>,
-    /// Whether it refuses nobody.
+    /// Whether it is in shadow mode and only counts what it would refuse.
     pub is_shadow: bool,
     /// What it has counted.
     pub counts: PolicyCounts,
@@ -48,7 +48,7 @@ pub struct RefusedKey {
     pub last: Instant,
     /// How much is left to it now, under the limit that has least; nothing if the policy has no rate.
     pub remaining: Option<u64>,
-    /// How long until a request of it would be admitted, zero if now; nothing if nobody knows, as of a policy that has no
+    /// How long until a request of it would be admitted, zero if now; `None` if it is unknown, as with a policy that has no
     /// rate.
     pub retry_after: Option<Duration>,
 }

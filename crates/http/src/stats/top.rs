@@ -42,7 +42,7 @@ impl<T: Clone> TopRefused<T> {
     /// The number of keys remembered.
     pub const CAPACITY: usize = 128;
 
-    /// Nobody refused yet.
+    /// An empty list.
     #[must_use]
     pub fn new() -> Self {
         Self { summary: Mutex::new(Summary::new()), missed: AtomicU64::new(0) }

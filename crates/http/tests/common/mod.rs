@@ -33,14 +33,7 @@ impl Client {
     /// Where the client stands after a request that costs this much.
     pub(crate) fn asks(&self, cost: u64) -> LimitStatus<'_> {
         let decision = self.bucket.check_n(cost);
-        LimitStatus {
-            name: &self.name,
-            policy: "api",
-            quota: &self.quota,
-            unit: self.unit,
-            at: decision.at(),
-            report: decision.report(),
-        }
+        LimitStatus::of(&self.name, &decision).with_policy("api").with_unit(self.unit)
     }
 
     /// Where it stands once everything is gone.

@@ -32,7 +32,7 @@ const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit
 const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// What an `X-RateLimit-ResetForm` counts.
+/// What an `X-RateLimit-Reset` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResetForm {
     /// Seconds since 1970, as Flask-Limiter, slowapi and express-rate-limit have it.
@@ -50,14 +50,14 @@ pub enum Dialect {
     /// A burst other than the count is shown as `tollgate-burst`, because `r` may be above `q` then.
     #[default]
     Ietf,
-    /// `X-RateLimit-Limit: 100`, `X-RateLimit-Remaining: 50`, `X-RateLimit-ResetForm: 30`.
+    /// `X-RateLimit-Limit: 100`, `X-RateLimit-Remaining: 50`, `X-RateLimit-Reset: 30`.
     XRateLimit {
         /// What the last one counts.
         reset: ResetForm,
     },
     /// `X-RateLimit-Limit: 100, 100;w=60;name="burst"` and the rest as above in seconds, as Envoy has it.
     Draft03,
-    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-ResetForm` and `RateLimit-Policy: 100;w=60`.
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` and `RateLimit-Policy: 100;w=60`.
     Draft06,
     /// `RateLimit: limit=100, remaining=50, reset=30` and `RateLimit-Policy: 100;w=60`.
     Draft07,

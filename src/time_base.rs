@@ -121,6 +121,10 @@ impl TimeBase {
     pub(crate) const fn nanos_until(&self, now: Instant, target: Units) -> u64 {
         // floor(ns * u / 1e9) >= target  iff  ns >= target * 1e9 / u. The quotient is below 2^60, as units are no
         // longer than a nanosecond.
+        if self.whole != 0 {
+            // The same, without 128 bits: a unit is that part of a nanosecond.
+            return target.div_ceil(self.whole).saturating_sub(self.nanos(now));
+        }
         let ns = narrow((target as u128 * NANOS_PER_SECOND as u128).div_ceil(self.units_per_second as u128));
         ns.saturating_sub(self.nanos(now))
     }

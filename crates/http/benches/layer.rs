@@ -134,7 +134,7 @@ fn main() {
         return;
     }
     for clients in [1, 1_000, 100_000] {
-        let (rounds, count) = (15, 20_000);
+        let (rounds, count) = (151, 2_000);
         for (_, run) in &mut sides {
             run(clients, u64::from(clients) * 2, 0);
         }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 // The rooms, from top to bottom; each imports from those below it alone: layer, service, limiter, decision, config, stats,
-// answer, identity, request, error, proxy_protocol. A request passes layer, service, limiter and decision, and there matching,
+// answer, identity, request, error, proxy_protocol, per_thread. A request passes layer, service, limiter and decision, and there matching,
 // decide and settle, in this order; `decision/mod.rs` is the file to open first.
 pub mod answer;
 mod config;
@@ -13,6 +13,7 @@ mod identity;
 #[cfg(feature = "tower")]
 mod layer;
 pub mod limiter;
+mod per_thread;
 #[doc(hidden)]
 pub mod proxy_protocol;
 pub mod request;

@@ -140,16 +140,7 @@ impl Dialect {
     pub fn write(self, headers: &mut HeaderMap, tightest: &LimitStatus<'_>, policies: &HeaderValue) {
         let report = &tightest.report;
         match self {
-            Self::Ietf => {
-                let mut line = TextBuffer::new();
-                line.push_quoted(tightest.name).push(";r=").push_number(report.remaining);
-                if tightest.knows_wait() {
-                    line.push(";t=").push_number(tightest.wait_secs());
-                }
-                // A full map does not fail the request.
-                let _ = headers.try_append(RATELIMIT_POLICY, policies.clone());
-                let _ = headers.try_append(RATELIMIT, line.to_header());
-            }
+            Self::Ietf => append(headers, policies.clone(), item(tightest)),
             Self::XRateLimit { reset } => {
                 let reset = match reset {
                     ResetForm::Epoch => tightest.wait_ends(),
@@ -181,6 +172,64 @@ impl Dialect {
             Self::None => {}
         }
     }
+}
+
+/// The fields for one response, made before there is one.
+pub(crate) enum Fields {
+    None,
+    /// Of the current draft: `RateLimit-Policy` and `RateLimit`.
+    Ietf {
+        policies: HeaderValue,
+        limit: HeaderValue,
+    },
+    /// Of another dialect, each of which replaces what is there.
+    Older(Box<HeaderMap>),
+}
+
+impl Dialect {
+    /// What [`write`](Self::write) writes.
+    pub(crate) fn fields(self, tightest: &LimitStatus<'_>, policies: HeaderValue) -> Fields {
+        match self {
+            Self::None => Fields::None,
+            Self::Ietf => Fields::Ietf { policies, limit: item(tightest) },
+            older => {
+                let mut fields = Box::default();
+                older.write(&mut fields, tightest, &policies);
+                Fields::Older(fields)
+            }
+        }
+    }
+}
+
+impl Fields {
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        match self {
+            Self::None => {}
+            Self::Ietf { policies, limit } => append(headers, policies, limit),
+            Self::Older(fields) => {
+                for (name, value) in *fields {
+                    // Each name is there once, so it comes with its value.
+                    name.into_iter().for_each(|name| set(headers, name, value.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// `"burst";r=50;t=30`.
+fn item(tightest: &LimitStatus<'_>) -> HeaderValue {
+    let mut line = TextBuffer::new();
+    line.push_quoted(tightest.name).push(";r=").push_number(tightest.report.remaining);
+    if tightest.knows_wait() {
+        line.push(";t=").push_number(tightest.wait_secs());
+    }
+    line.to_header()
+}
+
+/// Adds the fields of the current draft. A map that is full stays as it is, which does not fail the request.
+fn append(headers: &mut HeaderMap, policies: HeaderValue, limit: HeaderValue) {
+    let _ = headers.try_append(RATELIMIT_POLICY, policies);
+    let _ = headers.try_append(RATELIMIT, limit);
 }
 
 impl fmt::Display for Dialect {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
+pub(crate) use dialect::Fields;
 pub use dialect::{Dialect, ResetForm};
 pub use error::AnswerError;
 pub use refusal_body::RefusalBody;
@@ -231,6 +232,11 @@ impl Answer {
             Some(respond) => (respond.0)(&context, response),
             None => response,
         }
+    }
+
+    /// Whether responses to admitted requests have rate-limit fields.
+    pub(crate) fn informs(&self) -> bool {
+        self.on_success && self.dialect != Dialect::None
     }
 
     /// Writes the rate-limit fields for an admitted client, unless that is switched off.

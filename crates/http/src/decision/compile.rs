@@ -12,8 +12,10 @@ use crate::answer::{Dialect, QuotaUnit};
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
+use crate::decision::straight::is_straight;
 use crate::error::ConfigError;
 use crate::identity::key_by::KeyBy;
+use crate::per_thread::PerThread;
 use crate::stats::{Counts, TopEntry, TopRefused};
 
 /// The identity of the gate of a queue.
@@ -29,6 +31,10 @@ pub(crate) struct Rules {
     pub(crate) asks: bool,
     /// Whether there is a key of which the client's address is a part.
     pub(crate) needs_client: bool,
+    /// Whether some policies are not for every request.
+    pub(crate) has_routes: bool,
+    /// Whether all are for the [straight path](super::straight).
+    pub(crate) is_straight: bool,
 }
 
 /// A policy, ready.
@@ -36,6 +42,7 @@ pub(crate) struct Rule {
     pub(crate) policy: Policy,
     /// The policy's own limits, then those of its tiers, in their order.
     pub(crate) tiers: Vec<Tier>,
+    pub(crate) has_exemptions: bool,
     pub(crate) stats: Arc<RuleStats>,
 }
 
@@ -69,8 +76,8 @@ pub(crate) struct Tier {
     pub(crate) limits: Vec<NamedLimit>,
     /// As a quota, for answers: so many requests in flight.
     pub(crate) in_flight: Option<Quota>,
-    /// What `RateLimit-Policy` says of them.
-    pub(crate) items: HeaderValue,
+    /// What `RateLimit-Policy` says of them. By thread, because a copy for a response is counted where the value is.
+    pub(crate) items: PerThread<HeaderValue>,
 }
 
 /// A limit, and what it is called in header fields.
@@ -103,6 +110,7 @@ impl Rules {
                 None => Arc::new(RuleStats { counts: Counts::new(&policy.name), top: TopRefused::new() }),
             };
             Ok(Rule {
+                has_exemptions: policy.has_exemptions(),
                 policy: policy.clone(),
                 tiers: tiers
                     .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine))
@@ -110,11 +118,13 @@ impl Rules {
                 stats,
             })
         };
-        let rules = config.policies.iter().map(ready).collect::<Result<_, ConfigError>>()?;
+        let rules = config.policies.iter().map(ready).collect::<Result<Vec<Rule>, ConfigError>>()?;
         let asks = config.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
-        Ok(Self { rules, config, asks, needs_client })
+        let has_routes = config.policies.iter().any(|policy| !policy.route.is_any());
+        let is_straight = rules.iter().all(|rule| is_straight(&rule.policy, &rule.tiers));
+        Ok(Self { rules, config, asks, needs_client, has_routes, is_straight })
     }
 
     /// All limits by their identities, gates too.
@@ -184,7 +194,9 @@ impl Tier {
         }
         let items = HeaderValue::try_from(items.join(", "));
         let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
-        Ok(Self { limits, in_flight, items })
+        // Whole copies of a valid value.
+        let copy = || HeaderValue::from_bytes(items.as_bytes()).unwrap_or(HeaderValue::from_static(""));
+        Ok(Self { limits, in_flight, items: PerThread::new(copy) })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::decision::in_flight::Permit;
 use crate::decision::matching::{AskedKeys, MatchedPolicies, MatchedPolicy};
 use crate::decision::status::LimitStatusOwned;
 use crate::request::RequestInfo;
+use crate::stats::Counted;
 
 /// What came of a request.
 #[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
@@ -41,6 +42,20 @@ impl Rules {
         match self.matching(engine, request, asked) {
             Ok(policies) => self.decide_matched(engine, &policies, now, note),
             Err(keyless) => refuse(&keyless, LimitStatusOwned::never(&keyless, now), note),
+        }
+    }
+
+    /// Notes that `status`, of one of these rules, has refused a request on the straight path.
+    pub(crate) fn note_refused<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        request: &RequestInfo<'_>,
+        status: &LimitStatusOwned,
+    ) {
+        let Ok(policies) = self.matching(engine, request, &AskedKeys::new()) else { return };
+        if let Some(matched) = policies.iter().find(|matched| matched.index == status.policy().0) {
+            matched.rule.stats.counts.add(Counted::Refused);
+            matched.note_refusal(engine, request, self.config.shows_keys, status.at);
         }
     }
 
@@ -69,14 +84,14 @@ impl Rules {
                         admitted.pending.extend(shadow.pending);
                     }
                     _ => {
-                        counts.shadow_refused.add();
+                        counts.add(Counted::ShadowRefused);
                         shadow_refused.push(matched.index);
                         note(matched, now);
                         continue;
                     }
                 }
             }
-            counts.allowed.add();
+            counts.add(Counted::Allowed);
         }
         admitted.shadow_refused = shadow_refused.into();
         Decided::Admitted(admitted)
@@ -88,7 +103,7 @@ fn refuse(
     status: LimitStatusOwned,
     note: impl Fn(&MatchedPolicy<'_>, Instant),
 ) -> Decided {
-    matched.rule.stats.counts.refused.add();
+    matched.rule.stats.counts.add(Counted::Refused);
     note(matched, status.at);
     Decided::Refused(status)
 }

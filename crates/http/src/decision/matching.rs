@@ -13,6 +13,7 @@ use crate::identity::OnMissingKey;
 use crate::identity::key::FoundKey;
 use crate::identity::key_by::{KeyBy, KeyBytes, KeySlot};
 use crate::request::{RequestInfo, RequestView};
+use crate::stats::Counted;
 
 /// A policy that matches a request, with what it makes of the request: its tier, key and cost in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,16 @@ impl<'r> MatchedPolicy<'r> {
     }
 }
 
+/// What the engine knows a key by.
+#[inline]
+pub(super) fn hash_of<C: Clock>(engine: &Engine<C>, key: &FoundBy<'_>) -> KeyHash {
+    match key {
+        FoundBy::Spec(key) => engine.limiter.hash(&(0_u8, key)),
+        FoundBy::Function(key) => engine.limiter.hash(&(1_u8, key)),
+        FoundBy::Missing | FoundBy::Known { .. } => engine.limiter.hash(&2_u8),
+    }
+}
+
 /// The policies that are for one request.
 pub(crate) type MatchedPolicies<'r> = SmallVec<[MatchedPolicy<'r>; 4]>;
 
@@ -125,16 +136,12 @@ impl Rules {
         for index in self.applicable(request) {
             let rule = &self.rules[index]; // an index of these rules
             if rule.policy.exempts(request) {
-                rule.stats.counts.exempt.add();
+                rule.stats.counts.add(Counted::Exempt);
                 continue;
             }
             let key = rule.key(request, self.config.grouping, asked);
-            let hash = match &key {
-                Some(FoundBy::Spec(key)) => engine.limiter.hash(&(0_u8, key)),
-                Some(FoundBy::Function(key)) => engine.limiter.hash(&(1_u8, key)),
-                Some(FoundBy::Missing | FoundBy::Known { .. }) | None => engine.limiter.hash(&2_u8),
-            };
             let is_missing = key.is_none();
+            let hash = hash_of(engine, key.as_ref().unwrap_or(&FoundBy::Missing));
             let (tier, cost) = (rule.tier(request), rule.policy.cost.of(request));
             let policy = MatchedPolicy { index, rule, tier, key: key.unwrap_or(FoundBy::Missing), hash, cost };
             match rule.policy.on_missing_key {

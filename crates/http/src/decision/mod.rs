@@ -18,4 +18,5 @@ mod settle;
 pub(crate) mod shared;
 mod stats;
 pub(crate) mod status;
+pub(crate) mod straight;
 pub(crate) mod warnings;

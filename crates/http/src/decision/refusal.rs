@@ -27,17 +27,29 @@ impl Refusal {
     /// The policy that refused it.
     #[must_use]
     pub fn policy(&self) -> &str {
-        self.rules.rules.get(self.status.policy().0).map_or("", |rule| &rule.policy.name)
+        self.rules.policy_name(&self.status)
     }
 
     /// The answer, as the settings say.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
-        let policies = self.rules.policy_items(&[self.status.policy()]);
-        match self.limit_status() {
-            Some(status) => self.rules.config.answer.refuse(&status, &policies, self.is_grpc),
-            None => self.rules.config.answer.refuse_without_limit(self.policy(), self.is_grpc),
+        self.rules.refusal(&self.status, self.is_grpc)
+    }
+}
+
+impl Rules {
+    /// The answer to a request that was refused.
+    pub(crate) fn refusal(&self, status: &LimitStatusOwned, is_grpc: bool) -> Response<Bytes> {
+        let policies = self.policy_items(&[status.policy()]);
+        match self.limit_status(status) {
+            Some(status) => self.config.answer.refuse(&status, &policies, is_grpc),
+            None => self.config.answer.refuse_without_limit(self.policy_name(status), is_grpc),
         }
+    }
+
+    /// The policy that `status` is about.
+    fn policy_name(&self, status: &LimitStatusOwned) -> &str {
+        self.rules.get(status.policy().0).map_or("", |rule| &rule.policy.name)
     }
 }
 

@@ -26,6 +26,12 @@ impl LimitStatusOwned {
         Self { policy: matched.index, tier: matched.tier, limit, at, report }
     }
 
+    /// Of a limit: policy, tier and its index there.
+    #[inline]
+    pub(super) fn at_limit((policy, tier, limit): (usize, usize, usize), decision: &Decision<'_>) -> Self {
+        Self { policy, tier, limit: Some(limit), at: decision.at(), report: decision.report() }
+    }
+
     /// Whether this is about that limit of that policy in that tier.
     pub(super) fn is_of(&self, policy: usize, tier: usize, limit: usize) -> bool {
         (self.policy, self.tier, self.limit) == (policy, tier, Some(limit))
@@ -73,7 +79,7 @@ impl Rules {
     /// What `RateLimit-Policy` says of policies in their tiers.
     pub(crate) fn policy_items(&self, policies: &[(usize, usize)]) -> HeaderValue {
         let tier = |(policy, tier): &(usize, usize)| self.rules.get(*policy)?.tiers.get(*tier);
-        let mut items = policies.iter().filter_map(tier).map(|tier| &tier.items).filter(|items| !items.is_empty());
+        let mut items = policies.iter().filter_map(tier).map(|tier| tier.items.mine()).filter(|items| !items.is_empty());
         let Some(first) = items.next() else { return HeaderValue::from_static("") };
         let Some(second) = items.next() else { return first.clone() };
         let mut list = bytes::BytesMut::from(first.as_bytes());

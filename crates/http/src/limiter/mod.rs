@@ -6,10 +6,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use ahash::RandomState;
-use arc_swap::ArcSwap;
+#[cfg(feature = "tower")]
+use bytes::Bytes;
+#[cfg(feature = "tower")]
+use http::Response;
 use tollgate::clock::{Clock, ExactClock, Instant};
 use tollgate::{Limiter, Quota, Stats};
 
+#[cfg(feature = "tower")]
+use crate::answer::Fields;
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::admission::Admission;
 use crate::decision::compile::Rules;
@@ -19,11 +24,12 @@ use crate::decision::gate;
 use crate::decision::matching::AskedKeys;
 use crate::decision::refusal::Refusal;
 use crate::decision::shared::Shared;
-use crate::decision::warnings::Warnings;
+#[cfg(feature = "tower")]
+use crate::decision::straight::Straight;
 use crate::error::ConfigError;
 use crate::identity::key_by::{BoxFuture, KeyBy};
 use crate::request::RequestView;
-use crate::stats::{DecisionTimer, Labeller, PolicyStats};
+use crate::stats::{Labeller, PolicyStats};
 
 pub use simulator::{KnownMatch, Simulator};
 
@@ -80,10 +86,7 @@ impl<C: Clock> RateLimiter<C> {
         };
         let rules = Rules::new(config, &engine, None)?;
         engine.remember(rules.identities());
-        let rules = ArcSwap::from_pointee(rules);
-        Ok(Self {
-            shared: Arc::new(Shared { engine, rules, timer: DecisionTimer::new(), warnings: Warnings::default() }),
-        })
+        Ok(Self { shared: Arc::new(Shared::new(engine, rules)) })
     }
 
     /// Atomically replaces the rules, for every request from now on. What keys have used counts where policy, tier, period
@@ -94,7 +97,7 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// If the configuration cannot be used; then nothing has changed.
     pub fn reload(&self, config: LimiterConfig) -> Result<Reloaded, ConfigError> {
-        let before = self.shared.rules.load();
+        let before = self.shared.rules();
         let mut fixed = Vec::new();
         if config.capacity != before.config.capacity {
             fixed.push(FixedSetting::Capacity);
@@ -106,7 +109,7 @@ impl<C: Clock> RateLimiter<C> {
         let rules = Rules::new(kept, &self.shared.engine, Some(&before))?;
         let restarted = rules.restarted(&before);
         self.shared.engine.remember(rules.identities());
-        self.shared.rules.store(Arc::new(rules));
+        self.shared.replace(rules);
         Ok(Reloaded { fixed, restarted })
     }
 
@@ -128,7 +131,7 @@ impl<C: Clock> RateLimiter<C> {
 
     /// As [`check_with`](Self::check_with), at the caller's `now`; see [`tollgate::Limiter::at`].
     pub fn check_at(&self, request: &dyn RequestView, keys: &AsyncKeys, now: Instant) -> Decision<C> {
-        let rules = self.shared.rules.load_full();
+        let rules = self.shared.rules();
         let request = rules.locate(request);
         if rules.needs_client && request.client().is_none() {
             self.shared.warnings.no_address();
@@ -137,12 +140,34 @@ impl<C: Clock> RateLimiter<C> {
         decision(&self.shared, rules, decided, || request.is_grpc())
     }
 
+    /// Decides on the [straight path](crate::decision::straight), if that is for these rules and this request: then there are no
+    /// async keys, no wait and nothing that the response decides.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn check_straight(&self, request: &dyn RequestView) -> Option<Result<Fields, Response<Bytes>>> {
+        let engine = &self.shared.engine;
+        self.shared.with_rules(|rules| {
+            if !rules.is_straight {
+                return None;
+            }
+            let now = engine.limiter.now();
+            let request = rules.locate(request);
+            let decided = match rules.decide_straight(engine, &request, now) {
+                Straight::Admitted(fields) => Ok(fields),
+                Straight::Refused(status) => {
+                    rules.note_refused(engine, &request, &status);
+                    Err(rules.refusal(&status, request.is_grpc()))
+                }
+                Straight::Otherwise => return None,
+            };
+            self.shared.timer.sample(|| engine.limiter.clock().now().saturating_duration_since(now));
+            Some(decided)
+        })
+    }
+
     /// What the async key functions answer that are for `request`; nothing if there is none.
     pub fn async_keys(&self, request: &dyn RequestView) -> Option<BoxFuture<AsyncKeys>> {
-        let rules = self.shared.rules.load();
-        if !rules.asks {
-            return None;
-        }
+        let rules = self.shared.with_rules(|rules| rules.asks.then(|| Arc::clone(rules)))?;
         let request = rules.locate(request);
         let mut asked: Vec<_> = Vec::new();
         for index in rules.applicable(&request) {
@@ -167,7 +192,7 @@ impl<C: Clock> RateLimiter<C> {
     /// explaining rules, and for trying them on a log.
     #[must_use]
     pub fn matching(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Vec<PolicyMatch> {
-        let rules = self.shared.rules.load();
+        let rules = self.shared.rules();
         let request = rules.locate(request);
         rules.policy_matches(&request, &keys.0)
     }
@@ -175,19 +200,19 @@ impl<C: Clock> RateLimiter<C> {
     /// For deciding about many requests that are alike; see [`Simulator`].
     #[must_use]
     pub fn simulator(&self) -> Simulator<C> {
-        Simulator::new(Arc::clone(&self.shared), self.shared.rules.load_full())
+        Simulator::new(Arc::clone(&self.shared), self.shared.rules())
     }
 
     /// The configuration that is in force. Cloned, so not for each request.
     #[must_use]
     pub fn config(&self) -> LimiterConfig {
-        self.shared.rules.load().config.clone()
+        self.shared.rules().config.clone()
     }
 
     /// How each policy is doing, with up to `top` of the keys that it refused most (128 are kept).
     #[must_use]
     pub fn policies(&self, top: usize) -> Vec<PolicyStats> {
-        self.shared.rules.load().figures(&self.shared.engine, top)
+        self.shared.rules().figures(&self.shared.engine, top)
     }
 
     /// How the table of keys is doing.
@@ -230,7 +255,7 @@ impl<C> Clone for RateLimiter<C> {
 
 impl<C> fmt::Debug for RateLimiter<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimiter").field("config", &self.shared.rules.load().config).finish_non_exhaustive()
+        f.debug_struct("RateLimiter").field("config", &self.shared.rules().config).finish_non_exhaustive()
     }
 }
 

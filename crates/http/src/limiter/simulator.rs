@@ -13,6 +13,7 @@ use crate::decision::shared::Shared;
 use crate::decision::status::LimitStatusOwned;
 use crate::identity::OnMissingKey;
 use crate::request::RequestView;
+use crate::stats::Counted;
 
 /// Decides as a [`RateLimiter`](super::RateLimiter) does, with the rules that this had when the simulator was made, but is told who a request
 /// is. It knows keys by their [`KnownMatch::id`] alone: so it shares no bucket with requests that the limiter itself decides
@@ -126,13 +127,13 @@ impl<C: Clock> Simulator<C> {
             let KnownMatch { policy: index, tier, id, cost, role } = *matched;
             let Some(rule) = self.rules.rules.get(index) else { continue };
             if role == Role::Exempts {
-                rule.stats.counts.exempt.add();
+                rule.stats.counts.add(Counted::Exempt);
                 continue;
             }
             let key = FoundBy::Known { id, is_missing: matched.is_keyless() };
             let policy = MatchedPolicy { index, rule, tier, key, hash: engine.limiter.hash(&id), cost };
             if role == Role::RefusesKeyless && !rule.policy.is_shadow {
-                rule.stats.counts.refused.add();
+                rule.stats.counts.add(Counted::Refused);
                 return Decided::Refused(LimitStatusOwned::never(&policy, now));
             }
             policies.push(policy);

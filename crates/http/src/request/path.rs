@@ -49,12 +49,17 @@ pub(crate) fn normalized(path: &str) -> Cow<'_, str> {
 
 /// Whether all readings of it are the same, which is as it came.
 fn is_plain(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let is_special = |byte: &u8| !byte.is_ascii_graphic() || b"%\\;".contains(byte);
-    let is_plain = bytes.first() == Some(&b'/')
-        && !bytes.iter().any(is_special)
-        && !bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.");
-    is_plain && (bytes.len() == 1 || bytes.last() != Some(&b'/'))
+    let [b'/', rest @ ..] = path.as_bytes() else { return false };
+    // Every request comes through here: one pass.
+    let mut after_slash = true;
+    for &byte in rest {
+        let is_special = !byte.is_ascii_graphic() || matches!(byte, b'%' | b'\\' | b';');
+        if is_special || after_slash && matches!(byte, b'/' | b'.') {
+            return false;
+        }
+        after_slash = byte == b'/';
+    }
+    rest.is_empty() || !after_slash
 }
 
 /// Without parameters, decoded, and with a slash for everything that is one to some server.

@@ -15,8 +15,9 @@ use tokio::time::Sleep;
 use tollgate::clock::{Clock, ExactClock};
 use tower_service::Service;
 
+use crate::answer::Fields;
 use crate::decision::admission::Admission;
-use crate::decision::refusal::Refusal;
+use crate::decision::admitted::Permits;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
@@ -56,26 +57,45 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let stage = match self.limiter.async_keys(&request) {
-            // The service that was asked whether it is ready waits with the request; a clone of it takes its place.
-            Some(keys) => {
-                let clone = self.inner.clone();
-                let inner = std::mem::replace(&mut self.inner, clone);
-                Stage::Asking { keys, limiter: self.limiter.clone(), held: Some((inner, request)) }
-            }
-            None => match self.limiter.check(&request) {
-                Decision::Refused(refusal) => Stage::Refused { refusal },
-                Decision::Admitted(admission) if admission.wait().is_zero() => {
-                    Stage::Going { response: self.inner.call(request), admission: Some(admission) }
-                }
-                Decision::Admitted(admission) => {
-                    let clone = self.inner.clone();
-                    let inner = std::mem::replace(&mut self.inner, clone);
-                    Stage::queueing(admission, inner, request)
-                }
-            },
+        let stage = match self.limiter.check_straight(&request) {
+            Some(Ok(fields)) => Stage::Going { response: self.inner.call(request), until: Some(Until::Fields(fields)) },
+            Some(Err(refusal)) => Stage::Refused { refusal: Some(refusal) },
+            None => self.stage_of(request),
         };
         ResponseFuture { stage }
+    }
+}
+
+impl<S, C> RateLimit<S, C> {
+    /// Every case.
+    #[inline(never)]
+    fn stage_of<B>(&mut self, request: Request<B>) -> Stage<S, B, S::Future, C>
+    where
+        S: Service<Request<B>> + Clone,
+        C: Clock,
+    {
+        match self.limiter.async_keys(&request) {
+            Some(keys) => {
+                let (limiter, held) = (self.limiter.clone(), Some((self.take_inner(), request)));
+                Stage::Waiting { waiting: Box::new(Waiting::ForKeys { keys, limiter, held }) }
+            }
+            None => match self.limiter.check(&request) {
+                Decision::Refused(refusal) => Stage::Refused { refusal: Some(refusal.response()) },
+                Decision::Admitted(admission) if admission.wait().is_zero() => {
+                    Stage::going(self.inner.call(request), admission)
+                }
+                Decision::Admitted(admission) => Stage::queueing(admission, self.take_inner(), request),
+            },
+        }
+    }
+
+    /// The service that was asked whether it is ready waits with the request; a clone of it takes its place.
+    fn take_inner(&mut self) -> S
+    where
+        S: Clone,
+    {
+        let clone = self.inner.clone();
+        std::mem::replace(&mut self.inner, clone)
     }
 }
 
@@ -92,20 +112,32 @@ pin_project! {
 }
 
 pin_project! {
-    /// How far a request has come. A request that meets no async key and no queue begins as going or refused.
+    /// How far a request has come. One that meets no async key and no queue begins as going or refused. What is rare is boxed, so
+    /// that a future is not much larger than the service's own.
     #[project = StageProjection]
     enum Stage<S, B, F, C: Clock> {
-        Asking { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
-        Queueing { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Waiting<C>)> },
-        Going { #[pin] response: F, admission: Option<Admission<C>> },
-        Refused { refusal: Refusal },
+        Waiting { waiting: Box<Waiting<S, B, C>> },
+        Going { #[pin] response: F, until: Option<Until<C>> },
+        Refused { refusal: Option<Response<Bytes>> },
     }
 }
 
-/// An admitted request that waits for its turn. If its client goes away meanwhile, it has never been asked for anything.
-struct Waiting<C: Clock>(Option<Admission<C>>);
+/// What a request waits for that has not gone yet.
+enum Waiting<S, B, C: Clock> {
+    ForKeys { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
+    ForTurn { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Queued<C>)> },
+}
 
-impl<C: Clock> Drop for Waiting<C> {
+/// What is kept until the response: its fields if nothing else is to be done, or all of the admission.
+enum Until<C: Clock> {
+    Fields(Fields),
+    Admission(Box<Admission<C>>),
+}
+
+/// An admitted request that waits for its turn. If its client goes away meanwhile, it has never been asked for anything.
+struct Queued<C: Clock>(Option<Admission<C>>);
+
+impl<C: Clock> Drop for Queued<C> {
     fn drop(&mut self) {
         if let Some(admission) = self.0.take() {
             admission.withdraw();
@@ -114,9 +146,49 @@ impl<C: Clock> Drop for Waiting<C> {
 }
 
 impl<S, B, F, C: Clock> Stage<S, B, F, C> {
+    fn going(response: F, admission: Admission<C>) -> Self {
+        Self::Going { response, until: Some(Until::Admission(Box::new(admission))) }
+    }
+
     fn queueing(admission: Admission<C>, inner: S, request: Request<B>) -> Self {
         let turn = Box::pin(tokio::time::sleep(admission.wait()));
-        Self::Queueing { turn, held: Some((inner, request, Waiting(Some(admission)))) }
+        let held = Some((inner, request, Queued(Some(admission))));
+        Self::Waiting { waiting: Box::new(Waiting::ForTurn { turn, held }) }
+    }
+}
+
+impl<S, B, C> Waiting<S, B, C>
+where
+    S: Service<Request<B>>,
+    C: Clock,
+{
+    /// The next stage.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stage<S, B, S::Future, C>> {
+        match self {
+            Self::ForKeys { keys, limiter, held } => {
+                let keys = ready!(keys.as_mut().poll(cx));
+                let Some((mut inner, request)) = held.take() else { return Poll::Pending };
+                Poll::Ready(match limiter.check_with(&request, &keys) {
+                    Decision::Refused(refusal) => Stage::Refused { refusal: Some(refusal.response()) },
+                    Decision::Admitted(admission) if admission.wait().is_zero() => {
+                        Stage::going(inner.call(request), admission)
+                    }
+                    Decision::Admitted(admission) => Stage::queueing(admission, inner, request),
+                })
+            }
+            Self::ForTurn { turn, held } => loop {
+                ready!(turn.as_mut().poll(cx));
+                let Some((mut inner, request, mut queued)) = held.take() else { return Poll::Pending };
+                if let Some(Err(longer)) = queued.0.as_mut().map(Admission::turn) {
+                    let end = turn.deadline() + longer;
+                    turn.as_mut().reset(end);
+                    *held = Some((inner, request, queued));
+                    continue;
+                }
+                let Some(admission) = queued.0.take() else { return Poll::Pending };
+                return Poll::Ready(Stage::going(inner.call(request), admission));
+            },
+        }
     }
 }
 
@@ -132,36 +204,16 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProjection::Asking { keys, limiter, held } => {
-                    let keys = ready!(keys.as_mut().poll(cx));
-                    let Some((mut inner, request)) = held.take() else { return Poll::Pending };
-                    match limiter.check_with(&request, &keys) {
-                        Decision::Refused(refusal) => Stage::Refused { refusal },
-                        Decision::Admitted(admission) if admission.wait().is_zero() => {
-                            Stage::Going { response: inner.call(request), admission: Some(admission) }
-                        }
-                        Decision::Admitted(admission) => Stage::queueing(admission, inner, request),
-                    }
-                }
-                StageProjection::Queueing { turn, held } => {
-                    ready!(turn.as_mut().poll(cx));
-                    let Some((mut inner, request, mut waiting)) = held.take() else { return Poll::Pending };
-                    if let Some(Err(longer)) = waiting.0.as_mut().map(Admission::turn) {
-                        let end = turn.deadline() + longer;
-                        turn.as_mut().reset(end);
-                        *held = Some((inner, request, waiting));
-                        continue;
-                    }
-                    Stage::Going { response: inner.call(request), admission: waiting.0.take() }
-                }
-                StageProjection::Going { response, admission } => {
+                StageProjection::Waiting { waiting } => ready!(waiting.poll(cx)),
+                StageProjection::Going { response, until } => {
                     let response = ready!(response.poll(cx))?;
                     // Polled again after the end: there is no more to say.
-                    let Some(admission) = admission.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(finished(response, admission)));
+                    let Some(until) = until.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(finished(response, until)));
                 }
                 StageProjection::Refused { refusal } => {
-                    return Poll::Ready(Ok(refusal.response().map(LimitedBody::refusal)));
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(refusal.map(LimitedBody::refusal)));
                 }
             };
             this.stage.set(next);
@@ -169,10 +221,18 @@ where
     }
 }
 
-fn finished<R, C: Clock>(response: Response<R>, mut admission: Admission<C>) -> Response<LimitedBody<R>> {
-    let (mut head, body) = response.into_parts();
-    admission.respond(head.status, &mut head.headers);
-    Response::from_parts(head, LimitedBody::new(body, admission.into_permits()))
+fn finished<R, C: Clock>(mut response: Response<R>, until: Until<C>) -> Response<LimitedBody<R>> {
+    let permits = match until {
+        Until::Fields(fields) => {
+            fields.write(response.headers_mut());
+            Permits::new()
+        }
+        Until::Admission(mut admission) => {
+            admission.respond(response.status(), response.headers_mut());
+            admission.into_permits()
+        }
+    };
+    response.map(|body| LimitedBody::new(body, permits))
 }
 
 impl<S, B, C> fmt::Debug for ResponseFuture<S, B, C>

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::per_thread::PerThread;
+
 /// The counts of one policy since it first came up. They only grow, but for a moment may not agree with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -17,63 +19,69 @@ pub struct PolicyCounts {
     pub exempt: u64,
 }
 
-/// One count, kept here and by whatever recorder is installed.
-pub(crate) struct Count {
-    here: AtomicU64,
-    #[cfg(feature = "metrics")]
-    there: metrics::Counter,
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Counted {
+    Allowed,
+    Refused,
+    ShadowRefused,
+    Exempt,
 }
 
-impl Count {
-    fn new(policy: &str, outcome: &'static str) -> Self {
-        #[cfg(not(feature = "metrics"))]
-        let _ = (policy, outcome);
-        Self {
-            here: AtomicU64::new(0),
-            #[cfg(feature = "metrics")]
-            there: metrics::counter!("tollgate_requests_total", "policy" => policy.to_owned(), "outcome" => outcome),
+impl Counted {
+    const ALL: [Self; 4] = [Self::Allowed, Self::Refused, Self::ShadowRefused, Self::Exempt];
+
+    #[cfg(feature = "metrics")]
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::ShadowRefused => "shadow_refused",
+            Self::Exempt => "exempt",
         }
     }
-
-    pub(crate) fn add(&self) {
-        // Relaxed, with the load in `get`: a number for people; it guards nothing.
-        self.here.fetch_add(1, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.there.increment(1);
-    }
-
-    fn get(&self) -> u64 {
-        // Relaxed, with `add`: see there.
-        self.here.load(Ordering::Relaxed)
-    }
 }
 
-/// The counts of one policy; they outlive a reload.
+/// The counts of one policy; they outlive a reload. Kept here, by thread, and by whatever recorder is installed.
 pub(crate) struct Counts {
-    pub(crate) allowed: Count,
-    pub(crate) refused: Count,
-    pub(crate) shadow_refused: Count,
-    pub(crate) exempt: Count,
+    here: PerThread<[AtomicU64; Counted::ALL.len()]>,
+    #[cfg(feature = "metrics")]
+    there: [metrics::Counter; Counted::ALL.len()],
 }
 
 impl Counts {
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "the name is the recorder's"))]
     pub(crate) fn new(policy: &str) -> Self {
         #[cfg(feature = "metrics")]
         metrics::describe_counter!("tollgate_requests_total", "Requests by policy and what became of them");
         Self {
-            allowed: Count::new(policy, "allowed"),
-            refused: Count::new(policy, "refused"),
-            shadow_refused: Count::new(policy, "shadow_refused"),
-            exempt: Count::new(policy, "exempt"),
+            here: PerThread::new(Default::default),
+            #[cfg(feature = "metrics")]
+            there: Counted::ALL.map(|counted| {
+                metrics::counter!("tollgate_requests_total", "policy" => policy.to_owned(), "outcome" => counted.name())
+            }),
         }
     }
 
+    /// One more.
+    pub(crate) fn add(&self, counted: Counted) {
+        let index = counted as usize; // of a unit variant, in the order of `ALL`
+        // Relaxed, with the loads in `get`: numbers for people; they guard nothing.
+        self.here.mine()[index].fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.there[index].increment(1);
+    }
+
     pub(crate) fn get(&self) -> PolicyCounts {
+        // Relaxed, with `add`: see there.
+        let sum = |counted: Counted| {
+            self.here.all().map(|counts| counts[counted as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+        };
         PolicyCounts {
-            allowed: self.allowed.get(),
-            refused: self.refused.get(),
-            shadow_refused: self.shadow_refused.get(),
-            exempt: self.exempt.get(),
+            allowed: sum(Counted::Allowed),
+            refused: sum(Counted::Refused),
+            shadow_refused: sum(Counted::ShadowRefused),
+            exempt: sum(Counted::Exempt),
         }
     }
 }

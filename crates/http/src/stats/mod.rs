@@ -13,6 +13,6 @@ pub use label::{Label, Labeller};
 pub use policy_stats::{PolicyStats, RefusedKey};
 pub use top::{TopRefused, TopRow};
 
-pub(crate) use counts::Counts;
+pub(crate) use counts::{Counted, Counts};
 pub(crate) use decision_timer::DecisionTimer;
 pub(crate) use policy_stats::TopEntry;

@@ -13,5 +13,6 @@ pub use charge::{Charge, Statuses, Unanswered};
 pub use exemption::Exemption;
 pub use limiter_config::LimiterConfig;
 pub use looks_at::LooksAt;
+pub(crate) use policy::Cost;
 pub use policy::{Policy, Precedence};
 pub use tiers::Tiers;

@@ -31,7 +31,8 @@ pub(crate) struct Admitted {
     pub(crate) shadow_refused: Box<[usize]>,
 }
 
-pub(crate) type Permits = SmallVec<[Permit; 1]>;
+/// Most requests are under no bound on concurrency: empty, it costs nothing.
+pub(crate) type Permits = Vec<Permit>;
 
 /// What has gates that a request must pass, and when it comes to them.
 pub(crate) struct AtGates {

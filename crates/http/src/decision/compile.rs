@@ -12,7 +12,7 @@ use crate::answer::{Dialect, QuotaUnit};
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
-use crate::decision::straight::is_straight;
+use crate::decision::straight::{is_by_client, is_straight};
 use crate::error::ConfigError;
 use crate::identity::key_by::KeyBy;
 use crate::per_thread::PerThread;
@@ -35,6 +35,8 @@ pub(crate) struct Rules {
     pub(crate) has_routes: bool,
     /// Whether all are for the [straight path](super::straight).
     pub(crate) is_straight: bool,
+    /// Whether that is all about one limit of one policy for each client address, whatever the request is.
+    pub(crate) is_by_client: bool,
 }
 
 /// A policy, ready.
@@ -124,7 +126,8 @@ impl Rules {
         let needs_client = config.policies.iter().any(by_client);
         let has_routes = config.policies.iter().any(|policy| !policy.route.is_any());
         let is_straight = rules.iter().all(|rule| is_straight(&rule.policy, &rule.tiers));
-        Ok(Self { rules, config, asks, needs_client, has_routes, is_straight })
+        let is_by_client = is_straight && !has_routes && matches!(&rules[..], [rule] if is_by_client(rule));
+        Ok(Self { rules, config, asks, needs_client, has_routes, is_straight, is_by_client })
     }
 
     /// All limits by their identities, gates too.

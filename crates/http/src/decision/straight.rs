@@ -4,17 +4,20 @@
 //!
 //! It decides as [`decide`](super::decide) does, or leaves it to that before anything has been taken or counted.
 
+use std::net::IpAddr;
+
 use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
 use tollgate::{Decision, KeyHash, LimitSet, SetItem};
 
 use crate::answer::Fields;
-use crate::config::{Charge, Policy};
+use crate::config::{Charge, Cost, Policy};
 use crate::decision::compile::{Rule, Rules, Tier};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
 use crate::decision::matching::{AskedKeys, FoundBy, hash_of};
 use crate::decision::status::LimitStatusOwned;
+use crate::identity::key::ClientKey;
 use crate::identity::key_by::KeyBy;
 use crate::request::RequestInfo;
 use crate::stats::Counted;
@@ -45,7 +48,45 @@ pub(super) fn is_straight(policy: &Policy, tiers: &[Tier]) -> bool {
     policy.charge == Charge::OnRequest && policy.concurrency.is_none() && !policy.is_shadow && !has_queue && !is_asked
 }
 
+/// Whether a straight policy has one limit for each client address, whatever the request is.
+pub(super) fn is_by_client(rule: &Rule) -> bool {
+    let Policy { key, cost, .. } = &rule.policy;
+    matches!(key, KeyBy::Spec(spec) if spec.is_client())
+        && matches!(cost, Cost::Constant(_))
+        && matches!(&rule.tiers[..], [Tier { limits, .. }] if limits.len() == 1)
+        && !rule.has_exemptions
+        && rule.policy.tiers.is_none()
+}
+
 impl Rules {
+    /// The shortest path: one limit of one policy for each client address. `None` if that is not all there is to it.
+    #[inline]
+    pub(crate) fn decide_by_client<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        client: IpAddr,
+    ) -> Option<(Straight, Instant)> {
+        let [rule] = self.rules.as_slice() else { return None };
+        let ([Tier { limits, items, .. }], Cost::Constant(cost)) = (rule.tiers.as_slice(), &rule.policy.cost) else {
+            return None;
+        };
+        let [limit] = limits.as_slice() else { return None };
+        let key = engine.limiter.hash(&(0_u8, ClientKey(self.config.grouping.group(client))));
+        // On the limiter's clock, which is read while the bucket is fetched.
+        let decision = engine.limiter.under(&limit.limit).check_n(&key, *cost);
+        let now = decision.at();
+        if !decision.is_allowed() {
+            return Some((Straight::Refused(LimitStatusOwned::at_limit((0, 0, 0), &decision)), now));
+        }
+        rule.stats.counts.add(Counted::Allowed);
+        if !self.config.answer.informs() {
+            return Some((Straight::Admitted(Fields::None), now));
+        }
+        let limit = self.limit_status(&LimitStatusOwned::at_limit((0, 0, 0), &decision));
+        let fields = limit.map(|limit| self.config.answer.dialect().fields(&limit, items.mine().clone()));
+        Some((Straight::Admitted(fields.unwrap_or(Fields::None)), now))
+    }
+
     /// Decides about `request`, whose client has been [found](Self::locate), if it is for this path.
     pub(crate) fn decide_straight<C: Clock>(
         &self,

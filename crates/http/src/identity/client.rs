@@ -216,9 +216,15 @@ impl ClientAddress {
     }
 
     /// The address of the client; IPv4 inside IPv6 (`::ffff:192.0.2.1`) as IPv4.
+    #[inline]
     #[must_use]
     pub fn client_ip(&self, peer: IpAddr, fields: &dyn Fields) -> IpAddr {
         let peer = peer.to_canonical();
+        if self.source == AddressSource::Peer { peer } else { self.beyond(peer, fields) }
+    }
+
+    /// The address of the client of a peer that may be a proxy.
+    fn beyond(&self, peer: IpAddr, fields: &dyn Fields) -> IpAddr {
         match &self.source {
             AddressSource::Peer => peer,
             AddressSource::XForwardedFor => self.trusted.walk(peer, forwarded::x_forwarded_for(fields)),

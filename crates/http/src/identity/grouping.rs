@@ -72,6 +72,7 @@ impl Grouping {
 }
 
 /// The IPv4 address that an IPv6 address stands for, if it does.
+#[inline]
 fn unwrap(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [a, b, c, d, e, f, g, h] = v6.segments();
@@ -96,12 +97,14 @@ pub struct Group {
 }
 
 impl Key for Group {
+    #[inline]
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
         (self.network, self.prefix).write_to(out);
     }
 }
 
 impl Group {
+    #[inline]
     fn v4(address: Ipv4Addr, prefix: u8) -> Self {
         // No bits at all would be a shift by the whole width.
         let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix.into())).unwrap_or(0);

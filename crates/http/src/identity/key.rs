@@ -10,7 +10,7 @@ use tollgate::Key;
 use tollgate::key::KeyWriter;
 
 use crate::error::ConfigError;
-use crate::identity::Grouping;
+use crate::identity::{Group, Grouping};
 use crate::request::RequestInfo;
 use crate::request::path::hex;
 
@@ -299,6 +299,11 @@ impl KeySpec {
         Self::of([KeyPart::Client])
     }
 
+    /// Whether it is the client's address and nothing else.
+    pub(crate) fn is_client(&self) -> bool {
+        matches!(self.alternatives.as_slice(), [parts] if *parts == [KeyPart::Client])
+    }
+
     /// Whether a part of it is the client's address.
     pub(crate) fn needs_client(&self) -> bool {
         self.alternatives.iter().flatten().any(|part| *part == KeyPart::Client)
@@ -385,6 +390,25 @@ impl FoundKey<'_> {
 impl Key for FoundKey<'_> {
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
         (self.index, FoundParts(self)).write_to(out);
+    }
+}
+
+/// The key of a client where there is no other part, as [`FoundKey`] writes it: from the address alone, without a request.
+pub(crate) struct ClientKey(pub(crate) Group);
+
+impl Key for ClientKey {
+    #[inline]
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        (0_usize, OnlyClient(self.0)).write_to(out);
+    }
+}
+
+struct OnlyClient(Group);
+
+impl Key for OnlyClient {
+    #[inline]
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        out.list(std::iter::once(Some(self.0)));
     }
 }
 

@@ -25,7 +25,7 @@ use crate::decision::matching::AskedKeys;
 use crate::decision::refusal::Refusal;
 use crate::decision::shared::Shared;
 #[cfg(feature = "tower")]
-use crate::decision::straight::Straight;
+use crate::decision::{status::LimitStatusOwned, straight::Straight};
 use crate::error::ConfigError;
 use crate::identity::key_by::{BoxFuture, KeyBy};
 use crate::request::RequestView;
@@ -144,25 +144,34 @@ impl<C: Clock> RateLimiter<C> {
     /// async keys, no wait and nothing that the response decides.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(crate) fn check_straight(&self, request: &dyn RequestView) -> Option<Result<Fields, Response<Bytes>>> {
+    pub(crate) fn check_straight(&self, request: &impl RequestView) -> Option<Result<Fields, Response<Bytes>>> {
         let engine = &self.shared.engine;
         self.shared.with_rules(|rules| {
             if !rules.is_straight {
                 return None;
             }
-            let now = engine.limiter.now();
-            let request = rules.locate(request);
-            let decided = match rules.decide_straight(engine, &request, now) {
-                Straight::Admitted(fields) => Ok(fields),
-                Straight::Refused(status) => {
-                    rules.note_refused(engine, &request, &status);
-                    Err(rules.refusal(&status, request.is_grpc()))
-                }
-                Straight::Otherwise => return None,
+            let (decided, now) = if rules.is_by_client {
+                let client = rules.config.client.client_ip(request.peer()?, request);
+                rules.decide_by_client(engine, client)?
+            } else {
+                let now = engine.limiter.now();
+                (rules.decide_straight(engine, &rules.locate(request), now), now)
             };
             self.shared.timer.sample(|| engine.limiter.clock().now().saturating_duration_since(now));
-            Some(decided)
+            match decided {
+                Straight::Admitted(fields) => Some(Ok(fields)),
+                Straight::Refused(status) => Some(Err(self.refuse_straight(rules, request, &status))),
+                Straight::Otherwise => None,
+            }
         })
+    }
+
+    #[cfg(feature = "tower")]
+    #[inline(never)]
+    fn refuse_straight(&self, rules: &Rules, request: &dyn RequestView, status: &LimitStatusOwned) -> Response<Bytes> {
+        let request = rules.locate(request);
+        rules.note_refused(&self.shared.engine, &request, status);
+        rules.refusal(status, request.is_grpc())
     }
 
     /// What the async key functions answer that are for `request`; nothing if there is none.

@@ -11,7 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -58,7 +57,8 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
 {
     let mut context = Context::from_waker(Waker::noop());
-    let begin = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "what is measured is time")]
+    let begin = std::time::Instant::now();
     let mut admitted = 0;
     for index in from..from + count {
         let _ = service.poll_ready(&mut context);
@@ -97,14 +97,26 @@ fn quiet() -> Answer {
     Answer::new().with_dialect(Dialect::None)
 }
 
-fn governor<S: Clone>(service: S) -> tower_governor::governor::Governor<tower_governor::key_extractor::PeerIpKeyExtractor, governor::middleware::NoOpMiddleware<governor::clock::QuantaInstant>, S, Body> {
-    let config = GovernorConfigBuilder::default().per_nanosecond(1).burst_size(1_000_000_000).finish().expect("a config");
+fn governor<S: Clone>(
+    service: S,
+) -> tower_governor::governor::Governor<
+    tower_governor::key_extractor::PeerIpKeyExtractor,
+    governor::middleware::NoOpMiddleware<governor::clock::QuantaInstant>,
+    S,
+    Body,
+> {
+    let config =
+        GovernorConfigBuilder::default().per_nanosecond(1).burst_size(1_000_000_000).finish().expect("a config");
     GovernorLayer::new(Arc::new(config)).layer(service)
 }
 
 fn main() {
-    let with_headers =
-        GovernorConfigBuilder::default().per_nanosecond(1).burst_size(1_000_000_000).use_headers().finish().expect("a config");
+    let with_headers = GovernorConfigBuilder::default()
+        .per_nanosecond(1)
+        .burst_size(1_000_000_000)
+        .use_headers()
+        .finish()
+        .expect("a config");
     let mut many = LimiterConfig::new().answer(quiet());
     for index in 0..18 {
         let two = policy(&format!("other{index}"), "1000000000/hour, 1000000000/day");
@@ -119,7 +131,11 @@ fn main() {
         side("tower_governor", governor(Bare)),
         side("tollgate, fields", layer(LimiterConfig::new().policy(policy("p", HIGH))).layer(Bare)),
         side("tower_governor, fields", GovernorLayer::new(Arc::new(with_headers)).layer(Bare)),
-        side("tollgate, 2 limits", layer(LimiterConfig::new().answer(quiet()).policy(policy("p", "1000000000/hour, 1000000000/day"))).layer(Bare)),
+        side(
+            "tollgate, 2 limits",
+            layer(LimiterConfig::new().answer(quiet()).policy(policy("p", "1000000000/hour, 1000000000/day")))
+                .layer(Bare),
+        ),
         side("tower_governor, twice", governor(governor(Bare))),
         side("tollgate, 2 of 20", layer(many).layer(Bare)),
         side("tollgate, refused", layer(LimiterConfig::new().policy(policy("p", "1/day"))).layer(Bare)),

@@ -174,8 +174,12 @@ impl Dialect {
     }
 }
 
-/// The fields for one response, made before there is one.
-pub(crate) enum Fields {
+/// The rate-limit fields of one response, made before there is one.
+#[derive(Debug)]
+pub struct ResponseFields(Kind);
+
+#[derive(Debug)]
+enum Kind {
     None,
     /// Of the current draft: `RateLimit-Policy` and `RateLimit`.
     Ietf {
@@ -187,26 +191,36 @@ pub(crate) enum Fields {
 }
 
 impl Dialect {
+    /// What the item of the current draft begins with, for a limit of this name: `"burst";r=`.
+    pub(crate) fn item_start(name: &str) -> String {
+        let mut start = TextBuffer::new();
+        start.push_quoted(name).push(";r=");
+        String::from_utf8_lossy(start.as_bytes()).into_owned()
+    }
+
     /// What [`write`](Self::write) writes.
-    pub(crate) fn fields(self, tightest: &LimitStatus<'_>, policies: HeaderValue) -> Fields {
-        match self {
-            Self::None => Fields::None,
-            Self::Ietf => Fields::Ietf { policies, limit: item(tightest) },
+    pub(crate) fn fields(self, tightest: &LimitStatus<'_>, policies: HeaderValue) -> ResponseFields {
+        ResponseFields(match self {
+            Self::None => Kind::None,
+            Self::Ietf => Kind::Ietf { policies, limit: item(tightest) },
             older => {
                 let mut fields = Box::default();
                 older.write(&mut fields, tightest, &policies);
-                Fields::Older(fields)
+                Kind::Older(fields)
             }
-        }
+        })
     }
 }
 
-impl Fields {
-    pub(crate) fn write(self, headers: &mut HeaderMap) {
-        match self {
-            Self::None => {}
-            Self::Ietf { policies, limit } => append(headers, policies, limit),
-            Self::Older(fields) => {
+impl ResponseFields {
+    pub(crate) const NONE: Self = Self(Kind::None);
+
+    /// Writes them, as [`Dialect::write`] does.
+    pub fn write(self, headers: &mut HeaderMap) {
+        match self.0 {
+            Kind::None => {}
+            Kind::Ietf { policies, limit } => append(headers, policies, limit),
+            Kind::Older(fields) => {
                 for (name, value) in *fields {
                     // Each name is there once, so it comes with its value.
                     name.into_iter().for_each(|name| set(headers, name, value.clone()));
@@ -219,7 +233,11 @@ impl Fields {
 /// `"burst";r=50;t=30`.
 fn item(tightest: &LimitStatus<'_>) -> HeaderValue {
     let mut line = TextBuffer::new();
-    line.push_quoted(tightest.name).push(";r=").push_number(tightest.report.remaining);
+    match tightest.item_start {
+        Some(start) => line.push(start),
+        None => line.push_quoted(tightest.name).push(";r="),
+    };
+    line.push_number(tightest.report.remaining);
     if tightest.knows_wait() {
         line.push(";t=").push_number(tightest.wait_secs());
     }

@@ -16,8 +16,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
-pub(crate) use dialect::Fields;
-pub use dialect::{Dialect, ResetForm};
+pub use dialect::{Dialect, ResetForm, ResponseFields};
 pub use error::AnswerError;
 pub use refusal_body::RefusalBody;
 pub use retry_after::{RetryAfter, RetryForm};

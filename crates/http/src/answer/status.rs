@@ -53,6 +53,8 @@ pub struct LimitStatus<'a> {
     pub at: Instant,
     /// The figures of the decision.
     pub report: Report,
+    /// The beginning of its [item](super::Dialect::item_start), if that has been made already.
+    pub(crate) item_start: Option<&'a str>,
 }
 
 impl<'a> LimitStatus<'a> {
@@ -67,6 +69,7 @@ impl<'a> LimitStatus<'a> {
             unit: QuotaUnit::default(),
             at: decision.at(),
             report: decision.report(),
+            item_start: None,
         }
     }
 

@@ -87,6 +87,8 @@ pub(crate) struct NamedLimit {
     pub(crate) name: String,
     /// What it is called in the engine, whatever its count is.
     identity: String,
+    /// What each response begins with that tells its figures.
+    pub(crate) item_start: String,
     pub(crate) limit: Limit,
     /// Of a queue beside which a request may wait in others.
     pub(crate) gate: Option<Limit>,
@@ -189,7 +191,8 @@ impl Tier {
                 .transpose()
                 .map_err(unusable)?;
             items.push(dialect.policy_item(&name, quota, QuotaUnit::Requests));
-            limits.push(NamedLimit { name, identity, limit, gate });
+            let item_start = Dialect::item_start(&name);
+            limits.push(NamedLimit { name, identity, item_start, limit, gate });
         }
         let in_flight = policy.concurrency.map(Quota::per_second);
         if let Some(quota) = &in_flight {

@@ -73,7 +73,7 @@ impl<C> Shared<C> {
             let seen = seen.get_mut(usize::try_from(self.id).unwrap_or(0) % SEEN)?;
             // Acquire, with the addition in `replace`. Before the rules are loaded: they may be later ones, never earlier.
             let version = self.version.load(Ordering::Acquire);
-            if !seen.as_ref().is_some_and(|seen| (seen.limiter, seen.version) == (self.id, version)) {
+            if seen.as_ref().is_none_or(|seen| (seen.limiter, seen.version) != (self.id, version)) {
                 *seen = Some(Seen { limiter: self.id, version, rules: self.rules() });
             }
             seen.as_ref().map(|seen| look(&seen.rules))

@@ -66,20 +66,21 @@ impl Rules {
         let rule = self.rules.get(status.policy)?;
         let tier = rule.tiers.get(status.tier)?;
         let policy = rule.policy.name.as_str();
-        let (name, quota, unit) = match status.limit {
+        let (name, quota, unit, item_start) = match status.limit {
             Some(limit) => {
                 let limit = tier.limits.get(limit)?;
-                (limit.name.as_str(), limit.limit.quota(), QuotaUnit::Requests)
+                (limit.name.as_str(), limit.limit.quota(), QuotaUnit::Requests, Some(limit.item_start.as_str()))
             }
-            None => (policy, tier.in_flight.as_ref()?, QuotaUnit::ConcurrentRequests),
+            None => (policy, tier.in_flight.as_ref()?, QuotaUnit::ConcurrentRequests, None),
         };
-        Some(LimitStatus { name, policy, quota, unit, at: status.at, report: status.report })
+        Some(LimitStatus { name, policy, quota, unit, at: status.at, report: status.report, item_start })
     }
 
     /// What `RateLimit-Policy` says of policies in their tiers.
     pub(crate) fn policy_items(&self, policies: &[(usize, usize)]) -> HeaderValue {
         let tier = |(policy, tier): &(usize, usize)| self.rules.get(*policy)?.tiers.get(*tier);
-        let mut items = policies.iter().filter_map(tier).map(|tier| tier.items.mine()).filter(|items| !items.is_empty());
+        let mut items =
+            policies.iter().filter_map(tier).map(|tier| tier.items.mine()).filter(|items| !items.is_empty());
         let Some(first) = items.next() else { return HeaderValue::from_static("") };
         let Some(second) = items.next() else { return first.clone() };
         let mut list = bytes::BytesMut::from(first.as_bytes());

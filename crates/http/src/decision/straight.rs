@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
 use tollgate::{Decision, KeyHash, LimitSet, SetItem};
 
-use crate::answer::Fields;
+use crate::answer::ResponseFields;
 use crate::config::{Charge, Cost, Policy};
 use crate::decision::compile::{Rule, Rules, Tier};
 use crate::decision::engine::Engine;
@@ -25,7 +25,7 @@ use crate::stats::Counted;
 /// What came of a request on the straight path.
 pub(crate) enum Straight {
     /// It may go; its response shall have these fields.
-    Admitted(Fields),
+    Admitted(ResponseFields),
     /// This limit refuses it.
     Refused(LimitStatusOwned),
     /// It is not for this path: nothing has been decided.
@@ -61,11 +61,7 @@ pub(super) fn is_by_client(rule: &Rule) -> bool {
 impl Rules {
     /// The shortest path: one limit of one policy for each client address. `None` if that is not all there is to it.
     #[inline]
-    pub(crate) fn decide_by_client<C: Clock>(
-        &self,
-        engine: &Engine<C>,
-        client: IpAddr,
-    ) -> Option<(Straight, Instant)> {
+    pub(crate) fn decide_by_client<C: Clock>(&self, engine: &Engine<C>, client: IpAddr) -> Option<(Straight, Instant)> {
         let [rule] = self.rules.as_slice() else { return None };
         let ([Tier { limits, items, .. }], Cost::Constant(cost)) = (rule.tiers.as_slice(), &rule.policy.cost) else {
             return None;
@@ -80,11 +76,11 @@ impl Rules {
         }
         rule.stats.counts.add(Counted::Allowed);
         if !self.config.answer.informs() {
-            return Some((Straight::Admitted(Fields::None), now));
+            return Some((Straight::Admitted(ResponseFields::NONE), now));
         }
         let limit = self.limit_status(&LimitStatusOwned::at_limit((0, 0, 0), &decision));
         let fields = limit.map(|limit| self.config.answer.dialect().fields(&limit, items.mine().clone()));
-        Some((Straight::Admitted(fields.unwrap_or(Fields::None)), now))
+        Some((Straight::Admitted(fields.unwrap_or(ResponseFields::NONE)), now))
     }
 
     /// Decides about `request`, whose client has been [found](Self::locate), if it is for this path.
@@ -158,12 +154,7 @@ impl Rules {
     }
 
     #[inline(always)]
-    fn ended(
-        &self,
-        parts: &SmallVec<[Part<'_>; 2]>,
-        of: (usize, usize, usize),
-        decision: &Decision<'_>,
-    ) -> Straight {
+    fn ended(&self, parts: &SmallVec<[Part<'_>; 2]>, of: (usize, usize, usize), decision: &Decision<'_>) -> Straight {
         if !decision.is_allowed() {
             return Straight::Refused(LimitStatusOwned::at_limit(of, decision));
         }
@@ -172,9 +163,11 @@ impl Rules {
         }
         let answer = &self.config.answer;
         if !answer.informs() {
-            return Straight::Admitted(Fields::None);
+            return Straight::Admitted(ResponseFields::NONE);
         }
-        let Some(limit) = self.limit_status(&LimitStatusOwned::at_limit(of, decision)) else { return Straight::Admitted(Fields::None) };
+        let Some(limit) = self.limit_status(&LimitStatusOwned::at_limit(of, decision)) else {
+            return Straight::Admitted(ResponseFields::NONE);
+        };
         let policies = match parts.as_slice() {
             [one] => one.tier.1.items.mine().clone(),
             several => {

@@ -6,15 +6,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use ahash::RandomState;
-#[cfg(feature = "tower")]
 use bytes::Bytes;
-#[cfg(feature = "tower")]
 use http::Response;
 use tollgate::clock::{Clock, ExactClock, Instant};
 use tollgate::{Limiter, Quota, Stats};
 
-#[cfg(feature = "tower")]
-use crate::answer::Fields;
+use crate::answer::ResponseFields;
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::admission::Admission;
 use crate::decision::compile::Rules;
@@ -24,8 +21,8 @@ use crate::decision::gate;
 use crate::decision::matching::AskedKeys;
 use crate::decision::refusal::Refusal;
 use crate::decision::shared::Shared;
-#[cfg(feature = "tower")]
-use crate::decision::{status::LimitStatusOwned, straight::Straight};
+use crate::decision::status::LimitStatusOwned;
+use crate::decision::straight::Straight;
 use crate::error::ConfigError;
 use crate::identity::key_by::{BoxFuture, KeyBy};
 use crate::request::RequestView;
@@ -140,11 +137,34 @@ impl<C: Clock> RateLimiter<C> {
         decision(&self.shared, rules, decided, || request.is_grpc())
     }
 
-    /// Decides on the [straight path](crate::decision::straight), if that is for these rules and this request: then there are no
-    /// async keys, no wait and nothing that the response decides.
-    #[cfg(feature = "tower")]
+    /// Decides about a request now, if everything about it is decided now: then it waits in no queue, its response decides nothing,
+    /// and all that is to be kept for that are the fields of its header. `Err` is the answer to one that is refused.
+    ///
+    /// `None` if the rules or the request ask for more, such as a bound on requests in flight, a charge after the response, a queue,
+    /// shadow mode, an exemption or a key that is missing. Nothing has been taken or counted then: [`check`](Self::check) it.
+    /// The layer does both. For one policy with one limit by client address this costs about twice a check of the engine.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use http::{Request, Response};
+    /// use tollgate_http::{Decision, LimiterConfig, PeerAddr, Policy, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(LimiterConfig::new().policy(Policy::new("default", "1/hour")?))?;
+    /// let mut request = Request::new(());
+    /// request.extensions_mut().insert(PeerAddr(SocketAddr::from(([192, 0, 2, 7], 40_000))));
+    ///
+    /// let fields = limiter.check_at_once(&request).expect("one plain limit").expect("the first request");
+    /// let mut response = Response::new("hello");
+    /// fields.write(response.headers_mut());
+    /// assert_eq!(response.headers()["ratelimit"], "\"default\";r=0;t=3600");
+    ///
+    /// let refused = limiter.check_at_once(&request).expect("one plain limit").expect_err("the second");
+    /// assert_eq!(refused.status(), 429);
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
     #[inline]
-    pub(crate) fn check_straight(&self, request: &impl RequestView) -> Option<Result<Fields, Response<Bytes>>> {
+    pub fn check_at_once(&self, request: &impl RequestView) -> Option<Result<ResponseFields, Response<Bytes>>> {
         let engine = &self.shared.engine;
         self.shared.with_rules(|rules| {
             if !rules.is_straight {
@@ -166,7 +186,6 @@ impl<C: Clock> RateLimiter<C> {
         })
     }
 
-    #[cfg(feature = "tower")]
     #[inline(never)]
     fn refuse_straight(&self, rules: &Rules, request: &dyn RequestView, status: &LimitStatusOwned) -> Response<Bytes> {
         let request = rules.locate(request);

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tollgate::clock::{Clock, ExactClock};
 use tower_service::Service;
 
-use crate::answer::Fields;
+use crate::answer::ResponseFields;
 use crate::decision::admission::Admission;
 use crate::decision::admitted::Permits;
 use crate::identity::key_by::BoxFuture;
@@ -57,7 +57,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let stage = match self.limiter.check_straight(&request) {
+        let stage = match self.limiter.check_at_once(&request) {
             Some(Ok(fields)) => Stage::Going { response: self.inner.call(request), until: Some(Until::Fields(fields)) },
             Some(Err(refusal)) => Stage::Refused { refusal: Some(refusal) },
             None => self.stage_of(request),
@@ -123,6 +123,7 @@ pin_project! {
 }
 
 /// What a request waits for that has not gone yet.
+#[expect(clippy::large_enum_variant, reason = "it is boxed, and both are rare")]
 enum Waiting<S, B, C: Clock> {
     ForKeys { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
     ForTurn { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Queued<C>)> },
@@ -130,7 +131,7 @@ enum Waiting<S, B, C: Clock> {
 
 /// What is kept until the response: its fields if nothing else is to be done, or all of the admission.
 enum Until<C: Clock> {
-    Fields(Fields),
+    Fields(ResponseFields),
     Admission(Box<Admission<C>>),
 }
 

@@ -17,7 +17,7 @@ use crate::decision::compile::{NamedLimit, Rules};
 use crate::decision::engine::Engine;
 use crate::decision::gate::{self, Gates};
 use crate::decision::in_flight::Permit;
-use crate::decision::matching::{AskedKeys, MatchedPolicies, MatchedPolicy};
+use crate::decision::matching::{AsyncKeys, MatchedPolicies, MatchedPolicy};
 use crate::decision::status::LimitStatusOwned;
 use crate::request::RequestInfo;
 
@@ -34,7 +34,7 @@ impl Rules {
         &self,
         engine: &Engine<C>,
         request: &RequestInfo<'_>,
-        asked: &AskedKeys,
+        asked: &AsyncKeys,
         now: Instant,
     ) -> Decided {
         let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);

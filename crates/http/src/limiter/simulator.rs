@@ -97,7 +97,7 @@ impl<C: Clock> Simulator<C> {
         for index in self.rules.applicable(&request) {
             let Some(rule) = self.rules.rules.get(index) else { continue };
             let is_exempt = rule.policy.exempts(&request);
-            let key = rule.key(&request, self.rules.config.grouping, &keys.0);
+            let key = rule.key(&request, self.rules.config.grouping, keys);
             let role = match (&key, rule.policy.on_missing_key) {
                 _ if is_exempt => Role::Exempts,
                 (Some(_), _) => Role::Limits,

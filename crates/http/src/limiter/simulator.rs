@@ -156,8 +156,9 @@ mod tests {
     use tollgate::clock::ManualClock;
 
     use super::*;
+    use crate::config::{Charge, LimiterConfig, Policy};
+    use crate::limiter::RateLimiter;
     use crate::request::RequestParts;
-    use crate::{Charge, LimiterConfig, Policy, RateLimiter};
 
     const START: Instant = Instant::from_nanos(1_000_000_000_000);
 

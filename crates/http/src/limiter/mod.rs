@@ -215,8 +215,8 @@ impl<C: Clock> RateLimiter<C> {
     }
 }
 
-#[cfg(feature = "metrics")]
 /// For gauges, which are floating-point: exact up to 2^53, nearest above.
+#[cfg(feature = "metrics")]
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
 const fn as_f64(number: u64) -> f64 {
     number as f64

@@ -161,7 +161,7 @@ mod tests {
         let request = Request::builder()
             .uri("/static/a.css?v=1")
             .header("user-agent", "Ping 1")
-            .extension(crate::PeerAddr("[::ffff:10.0.0.7]:9".parse().unwrap()))
+            .extension(crate::request::PeerAddr("[::ffff:10.0.0.7]:9".parse().unwrap()))
             .body(())
             .unwrap();
         for (exemption, is_covered) in [

@@ -21,6 +21,29 @@ use crate::identity::{AddressSource, ClientAddress};
 /// let limiter = RateLimiter::new(config)?;
 /// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
+///
+/// With the feature `serde` it is read from any format, under the keys `client`, `limiter`, `answer` and `policies` of the file of
+/// `tollgate gateway` (but `retry_jitter_seconds` is a number):
+#[cfg_attr(
+    feature = "serde",
+    doc = r###"
+```
+use tollgate_http::{LimiterConfig, RateLimiter};
+
+let config: LimiterConfig = serde_json::from_str(
+    r##"{
+        "client": {"from": "x-forwarded-for", "trusted": "10.0.0.0/8"},
+        "policies": [
+            {"name": "everybody", "limits": "200 per day, 50 per hour", "exempt": ["path:/health"]},
+            {"name": "api", "limits": ["100/minute"], "match": {"path": "/api/*"}, "key": "header:x-api-key | ip"}
+        ]
+    }"##,
+)?;
+let limiter = RateLimiter::new(config)?;
+# Ok::<(), Box<dyn std::error::Error>>(())
+```
+"###
+)]
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(try_from = "super::serial::LimiterKeys"))]
 pub struct LimiterConfig {

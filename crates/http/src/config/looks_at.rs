@@ -64,7 +64,8 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::{Route, Tiers};
+    use crate::config::Tiers;
+    use crate::request::Route;
 
     #[test]
     fn only_what_matters_is_looked_at() {

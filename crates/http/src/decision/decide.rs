@@ -17,7 +17,7 @@ use crate::decision::compile::{NamedLimit, Rules};
 use crate::decision::engine::Engine;
 use crate::decision::gate::{self, Gates};
 use crate::decision::in_flight::Permit;
-use crate::decision::matching::{AskedKeys, MatchedPolicies, MatchedPolicy};
+use crate::decision::matching::{AsyncKeys, MatchedPolicies, MatchedPolicy};
 use crate::decision::status::LimitStatusOwned;
 use crate::request::RequestInfo;
 use crate::stats::Counted;
@@ -35,7 +35,7 @@ impl Rules {
         &self,
         engine: &Engine<C>,
         request: &RequestInfo<'_>,
-        asked: &AskedKeys,
+        asked: &AsyncKeys,
         now: Instant,
     ) -> Decided {
         let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);
@@ -52,7 +52,7 @@ impl Rules {
         request: &RequestInfo<'_>,
         status: &LimitStatusOwned,
     ) {
-        let Ok(policies) = self.matching(engine, request, &AskedKeys::new()) else { return };
+        let Ok(policies) = self.matching(engine, request, &AsyncKeys::default()) else { return };
         if let Some(matched) = policies.iter().find(|matched| matched.index == status.policy().0) {
             matched.rule.stats.counts.add(Counted::Refused);
             matched.note_refusal(engine, request, self.config.shows_keys, status.at);

@@ -95,8 +95,10 @@ pub(super) fn hash_of<C: Clock>(engine: &Engine<C>, key: &FoundBy<'_>) -> KeyHas
 /// The policies that are for one request.
 pub(crate) type MatchedPolicies<'r> = SmallVec<[MatchedPolicy<'r>; 4]>;
 
-/// What async key functions have answered: for each policy that has one, by its name, as the rules may change meanwhile.
-pub(crate) type AskedKeys = Vec<(String, Option<KeyBytes>)>;
+/// What async key functions have answered for one request: for each policy that has one, by its name, as the rules may change
+/// meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct AsyncKeys(pub(crate) Vec<(String, Option<KeyBytes>)>);
 
 impl Rules {
     /// `request`, with the client's address found.
@@ -130,7 +132,7 @@ impl Rules {
         &'r self,
         engine: &Engine<C>,
         request: &'r RequestInfo<'r>,
-        asked: &AskedKeys,
+        asked: &AsyncKeys,
     ) -> Result<MatchedPolicies<'r>, MatchedPolicy<'r>> {
         let mut matched = MatchedPolicies::new();
         for index in self.applicable(request) {
@@ -155,7 +157,7 @@ impl Rules {
 
     /// The policies that are for `request`, whose client has been [found](Self::locate); not those that do not apply
     /// for lack of a key.
-    pub(crate) fn policy_matches(&self, request: &RequestInfo<'_>, asked: &AskedKeys) -> Vec<PolicyMatch> {
+    pub(crate) fn policy_matches(&self, request: &RequestInfo<'_>, asked: &AsyncKeys) -> Vec<PolicyMatch> {
         let mut matches = Vec::new();
         for policy in self.applicable(request) {
             let Some(rule) = self.rules.get(policy) else { continue };
@@ -183,7 +185,7 @@ impl Rule {
         &'r self,
         request: &'r RequestInfo<'r>,
         grouping: Grouping,
-        asked: &AskedKeys,
+        asked: &AsyncKeys,
     ) -> Option<FoundBy<'r>> {
         match &self.policy.key {
             KeyBy::Spec(spec) => spec.find(request, grouping).map(FoundBy::Spec),
@@ -193,7 +195,7 @@ impl Rule {
                 slot.take().map(FoundBy::Function)
             }
             KeyBy::Async(_) => {
-                let answer = asked.iter().find(|(of, _)| *of == self.policy.name).and_then(|(_, key)| key.clone());
+                let answer = asked.0.iter().find(|(of, _)| *of == self.policy.name).and_then(|(_, key)| key.clone());
                 answer.map(FoundBy::Function)
             }
         }

@@ -15,7 +15,7 @@ use crate::config::{Charge, Cost, Policy};
 use crate::decision::compile::{Rule, Rules, Tier};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
-use crate::decision::matching::{AskedKeys, FoundBy, hash_of};
+use crate::decision::matching::{AsyncKeys, FoundBy, hash_of};
 use crate::decision::status::LimitStatusOwned;
 use crate::identity::key::ClientKey;
 use crate::identity::key_by::KeyBy;
@@ -128,7 +128,7 @@ impl Rules {
         if rule.has_exemptions && rule.policy.exempts(request) {
             return None;
         }
-        let key: FoundBy<'_> = rule.key(request, self.config.grouping, &AskedKeys::new())?;
+        let key: FoundBy<'_> = rule.key(request, self.config.grouping, &AsyncKeys::default())?;
         let (tier, cost) = (rule.tier(request), rule.policy.cost.of(request));
         parts.push(Part { index, rule, tier: (tier, rule.tiers.get(tier)?), key: hash_of(engine, &key), cost });
         Some(())

@@ -462,7 +462,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.extension(crate::PeerAddr("192.0.2.7:1".parse().unwrap())).body(()).unwrap()
+        request.extension(crate::request::PeerAddr("192.0.2.7:1".parse().unwrap())).body(()).unwrap()
     }
 
     #[test]

@@ -18,7 +18,6 @@ use crate::decision::compile::Rules;
 use crate::decision::decide::Decided;
 use crate::decision::engine::Engine;
 use crate::decision::gate;
-use crate::decision::matching::AskedKeys;
 use crate::decision::refusal::Refusal;
 use crate::decision::shared::Shared;
 use crate::decision::status::LimitStatusOwned;
@@ -32,7 +31,7 @@ pub use simulator::{KnownMatch, Simulator};
 
 pub use crate::config::LooksAt;
 pub use crate::decision::compile::RestartedLimit;
-pub use crate::decision::matching::PolicyMatch;
+pub use crate::decision::matching::{AsyncKeys, PolicyMatch};
 
 /// Policies over one engine, shared between clones.
 ///
@@ -128,12 +127,13 @@ impl<C: Clock> RateLimiter<C> {
 
     /// As [`check_with`](Self::check_with), at the caller's `now`; see [`tollgate::Limiter::at`].
     pub fn check_at(&self, request: &dyn RequestView, keys: &AsyncKeys, now: Instant) -> Decision<C> {
+        // Counted, because the admission holds the rules until its response, and may get there on another thread.
         let rules = self.shared.rules();
         let request = rules.locate(request);
         if rules.needs_client && request.client().is_none() {
             self.shared.warnings.no_address();
         }
-        let decided = rules.decide(&self.shared.engine, &request, &keys.0, now);
+        let decided = rules.decide(&self.shared.engine, &request, keys, now);
         decision(&self.shared, rules, decided, || request.is_grpc())
     }
 
@@ -208,7 +208,7 @@ impl<C: Clock> RateLimiter<C> {
             return None;
         }
         Some(Box::pin(async move {
-            let mut keys = AskedKeys::with_capacity(asked.len());
+            let mut keys = Vec::with_capacity(asked.len());
             for (policy, key) in asked {
                 keys.push((policy, key.await));
             }
@@ -222,7 +222,7 @@ impl<C: Clock> RateLimiter<C> {
     pub fn matching(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Vec<PolicyMatch> {
         let rules = self.shared.rules();
         let request = rules.locate(request);
-        rules.policy_matches(&request, &keys.0)
+        rules.policy_matches(&request, keys)
     }
 
     /// For deciding about many requests that are alike; see [`Simulator`].
@@ -268,8 +268,8 @@ impl<C: Clock> RateLimiter<C> {
     }
 }
 
-#[cfg(feature = "metrics")]
 /// For gauges, which are floating-point: exact up to 2^53, nearest above.
+#[cfg(feature = "metrics")]
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
 const fn as_f64(number: u64) -> f64 {
     number as f64
@@ -303,10 +303,6 @@ fn decision<C: Clock>(
         Decided::Refused(status) => Decision::Refused(Refusal { rules, status, is_grpc: is_grpc() }),
     }
 }
-
-/// What async key functions have answered for one request.
-#[derive(Debug, Clone, Default)]
-pub struct AsyncKeys(AskedKeys);
 
 /// What a [reload](RateLimiter::reload) could not do.
 #[derive(Debug, Clone, PartialEq, Eq)]

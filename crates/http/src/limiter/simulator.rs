@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tollgate::Quota;
 use tollgate::clock::{Clock, Instant};
 
 use super::{AsyncKeys, Decision, decision};
@@ -98,7 +99,7 @@ impl<C: Clock> Simulator<C> {
         for index in self.rules.applicable(&request) {
             let Some(rule) = self.rules.rules.get(index) else { continue };
             let is_exempt = rule.policy.exempts(&request);
-            let key = rule.key(&request, self.rules.config.grouping, &keys.0);
+            let key = rule.key(&request, self.rules.config.grouping, keys);
             let role = match (&key, rule.policy.on_missing_key) {
                 _ if is_exempt => Role::Exempts,
                 (Some(_), _) => Role::Limits,
@@ -112,6 +113,13 @@ impl<C: Clock> Simulator<C> {
             found.push(KnownMatch { policy: index, tier, id: policy.id(engine), cost, role });
         }
         found
+    }
+
+    /// The limits of a policy in one of its [tiers](KnownMatch::tier); none if there is no such tier.
+    #[must_use]
+    pub fn limits(&self, policy: usize, tier: usize) -> Vec<Quota> {
+        let tier = self.rules.rules.get(policy).and_then(|rule| rule.tiers.get(tier));
+        tier.iter().flat_map(|tier| &tier.limits).map(|limit| *limit.limit.quota()).collect()
     }
 
     /// Decides at `now` about a request with these [`matches`](Self::matches), all of them and in their order.
@@ -157,8 +165,9 @@ mod tests {
     use tollgate::clock::ManualClock;
 
     use super::*;
+    use crate::config::{Charge, LimiterConfig, Policy};
+    use crate::limiter::RateLimiter;
     use crate::request::RequestParts;
-    use crate::{Charge, LimiterConfig, Policy, RateLimiter};
 
     const START: Instant = Instant::from_nanos(1_000_000_000_000);
 

@@ -56,6 +56,27 @@ impl PathPattern {
     }
 }
 
+impl PathPattern {
+    /// This path and no other, or all below it too; nothing in it stands for anything else.
+    fn literal(path: &str, is_open: bool) -> Result<Self, ConfigError> {
+        let bad = |why| ConfigError::Path { pattern: path.to_owned(), why };
+        if !path.starts_with('/') {
+            return Err(bad("it must begin with `/`"));
+        }
+        if path.contains(['?', '#']) {
+            return Err(bad("a pattern is for the path alone, without a query"));
+        }
+        let normal = crate::request::path::normalized(path).into_owned();
+        let segments: Vec<&str> = normal.split('/').filter(|segment| !segment.is_empty()).collect();
+        let prefix = segments.iter().flat_map(|text| ["/", text]).collect();
+        Ok(Self {
+            prefix,
+            segments: segments.into_iter().map(|text| Segment::Text(text.to_owned())).collect(),
+            is_open,
+        })
+    }
+}
+
 impl FromStr for PathPattern {
     type Err = ConfigError;
 
@@ -130,6 +151,26 @@ impl Route {
     /// If it is not a valid pattern.
     pub fn path(mut self, pattern: &str) -> Result<Self, ConfigError> {
         self.paths.push(pattern.parse()?);
+        Ok(self)
+    }
+
+    /// One more path, and no other: `{`, `}` and `*` in it are only what they are, for paths that are not written by hand.
+    ///
+    /// # Errors
+    ///
+    /// If it does not begin with `/`, or has a query.
+    pub fn path_exact(mut self, path: &str) -> Result<Self, ConfigError> {
+        self.paths.push(PathPattern::literal(path, false)?);
+        Ok(self)
+    }
+
+    /// One more path, and all below it, otherwise as [`path_exact`](Self::path_exact).
+    ///
+    /// # Errors
+    ///
+    /// If it does not begin with `/`, or has a query.
+    pub fn path_below(mut self, path: &str) -> Result<Self, ConfigError> {
+        self.paths.push(PathPattern::literal(path, true)?);
         Ok(self)
     }
 
@@ -291,6 +332,30 @@ mod tests {
             assert_eq!((a.overlaps(&b), b.overlaps(&a)), (overlap, overlap), "{a} {b}");
         }
     }
+
+    #[test]
+    fn literal_paths_stand_for_themselves() {
+        let covers = |route: &Route, path: &str| {
+            let request = http::Request::builder().uri(path).body(()).unwrap();
+            route.covers(&RequestInfo::new(&request))
+        };
+        let exact = Route::any().path_exact("/a/{id}/").unwrap();
+        let below = Route::any().path_below("//files/*").unwrap();
+        for (path, is_exact, is_below) in [
+            ("/a/%7Bid%7D", true, false),
+            ("/a/7", false, false),
+            ("/a/%7Bid%7D/b", false, false),
+            ("/files/*", false, true),
+            ("/files/*/b", false, true),
+            ("/files/b", false, false),
+        ] {
+            assert_eq!((covers(&exact, path), covers(&below, path)), (is_exact, is_below), "{path}");
+        }
+        for bad in ["", "a", "/a?b", "/a#b"] {
+            assert!(Route::any().path_exact(bad).is_err() && Route::any().path_below(bad).is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn routes_cover_hosts() {
         let route = Route::any().host("a.example.").host("*.b.example").host("[2001:db8::1]");

@@ -9,8 +9,12 @@ mod serial;
 mod top;
 
 pub use counts::PolicyCounts;
-pub use label::{Label, Labeller};
+pub use label::Label;
 pub use policy_stats::{PolicyStats, RefusedKey};
+// Public for the tests of this crate alone.
+#[doc(hidden)]
+pub use label::Labeller;
+#[doc(hidden)]
 pub use top::{TopRefused, TopRow};
 
 pub(crate) use counts::{Counted, Counts};

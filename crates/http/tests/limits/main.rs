@@ -15,4 +15,5 @@ mod reload;
 mod strict;
 mod tiers;
 mod tower_contract;
+mod view;
 mod warning;

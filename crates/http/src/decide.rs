@@ -15,7 +15,7 @@ use crate::charge::Charge;
 use crate::gate::{self, Gates};
 use crate::in_flight::Permit;
 use crate::request::RequestInfo;
-use crate::rules::{AskedKeys, Engine, Meeting, NamedLimit, Rules};
+use crate::rules::{AskedKeys, Engine, Meeting, Meetings, NamedLimit, Rules};
 use crate::standing::{Standing, Unit};
 
 /// What came of a request.
@@ -83,19 +83,30 @@ impl Rules {
         asked: &AskedKeys,
         now: Instant,
     ) -> Decided {
-        let met = match self.meet(engine, request, asked) {
-            Ok(met) => met,
-            Err(keyless) => return self.refuse(engine, request, &keyless, Stood::never(&keyless, now)),
-        };
+        let note = |meeting: &Meeting<'_>, at| meeting.note_refusal(engine, request, self.settings.shows_keys, at);
+        match self.meet(engine, request, asked) {
+            Ok(met) => self.decide_met(engine, &met, now, note),
+            Err(keyless) => refuse(&keyless, Stood::never(&keyless, now), note),
+        }
+    }
+
+    /// Decides about a request that meets `met`; `note` is told of each that refuses it, or would.
+    pub(crate) fn decide_met<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        met: &Meetings<'_>,
+        now: Instant,
+        note: impl Fn(&Meeting<'_>, Instant),
+    ) -> Decided {
         let case = Case { engine, now };
         let enforced: SmallVec<[&Meeting<'_>; 4]> =
             met.iter().filter(|meeting| !meeting.rule.policy.is_shadow).collect();
         let mut admitted = match case.admit(&enforced) {
             Ok(admitted) => admitted,
-            Err((meeting, stood)) => return self.refuse(engine, request, meeting, stood),
+            Err((meeting, stood)) => return refuse(meeting, stood, note),
         };
         let mut shadow_refused = Vec::new();
-        for meeting in &met {
+        for meeting in met {
             let counts = &meeting.rule.shared.counts;
             if meeting.rule.policy.is_shadow {
                 match case.admit(&[meeting]) {
@@ -106,7 +117,7 @@ impl Rules {
                     _ => {
                         counts.shadow_refused.add();
                         shadow_refused.push(meeting.index);
-                        meeting.note_refusal(engine, request, self.settings.shows_keys, now);
+                        note(meeting, now);
                         continue;
                     }
                 }
@@ -115,18 +126,6 @@ impl Rules {
         }
         admitted.shadow_refused = shadow_refused.into();
         Decided::Admitted(admitted)
-    }
-
-    fn refuse<C: Clock>(
-        &self,
-        engine: &Engine<C>,
-        request: &RequestInfo<'_>,
-        meeting: &Meeting<'_>,
-        stood: Stood,
-    ) -> Decided {
-        meeting.rule.shared.counts.refused.add();
-        meeting.note_refusal(engine, request, self.settings.shows_keys, stood.at);
-        Decided::Refused(stood)
     }
 
     /// `stood` in the words of answers; nothing if the rules are others by now.
@@ -143,6 +142,12 @@ impl Rules {
         };
         Some(Standing { name, policy, quota, unit, at: stood.at, report: stood.report })
     }
+}
+
+fn refuse(meeting: &Meeting<'_>, stood: Stood, note: impl Fn(&Meeting<'_>, Instant)) -> Decided {
+    meeting.rule.shared.counts.refused.add();
+    note(meeting, stood.at);
+    Decided::Refused(stood)
 }
 
 /// The policy that refuses, and where the client stands with it.
@@ -379,7 +384,7 @@ impl Stood {
     }
 
     /// With a policy that this request can never pass.
-    fn never(meeting: &Meeting<'_>, at: Instant) -> Self {
+    pub(crate) fn never(meeting: &Meeting<'_>, at: Instant) -> Self {
         let limit = (!meeting.limits().is_empty()).then_some(0);
         let burst = meeting.limits().first().map_or(0, |limit| limit.limit.quota().burst());
         let report =

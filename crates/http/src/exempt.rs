@@ -39,6 +39,14 @@ impl Exemption {
         }
     }
 
+    pub(crate) const fn looks_at_method(&self) -> bool {
+        matches!(self.0, What::Method(_))
+    }
+
+    pub(crate) const fn looks_at_path(&self) -> bool {
+        matches!(self.0, What::Path(_))
+    }
+
     /// Whether `request` is one of them.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {

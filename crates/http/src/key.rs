@@ -276,6 +276,14 @@ impl KeySpec {
         })
     }
 
+    pub(crate) fn looks_at_method(&self) -> bool {
+        self.alternatives.iter().flatten().any(|part| *part == Part::Method)
+    }
+
+    pub(crate) fn looks_at_target(&self) -> bool {
+        self.alternatives.iter().flatten().any(|part| matches!(part, Part::Path | Part::Host))
+    }
+
     /// The first alternative of which `request` has every part.
     pub(crate) fn find<'k>(&'k self, request: &'k RequestInfo<'k>, grouping: Grouping) -> Option<FoundKey<'k>> {
         let is_whole = |parts: &&Vec<Part>| parts.iter().all(|part| part.is_in(request));

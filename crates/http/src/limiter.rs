@@ -31,12 +31,12 @@ use crate::view::PolicyView;
 /// For a tower service there is [`RateLimitLayer`]; this is for everything else, and for changing the rules while
 /// requests come.
 pub struct RateLimiter<C = ExactClock> {
-    inner: Arc<Inner<C>>,
+    pub(crate) inner: Arc<Inner<C>>,
 }
 
-struct Inner<C> {
-    engine: Engine<C>,
-    rules: ArcSwap<Rules>,
+pub(crate) struct Inner<C> {
+    pub(crate) engine: Engine<C>,
+    pub(crate) rules: ArcSwap<Rules>,
     decision_time: Histogram,
 }
 
@@ -138,14 +138,8 @@ impl<C: Clock> RateLimiter<C> {
     pub fn check_at(&self, request: &RequestInfo<'_>, keys: &Keys, now: Instant) -> Outcome<C> {
         let rules = self.inner.rules.load_full();
         let request = rules.locate(request.clone());
-        match rules.decide(&self.inner.engine, &request, &keys.0, now) {
-            Decided::Admitted(admitted) => {
-                let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
-                let inner = (!is_done).then(|| Arc::clone(&self.inner));
-                Outcome::Admitted(Admission { inner, rules, admitted })
-            }
-            Decided::Refused(stood) => Outcome::Refused(Refusal { rules, stood, is_grpc: request.is_grpc() }),
-        }
+        let decided = rules.decide(&self.inner.engine, &request, &keys.0, now);
+        outcome(&self.inner, rules, decided, request.is_grpc())
     }
 
     /// What the async key functions answer that are for `request`; nothing if there is none.
@@ -225,6 +219,23 @@ impl<C: Clock> RateLimiter<C> {
     }
 }
 
+/// What was decided by `rules`, for the caller.
+pub(crate) fn outcome<C: Clock>(
+    inner: &Arc<Inner<C>>,
+    rules: Arc<Rules>,
+    decided: Decided,
+    is_grpc: bool,
+) -> Outcome<C> {
+    match decided {
+        Decided::Admitted(admitted) => {
+            let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
+            let inner = (!is_done).then(|| Arc::clone(inner));
+            Outcome::Admitted(Admission { inner, rules, admitted })
+        }
+        Decided::Refused(stood) => Outcome::Refused(Refusal { rules, stood, is_grpc }),
+    }
+}
+
 /// For gauges, which are floating-point: exact up to 2^53, nearest above.
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
 const fn as_f64(number: u64) -> f64 {
@@ -245,7 +256,7 @@ impl<C> fmt::Debug for RateLimiter<C> {
 
 /// What async key functions have answered for one request.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(AskedKeys);
+pub struct Keys(pub(crate) AskedKeys);
 
 /// What a [reload](RateLimiter::reload) could not do.
 #[derive(Debug, Clone, PartialEq, Eq)]

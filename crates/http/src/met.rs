@@ -30,7 +30,7 @@ impl Rules {
             let key = rule.key(request, self.settings.grouping, asked).and_then(|key| match key {
                 FoundBy::Spec(key) => Some(key.texts()),
                 FoundBy::Function(key) => Some(vec![key]),
-                FoundBy::Missing => None,
+                FoundBy::Missing | FoundBy::Known { .. } => None,
             });
             let is_exempt = rule.policy.exempts(request);
             if key.is_none() && !is_exempt && rule.policy.on_missing_key == OnMissingKey::Skip {

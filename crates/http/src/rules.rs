@@ -125,6 +125,11 @@ pub(crate) enum FoundBy<'r> {
     Function(String),
     /// There is none: all such requests share a bucket.
     Missing,
+    /// By a simulator, once for all requests that are alike: its identity outside the limiter, and whether there is none.
+    Known {
+        id: u64,
+        is_missing: bool,
+    },
 }
 
 impl Meeting<'_> {
@@ -134,7 +139,8 @@ impl Meeting<'_> {
 
     /// Whether it is one that the policy would refuse for want of a key, were it not a shadow.
     pub(crate) fn lacks_key(&self) -> bool {
-        matches!(self.key, FoundBy::Missing) && self.rule.policy.on_missing_key == OnMissingKey::Refuse
+        matches!(self.key, FoundBy::Missing | FoundBy::Known { is_missing: true, .. })
+            && self.rule.policy.on_missing_key == OnMissingKey::Refuse
     }
 
     /// The key's identity outside the limiter.
@@ -146,6 +152,7 @@ impl Meeting<'_> {
             FoundBy::Spec(key) => tollgate::key::feed(&(name, 0_u8, key), feed),
             FoundBy::Function(key) => tollgate::key::feed(&(name, 1_u8, key), feed),
             FoundBy::Missing => tollgate::key::feed(&(name, 2_u8), feed),
+            FoundBy::Known { id, .. } => return *id,
         }
         hasher.finish()
     }
@@ -251,7 +258,7 @@ impl Rules {
             let hash = match &key {
                 Some(FoundBy::Spec(key)) => engine.limiter.hash(&(0_u8, key)),
                 Some(FoundBy::Function(key)) => engine.limiter.hash(&(1_u8, key)),
-                Some(FoundBy::Missing) | None => engine.limiter.hash(&2_u8),
+                Some(FoundBy::Missing | FoundBy::Known { .. }) | None => engine.limiter.hash(&2_u8),
             };
             let is_missing = key.is_none();
             let (tier, cost) = (rule.tier(request), policy.cost.of(request));

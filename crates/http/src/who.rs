@@ -45,7 +45,7 @@ impl Meeting<'_> {
         };
         match &self.key {
             FoundBy::Function(key) => secret("key", key.as_bytes()),
-            FoundBy::Missing => text("(none)"),
+            FoundBy::Missing | FoundBy::Known { .. } => text("(none)"),
             FoundBy::Spec(key) => match key.parts {
                 [one] => part(one).unwrap_or_else(|| text("(none)")),
                 several => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tollgate::Quota;
 use tollgate::clock::{Clock, Instant};
 
 use crate::decide::{Decided, Stood};
@@ -112,6 +113,13 @@ impl<C: Clock> Simulator<C> {
             found.push(Matched { policy: index, tier, id: meeting.id(engine), cost, role });
         }
         found
+    }
+
+    /// The limits of a policy in one of its [tiers](Matched::tier); none if there is no such tier.
+    #[must_use]
+    pub fn limits(&self, policy: usize, tier: usize) -> Vec<Quota> {
+        let tier = self.rules.rules.get(policy).and_then(|rule| rule.tiers.get(tier));
+        tier.iter().flat_map(|tier| &tier.limits).map(|limit| *limit.limit.quota()).collect()
     }
 
     /// Decides at `now` about a request with these [`matches`](Self::matches), all of them and in their order.

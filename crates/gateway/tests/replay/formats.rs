@@ -40,7 +40,7 @@ fn combined_log_format_with_ipv6_and_escapes() {
         r#"www.example.org:443 2001:db8::1 - - [17/May/2015:10:00:02 +0000] "GET / HTTP/1.1" 200 12 "-" "x""#,
         r#"192.0.2.2 - - [17/May/2015:10:00:03 +0000] "\x16\x03\x01" 400 0 "-" "-""#,
     ]);
-    assert_one_refusal(&log, "2001:db8::1");
+    assert_one_refusal(&log, "2001:db8::/64");
 }
 
 #[test]
@@ -84,14 +84,11 @@ fn keys_of_all_kinds() {
     assert_eq!(refused_by("--key method"), pairs(&[("GET", 3)]));
     assert_eq!(refused_by("--key ip+path"), pairs(&[("192.0.2.1 /a", 1), ("192.0.2.2 /a", 1)]));
     assert_eq!(refused_by("--key method+ip"), pairs(&[("GET 192.0.2.1", 1), ("GET 192.0.2.2", 1)]));
-    assert_eq!(refused_by("--key header:User-Agent"), pairs(&[("(none)", 1), ("curl/8", 2)]));
+    assert_eq!(refused_by("--key header:User-Agent"), pairs(&[("(none)", 1), ("header:user-agent:curl/8", 2)]));
     let result = replay_json("--limit 1/day --key header:user-agent", &[&log]);
     assert_eq!(total(&result, "without_key"), 2);
     let report = replay("--limit 1/day --key header:user-agent", &[&log]).ok().stdout;
-    assert!(
-        report.contains("2 requests without a part of the key `header:user-agent`: counted under (none)"),
-        "{report}"
-    );
+    assert!(report.contains("2 requests without a key in some policy: counted under (none)"), "{report}");
 }
 
 #[test]
@@ -135,13 +132,14 @@ fn no_line_is_lost_silently() {
 
 #[test]
 fn a_log_cannot_write_on_the_terminal() {
-    let text = "{\"ts\":1431856800,\"ip\":\"\\u001b[2Jgone\"}\n\u{1b}]0;title\u{7}\n".repeat(3);
-    let log = file("evil.log", text);
-    let report = replay("--limit 1/minute", &[&log]).ok().stdout;
-    assert!(report.contains("\\u{1b}[2Jgone") && report.contains("\\u{1b}]0;title"), "{report}");
-    assert!(!report.contains('\u{1b}') && !report.contains('\u{7}'), "{report:?}");
-    let result = replay_json("--limit 1/minute", &[&log]);
-    assert_eq!(result["keys"][0]["key"], Value::from("\u{1b}[2Jgone"));
+    let agent = "\\u001b[2Jgone\\u202e";
+    let text = format!("{{\"ts\":1431856800,\"ip\":\"192.0.2.1\",\"user_agent\":\"{agent}\"}}\n\u{1b}]0;title\u{7}\n");
+    let log = file("evil.log", text.repeat(3));
+    let report = replay("--limit 1/minute --key header:user-agent", &[&log]).ok().stdout;
+    assert!(report.contains(" [2Jgone\\u{202e}") && report.contains("\\u{1b}]0;title"), "{report}");
+    assert!(!report.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{report:?}");
+    let result = replay_json("--limit 1/minute --key header:user-agent", &[&log]);
+    assert_eq!(result["keys"][0]["key"], Value::from("header:user-agent: [2Jgone\u{202e}"));
 }
 
 #[test]

@@ -50,13 +50,55 @@ fn a_policy_of_a_file_refuses_as_the_option_does() {
         }
         assert_eq!(by_file["minutes"], by_option["minutes"], "{algorithm}");
         assert_eq!(refused(&by_file), refused(&by_option), "{algorithm}");
-        for name in ["checks", "evictions", "refused_full", "untracked"] {
+        for name in ["checks", "capacity", "evictions", "refused_full", "untracked"] {
             assert_eq!(by_file["engine"][name], by_option["engine"][name], "{algorithm} {name}");
         }
-        // Where requests are really kept waiting, a queue beside another has a gate, too.
-        let room = by_option["engine"]["capacity"].as_u64().unwrap() * if algorithm == "leaky-queue" { 2 } else { 1 };
-        assert_eq!(by_file["engine"]["capacity"], room, "{algorithm}");
     }
+}
+
+/// Keys and exemptions mean the same on the command line and in a file, to the letter.
+#[test]
+fn options_are_the_policy_of_a_file() {
+    let headers = |key: &str| json!({"headers": {"X-Api-Key": key, "User-Agent": "Ping 1"}});
+    let log = file_of((0..40).flat_map(|second| {
+        let client = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "crawler.example.org"][second as usize % 4];
+        [
+            get(second, client, "/a"),
+            request(second, client, "HEAD", "//a/", headers("k")),
+            request(second, client, "GET", "/%61?b", headers("l")),
+            get(second, client, "/static/x"),
+        ]
+    }));
+    for (key, exempt) in [
+        ("ip", ""),
+        ("ip", "path:/static/*"),
+        ("path", "192.0.2.1"),
+        ("ip+path", "header:user-agent:Ping*"),
+        ("method", ""),
+        ("ip+header:x-api-key", ""),
+        ("header:x-api-key|ip", "method:HEAD"),
+        ("all", "2001:db8::/64"),
+    ] {
+        let mut options = format!("--json --limit 3/minute,9/hour --key {key}");
+        let mut policy = format!("  - {{name: default, limits: '3/minute, 9/hour', key: '{key}'");
+        if !exempt.is_empty() {
+            options.push_str(&format!(" --exempt {exempt}"));
+            policy.push_str(&format!(", exempt: ['{exempt}']"));
+        }
+        let by_option = replay(&options, &[&log]).json();
+        let by_file = trial_json(&config(&format!("{policy}}}\n")), &log);
+        assert!(total(&by_option, "refused") > 0, "{options} tests nothing");
+        for part in ["totals", "policies", "limits", "keys", "minutes"] {
+            assert_eq!(by_option[part], by_file[part], "{options} {part}");
+        }
+    }
+    let by_path = replay("--json --limit 1/hour --key path", &[&log]).json();
+    assert_eq!(
+        refused(&by_path).into_iter().collect::<Vec<_>>(),
+        [("/a".to_owned(), 119), ("/static/x".to_owned(), 39)]
+    );
+    let by_both = replay("--json --limit 1/hour --key ip+header:x-api-key", &[&log]).json();
+    assert_eq!(refused(&by_both)["(none)"], 99, "all that lack a part share one bucket");
 }
 
 #[test]

@@ -60,8 +60,10 @@ fn a_policy_of_a_file_refuses_as_the_option_does() {
 #[test]
 fn options_are_the_policy_of_a_file() {
     let headers = |key: &str| json!({"headers": {"X-Api-Key": key, "User-Agent": "Ping 1"}});
-    let log = file_of((0..40).flat_map(|second| {
-        let client = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "crawler.example.org"][second as usize % 4];
+    let log = file_of((0_u32..40).flat_map(|second| {
+        let client =
+            ["192.0.2.1", "2001:db8::1", "2001:db8::2", "crawler.example.org"][usize::try_from(second % 4).unwrap()];
+        let second = u64::from(second);
         [
             get(second, client, "/a"),
             request(second, client, "HEAD", "//a/", headers("k")),

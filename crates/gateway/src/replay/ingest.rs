@@ -140,7 +140,7 @@ impl<'p> Reader<'p> {
                 .map_or_else(String::new, |flaw| format!(" (line {}: {})", flaw.line, flaw.reason));
             let lines = grouped(count.lines);
             return Err(Failure::Data(format!(
-                "{} is no access log: none of {lines} lines can be read{why}",
+                "{} is not an access log: none of {lines} lines can be read{why}",
                 count.name
             )));
         }

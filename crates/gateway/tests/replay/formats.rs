@@ -146,14 +146,14 @@ fn a_log_cannot_write_on_the_terminal() {
 fn what_is_no_log_is_an_error() {
     let words = file("words.txt", "these are\nonly words\n");
     replay("--limit 1/s", &[&words])
-        .fails(65, "words.txt is no access log: none of 2 lines can be read (line 1: no `[time]`");
+        .fails(65, "words.txt is not an access log: none of 2 lines can be read (line 1: no `[time]`");
     let binary = file("program.bin", (0..=255_u8).cycle().take(100_000).collect::<Vec<u8>>());
-    replay("--limit 1/s", &[&binary]).fails(65, "program.bin is no access log");
+    replay("--limit 1/s", &[&binary]).fails(65, "program.bin is not an access log");
     replay("--limit 1/s", &[&file("empty.log", "")]).fails(65, "there is no request in ");
     replay("--limit 1/s", &[&file("blank.log", "\n\n")]).fails(65, "there is no request in ");
-    replay_input("--limit 1/s", b"nothing\n").fails(65, "standard input is no access log");
+    replay_input("--limit 1/s", b"nothing\n").fails(65, "standard input is not an access log");
     replay_input("--limit 1/s", b"").fails(65, "there is no request in standard input");
     // Also when another file is one.
     let good = file("good.log", line("192.0.2.1", 0));
-    replay("--limit 1/s", &[&good, &words]).fails(65, "words.txt is no access log");
+    replay("--limit 1/s", &[&good, &words]).fails(65, "words.txt is not an access log");
 }

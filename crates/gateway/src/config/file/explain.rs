@@ -152,7 +152,7 @@ impl Config {
         match address.source() {
             Source::Peer => page.line("The address at the other end of the connection. No header is believed."),
             Source::XForwardedFor | Source::Forwarded => page.line(format_args!(
-                "The rightmost address of {} that is no proxy of yours; yours are {whom}. From anybody else the header is not read, \
+                "The rightmost address of {} that is not one of your proxies ({whom}). From any other peer the header is not read, \
                  and the address at the other end of the connection counts.",
                 address.source()
             )),

@@ -62,9 +62,7 @@ pub fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
     let read = item.table(|table| (read(table, files), table.has("policies")));
     // An empty file, or half of one, has no mistake in it, and in force it would be the end of all limits.
     if item.is_fine() && read.as_ref().is_some_and(|(_, has_policies)| !has_policies) {
-        item.refuse(
-            "`policies` is missing, so that this may be half of a file; to limit nothing, say so: `policies: []`",
-        );
+        item.refuse("`policies` is missing, so this may be half of a file; to limit nothing, write `policies: []`");
     }
     let config = read.map(|(config, _)| config);
     let problems = problems.into_sorted();
@@ -84,7 +82,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
             && addr.port() != 0
             && gateway.listeners.iter().any(|listen| listen.addr == addr)
         {
-            item.refuse(format_args!("{addr} is listened on already"));
+            item.refuse(format_args!("{addr} is already listened on"));
         }
         Some(choice)
     });
@@ -99,7 +97,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     let policies = table.get("policies");
     if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
-        item.refuse("nothing stands here; to limit nothing, say so: `policies: []`");
+        item.refuse("this is empty; to limit nothing, write `policies: []`");
     }
     let policies = policies.filter(|item| !item.is_nothing());
     let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();

@@ -217,7 +217,7 @@ fn method(item: &Item<'_>) -> Option<Method> {
     let text = item.text()?;
     let is_usual = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| is_usual);
-    item.accept(method.ok_or_else(|| format!("`{text}` is no method; expected one in capitals, such as POST")))
+    item.accept(method.ok_or_else(|| format!("`{text}` is not a valid method; expected capital letters, such as POST")))
 }
 
 fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
@@ -228,7 +228,7 @@ fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
     let has_port = !name.starts_with('[') && name.contains(':');
     if !is_name || has_port {
         item.refuse(format_args!(
-            "`{text}` is no host; expected a name without a port, such as api.example.com or \"*.example.com\""
+            "`{text}` is not a valid host; expected a name without a port, such as api.example.com or \"*.example.com\""
         ));
         return None;
     }

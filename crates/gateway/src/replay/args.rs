@@ -98,7 +98,7 @@ pub(crate) struct ReplayArgs {
     #[arg(short, long, default_value = Algorithm::TokenBucket.name(), value_parser = algorithms())]
     pub(crate) algorithm: Algorithm,
 
-    /// How many requests fit at once, for every limit that names no burst of its own [default: the limit's count]
+    /// How many requests fit at once, for every limit whose rate string has no burst [default: the limit's count]
     ///
     /// For leaky-queue: how many may wait. The window algorithms have none.
     #[arg(short, long, value_name = "N")]

@@ -17,7 +17,7 @@ const SHOWN: usize = 5;
 /// An input is given up as no log after so many bytes without a readable line, so that an endless one ends.
 const GIVE_UP: usize = 64 << 20;
 
-/// What of a request is kept, as a text: requests with the same text are the same to whoever replays them.
+/// What of a request is kept, as a text: requests with the same text are the same in the replay.
 pub trait Keep {
     /// Writes what is kept of `request` into `text`, which is empty. Returns whether the request is complete: whether
     /// the log tells an address and a target.

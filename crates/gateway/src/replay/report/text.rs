@@ -56,7 +56,7 @@ impl Replay {
         self.simulation.policies.iter().map(|policy| policy.limits.len()).sum::<usize>() > 1
     }
 
-    /// A limit as the report names it. The one policy of the command line has no name of its own.
+    /// A limit as the report names it. The policy of the command line is not named.
     fn limit(&self, limit: &Refuser) -> String {
         if self.config.is_some() { format!("{}: {}", limit.name, limit.rate) } else { limit.rate.clone() }
     }

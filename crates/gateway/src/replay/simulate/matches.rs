@@ -53,7 +53,7 @@ pub(crate) struct KeyName {
 /// The policies that are for each request, and the keys of all of them.
 #[derive(Debug)]
 pub(crate) struct Matches {
-    /// Knows the rules, and has room for nobody.
+    /// For the rules alone: its table has no room for keys.
     rules: RateLimiter<ManualClock>,
     settings: Settings,
     all: Vec<Matched>,

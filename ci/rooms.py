@@ -17,7 +17,11 @@ from pathlib import Path
 # The rooms of each crate, from the top.
 ROOMS = {
     "crates/gateway/src": """
-        main cli commands replay config admin
+        main cli commands
+        replay replay/report replay/timeline replay/simulate/difference replay/simulate/keys replay/simulate/run
+        replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
+        replay/args replay/progress replay/log
+        config admin
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
         proxy/upstream/pool proxy/upstream/heard proxy/upstream/request_body proxy/live proxy/upstream/upstream
         proxy/service proxy/tally proxy/error proxy/echo proxy/shutdown proxy/tls proxy/settings proxy/idle_timer proxy/coarse_clock

@@ -16,7 +16,7 @@ Exit codes:
    0  done
    1  failure
    2  the command line or the policy cannot be used
-  65  the input is no access log, or is damaged
+  65  the input is not an access log, or is damaged
   66  an input file is missing or may not be read
   73  the picture cannot be written
   74  reading or writing broke down on the way

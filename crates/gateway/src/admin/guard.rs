@@ -2,7 +2,7 @@
 //!
 //! A page from elsewhere can give its own host name the address 127.0.0.1 after it was loaded (DNS rebinding), and the
 //! browser would let it read what it finds there. But the browser also says that name in `Host`, and we are not called
-//! that. On any other address there is no telling by which names it is known, and whoever opens one has to protect it.
+//! that. On any other address its names are unknown, and the operator who opens one has to protect it.
 
 use std::net::IpAddr;
 

@@ -45,7 +45,7 @@ pub(crate) fn status(stage: Stage) -> &'static str {
     }
 }
 
-/// 200 while the gateway serves, whatever its upstreams do: to take it away would help nobody. 503 once it drains.
+/// 200 while the gateway serves, whatever its upstreams do: restarting it would not help. 503 once it drains.
 pub(crate) fn reply(subject: &Subject) -> Reply {
     let View { stage, upstreams, .. } = subject.gateway.now();
     let code = if stage == Stage::Running { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

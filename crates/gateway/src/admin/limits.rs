@@ -45,7 +45,7 @@ struct KeyJson {
     first: String,
     last: String,
     remaining: Option<u64>,
-    /// Seconds; null if nobody knows.
+    /// Seconds; null if unknown.
     retry_after: Option<f64>,
 }
 

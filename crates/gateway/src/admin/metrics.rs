@@ -52,7 +52,7 @@ pub(crate) fn reply(subject: &Subject) -> Reply {
     super::reply::reply(StatusCode::OK, KIND, subject.recorder.render())
 }
 
-/// Puts the times of decisions into their buckets: until then each is kept, and nobody may be scraping.
+/// Puts the times of decisions into their buckets: until then each is kept, and there may be no scraper.
 pub(crate) fn keep_up(subject: &Subject) {
     subject.recorder.run_upkeep();
 }

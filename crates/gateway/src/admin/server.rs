@@ -67,7 +67,7 @@ fn run(socket: StdListener, subject: Subject) -> io::Result<()> {
 
 async fn accept(socket: &TcpListener, state: &Rc<AdminState>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // An error means that the semaphore was closed, which nobody does.
+    // An error means that the semaphore was closed, which never happens.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
             Ok((client, _)) => {
@@ -82,7 +82,7 @@ async fn accept(socket: &TcpListener, state: &Rc<AdminState>) {
     }
 }
 
-/// Errors are those of one client, and nobody is told.
+/// Errors concern this client alone and are dropped.
 async fn talk(client: TcpStream, state: &AdminState) {
     let service =
         service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(routes::answer(state, &request)) });

@@ -112,15 +112,15 @@ impl Reload {
                 self.complaint = None;
                 counter!("tollgate_config_reloads_total", "outcome" => "applied").increment(1);
                 let path = self.path.display();
-                output::complain(&format_args!("{path}: read anew and in force"));
+                output::complain(&format_args!("{path}: reloaded and in force"));
                 if self.limiter.config().policies().is_empty() {
                     output::complain(&format_args!("{path}: policies: there are none, so nothing is limited"));
                 }
                 for key in needs_restart {
-                    output::complain(&format_args!("{path}: {key}: a change of this takes a restart"));
+                    output::complain(&format_args!("{path}: {key}: a change of this needs a restart"));
                 }
                 for limit in begin_anew {
-                    let why = "is of another period or algorithm than before, so it begins anew";
+                    let why = "has another period or algorithm than before, so its counts start anew";
                     output::complain(&format_args!("{path}: policies: `{limit}` {why}"));
                 }
             }
@@ -132,7 +132,7 @@ impl Reload {
                 counter!("tollgate_config_reloads_total", "outcome" => "refused").increment(1);
                 output::complain(&complaint);
                 let path = self.path.display();
-                output::complain(&format_args!("{path}: NOT in force; all stays as it was before"));
+                output::complain(&format_args!("{path}: NOT in force; everything stays as it was before"));
                 self.complaint = Some(complaint);
             }
         }

@@ -62,16 +62,16 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     let echoes: Vec<Origin> =
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
     settings.upstreams.extend(echoes.iter().cloned());
-    let door = admin::Door::open(admin)?;
+    let admin_listener = admin::AdminListener::open(admin)?;
     let limiter = RateLimiter::new(limits).map_err(|error| match &args.config {
         Some(path) => config::no_limiter(path, &error),
         None => Failure::Usage(error.to_string()),
     })?;
     let gateway = Gateway::start(settings, &limiter)?;
-    let announcement = announcement(&gateway, echo.is_some(), door.as_ref().map(|door| door.addr));
+    let announcement = announcement(&gateway, echo.is_some(), admin_listener.as_ref().map(|listener| listener.addr));
     let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
-    if let Some(door) = door {
-        door.serve(limiter, gateway.viewer())?;
+    if let Some(listener) = admin_listener {
+        listener.serve(limiter, gateway.viewer())?;
     }
     run_until_told(gateway, reload, &announcement)
 }

@@ -19,10 +19,12 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(Failure::Config(format!("{}: longer than 1 MiB, so no configuration", path.display())));
+        return Err(Failure::Config(format!(
+            "{}: longer than 1 MiB, too long for a configuration file",
+            path.display()
+        )));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::Config(format!("{}: not UTF-8, so no configuration", path.display())))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::Config(format!("{}: not valid UTF-8", path.display())))?;
     let files = Files {
         folder: path.parent().unwrap_or(Path::new("")),
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),

@@ -7,15 +7,15 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// Each file and what it holds, boiled down.
-type Prints = Vec<(PathBuf, u64)>;
+/// Each file and the hash of its content.
+type ContentHashes = Vec<(PathBuf, u64)>;
 
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// What was acted on last.
-    settled: Prints,
+    settled: ContentHashes,
     /// What the last look saw, if that was something else.
-    seen: Option<Prints>,
+    seen: Option<ContentHashes>,
 }
 
 /// What a look has found.
@@ -32,12 +32,12 @@ pub(crate) enum Look {
 impl Watch {
     /// Watches the file at `path`, as it is now.
     pub(crate) fn new(path: &Path) -> Self {
-        Self { settled: vec![(path.to_owned(), print(path))], seen: None }
+        Self { settled: vec![(path.to_owned(), content_hash(path))], seen: None }
     }
 
     /// To be asked again and again.
     pub(crate) fn look(&mut self) -> Look {
-        let now = self.prints();
+        let now = self.hashes();
         if now == self.settled {
             self.seen = None;
             return Look::Same;
@@ -52,27 +52,27 @@ impl Watch {
 
     /// What the files hold now will be acted on, whether it has changed or not.
     pub(crate) fn take(&mut self) {
-        self.settle(self.prints());
+        self.settle(self.hashes());
     }
 
     /// Watches `files` from now on. Those that were watched before are taken as they were last acted on.
     pub(crate) fn follow(&mut self, files: Vec<PathBuf>) {
-        let known = |file: &Path| self.settled.iter().find(|(known, _)| known == file).map(|(_, print)| *print);
-        let settled = files.into_iter().map(|file| (known(&file).unwrap_or_else(|| print(&file)), file));
-        self.settled = settled.map(|(print, file)| (file, print)).collect();
+        let known = |file: &Path| self.settled.iter().find(|(known, _)| known == file).map(|(_, hash)| *hash);
+        let settled = files.into_iter().map(|file| (known(&file).unwrap_or_else(|| content_hash(&file)), file));
+        self.settled = settled.map(|(hash, file)| (file, hash)).collect();
     }
 
-    fn prints(&self) -> Prints {
-        self.settled.iter().map(|(file, _)| (file.clone(), print(file))).collect()
+    fn hashes(&self) -> ContentHashes {
+        self.settled.iter().map(|(file, _)| (file.clone(), content_hash(file))).collect()
     }
 
-    fn settle(&mut self, prints: Prints) {
-        self.settled = prints;
+    fn settle(&mut self, hashes: ContentHashes) {
+        self.settled = hashes;
         self.seen = None;
     }
 }
 
-fn print(file: &Path) -> u64 {
+fn content_hash(file: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     // A file that cannot be read is a state like any other.
     std::fs::read(file).map_err(|error| error.kind()).hash(&mut hasher);

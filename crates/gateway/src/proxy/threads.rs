@@ -1,4 +1,4 @@
-//! Threads that serve: each has a runtime, sockets, connections and a service of its own, and shares nothing but
+//! Threads that serve: each has a runtime, sockets, connections and a service, and shares nothing but
 //! counts.
 
 use std::io;
@@ -71,7 +71,7 @@ async fn run<S: HttpService>(
             }))
         })
         .collect();
-    // An error means that whoever could tell us to stop has gone.
+    // An error means that the sender is gone, and no stage will follow.
     let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     for task in accepting {
         task.abort();

@@ -1,4 +1,4 @@
-//! How the gateway is doing, for whoever looks from outside.
+//! How the gateway is doing, as seen from outside.
 
 use crate::proxy::client::connection_limit::ConnectionLimit;
 use crate::proxy::live::Live;

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use tollgate::Algorithm;
+use tollgate::{Algorithm, Quota};
+use tollgate_http::{ConfigError, Exemption, KeySpec, LimiterConfig, Policy};
 
-use super::exempt::Exemption;
-use super::key::KeySpec;
 use crate::values::failure::Failure;
 use crate::values::rates::Rates;
 
@@ -30,12 +29,17 @@ What is read:
   below 10^14, microseconds below 10^17, else nanoseconds; fractions are kept.
 
 Keys:
-  ip           the client's address; IPv4 written as IPv6 counts as IPv4
+  ip           the client's address; IPv6 addresses count as their /64
+  path         the path without the query, in its one spelling
+  method       the request method; HEAD counts as GET
+  host         the site that was asked, without the port
   header:NAME  a request header; Combined has referer and user-agent
-  path         the path without the query
-  method       the request method
+  cookie:NAME  a cookie, from the header `cookie`
+  all          one bucket for all
   ip+path      any of these joined by `+`: a bucket for each combination
-  A request without the part (no such header, or `-`) counts under `(none)`,
+  header:x-api-key | ip   the first alternative of which all parts are there
+  These are the keys of a config file. A request without a key (no such
+  header, or a host name in the place of the address) counts under `(none)`,
   one key for all of them; the report says how many there were.
 
 Algorithms:
@@ -48,12 +52,14 @@ Algorithms:
 Exemptions:
   192.0.2.7   10.0.0.0/8   2001:db8::/32   path:/health   path:/static/*
   method:OPTIONS   header:user-agent:Pingdom*
-  A `*` at the end matches any rest. Exempt requests take nothing from any
-  bucket and are counted apart.
+  As in a config file. Exempt requests take nothing from any bucket and are
+  counted apart.
 
-Config files:
-  With --config every request goes through the very limiter of the gateway:
-  routes, keys, tiers, costs, exemptions, charges by the status, shadows.
+What is tried:
+  Every request goes through the very limiter of the gateway; the options
+  above make one policy for it, named `default`. With --config it is the
+  policies of the file: routes, keys, tiers, costs, exemptions, charges by the
+  status, shadows.
   The client is the address that was logged; `client.from` and `trusted` look
   at headers, so they change nothing unless the log has them. A policy reads
   the header fields that the log has: Combined has referer and user-agent,
@@ -62,12 +68,12 @@ Config files:
   came; without a status nothing is charged that depends on it.
 
 What --json writes:
-  One object: `schema` (1), `policy`, `input` (by file), `totals`, `limits`,
-  `keys` (every limited key, most refused first), `minutes` (every minute with
-  a request), `unreadable` and `odd` (the first few lines that were not read,
-  or were kept although their end is odd), `engine`. Times are RFC 3339, UTC.
-  With --config: `config` and `policies` in the place of `policy`, and
-  `shadow_keys`; with --against also `against`.
+  One object: `schema` (2), `title`, `config` (the file, or null), `policies`,
+  `input` (by file), `totals`, `limits` (those that have refused), `keys`
+  (every limited key, most refused first), `shadow_keys`, `minutes` (every
+  minute with a request), `unreadable` and `odd` (the first few lines that
+  were not read, or were kept although their end is odd), `engine`; with
+  --against also `against`. Times are RFC 3339, UTC.
 
 Examples:
   tollgate replay --limit 10/minute access.log
@@ -92,13 +98,13 @@ pub(crate) struct ReplayArgs {
     #[arg(short, long, default_value = Algorithm::TokenBucket.name(), value_parser = algorithms())]
     pub(crate) algorithm: Algorithm,
 
-    /// How many requests fit at once, for every limit that names no burst of its own [default: the limit's count]
+    /// How many requests fit at once, for every limit whose rate string has no burst [default: the limit's count]
     ///
     /// For leaky-queue: how many may wait. The window algorithms have none.
     #[arg(short, long, value_name = "N")]
     pub(crate) burst: Option<u64>,
 
-    /// Who shares a bucket: ip, path, method, header:NAME, or several joined by `+`
+    /// Who shares a bucket: ip, path, method, host, header:NAME, or several joined by `+`
     #[arg(short, long, default_value = "ip")]
     pub(crate) key: KeySpec,
 
@@ -140,12 +146,13 @@ pub(crate) struct ReplayArgs {
 impl ReplayArgs {
     /// The sample under a simple policy.
     pub(crate) fn demonstration() -> Result<Self, Failure> {
+        let unfit = |error| Failure::Other(format!("the policy of the demonstration cannot be used: {error}"));
         Ok(Self {
             files: Vec::new(),
             limits: vec!["10/minute".parse().map_err(unfit)?],
             algorithm: Algorithm::TokenBucket,
             burst: None,
-            key: "ip".parse().map_err(unfit)?,
+            key: KeySpec::default(),
             exempt: Vec::new(),
             config: None,
             against: None,
@@ -156,10 +163,39 @@ impl ReplayArgs {
             sample: true,
         })
     }
-}
 
-fn unfit(error: impl std::fmt::Display) -> Failure {
-    Failure::Other(format!("the policy of the demonstration cannot be used: {error}"))
+    /// The limits, as a policy named `default`, and all else as it is unless a config file says otherwise.
+    pub(super) fn settings(&self) -> Result<LimiterConfig, ConfigError> {
+        let policy = Policy::new("default", self.quotas())?.key(self.key.clone());
+        Ok(LimiterConfig::new().policy(self.exempt.iter().cloned().fold(policy, Policy::exempt)))
+    }
+
+    fn quotas(&self) -> Vec<Quota> {
+        let quotas = self.limits.iter().flat_map(|rates| &rates.0);
+        let quota = |quota: &Quota| {
+            // What the rate string says is closer to its limit and wins.
+            let quota = match quota.algorithm() {
+                Algorithm::TokenBucket => quota.with_algorithm(self.algorithm),
+                _ => *quota,
+            };
+            match self.burst {
+                Some(burst) if quota.burst() == quota.count() => quota.with_burst(burst),
+                _ => quota,
+            }
+        };
+        quotas.map(quota).collect()
+    }
+
+    /// The limits in a line.
+    pub(super) fn title(&self) -> String {
+        let quotas = self.quotas();
+        // How a limit counts is only said where it is not as the others do.
+        let shown = |quota: &Quota| {
+            if quota.algorithm() == self.algorithm { format!("{quota:#}") } else { quota.to_string() }
+        };
+        let limits: Vec<String> = quotas.iter().map(shown).collect();
+        format!("{} for each {}, {}", limits.join(" and "), self.key, self.algorithm)
+    }
 }
 
 fn algorithms() -> impl TypedValueParser<Value = Algorithm> {

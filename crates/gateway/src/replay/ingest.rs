@@ -3,12 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::intern::Keys;
 use super::log::lines::{self, Line, MAX_LINE};
 use super::log::source::{Source, read_failure};
 use super::log::{self, Reason, Request};
 use super::progress::Progress;
-use super::record::{Outcome, Record};
+use super::record::{Record, Texts};
 use crate::values::failure::Failure;
 use crate::values::output::{grouped, printable, shortened};
 
@@ -18,20 +17,11 @@ const SHOWN: usize = 5;
 /// An input is given up as no log after so many bytes without a readable line, so that an endless one ends.
 const GIVE_UP: usize = 64 << 20;
 
-/// What of a request is kept, as a text: requests with the same text are the same to whoever replays them.
+/// What of a request is kept, as a text: requests with the same text are the same in the replay.
 pub trait Keep {
-    /// Writes what is kept of `request` into `text`, which is empty.
-    fn keep(&self, request: &Request<'_>, text: &mut String) -> Kept;
-}
-
-/// How much of a request was there to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    Whole,
-    /// Something is missing, and a stand-in is in its place.
-    Partly,
-    /// Nothing is, because the request is never limited.
-    Exempt,
+    /// Writes what is kept of `request` into `text`, which is empty. Returns whether the request is complete: whether
+    /// the log tells an address and a target.
+    fn keep(&self, request: &Request<'_>, text: &mut String) -> bool;
 }
 
 /// All that the logs hold.
@@ -39,14 +29,14 @@ pub enum Kept {
 pub struct Input {
     pub records: Vec<Record>,
     /// What was kept of the requests, each once.
-    pub keys: Keys,
+    pub texts: Texts,
     pub files: Vec<FileCount>,
     /// The first few lines that could not be read.
     pub unreadable: Vec<Flaw>,
     /// The first few lines that were kept although their end is odd.
     pub odd: Vec<Flaw>,
-    /// Requests of which something is missing.
-    pub without_key: u64,
+    /// Requests without an address, or without a target.
+    pub incomplete: u64,
     /// Requests earlier than one before them in the files.
     pub out_of_order: u64,
 }
@@ -150,7 +140,7 @@ impl<'p> Reader<'p> {
                 .map_or_else(String::new, |flaw| format!(" (line {}: {})", flaw.line, flaw.reason));
             let lines = grouped(count.lines);
             return Err(Failure::Data(format!(
-                "{} is no access log: none of {lines} lines can be read{why}",
+                "{} is not an access log: none of {lines} lines can be read{why}",
                 count.name
             )));
         }
@@ -192,15 +182,9 @@ impl<'p> Reader<'p> {
         }
         self.latest = self.latest.max(request.time);
         self.text.clear();
-        let kept = self.keep.keep(&request, &mut self.text);
-        let record = if kept == Kept::Exempt {
-            Record { time: request.time, key: None, outcome: Outcome::Exempt }
-        } else {
-            self.input.without_key += u64::from(kept == Kept::Partly);
-            let key = self.input.keys.intern(&self.text).ok_or_else(Keys::too_many)?;
-            Record { time: request.time, key: Some(key), outcome: Outcome::Allowed }
-        };
-        self.input.records.push(record);
+        self.input.incomplete += u64::from(!self.keep.keep(&request, &mut self.text));
+        let id = self.input.texts.intern(&self.text)?;
+        self.input.records.push(Record { time: request.time, request: id });
         Ok(())
     }
 
@@ -217,7 +201,10 @@ impl<'p> Reader<'p> {
             let names: Vec<&str> = self.input.files.iter().map(|file| file.name.as_str()).collect();
             return Err(Failure::Data(format!("there is no request in {}", names.join(", "))));
         }
-        self.input.records.sort_by_key(|record| record.time);
+        if self.input.out_of_order > 0 {
+            self.input.records.sort_by_key(|record| record.time);
+        }
+        self.input.texts.seal();
         Ok(self.input)
     }
 }
@@ -235,9 +222,9 @@ mod tests {
     struct ByClient;
 
     impl Keep for ByClient {
-        fn keep(&self, request: &Request<'_>, text: &mut String) -> Kept {
+        fn keep(&self, request: &Request<'_>, text: &mut String) -> bool {
             text.push_str(request.client.as_deref().unwrap_or_default());
-            Kept::Whole
+            true
         }
     }
 
@@ -252,7 +239,7 @@ mod tests {
             reader.source(Source::of_text("text", text).unwrap(), &mut Progress::none()).unwrap();
         }
         let input = reader.finish().unwrap();
-        let order: String = input.records.iter().map(|record| input.keys.text(record.key.unwrap())).collect();
+        let order: String = input.records.iter().map(|record| input.texts.text(record.request)).collect();
         assert_eq!(order, "bdaeac");
         assert_eq!(input.out_of_order, 4);
     }

@@ -1,84 +1,94 @@
-//! `tollgate replay`: logs through a policy, and what would have come of it.
+//! `tollgate replay`: logs through the limiter of the gateway, and what would have come of it.
 //!
-//! The steps, in this order: the command line becomes a [`policy`], [`ingest`] reads the [`log`] into records,
-//! [`engine`] replays them, [`tally`] counts, and [`report`], [`json`] and the pictures of [`timeline`] show it.
+//! The steps, in this order: [`args`] become settings, [`ingest`] reads the [`log`] into [`record`]s, [`simulate`] puts
+//! them to the limiter, [`tally`] counts, and [`report`] and the pictures of [`timeline`] show it.
 
 mod args;
-mod engine;
-pub(crate) mod exempt;
 pub mod ingest;
-pub mod intern;
-mod json;
-pub(crate) mod key;
 pub mod log;
-mod policy;
 mod progress;
 pub mod record;
 mod report;
 pub(crate) mod sample;
+mod simulate;
 mod tally;
 mod timeline;
-mod trial;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use tollgate_http::LimiterConfig;
 
 pub(crate) use self::args::{NOTES, ReplayArgs};
-use self::engine::Run;
 use self::ingest::{Input, Keep, Reader};
 use self::log::source::Source;
 use self::log::time::timestamp;
-use self::policy::Policy;
-use self::record::Record;
-use self::report::Layout;
-use self::tally::Tally;
+use self::report::{Against, Layout, Replay};
+use self::simulate::difference::Difference;
+use self::simulate::fields::RequestFields;
 use self::timeline::{Timeline, svg};
+use crate::config;
 use crate::values::failure::Failure;
-use crate::values::output;
+use crate::values::output::{self, printable};
 
 /// Where the width of the terminal is not known.
 const WIDTH: usize = 100;
 
-/// A finished replay.
-pub(crate) struct Replay {
-    policy: Policy,
-    input: Input,
-    run: Run,
-    tally: Tally,
-}
-
-impl Run {
-    fn checks_per_second(&self) -> u64 {
-        let nanos = self.elapsed.as_nanos().max(1);
-        let rate = u128::from(self.checks) * Duration::from_secs(1).as_nanos() / nanos;
-        u64::try_from(rate).unwrap_or(u64::MAX)
-    }
-}
-
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     spare_the_inputs(args)?;
-    if let Some(config) = &args.config {
-        return trial::run(args, config);
-    }
-    let policy = Policy::new(args)?;
-    let mut input = read(args, &policy)?;
-    let run = engine::replay(&policy, &mut input)?;
-    let tally = Tally::new(&input.records, &input.keys, policy.quotas.len());
-    let replay = Replay { policy, input, run, tally };
+    let load = |path: &Path| config::load(path).map(|config| config.limits);
+    let settings = match &args.config {
+        Some(path) => load(path)?,
+        None => args.settings().map_err(|error| Failure::Usage(format!("the policy cannot be used: {error}")))?,
+    };
+    let other = args.against.as_deref().map(|path| load(path).map(|settings| (path, settings))).transpose()?;
+    let fields = RequestFields::of([&settings].into_iter().chain(other.iter().map(|(_, settings)| settings)));
+    let input = read(args, &fields)?;
+    let replay = replay(args.config.as_deref(), settings, &fields, &input, args)?;
+    let against = match other {
+        Some((path, settings)) => {
+            let other = self::replay(Some(path), settings, &fields, &input, args)?;
+            let difference = Difference::new(replay.side(), other.side(), &input.records);
+            Some(Against { replay: other, difference })
+        }
+        None => None,
+    };
     if args.json {
-        output::print(&json::render(&replay)?)?;
+        output::print(&report::json::render(&input, &replay, against.as_ref())?)?;
     } else {
-        output::print(&report::render(&replay, layout(args)))?;
+        output::print(&report::text::render(&input, &replay, against.as_ref(), layout(args)))?;
     }
-    draw(args, &replay.policy.title(), &replay.input.records, &replay.tally)
+    draw(args, &input, &replay)
+}
+
+/// The requests of `input` under `settings`, which the file at `path` says, or else the command line.
+fn replay(
+    path: Option<&Path>,
+    settings: LimiterConfig,
+    fields: &RequestFields,
+    input: &Input,
+    args: &ReplayArgs,
+) -> Result<Replay, Failure> {
+    let config = path.map(|path| printable(&path.display().to_string()));
+    let simulation = simulate::run::simulate(settings, fields, input, args.capacity_from_config);
+    let simulation = simulation.map_err(|failure| match (failure, &config) {
+        (Failure::Usage(text), Some(config)) => Failure::Usage(format!("{config}: {text}")),
+        (other, _) => other,
+    })?;
+    let title = match (&config, &*simulation.policies) {
+        (None, _) => args.title(),
+        (Some(config), [one]) => format!("{config}: policy {}", one.name),
+        (Some(config), several) => format!("{config}: {} policies", several.len()),
+    };
+    let exempt = args.exempt.iter().map(|exemption| printable(&exemption.to_string())).collect();
+    Ok(Replay::new(title, config, exempt, simulation, fields, input))
 }
 
 /// Draws the picture, if one is wanted.
-fn draw(args: &ReplayArgs, title: &str, records: &[Record], tally: &Tally) -> Result<(), Failure> {
+fn draw(args: &ReplayArgs, input: &Input, replay: &Replay) -> Result<(), Failure> {
     let Some(path) = &args.svg else { return Ok(()) };
-    std::fs::write(path, picture(title, records, tally)).map_err(|error| Failure::cannot_write(path, &error))?;
+    std::fs::write(path, picture(input, replay)).map_err(|error| Failure::cannot_write(path, &error))?;
     if args.json { Ok(()) } else { output::print(&format!("\nThe timeline is in {}\n", path.display())) }
 }
 
@@ -123,8 +133,8 @@ fn layout(args: &ReplayArgs) -> Layout {
     }
 }
 
-fn picture(title: &str, records: &[Record], tally: &Tally) -> String {
-    let totals = tally.totals;
+fn picture(input: &Input, replay: &Replay) -> String {
+    let (records, totals) = (&input.records, replay.tally.totals);
     let mut subtitle = report::counted(totals.total(), "request");
     if let (Some(first), Some(last)) = (records.first(), records.last()) {
         let (first, last) = (timestamp(first.time), timestamp(last.time));
@@ -132,7 +142,7 @@ fn picture(title: &str, records: &[Record], tally: &Tally) -> String {
         subtitle.push_str(&if first == last { format!(" at {first}") } else { format!(" from {first} to {last}") });
     }
     let refused = output::percent(totals.refused, totals.total());
-    let keys = report::counted(u64::try_from(tally.limited.len()).unwrap_or(u64::MAX), "key");
+    let keys = report::counted(u64::try_from(replay.keys.limited.len()).unwrap_or(u64::MAX), "key");
     subtitle.push_str(&format!(": {} refused ({refused}), {keys} limited", output::grouped(totals.refused)));
-    svg::draw(&Timeline::new(records, svg::ROOM), title, &subtitle)
+    svg::draw(&Timeline::new(records, &replay.simulation.outcomes, svg::ROOM), &replay.title, &subtitle)
 }

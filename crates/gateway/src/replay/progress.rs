@@ -20,7 +20,7 @@ impl Progress {
         Self { bar: ProgressBar::hidden(), done: 0 }
     }
 
-    /// Over so many bytes; zero when nobody knows how many, as on standard input.
+    /// Over so many bytes; zero if that is unknown, as on standard input.
     pub(crate) fn reading(total: u64) -> Self {
         match total {
             0 => Self::new(None, "reading   {binary_bytes} {binary_bytes_per_sec}"),

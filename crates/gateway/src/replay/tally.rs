@@ -1,12 +1,32 @@
-//! The records after the replay, counted: in all, by key, by limit and by minute.
+//! What became of the requests, counted: in all and by minute.
 
 use std::ops::Range;
 
-use super::intern::{KeyId, Keys};
-use super::record::{Outcome, Record};
+use super::record::Record;
 
 /// Nanoseconds in a minute.
 pub(crate) const MINUTE: u64 = 60_000_000_000;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Passed at once.
+    Allowed,
+    /// Passed, but later than it came.
+    Delayed,
+    /// Refused by the limit with that number.
+    Refused(u16),
+    /// Never limited.
+    Exempt,
+}
+
+const _: () = assert!(size_of::<Outcome>() == 4);
+
+impl Outcome {
+    pub(crate) const fn is_refused(self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
 
 /// How often each outcome came up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,14 +56,13 @@ impl Counts {
     pub(crate) fn passed(&self) -> u64 {
         self.allowed + self.delayed + self.exempt
     }
-}
 
-/// What became of one key.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct KeyTally {
-    pub(crate) counts: Counts,
-    /// When it was refused first, and by which limit.
-    pub(crate) first_refused: Option<(u64, u16)>,
+    fn merge(&mut self, other: Self) {
+        self.allowed += other.allowed;
+        self.delayed += other.delayed;
+        self.refused += other.refused;
+        self.exempt += other.exempt;
+    }
 }
 
 /// What became of one minute.
@@ -56,62 +75,36 @@ pub(crate) struct Minute {
     pub(crate) records: Range<usize>,
 }
 
-/// All counts.
+/// The counts in all and by minute.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) totals: Counts,
-    /// Refusals of each limit.
-    pub(crate) by_limit: Vec<u64>,
-    /// In the order of the keys' numbers.
-    pub(crate) by_key: Vec<KeyTally>,
-    /// The keys that were refused at least once, most refused first.
-    pub(crate) limited: Vec<KeyId>,
     /// The minutes that have a request, in order.
     pub(crate) minutes: Vec<Minute>,
 }
 
 impl Tally {
-    /// Counts `records`, whose keys are numbers of `keys`, under so many limits.
-    pub(crate) fn new(records: &[Record], keys: &Keys, limits: usize) -> Self {
-        let mut tally = Self {
-            totals: Counts::default(),
-            by_limit: vec![0; limits],
-            by_key: vec![KeyTally::default(); keys.len()],
-            limited: Vec::new(),
-            minutes: Vec::new(),
-        };
-        for (i, record) in records.iter().enumerate() {
-            tally.record(i, record);
+    /// Counts `outcomes`, which are of `records`, in the same order.
+    pub(crate) fn new(records: &[Record], outcomes: &[Outcome]) -> Self {
+        let mut tally = Self { totals: Counts::default(), minutes: Vec::new() };
+        for (i, (record, &outcome)) in records.iter().zip(outcomes).enumerate() {
+            match tally.minutes.last_mut() {
+                // Records are in order of time.
+                Some(minute) if record.time - minute.start < MINUTE => {
+                    minute.counts.add(outcome);
+                    minute.records.end = i + 1;
+                }
+                _ => {
+                    let mut counts = Counts::default();
+                    counts.add(outcome);
+                    tally.minutes.push(Minute { start: record.time - record.time % MINUTE, counts, records: i..i + 1 });
+                }
+            }
         }
-        let refused = |key: &KeyId| tally.by_key[key.index()].counts.refused;
-        tally.limited.sort_by(|a, b| refused(b).cmp(&refused(a)).then_with(|| keys.text(*a).cmp(keys.text(*b))));
+        for minute in &tally.minutes {
+            tally.totals.merge(minute.counts);
+        }
         tally
-    }
-
-    fn record(&mut self, i: usize, record: &Record) {
-        self.totals.add(record.outcome);
-        let start = record.time - record.time % MINUTE;
-        match self.minutes.last_mut() {
-            Some(minute) if minute.start == start => {
-                minute.counts.add(record.outcome);
-                minute.records.end = i + 1;
-            }
-            _ => {
-                let mut counts = Counts::default();
-                counts.add(record.outcome);
-                self.minutes.push(Minute { start, counts, records: i..i + 1 });
-            }
-        }
-        let Some(id) = record.key else { return };
-        let key = &mut self.by_key[id.index()];
-        key.counts.add(record.outcome);
-        if let Outcome::Refused(limit) = record.outcome {
-            self.by_limit[usize::from(limit)] += 1;
-            if key.first_refused.is_none() {
-                key.first_refused = Some((record.time, limit));
-                self.limited.push(id);
-            }
-        }
     }
 
     /// Up to `count` minutes with refusals: the most refused first, then the busiest, then the earliest.
@@ -123,21 +116,5 @@ impl Tally {
         });
         worst.truncate(count);
         worst
-    }
-
-    /// The keys refused in `minute`, most refused first.
-    pub(crate) fn refused_in(minute: &Minute, records: &[Record]) -> Vec<(KeyId, u64)> {
-        let refused = records[minute.records.clone()].iter().filter(|r| matches!(r.outcome, Outcome::Refused(_)));
-        let mut keys: Vec<KeyId> = refused.filter_map(|record| record.key).collect();
-        keys.sort_by_key(|key| key.index());
-        let mut counted: Vec<(KeyId, u64)> = Vec::new();
-        for key in keys {
-            match counted.last_mut() {
-                Some((last, count)) if *last == key => *count += 1,
-                _ => counted.push((key, 1)),
-            }
-        }
-        counted.sort_by_key(|&(key, count)| (std::cmp::Reverse(count), key.index()));
-        counted
     }
 }

@@ -1,4 +1,4 @@
-//! Where the admin listener is: on an address of choice, on the usual one if that is free, or nowhere.
+//! Where the admin listener is: on a given address, on the default one if that is free, or nowhere.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,10 +7,10 @@ use std::str::FromStr;
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum AdminListen {
-    /// The usual address; if somebody else has it, the gateway goes without.
+    /// The default address; if it is taken, the gateway goes without.
     #[default]
     Default,
-    /// This address or none of the gateway.
+    /// This address; if it is taken, the gateway does not start.
     At(SocketAddr),
     Off,
 }
@@ -20,7 +20,7 @@ impl AdminListen {
     pub(crate) const DEFAULT_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 }
 
-/// Why a text is no choice.
+/// Why a text says neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AdminListenError(String);
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_is_an_address_or_off() {
+    fn it_is_an_address_or_off() {
         assert_eq!("off".parse(), Ok(AdminListen::Off));
         assert_eq!("[::1]:0".parse(), Ok(AdminListen::At("[::1]:0".parse().unwrap())));
         for text in ["", "on", "localhost", "127.0.0.1", "9900"] {

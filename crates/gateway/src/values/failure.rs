@@ -23,7 +23,7 @@ pub enum Failure {
     Config(String),
     /// Anything else.
     Other(String),
-    /// Whoever read our output has gone, as `head` does: no fault of anybody's, so nothing is said.
+    /// The reader of our output has closed it, as `head` does: not an error, so nothing is printed.
     ClosedPipe,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Failure {
             | Self::Io(text)
             | Self::Config(text)
             | Self::Other(text) => f.write_str(text),
-            Self::ClosedPipe => f.write_str("the reader of the output has gone"),
+            Self::ClosedPipe => f.write_str("the reader of the output has closed it"),
         }
     }
 }

@@ -26,10 +26,10 @@ pub enum OriginError {
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uri(text) => write!(f, "`{text}` is no URL such as http://127.0.0.1:3000"),
+            Self::Uri(text) => write!(f, "`{text}` is not a valid URL; expected for example http://127.0.0.1:3000"),
             Self::Scheme(text) => write!(f, "`{text}` begins neither with http:// nor with https://"),
             // The text may hold a password, so it is not repeated.
-            Self::UserInfo(host) => write!(f, "the URL for `{host}` has a user name, which is not supported"),
+            Self::UserInfo(host) => write!(f, "the URL for `{host}` contains a user name, which is not supported"),
             Self::Path(text) => write!(f, "`{text}` has a path; requests keep the path that the client asked for"),
         }
     }

@@ -13,7 +13,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     })
 }
 
-/// Each line of `what` on standard error. When even that cannot be written there is nobody left to tell.
+/// Each line of `what` on standard error. If that fails too, there is nothing left to do.
 pub(crate) fn complain(what: &dyn std::fmt::Display) {
     let mut err = io::stderr().lock();
     for line in what.to_string().lines() {

@@ -46,7 +46,7 @@ fn what_is_written_is_what_is_meant() {
         ("bounds: {connections: 1_000_000}", "1,000,000 connections"),
         ("timeouts: {idle: 1m30s}", "no request 90 seconds,"),
         ("timeouts: {idle: 250ms}", "no request 250ms,"),
-        ("client: {from: x-forwarded-for, hops: 2}", "yours are the last 2 in front of this gateway"),
+        ("client: {from: x-forwarded-for, hops: 2}", "the last 2 in front of this gateway"),
         ("client: {trusted: 10.0.0.0/8}", "appended to if they come from 10.0.0.0/8,"),
         ("{client: {trusted: 10.0.0.0/8}, forwarding: {trusted: []}}", "are replaced, because no proxy is trusted."),
         ("threads: 1", "hyphens in their names are not passed on."),

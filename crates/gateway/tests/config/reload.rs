@@ -8,8 +8,8 @@ use rcgen::generate_simple_self_signed;
 
 use crate::tool::{Folder, Gateway};
 
-const IN_FORCE: &str = "read anew and in force";
-const NOT_IN_FORCE: &str = "all stays as it was before";
+const IN_FORCE: &str = "reloaded and in force";
+const NOT_IN_FORCE: &str = "everything stays as it was before";
 
 /// One in an hour, and how a client is told.
 fn once_an_hour(dialect: &str) -> String {
@@ -110,7 +110,7 @@ fn an_empty_file_and_half_of_one_change_nothing() {
             gateway.hang_up();
         }
         let lines = gateway.hear(NOT_IN_FORCE);
-        assert!(lines[0].contains("to limit nothing, say so: `policies: []`"), "{lines:?}");
+        assert!(lines[0].contains("to limit nothing, write `policies: []`"), "{lines:?}");
         assert_eq!(gateway.status("/"), 429);
     }
     folder.write("tollgate.yaml", &once_an_hour("x-ratelimit"));
@@ -151,9 +151,9 @@ fn what_takes_a_restart_is_told_and_the_rest_is_in_force() {
         .replace("admin: off", "admin: 127.0.0.1:0");
     folder.write("tollgate.yaml", &format!("{text}limiter: {{capacity: 9, on_full: refuse}}\n"));
     gateway.hang_up();
-    let lines = gateway.hear("limiter.on_full: a change of this takes a restart");
+    let lines = gateway.hear("limiter.on_full: a change of this needs a restart");
     for key in ["listen", "threads", "admin", "limiter.capacity", "limiter.on_full"] {
-        let end = format!(": {key}: a change of this takes a restart");
+        let end = format!(": {key}: a change of this needs a restart");
         assert!(lines.iter().any(|line| line.ends_with(&end)), "{key} in {lines:?}");
     }
     assert_reloaded(&gateway);

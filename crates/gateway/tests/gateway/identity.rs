@@ -1,8 +1,10 @@
 //! Who the gateway takes a client for, from end to end: a row for each claim that a client can make. The limit is one
 //! request a day, so a 200 is somebody new, and a 429 is somebody known.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use crate::Program;
 
@@ -113,4 +115,35 @@ fn the_proxy_protocol_is_believed_where_it_is_expected() {
         ("PROXY TCP6 2001:db8::2 2001:db8::9 5000 80\r\n", ""),
     ];
     row("PROXY version 1", listen, &proxied, &[200, 429, 200, 200, 429]);
+}
+
+/// What the gateway says on standard error while requests come from this machine with `X-Forwarded-For`.
+fn complaints(settings: &str) -> String {
+    let name = format!("tollgate-{}-complaints-{}.yaml", std::process::id(), settings.len());
+    let file = File(std::env::temp_dir().join(name));
+    std::fs::write(&file.0, format!("listen: 127.0.0.1:0\nadmin: off\npolicies: []\n{settings}")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.arg("gateway").arg("--config").arg(&file.0);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let addr = line.split("http://").nth(1).unwrap().split([',', ' ']).next().unwrap();
+    for field in ["", "X-Forwarded-For: 192.0.2.1\r\n", "X-Forwarded-For: 192.0.2.2\r\n"] {
+        let mut conn = TcpStream::connect(addr).unwrap();
+        conn.write_all(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}Connection: close\r\n\r\n").as_bytes()).unwrap();
+        conn.read_to_string(&mut String::new()).unwrap();
+    }
+    child.kill().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    said.lines().filter(|line| line.contains("X-Forwarded-For")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_told_once() {
+    let said = complaints("");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("client: {from: x-forwarded-for, trusted: [127.0.0.1]}"), "{said}");
+    assert_eq!(complaints("client: {from: x-forwarded-for, trusted: [127.0.0.1]}"), "");
 }

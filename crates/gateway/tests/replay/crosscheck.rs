@@ -1,5 +1,6 @@
 //! The program against the exact model: the refusals of every key must be the same, for every algorithm.
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use crate::model::{self, Expected, Rule};
@@ -41,11 +42,30 @@ impl Log {
             }
             let (time, ip) = (time(fields[3]), fields[0]);
             let target = fields[6].split(['?', '#']).next().unwrap();
-            log.by_ip.push((time, ip.to_owned()));
-            log.by_ip_and_path.push((time, format!("{ip} {target}")));
+            let client = client(ip);
+            log.by_ip_and_path.push((time, format!("{client} {}", one_spelling(target))));
+            log.by_ip.push((time, client));
         }
         log
     }
+}
+
+/// A client as the gateway counts it: an IPv6 address by its /64.
+fn client(address: &str) -> String {
+    match address.parse::<Ipv6Addr>().map(|address| address.segments()) {
+        Ok([a, b, c, d, ..]) => format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
+        Err(_) => address.to_owned(),
+    }
+}
+
+/// A path as the gateway reads it: of what is in these logs, one slash for several and none at the end.
+fn one_spelling(path: &str) -> String {
+    let mut spelled = String::new();
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        spelled.push('/');
+        spelled.push_str(segment);
+    }
+    if spelled.is_empty() { "/".to_owned() } else { spelled }
 }
 
 /// `[17/May/2015:10:05:03` in UTC.
@@ -168,7 +188,7 @@ fn nanoseconds_at_the_edges() {
         let parts = [1, 6, 7][usize::try_from(next(3)).unwrap()];
         let edge = u128::from(next(120 * parts)) * SECOND / u128::from(parts);
         let time = START + edge + u128::from(next(5)) - 2;
-        let client = format!("client-{}", next(5));
+        let client = format!("192.0.2.{}", next(5));
         let (seconds, nanos) = (time / SECOND, time % SECOND);
         text.push_str(&format!("{{\"ts\":\"{seconds}.{nanos:09}\",\"ip\":\"{client}\"}}\n"));
         requests.push((time, client));

@@ -104,10 +104,13 @@ fn what_cannot_be_read_is_an_error() {
 
 #[test]
 fn a_log_may_be_older_than_any_clock_but_not_longer_than_ten_years() {
-    let old = file("old.log", "{\"ts\":1,\"ip\":\"a\"}\n{\"ts\":2,\"ip\":\"a\"}\n{\"ts\":200000000,\"ip\":\"a\"}\n");
+    let old = file(
+        "old.log",
+        "{\"ts\":1,\"ip\":\"192.0.2.1\"}\n{\"ts\":2,\"ip\":\"192.0.2.1\"}\n{\"ts\":200000000,\"ip\":\"192.0.2.1\"}\n",
+    );
     let result = replay_json("--limit 1/day", &[&old]);
     assert_eq!((total(&result, "allowed"), total(&result, "refused")), (2, 1));
-    let long = file("long.log", "{\"ts\":1,\"ip\":\"a\"}\n{\"ts\":1431856800,\"ip\":\"a\"}\n");
+    let long = file("long.log", "{\"ts\":1,\"ip\":\"192.0.2.1\"}\n{\"ts\":1431856800,\"ip\":\"192.0.2.1\"}\n");
     replay("--limit 1/day", &[&long]).fails(65, "from 1970-01-01T00:00:01Z to 2015-05-17T10:00:00Z");
 }
 

@@ -5,6 +5,6 @@ mod formats;
 mod inputs;
 mod model;
 mod output;
+mod policies;
 mod tool;
-mod trial;
 mod twin;

@@ -10,8 +10,8 @@ use tollgate_http::client::AddressSource;
 use tollgate_http::{Charge, OnMissingKey, Precedence, Unanswered};
 
 use super::Config;
-use super::limiter::Keeping;
-use super::policy::{Plan, TierPlan};
+use super::policy::{PolicyConfig, TierConfig};
+use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::settings::{Listen, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
@@ -154,7 +154,7 @@ impl Config {
         match address.source() {
             AddressSource::Peer => page.line("The address at the other end of the connection. No header is believed."),
             AddressSource::XForwardedFor | AddressSource::Forwarded => page.line(format_args!(
-                "The rightmost address of {} that is no proxy of yours; yours are {whom}. From anybody else the header is not read, \
+                "The rightmost address of {} that is not one of your proxies ({whom}). From any other peer the header is not read, \
                  and the address at the other end of the connection counts.",
                 address.source()
             )),
@@ -179,12 +179,13 @@ impl Config {
         for plan in &self.plans {
             page.line(plan.explain());
         }
-        let overrides = |plan: &&Plan| !plan.route.is_any() && plan.reach == Precedence::Override;
-        let is_default = |plan: &&Plan| plan.route.is_any() && plan.reach == Precedence::Override;
-        let names =
-            |plans: Vec<&Plan>| list(&plans.iter().map(|plan| format!("`{}`", plan.name)).collect::<Vec<_>>(), "and");
-        let defaults: Vec<&Plan> = self.plans.iter().filter(is_default).collect();
-        let routed: Vec<&Plan> = self.plans.iter().filter(overrides).collect();
+        let overrides = |plan: &&PolicyConfig| !plan.route.is_any() && plan.reach == Precedence::Override;
+        let is_default = |plan: &&PolicyConfig| plan.route.is_any() && plan.reach == Precedence::Override;
+        let names = |plans: Vec<&PolicyConfig>| {
+            list(&plans.iter().map(|plan| format!("`{}`", plan.name)).collect::<Vec<_>>(), "and")
+        };
+        let defaults: Vec<&PolicyConfig> = self.plans.iter().filter(is_default).collect();
+        let routed: Vec<&PolicyConfig> = self.plans.iter().filter(overrides).collect();
         if !defaults.is_empty() && !routed.is_empty() {
             page.line(format_args!(
                 "A request that {} is for is not limited by {}, unless `always` is said there.",
@@ -220,7 +221,7 @@ impl Config {
     }
 
     fn explain_keeping(&self, page: &mut Page) {
-        let Keeping { capacity, on_full, shows_keys } = &self.keeping;
+        let TableConfig { capacity, on_full, shows_keys } = &self.table_config;
         page.heading("Keeps");
         page.line(format_args!(
             "Room for {} busy keys. When it is used up, {}. Keys are shown {}.",
@@ -269,7 +270,7 @@ impl Config {
     }
 }
 
-impl Plan {
+impl PolicyConfig {
     /// The policy in a few sentences.
     pub(crate) fn explain(&self) -> String {
         let mut text = format!("`{}`: {}", self.name, self.route);
@@ -280,7 +281,7 @@ impl Plan {
         most.extend(self.concurrency.map(|most| format!("{} in flight at once", grouped(most))));
         let most = if most.is_empty() { "unlimited".to_owned() } else { list(&most, "and") };
         let _ = write!(text, ", for each {}: {most}.", self.key);
-        if let Some(TierPlan { by, tiers }) = &self.tiers {
+        if let Some(TierConfig { by, tiers }) = &self.tiers {
             let tier = |(name, quotas): &(String, Vec<Quota>)| {
                 format!("`{name}` {}", list(&quotas.iter().map(quota).collect::<Vec<_>>(), "and"))
             };

@@ -39,7 +39,7 @@ fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {
         let Some(listen) = listen(&item, files) else { continue };
         let is_taken = listen.addr.port() != 0 && listeners.iter().any(|other| other.addr == listen.addr);
         if is_taken {
-            item.refuse(format_args!("{} is listened on already", listen.addr));
+            item.refuse(format_args!("{} is already listened on", listen.addr));
         }
         listeners.push(listen);
     }
@@ -66,7 +66,7 @@ fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
                 let item = table.require("trusted", "the networks of the proxies that send such a header")?;
                 let networks = networks(&item);
                 if item.items().is_empty() {
-                    item.refuse("nobody is named, so that nobody could connect");
+                    item.refuse("the list is empty, so no client could connect");
                 }
                 Some(networks)
             };
@@ -85,10 +85,9 @@ fn pair(table: &mut Table<'_, '_>, files: &Files<'_>) -> Option<TlsFiles> {
 /// An address to listen on.
 pub(crate) fn address(item: &Item<'_>) -> Option<SocketAddr> {
     let text = item.text()?;
-    item.accept(
-        text.parse()
-            .map_err(|_| format!("`{text}` is no address to listen on; expected such as 0.0.0.0:8080 or [::]:8080")),
-    )
+    item.accept(text.parse().map_err(|_| {
+        format!("`{text}` is not a valid address to listen on; expected for example 0.0.0.0:8080 or [::]:8080")
+    }))
 }
 
 /// Networks, or single addresses.
@@ -96,7 +95,10 @@ pub(crate) fn networks(item: &Item<'_>) -> Vec<IpNet> {
     let network = |item: Item<'_>| {
         let text = item.text()?;
         let network = text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| IpNet::from(address)));
-        item.accept(network.map_err(|_| format!("`{text}` is no network; expected such as 10.0.0.0/8 or 192.0.2.7")))
+        item.accept(
+            network
+                .map_err(|_| format!("`{text}` is not a valid network; expected for example 10.0.0.0/8 or 192.0.2.7")),
+        )
     };
     item.items().into_iter().filter_map(network).collect()
 }

@@ -69,9 +69,9 @@ impl<'n> Item<'n> {
     pub(crate) fn text(&self) -> Option<&'n str> {
         match &self.node.value {
             Value::Text(text) => return Some(text),
-            Value::Nothing => self.refuse("nothing stands here; leave the key out for its default"),
-            Value::List(_) => self.refuse("expected one value, and a list was given"),
-            Value::Table(_) => self.refuse("expected one value, and keys were given"),
+            Value::Nothing => self.refuse("this is empty; leave the key out for its default"),
+            Value::List(_) => self.refuse("expected one value, got a list"),
+            Value::Table(_) => self.refuse("expected one value, got keys"),
         }
         None
     }
@@ -87,7 +87,7 @@ impl<'n> Item<'n> {
             "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
             "false" | "False" | "FALSE" | "no" | "off" => Some(false),
             text => {
-                self.refuse(format_args!("expected true or false, and `{text}` was given"));
+                self.refuse(format_args!("expected true or false, got `{text}`"));
                 None
             }
         }
@@ -121,9 +121,9 @@ impl<'n> Item<'n> {
     pub(crate) fn table<T>(&self, read: impl FnOnce(&mut Table<'_, 'n>) -> T) -> Option<T> {
         let Value::Table(entries) = &self.node.value else {
             match &self.node.value {
-                Value::Nothing => self.refuse("nothing stands here; leave it out for its defaults"),
-                Value::Text(text) => self.refuse(format_args!("expected keys, and `{text}` was given")),
-                _ => self.refuse("expected keys, and a list was given"),
+                Value::Nothing => self.refuse("this is empty; leave it out for its defaults"),
+                Value::Text(text) => self.refuse(format_args!("expected keys, got `{text}`")),
+                _ => self.refuse("expected keys, got a list"),
             }
             return None;
         };

@@ -1,7 +1,7 @@
 //! Text to [`Config`], or all that is wrong with the text.
 //!
 //! It goes from [`node`] (a tree that knows its places) through [`item`] (reading it without giving up at the first
-//! mistake) to the sections: [`client`], [`gateway`], [`limiter`], [`answer`], [`policy`]. [`explain`] goes the other
+//! mistake) to the sections: [`client`], [`gateway`], [`table`], [`answer`], [`policy`]. [`explain`] goes the other
 //! way, for people.
 
 mod answer;
@@ -9,10 +9,10 @@ mod client;
 mod explain;
 mod gateway;
 mod item;
-mod limiter;
 mod node;
 mod policy;
 mod problem;
+mod table;
 mod units;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -23,9 +23,9 @@ use tollgate_http::LimiterConfig;
 use self::answer::Reply;
 use self::client::Client;
 use self::item::{Item, Problems, Table};
-use self::limiter::Keeping;
-use self::policy::Plan;
+use self::policy::PolicyConfig;
 pub use self::problem::Problem;
+use self::table::TableConfig;
 use crate::proxy::settings::{Settings as GatewaySettings, TlsFiles};
 use crate::values::admin_listen::AdminListen;
 
@@ -40,10 +40,10 @@ pub struct Config {
     /// Where the admin page is, if anywhere.
     pub(crate) admin: AdminListen,
     pub(crate) client: Client,
-    pub(crate) keeping: Keeping,
+    pub(crate) table_config: TableConfig,
     pub(crate) reply: Reply,
     /// The policies of `limits`, as they can be told of.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<PolicyConfig>,
 }
 
 /// The files that a configuration names: where they are, and whether they are what they should be.
@@ -62,9 +62,7 @@ pub fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
     let read = item.table(|table| (read(table, files), table.has("policies")));
     // An empty file, or half of one, has no mistake in it, and in force it would be the end of all limits.
     if item.is_fine() && read.as_ref().is_some_and(|(_, has_policies)| !has_policies) {
-        item.refuse(
-            "`policies` is missing, so that this may be half of a file; to limit nothing, say so: `policies: []`",
-        );
+        item.refuse("`policies` is missing, so this may be half of a file; to limit nothing, write `policies: []`");
     }
     let config = read.map(|(config, _)| config);
     let problems = problems.into_sorted();
@@ -84,22 +82,22 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
             && addr.port() != 0
             && gateway.listeners.iter().any(|listen| listen.addr == addr)
         {
-            item.refuse(format_args!("{addr} is listened on already"));
+            item.refuse(format_args!("{addr} is already listened on"));
         }
         Some(choice)
     });
-    let keeping = table.get("limiter").and_then(|item| item.table(limiter::read)).unwrap_or_default();
+    let table_config = table.get("limiter").and_then(|item| item.table(table::read)).unwrap_or_default();
     let reply = table.get("answer").and_then(|item| item.table(answer::read)).unwrap_or_default();
     let mut limits = LimiterConfig::new()
         .client(client.address.clone())
         .grouping(client.grouping)
-        .capacity(keeping.capacity)
-        .on_full(keeping.on_full)
-        .show_keys(keeping.shows_keys)
+        .capacity(table_config.capacity)
+        .on_full(table_config.on_full)
+        .show_keys(table_config.shows_keys)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     let policies = table.get("policies");
     if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
-        item.refuse("nothing stands here; to limit nothing, say so: `policies: []`");
+        item.refuse("this is empty; to limit nothing, write `policies: []`");
     }
     let policies = policies.filter(|item| !item.is_nothing());
     let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();
@@ -112,7 +110,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
             item.accept(policy::check(limits.clone()));
         }
     }
-    Config { limits, gateway, admin, client, keeping, reply, plans }
+    Config { limits, gateway, admin, client, table_config, reply, plans }
 }
 
 #[cfg(test)]
@@ -163,7 +161,7 @@ mod tests {
         let (shown, plain) = (parse(EXAMPLE, &files()).unwrap(), parse("policies: []", &files()).unwrap());
         let bounds = |config: &Config| {
             let settings = &config.gateway;
-            format!("{:?} {:?} {:?} {:?}", settings.timeouts, settings.limits, settings.health, config.keeping)
+            format!("{:?} {:?} {:?} {:?}", settings.timeouts, settings.limits, settings.health, config.table_config)
         };
         assert_eq!(bounds(&shown), bounds(&plain));
         assert_eq!((shown.admin, plain.admin), (AdminListen::At(AdminListen::DEFAULT_ADDR), AdminListen::Default));

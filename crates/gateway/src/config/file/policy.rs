@@ -13,10 +13,10 @@ use super::item::{Item, Table};
 
 /// A policy as the file has it: what the limiter is given, and what can be told of it.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct PolicyConfig {
     pub name: String,
     pub(crate) limits: Vec<Quota>,
-    pub(crate) tiers: Option<TierPlan>,
+    pub(crate) tiers: Option<TierConfig>,
     pub(crate) key: KeySpec,
     pub(crate) missing_key: OnMissingKey,
     pub(crate) route: Route,
@@ -31,12 +31,12 @@ pub struct Plan {
 
 /// Limits by the value of a header field.
 #[derive(Debug, Clone)]
-pub(crate) struct TierPlan {
+pub(crate) struct TierConfig {
     pub(crate) by: HeaderName,
     pub(crate) tiers: Vec<(String, Vec<Quota>)>,
 }
 
-impl Plan {
+impl PolicyConfig {
     pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
         let mut policy = Policy::new(&self.name, self.limits.clone())?
             .on(self.route.clone())
@@ -47,7 +47,7 @@ impl Plan {
             .charge(self.charge.clone())
             .unanswered(self.unanswered)
             .shadow(self.is_shadow);
-        if let Some(TierPlan { by, tiers }) = &self.tiers {
+        if let Some(TierConfig { by, tiers }) = &self.tiers {
             let mut chosen = Tiers::by_header(by.clone());
             for (name, limits) in tiers {
                 chosen = chosen.tier(name, limits.clone())?;
@@ -71,8 +71,8 @@ pub(crate) fn check(limits: LimiterConfig) -> Result<(), ConfigError> {
 }
 
 /// Reads all policies of a list.
-pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
-    let mut plans: Vec<Plan> = Vec::new();
+pub(crate) fn read_all(item: &Item<'_>) -> Vec<PolicyConfig> {
+    let mut plans: Vec<PolicyConfig> = Vec::new();
     for item in item.items() {
         let Some(plan) = item.table(read).flatten() else { continue };
         if plans.iter().any(|other| other.name == plan.name) {
@@ -86,10 +86,10 @@ pub(crate) fn read_all(item: &Item<'_>) -> Vec<Plan> {
     plans
 }
 
-fn read(table: &mut Table<'_, '_>) -> Option<Plan> {
+fn read(table: &mut Table<'_, '_>) -> Option<PolicyConfig> {
     let name = table.require("name", "it stands in header fields and metrics");
     let counting = Counting { algorithm: table.get("algorithm").and_then(|item| item.parse()), burst: burst(table) };
-    let mut plan = Plan {
+    let mut plan = PolicyConfig {
         name: String::new(),
         limits: Vec::new(),
         tiers: None,
@@ -173,7 +173,7 @@ impl Counting {
     }
 }
 
-fn tiers(table: &mut Table<'_, '_>, counting: &Counting) -> Option<TierPlan> {
+fn tiers(table: &mut Table<'_, '_>, counting: &Counting) -> Option<TierConfig> {
     let by = table.require("by", "the header field that names the tier, as header:NAME");
     let limits = table.require("limits", "each tier with its limits");
     let by = by.and_then(|item| {
@@ -183,7 +183,7 @@ fn tiers(table: &mut Table<'_, '_>, counting: &Counting) -> Option<TierPlan> {
     });
     let tier = |(name, item): (&str, Item<'_>)| (name.to_owned(), counting.quotas(&item));
     let tiers = limits?.entries().into_iter().map(tier).collect();
-    Some(TierPlan { by: by?, tiers })
+    Some(TierConfig { by: by?, tiers })
 }
 
 fn key(item: &Item<'_>) -> Option<KeySpec> {
@@ -219,7 +219,7 @@ fn method(item: &Item<'_>) -> Option<Method> {
     let text = item.text()?;
     let is_usual = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| is_usual);
-    item.accept(method.ok_or_else(|| format!("`{text}` is no method; expected one in capitals, such as POST")))
+    item.accept(method.ok_or_else(|| format!("`{text}` is not a valid method; expected capital letters, such as POST")))
 }
 
 fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
@@ -230,7 +230,7 @@ fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
     let has_port = !name.starts_with('[') && name.contains(':');
     if !is_name || has_port {
         item.refuse(format_args!(
-            "`{text}` is no host; expected a name without a port, such as api.example.com or \"*.example.com\""
+            "`{text}` is not a valid host; expected a name without a port, such as api.example.com or \"*.example.com\""
         ));
         return None;
     }

@@ -20,7 +20,7 @@ impl Item<'_> {
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
             let (least, most) = (range.start(), range.end());
-            self.refuse(format_args!("expected a whole number from {least} to {most}, and `{text}` was given"));
+            self.refuse(format_args!("expected a whole number from {least} to {most}, got `{text}`"));
         }
         number
     }
@@ -30,11 +30,11 @@ impl Item<'_> {
         let text = self.text()?;
         let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
         if duration.is_none() {
-            self.refuse(format_args!("`{text}` is no duration; expected such as 5s, 250ms or 1m30s"));
+            self.refuse(format_args!("`{text}` is not a valid duration; expected for example 5s, 250ms or 1m30s"));
         }
         let duration = duration?;
         if !(Duration::from_millis(1)..=LONGEST).contains(&duration) {
-            self.refuse(format_args!("a duration here is from 1ms to 8760h, and `{text}` was given"));
+            self.refuse(format_args!("expected a duration from 1ms to 8760h, got `{text}`"));
             return None;
         }
         Some(duration)
@@ -44,13 +44,15 @@ impl Item<'_> {
     pub(crate) fn bytes<N: TryFrom<u64> + Copy + Into<u64> + PartialOrd>(&self, range: RangeInclusive<N>) -> Option<N> {
         let text = self.text()?;
         let Ok(size) = text.replace('_', "").parse::<ByteSize>() else {
-            self.refuse(format_args!("`{text}` is no number of bytes; expected such as 10MiB, 32KiB or 8192"));
+            self.refuse(format_args!(
+                "`{text}` is not a valid number of bytes; expected for example 10MiB, 32KiB or 8192"
+            ));
             return None;
         };
         let bytes = N::try_from(size.as_u64()).ok().filter(|bytes| range.contains(bytes));
         if bytes.is_none() {
             let (least, most) = (shown((*range.start()).into()), shown((*range.end()).into()));
-            self.refuse(format_args!("expected {least} to {most}, and `{text}` was given"));
+            self.refuse(format_args!("expected {least} to {most}, got `{text}`"));
         }
         bytes
     }

@@ -49,7 +49,7 @@ struct Opening {
     is_http2: bool,
 }
 
-/// Serves `socket` until either side has had enough. Errors are those of one client, and nobody is told.
+/// Serves `socket` until either side closes it. Errors concern this client alone and are not reported.
 pub(crate) async fn serve<S: HttpService>(
     socket: TcpStream,
     peer: SocketAddr,

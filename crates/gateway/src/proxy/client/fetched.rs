@@ -1,7 +1,7 @@
 //! Response bodies of HTTP/2: the client fetches them, and one that does not must hold nothing.
 //!
 //! While a client leaves no room in its window, hyper does not poll the body, and the connection itself may be busy with
-//! other requests; so neither the body nor [`activity`](super::activity) would ever learn that nobody reads. A task
+//! other requests; so neither the body nor [`activity`](super::activity) would ever learn that the client does not read. A task
 //! beside the body keeps the time, and takes the body away when it is up: that ends the request at the upstream and in
 //! every count. The rest of the connection goes on.
 

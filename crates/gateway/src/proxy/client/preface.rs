@@ -33,7 +33,7 @@ pub(crate) async fn proxy_header(
             Parsed::Incomplete => {}
             Parsed::Header { len, source } => {
                 early.advance(len.min(early.len()));
-                // A check of the balancer's own names nobody.
+                // A health check of the balancer itself names no client.
                 return Some(source.unwrap_or(peer));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Once;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::hop;
 use crate::proxy::settings::{Forwarding, XForwarded};
+use crate::values::output;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -94,11 +96,15 @@ fn origin_form(uri: Uri) -> Result<Uri, Error> {
 }
 
 fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderValue>, settings: &Forwarding) {
+    let is_trusted = contains(&settings.trusted, from.peer);
+    if !is_trusted && headers.contains_key(&X_FORWARDED_FOR) && is_private(from.peer) {
+        tell_of_untrusted_proxy(from.peer);
+    }
     let is_believed = match settings.x_forwarded {
         XForwarded::Untouched => return,
         XForwarded::Append => true,
         XForwarded::Replace => false,
-        XForwarded::Trusted => contains(&settings.trusted, from.peer),
+        XForwarded::Trusted => is_trusted,
     };
     if !is_believed {
         // Other spellings of the same claim.
@@ -122,6 +128,30 @@ fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderV
 /// Whether `address`, IPv4 written as such, is in one of `networks`.
 pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
+}
+
+/// Whether `address`, IPv4 written as such, is one that is not routed on the Internet: where a proxy in front of this one
+/// has its address.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        // The last are those behind carrier-grade NAT (RFC 6598), which clouds use between their own machines.
+        IpAddr::V4(v4) => {
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || matches!(v4.octets(), [100, 64..=127, ..])
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Says once that `peer` looks like a proxy of the operator's, whose clients then all count as one.
+fn tell_of_untrusted_proxy(peer: IpAddr) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        output::complain(&format_args!(
+            "X-Forwarded-For comes from {peer}, which is not a trusted proxy: it is not believed, and all clients behind \
+             {peer} count as one; if this is your proxy, set `client: {{from: x-forwarded-for, trusted: [{peer}]}}` in \
+             the configuration file (said once)"
+        ));
+    });
 }
 
 /// HTTP/2 lets clients send their cookies in several fields, and browsers do. HTTP/1.1 has one (RFC 9113, 8.2.3), and
@@ -261,6 +291,27 @@ mod tests {
         assert_eq!(parts.headers["x-forwarded-host"], "a");
         assert!(!parts.headers.contains_key("forwarded"));
         assert!(!parts.headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn private_addresses_are_known() {
+        for (address, expected) in [
+            ("10.0.0.7", true),
+            ("172.31.0.1", true),
+            ("172.32.0.1", false),
+            ("192.168.1.1", true),
+            ("127.0.0.1", true),
+            ("169.254.1.1", true),
+            ("100.127.0.1", true),
+            ("100.128.0.1", false),
+            ("192.0.2.1", false),
+            ("::1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_private(address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     #[test]

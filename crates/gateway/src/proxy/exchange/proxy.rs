@@ -68,7 +68,7 @@ impl Proxy {
 impl Service<Request<Incoming>> for Proxy {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    // Boxed, because stable Rust has no name for the future of an async block. Once per request.
+    // A box, as the future of an async block cannot be named in stable Rust. One allocation per request.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -136,7 +136,7 @@ impl Inner {
                     return Ok(answered);
                 }
             }
-            // Boxed, because it is rare and large, and every request would have to carry room for it.
+            // A box: it is large and rarely needed, and without it the future of every request would be as large.
             match Box::pin(self.pool.connect(upstream.begin())).await {
                 Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
                     Some(answered) => return Ok(answered),

@@ -34,7 +34,7 @@ struct Idle {
     since: u64,
 }
 
-/// A connection to an upstream, whoever uses it.
+/// A connection to an upstream, in use or not.
 #[derive(Debug)]
 struct Link {
     sender: SendRequest<RequestBody>,
@@ -79,7 +79,7 @@ impl Pool {
         match made {
             Ok((sender, connection)) => {
                 upstream.reached();
-                // Whoever waits for the answer is told of errors; a connection that ends idle is no news.
+                // The task that waits for the answer sees the error; an idle connection may end at any time.
                 spawn_local(async { drop(connection.with_upgrades().await) });
                 Ok(Connection { pool: Rc::clone(self), in_flight, link: Link { sender, ear }, is_fresh: true })
             }

@@ -15,7 +15,7 @@ use crate::proxy::error::Error;
 use crate::proxy::idle_timer::IdleTimer;
 use crate::proxy::settings::{Limits, Timeouts};
 
-/// How far a request body has come, for whoever waits for the answer meanwhile.
+/// How far a request body has come, for the task that waits for the answer meanwhile.
 #[derive(Debug)]
 pub(crate) struct Progress {
     moved: Cell<u64>,

@@ -99,7 +99,7 @@ impl Upstream {
 
     /// A request was answered.
     pub(crate) fn answered(&self) {
-        // It nearly always is, and then nobody else's copy of these is disturbed.
+        // Nearly always the case, and then no other core's copy of this cache line is invalidated.
         if self.unanswered_in_a_row.load(Relaxed) != 0 {
             self.unanswered_in_a_row.store(0, Relaxed);
             self.spared_until.store(0, Relaxed);
@@ -160,7 +160,7 @@ impl Upstreams {
     /// The upstream with the fewest requests in flight that neither rests nor is among `tried`; equals take turns, and one
     /// that has not answered lately is the last.
     ///
-    /// A lone upstream never rests: there is nobody to spare it for, and it may be back any moment.
+    /// A lone upstream never rests: there is no other to ask instead, and it may be back at any moment.
     pub(crate) fn choose(&self, turn: usize, tried: &[Arc<Upstream>]) -> Option<&Arc<Upstream>> {
         if let [only] = self.0.as_slice() {
             return tried.is_empty().then_some(only);

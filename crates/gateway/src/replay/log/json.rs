@@ -28,12 +28,14 @@ pub(super) fn parse(line: &str) -> Result<Request<'static>, Reason> {
         // Servers write their own messages to the same file.
         return Err("no client address and no path in the JSON object".into());
     }
+    let client = client.map(|client| {
+        let (address, is_address) = client_address(&client);
+        (address.into_owned(), is_address)
+    });
     Ok(Request {
         time,
-        client: client.map(|client| match client_address(&client) {
-            Cow::Borrowed(_) => Cow::Owned(client),
-            Cow::Owned(address) => Cow::Owned(address),
-        }),
+        is_address: client.as_ref().is_some_and(|(_, is_address)| *is_address),
+        client: client.map(|(client, _)| Cow::Owned(client)),
         method: method.map(Cow::Owned),
         target: target.map(Cow::Owned),
         odd_tail: false,
@@ -119,10 +121,10 @@ mod tests {
         );
         assert_eq!(request.time, TIME + 250_000_000);
         assert_eq!(request.client.as_deref(), Some("198.51.100.7"));
-        assert_eq!((request.method.as_deref(), request.path()), (Some("GET"), Some("/a")));
-        assert_eq!(request.header("user-agent").as_deref(), Some("curl/7.82.0"));
-        assert_eq!(request.header("x-api-key").as_deref(), Some("k1, k2"));
-        assert_eq!(request.header("x-other"), None);
+        assert_eq!((request.method.as_deref(), request.target.as_deref()), (Some("GET"), Some("/a?b=c")));
+        assert_eq!(request.header_lines("user-agent"), ["curl/7.82.0"]);
+        assert_eq!(request.header_lines("x-api-key"), ["k1", "k2"]);
+        assert_eq!(request.header_lines("x-other"), [""; 0]);
     }
 
     #[test]
@@ -133,9 +135,9 @@ mod tests {
         );
         assert_eq!(request.time, TIME);
         assert_eq!(request.client.as_deref(), Some("2001:db8::1"));
-        assert_eq!((request.method.as_deref(), request.path()), (Some("POST"), Some("/login")));
-        assert_eq!(request.header("User-Agent").as_deref(), Some("x"));
-        assert_eq!(request.header("X-Api-Key").as_deref(), Some("k"));
+        assert_eq!((request.method.as_deref(), request.target.as_deref()), (Some("POST"), Some("/login")));
+        assert_eq!(request.header_lines("User-Agent"), ["x"]);
+        assert_eq!(request.header_lines("X-Api-Key"), ["k"]);
     }
 
     #[test]
@@ -144,23 +146,23 @@ mod tests {
             r#"{"ClientHost":"192.0.2.1","ClientAddr":"192.0.2.1:999","RequestMethod":"GET","RequestPath":"/t",
             "StartUTC":"2015-05-17T10:05:03Z","request_User-Agent":"t"}"#,
         );
-        assert_eq!((traefik.client.as_deref(), traefik.path()), (Some("192.0.2.1"), Some("/t")));
-        assert_eq!(traefik.header("user-agent").as_deref(), Some("t"));
+        assert_eq!((traefik.client.as_deref(), traefik.target.as_deref()), (Some("192.0.2.1"), Some("/t")));
+        assert_eq!(traefik.header_lines("user-agent"), ["t"]);
 
         let elastic = read(
             r#"{"@timestamp":"2015-05-17T10:05:03Z","source":{"ip":"192.0.2.2"},"url":{"original":"/e?x"},
             "http":{"request":{"method":"PUT"}},"user_agent":{"original":"e"}}"#,
         );
-        assert_eq!((elastic.client.as_deref(), elastic.path()), (Some("192.0.2.2"), Some("/e")));
+        assert_eq!((elastic.client.as_deref(), elastic.target.as_deref()), (Some("192.0.2.2"), Some("/e?x")));
         assert_eq!(elastic.method.as_deref(), Some("PUT"));
-        assert_eq!(elastic.header("user-agent").as_deref(), Some("e"));
+        assert_eq!(elastic.header_lines("user-agent"), ["e"]);
 
         let fluentd = read(r#"{"time":1431857103000,"host":"192.0.2.3","method":"GET","path":"/f","agent":"f"}"#);
         assert_eq!((fluentd.time, fluentd.client.as_deref()), (TIME, Some("192.0.2.3")));
-        assert_eq!(fluentd.header("user-agent").as_deref(), Some("f"));
+        assert_eq!(fluentd.header_lines("user-agent"), ["f"]);
 
         let flat = read(r#"{"timestamp":"1431857103","client.ip":"192.0.2.4:80","url.path":"/g"}"#);
-        assert_eq!((flat.client.as_deref(), flat.path()), (Some("192.0.2.4"), Some("/g")));
+        assert_eq!((flat.client.as_deref(), flat.target.as_deref()), (Some("192.0.2.4"), Some("/g")));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn next(reader: &mut dyn BufRead, buffer: &mut Vec<u8>) -> io::Result
         if chunk.is_empty() {
             return Ok((!buffer.is_empty()).then_some(Line::Whole));
         }
-        let end = chunk.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', chunk);
         let part = &chunk[..end.unwrap_or(chunk.len())];
         let used = end.map_or(chunk.len(), |end| end + 1);
         let is_too_long = buffer.len() + part.len() > MAX_LINE;
@@ -57,7 +57,7 @@ pub(crate) fn skip(reader: &mut dyn BufRead) -> io::Result<(usize, bool)> {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok((0, false)),
         chunk => chunk?,
     };
-    let end = chunk.iter().position(|&byte| byte == b'\n');
+    let end = memchr::memchr(b'\n', chunk);
     let used = end.map_or(chunk.len(), |end| end + 1);
     let is_over = end.is_some() || chunk.is_empty();
     reader.consume(used);

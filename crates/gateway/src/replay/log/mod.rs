@@ -18,7 +18,10 @@ use self::json::JsonRest;
 pub struct Request<'a> {
     /// Nanoseconds since 1970.
     pub time: u64,
+    /// Who asked: an address in its one spelling, or a host name.
     pub client: Option<Cow<'a, str>>,
+    /// Whether that is an address.
+    pub is_address: bool,
     pub method: Option<Cow<'a, str>>,
     /// What was asked for, with its query.
     pub target: Option<Cow<'a, str>>,
@@ -45,18 +48,8 @@ pub fn parse(line: &str) -> Result<Request<'_>, Reason> {
 }
 
 impl Request<'_> {
-    /// The target without its query, and without the host when the request named one (`GET http://host/path`).
-    pub fn path(&self) -> Option<&str> {
-        let target = self.target.as_deref()?;
-        let local = match target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |slash| &rest[slash..]),
-            _ => target,
-        };
-        Some(local.split(['?', '#']).next().unwrap_or(local))
-    }
-
-    /// The value of a header; `name` in any letter case.
-    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+    /// The values of a header, one for each of its lines where the log tells them apart; `name` in any letter case.
+    pub fn header_lines(&self, name: &str) -> Vec<Cow<'_, str>> {
         match &self.rest {
             Rest::Common(rest) => {
                 let raw = match () {
@@ -64,16 +57,8 @@ impl Request<'_> {
                     () if name.eq_ignore_ascii_case("user-agent") => rest.user_agent,
                     () => None,
                 };
-                raw.map(clf::unescaped)
+                raw.map(clf::unescaped).into_iter().collect()
             }
-            Rest::Json(rest) => rest.header(name).map(|values| Cow::Owned(values.join(", "))),
-        }
-    }
-
-    /// The values of a header, where the log tells its lines apart.
-    pub fn header_lines(&self, name: &str) -> Vec<Cow<'_, str>> {
-        match &self.rest {
-            Rest::Common(_) => self.header(name).into_iter().collect(),
             Rest::Json(rest) => rest.header(name).into_iter().flatten().map(Cow::Owned).collect(),
         }
     }
@@ -95,21 +80,21 @@ impl Request<'_> {
     }
 }
 
-/// The one spelling of a client's address, so that one client is one key: no port, and IPv4 inside IPv6 as IPv4.
-/// Anything that is no address (a host name) stays as it is.
-fn client_address(text: &str) -> Cow<'_, str> {
+/// A client in the one spelling of its address, so that one client is one key: no port, and IPv4 inside IPv6 as IPv4.
+/// What is no address (a host name) stays as it is. Also whether it is one.
+fn client_address(text: &str) -> (Cow<'_, str>, bool) {
     if let Ok(address) = text.parse::<IpAddr>() {
         return match address {
-            IpAddr::V4(_) => Cow::Borrowed(text),
-            IpAddr::V6(_) => Cow::Owned(address.to_canonical().to_string()),
+            IpAddr::V4(_) => (Cow::Borrowed(text), true),
+            IpAddr::V6(_) => (Cow::Owned(address.to_canonical().to_string()), true),
         };
     }
     if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Cow::Owned(socket.ip().to_canonical().to_string());
+        return (Cow::Owned(socket.ip().to_canonical().to_string()), true);
     }
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) if inner.parse::<IpAddr>().is_ok() => client_address(inner),
-        _ => Cow::Borrowed(text),
+        _ => (Cow::Borrowed(text), false),
     }
 }
 
@@ -138,25 +123,12 @@ mod tests {
 
     #[test]
     fn one_client_is_one_key() {
-        assert_eq!(client_address("192.0.2.1"), "192.0.2.1");
-        assert_eq!(client_address("192.0.2.1:4711"), "192.0.2.1");
-        assert_eq!(client_address("2001:DB8:0::1"), "2001:db8::1");
-        assert_eq!(client_address("[2001:db8::1]:80"), "2001:db8::1");
-        assert_eq!(client_address("[2001:db8::1]"), "2001:db8::1");
-        assert_eq!(client_address("::ffff:192.0.2.1"), "192.0.2.1");
-        assert_eq!(client_address("crawler.example.org"), "crawler.example.org");
-    }
-
-    #[test]
-    fn a_path_has_no_host_and_no_query() {
-        let path = |target: &'static str| {
-            let line = format!("192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET {target} HTTP/1.1\" 200 1");
-            parse(&line).unwrap().path().map(str::to_owned)
-        };
-        assert_eq!(path("/a/b?c=d").as_deref(), Some("/a/b"));
-        assert_eq!(path("http://example.org/a?b").as_deref(), Some("/a"));
-        assert_eq!(path("http://example.org").as_deref(), Some("/"));
-        assert_eq!(path("/login?next=http://example.org/").as_deref(), Some("/login"));
-        assert_eq!(path("*").as_deref(), Some("*"));
+        assert_eq!(client_address("192.0.2.1"), ("192.0.2.1".into(), true));
+        assert_eq!(client_address("192.0.2.1:4711"), ("192.0.2.1".into(), true));
+        assert_eq!(client_address("2001:DB8:0::1"), ("2001:db8::1".into(), true));
+        assert_eq!(client_address("[2001:db8::1]:80"), ("2001:db8::1".into(), true));
+        assert_eq!(client_address("[2001:db8::1]"), ("2001:db8::1".into(), true));
+        assert_eq!(client_address("::ffff:192.0.2.1"), ("192.0.2.1".into(), true));
+        assert_eq!(client_address("crawler.example.org"), ("crawler.example.org".into(), false));
     }
 }

@@ -96,7 +96,7 @@ pub(super) const STATUS: &[&str] = &[
     "code",
 ];
 
-/// The site. `host` is the client for Fluentd: whoever asks leaves out what is the client's address.
+/// The site. `host` is the client for Fluentd: the caller leaves out the client's address.
 pub(super) const HOST: &[&str] = &[
     "request.host",
     "request_host",

@@ -7,24 +7,24 @@ use super::item::Table;
 
 /// How much the limiter keeps, and what it shows of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Keeping {
+pub(crate) struct TableConfig {
     pub(crate) capacity: usize,
     pub(crate) on_full: OnFull,
     pub(crate) shows_keys: bool,
 }
 
-impl Default for Keeping {
+impl Default for TableConfig {
     fn default() -> Self {
         Self { capacity: LimiterConfig::DEFAULT_CAPACITY, on_full: OnFull::default(), shows_keys: false }
     }
 }
 
-pub(crate) fn read(table: &mut Table<'_, '_>) -> Keeping {
-    let mut keeping = Keeping::default();
-    table.set("capacity", &mut keeping.capacity, |item| item.number(1..=usize::MAX));
+pub(crate) fn read(table: &mut Table<'_, '_>) -> TableConfig {
+    let mut table_config = TableConfig::default();
+    table.set("capacity", &mut table_config.capacity, |item| item.number(1..=usize::MAX));
     let choices =
         [("evict", OnFull::EvictNearestIdle), ("refuse", OnFull::RefuseNew), ("admit", OnFull::AdmitUntracked)];
-    table.set("on_full", &mut keeping.on_full, |item| item.choice(&choices));
-    table.set("show_keys", &mut keeping.shows_keys, |item| item.flag());
-    keeping
+    table.set("on_full", &mut table_config.on_full, |item| item.choice(&choices));
+    table.set("show_keys", &mut table_config.shows_keys, |item| item.flag());
+    table_config
 }

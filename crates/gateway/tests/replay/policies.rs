@@ -10,13 +10,13 @@ fn config(policies: &str) -> PathBuf {
     file("tollgate.yaml", format!("policies:\n{policies}"))
 }
 
-fn trial(options: &str, config: &Path, log: &Path) -> Answer {
+fn simulate(options: &str, config: &Path, log: &Path) -> Answer {
     replay(&format!("--config {} {options}", config.display()), &[log])
 }
 
 #[track_caller]
-fn trial_json(config: &Path, log: &Path) -> Value {
-    trial("--json", config, log).json()
+fn simulate_json(config: &Path, log: &Path) -> Value {
+    simulate("--json", config, log).json()
 }
 
 /// A JSON line at a second after 17 May 2015, 10:00 UTC.
@@ -43,20 +43,64 @@ fn a_policy_of_a_file_refuses_as_the_option_does() {
     let log = file("access.log", (0..90).map(|second| line("192.0.2.1", second)).collect::<String>());
     for algorithm in ["token-bucket", "leaky-bucket", "leaky-queue", "fixed-window", "sliding-window", "sliding-log"] {
         let file = config(&format!("  - {{name: default, limits: '10/minute, 45/hour', algorithm: {algorithm}}}\n"));
-        let by_file = trial_json(&file, &log);
+        let by_file = simulate_json(&file, &log);
         let by_option = replay(&format!("--json -l 10/minute,45/hour -a {algorithm}"), &[&log]).json();
         for name in ["allowed", "delayed", "refused", "delay_seconds_total", "first", "last"] {
             assert_eq!(by_file["totals"][name], by_option["totals"][name], "{algorithm} {name}");
         }
         assert_eq!(by_file["minutes"], by_option["minutes"], "{algorithm}");
         assert_eq!(refused(&by_file), refused(&by_option), "{algorithm}");
-        for name in ["checks", "evictions", "refused_full", "untracked"] {
+        for name in ["checks", "capacity", "evictions", "refused_full", "untracked"] {
             assert_eq!(by_file["engine"][name], by_option["engine"][name], "{algorithm} {name}");
         }
-        // Where requests are really kept waiting, a queue beside another has a gate, too.
-        let room = by_option["engine"]["capacity"].as_u64().unwrap() * if algorithm == "leaky-queue" { 2 } else { 1 };
-        assert_eq!(by_file["engine"]["capacity"], room, "{algorithm}");
     }
+}
+
+/// Keys and exemptions mean the same on the command line and in a file, to the letter.
+#[test]
+fn options_are_the_policy_of_a_file() {
+    let headers = |key: &str| json!({"headers": {"X-Api-Key": key, "User-Agent": "Ping 1"}});
+    let log = file_of((0_u32..40).flat_map(|second| {
+        let client =
+            ["192.0.2.1", "2001:db8::1", "2001:db8::2", "crawler.example.org"][usize::try_from(second % 4).unwrap()];
+        let second = u64::from(second);
+        [
+            get(second, client, "/a"),
+            request(second, client, "HEAD", "//a/", headers("k")),
+            request(second, client, "GET", "/%61?b", headers("l")),
+            get(second, client, "/static/x"),
+        ]
+    }));
+    for (key, exempt) in [
+        ("ip", ""),
+        ("ip", "path:/static/*"),
+        ("path", "192.0.2.1"),
+        ("ip+path", "header:user-agent:Ping*"),
+        ("method", ""),
+        ("ip+header:x-api-key", ""),
+        ("header:x-api-key|ip", "method:HEAD"),
+        ("all", "2001:db8::/64"),
+    ] {
+        let mut options = format!("--json --limit 3/minute,9/hour --key {key}");
+        let mut policy = format!("  - {{name: default, limits: '3/minute, 9/hour', key: '{key}'");
+        if !exempt.is_empty() {
+            options.push_str(&format!(" --exempt {exempt}"));
+            policy.push_str(&format!(", exempt: ['{exempt}']"));
+        }
+        let by_option = replay(&options, &[&log]).json();
+        let by_file = simulate_json(&config(&format!("{policy}}}\n")), &log);
+        assert!(total(&by_option, "refused") > 0, "{options} tests nothing");
+        for part in ["totals", "policies", "limits", "keys", "minutes"] {
+            assert_eq!(by_option[part], by_file[part], "{options} {part}");
+        }
+    }
+    let by_path = replay("--json --limit 1/hour --key path", &[&log]).json();
+    assert_eq!(
+        refused(&by_path).into_iter().collect::<Vec<_>>(),
+        [("/a".to_owned(), 119), ("/static/x".to_owned(), 39)]
+    );
+    let by_both = replay("--json --limit 1/hour --key ip+header:x-api-key", &[&log]).json();
+    assert_eq!(refused(&by_both)["(none)"], 99, "all that lack a part share one bucket");
 }
 
 #[test]
@@ -76,7 +120,7 @@ fn a_route_takes_the_place_of_the_default_and_what_always_holds_stays() {
         get(5, "192.0.2.2", "/"),      // default 1, all 4
         get(6, "192.0.2.3", "/"),      // refused by all
     ]);
-    let result = trial_json(&file, &log);
+    let result = simulate_json(&file, &log);
     assert_eq!((total(&result, "allowed"), total(&result, "refused")), (4, 3));
     assert_eq!(counts(&result, "default"), [3, 1, 0, 0]);
     assert_eq!(counts(&result, "login"), [1, 1, 0, 0]);
@@ -106,7 +150,7 @@ fn keys<'r, const N: usize>(result: &'r Value, fields: &[&str; N]) -> Vec<[&'r s
 fn a_shadow_refuses_nobody_and_tells_whom_it_would() {
     let file = config("  - {name: default, limits: 3/hour}\n  - {name: new, limits: 1/hour, shadow: true}\n");
     let log = file_of((0..4).map(|second| get(second, "192.0.2.1", "/")).chain([get(9, "192.0.2.2", "/")]));
-    let result = trial_json(&file, &log);
+    let result = simulate_json(&file, &log);
     assert_eq!((total(&result, "allowed"), total(&result, "refused")), (4, 1));
     assert_eq!(counts(&result, "default"), [4, 1, 0, 0]);
     // The fourth was refused already, so the shadow was not asked.
@@ -116,7 +160,7 @@ fn a_shadow_refuses_nobody_and_tells_whom_it_would() {
         json!([{"key": "192.0.2.1", "policy": "new", "requests": 4, "shadow_refused": 2,
                 "first_refused": "2015-05-17T10:00:01Z"}])
     );
-    let report = trial("", &file, &log).ok().stdout;
+    let report = simulate("", &file, &log).ok().stdout;
     assert!(report.contains("Whom shadow policies would refuse"), "{report}");
 }
 
@@ -132,19 +176,19 @@ fn charges_follow_the_status_that_was_logged() {
     ]);
     let failures = config("  - {name: login, limits: 2/hour, charge: {only_on: '401'}}\n");
     // Two failures use the limit up; what comes after them is refused, whatever it would have been.
-    assert_eq!(counts(&trial_json(&failures, &log), "login"), [3, 2, 0, 0]);
+    assert_eq!(counts(&simulate_json(&failures, &log), "login"), [3, 2, 0, 0]);
     let refunds = config("  - {name: login, limits: 2/hour, charge: {refund_on: 2xx}}\n");
     // The success at 0 is given back; the failures stay.
-    assert_eq!(counts(&trial_json(&refunds, &log), "login"), [3, 2, 0, 0]);
+    assert_eq!(counts(&simulate_json(&refunds, &log), "login"), [3, 2, 0, 0]);
     let always = config("  - {name: login, limits: 2/hour}\n");
-    assert_eq!(counts(&trial_json(&always, &log), "login"), [2, 3, 0, 0]);
+    assert_eq!(counts(&simulate_json(&always, &log), "login"), [2, 3, 0, 0]);
     // The status of the Common Log Format.
     let text = ["200", "401", "401", "200"]
         .into_iter()
         .zip(0..)
         .map(|(status, second)| line("192.0.2.1", second).replace("200 1", &format!("{status} 1")));
     let log = file("access.log", text.collect::<String>());
-    assert_eq!(counts(&trial_json(&failures, &log), "login"), [3, 1, 0, 0]);
+    assert_eq!(counts(&simulate_json(&failures, &log), "login"), [3, 1, 0, 0]);
 }
 
 #[test]
@@ -173,7 +217,7 @@ fn tiers_exemptions_costs_keys_and_clients_come_from_the_headers_that_were_logge
         headers(7, "192.0.2.2", json!({"x-plan": "premium"})),
         headers(8, "192.0.2.2", json!({"x-plan": "premium"})), // refused: 2 of 2 are used up, as by its own limits
     ]);
-    let result = trial_json(&file, &log);
+    let result = simulate_json(&file, &log);
     assert_eq!(counts(&result, "api"), [4, 3, 0, 2]);
     assert_eq!(total(&result, "exempt"), 2);
     assert_eq!(
@@ -195,7 +239,7 @@ fn hosts_are_known_from_both_kinds_of_log() {
         request(5, "192.0.2.1", "GET", "/", json!({"headers": {"Host": "www.example.org"}})),
         line("192.0.2.1", 6),
     ]);
-    let result = trial_json(&file, &log);
+    let result = simulate_json(&file, &log);
     assert_eq!(counts(&result, "shop"), [1, 3, 0, 0]);
     assert_eq!(total(&result, "without_policy"), 3);
 }
@@ -209,10 +253,10 @@ fn what_a_log_does_not_tell_is_said() {
         line("other.example.com", 2),
         line("192.0.2.1", 3),
     ]);
-    let result = trial_json(&file, &log);
+    let result = simulate_json(&file, &log);
     assert_eq!((total(&result, "incomplete"), total(&result, "without_key"), total(&result, "refused")), (3, 3, 1));
     assert_eq!(refused(&result).into_iter().collect::<Vec<_>>(), [("(none)".to_owned(), 1)]);
-    let report = trial("", &file, &log).ok().stdout;
+    let report = simulate("", &file, &log).ok().stdout;
     for part in ["3 requests without an address", "not tried: the concurrency of default", "default (none) (1)"] {
         assert!(report.contains(part), "no `{part}` in {report}");
     }
@@ -250,8 +294,9 @@ fn the_difference_of_two_files() {
         get(19, "192.0.2.5", "/"),
         get(20, "192.0.2.5", "/"),
     ]);
-    let against =
-        |one: &Path, other: &Path, options: &str| trial(&format!("--against {} {options}", other.display()), one, &log);
+    let against = |one: &Path, other: &Path, options: &str| {
+        simulate(&format!("--against {} {options}", other.display()), one, &log)
+    };
     let result = against(&one, &other, "--json").json();
     let there = &result["against"];
     let number = |name: &str| there[name].as_u64().unwrap();
@@ -288,14 +333,14 @@ fn the_difference_of_two_files() {
 fn the_table_has_room_for_everybody_unless_told_otherwise() {
     let file = file("tollgate.yaml", "limiter: {capacity: 64}\npolicies: [{name: default, limits: '1/hour, 9/day'}]\n");
     let log = file_of((0..2_000).map(|i| line(&format!("10.0.{}.{}", i / 250, i % 250), i)));
-    let result = trial_json(&file, &log);
+    let result = simulate_json(&file, &log);
     assert!(result["engine"]["capacity"].as_u64().unwrap() >= 4_000, "{}", result["engine"]);
     assert_eq!(result["engine"]["evictions"], 0);
-    let small = trial("--json --capacity-from-config", &file, &log).json();
+    let small = simulate("--json --capacity-from-config", &file, &log).json();
     assert_eq!(small["engine"]["capacity"], 64);
     let lost = |name: &str| small["engine"][name].as_u64().unwrap();
     assert!(lost("evictions") + lost("refused_full") > 1_000, "{}", small["engine"]);
-    let report = trial("--capacity-from-config", &file, &log).ok().stdout;
+    let report = simulate("--capacity-from-config", &file, &log).ok().stdout;
     assert!(report.contains("for want of room"), "{report}");
 }
 
@@ -304,28 +349,28 @@ fn the_picture_is_drawn_and_not_over_the_config() {
     let file = config("  - {name: default, limits: 2/hour}\n");
     let log = file_of((0..9).map(|second| get(second, "192.0.2.1", "/")));
     let picture = log.with_file_name("picture.svg");
-    trial(&format!("--svg {}", picture.display()), &file, &log).ok();
+    simulate(&format!("--svg {}", picture.display()), &file, &log).ok();
     let svg = std::fs::read_to_string(&picture).unwrap();
     assert!(svg.contains("policy default") && svg.contains("9 requests from") && svg.contains("7 refused"), "{svg}");
     let before = std::fs::read(&file).unwrap();
-    trial(&format!("--svg {}", file.display()), &file, &log).fails(2, "would overwrite the config file");
+    simulate(&format!("--svg {}", file.display()), &file, &log).fails(2, "would overwrite the config file");
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let log = file("access.log", line("192.0.2.1", 0));
-    trial("", Path::new("no-such-file.yaml"), &log).fails(66, "no-such-file.yaml");
+    simulate("", Path::new("no-such-file.yaml"), &log).fails(66, "no-such-file.yaml");
     let bad = config("  - {name: default, limits: often}\n");
-    let answer = trial("", &bad, &log);
+    let answer = simulate("", &bad, &log);
     assert_eq!((answer.code, answer.stdout.as_str()), (78, ""));
     assert!(answer.stderr.contains("tollgate.yaml:2:") && answer.stderr.contains("often"), "{}", answer.stderr);
     let good = config("  - {name: default, limits: 1/s}\n");
-    let answer = trial(&format!("--against {}", bad.display()), &good, &log);
+    let answer = simulate(&format!("--against {}", bad.display()), &good, &log);
     assert!(answer.code == 78 && answer.stderr.contains("often"), "{}", answer.stderr);
     // Right by itself, and too much for one limiter.
     let crowd: String = (0..40).map(|i| format!("  - {{name: p{i}, limits: 1/s, always: true}}\n")).collect();
-    let answer = trial("", &config(&crowd), &log);
+    let answer = simulate("", &config(&crowd), &log);
     assert!(answer.code != 0 && answer.stderr.contains("at most 32"), "{}", answer.stderr);
 }
 

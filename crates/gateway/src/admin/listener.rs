@@ -14,24 +14,24 @@ use crate::values::output;
 
 /// An address that is open, and a recorder that takes down what is counted from now on.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct AdminListener {
     pub(crate) addr: SocketAddr,
     socket: TcpListener,
     recorder: PrometheusHandle,
 }
 
-impl Door {
+impl AdminListener {
     /// Opens the address, if there is to be one. Before the limiter is made: its metrics go to the recorder that is
     /// there by then.
-    pub(crate) fn open(choice: AdminListen) -> Result<Option<Self>, Failure> {
-        let addr = match choice {
+    pub(crate) fn open(listen: AdminListen) -> Result<Option<Self>, Failure> {
+        let addr = match listen {
             AdminListen::Off => return Ok(None),
             AdminListen::At(addr) => addr,
             AdminListen::Default => AdminListen::DEFAULT_ADDR,
         };
         match bind(addr) {
             Ok((socket, addr)) => Ok(Some(Self { addr, socket, recorder: metrics::install()? })),
-            Err(error) if choice == AdminListen::Default => {
+            Err(error) if listen == AdminListen::Default => {
                 output::complain(&format_args!(
                     "no admin page: cannot listen on {addr}: {error}; `--admin ADDR` puts it elsewhere"
                 ));

@@ -1,0 +1,82 @@
+//! A finished replay, for people and for programs.
+
+pub(super) mod json;
+pub(super) mod text;
+
+use jiff::Timestamp;
+
+use super::ingest::{FileCount, Input};
+use super::simulate::difference::{Difference, Side};
+use super::simulate::fields::RequestFields;
+use super::simulate::keys::KeyTally;
+use super::simulate::run::Simulation;
+use super::tally::Tally;
+use crate::values::output::grouped;
+
+/// What came of a log under one set of rules, counted.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) title: String,
+    /// The name of the config file; nothing for the limits of the command line.
+    pub(super) config: Option<String>,
+    /// What the command line exempts.
+    exempt: Vec<String>,
+    pub(super) simulation: Simulation,
+    pub(super) tally: Tally,
+    pub(super) keys: KeyTally,
+}
+
+/// A second one, and what it would have done otherwise.
+#[derive(Debug)]
+pub(super) struct Against {
+    pub(super) replay: Replay,
+    pub(super) difference: Difference,
+}
+
+/// How a report is laid out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Characters in a line.
+    pub(super) width: usize,
+    pub(super) is_colored: bool,
+    /// Keys and minutes listed.
+    pub(super) top: usize,
+}
+
+impl Replay {
+    pub(super) fn new(
+        title: String,
+        config: Option<String>,
+        exempt: Vec<String>,
+        simulation: Simulation,
+        fields: &RequestFields,
+        input: &Input,
+    ) -> Self {
+        let tally = Tally::new(&input.records, &simulation.outcomes);
+        let keys = KeyTally::new(&simulation, fields, input);
+        Self { title, config, exempt, simulation, tally, keys }
+    }
+
+    pub(super) fn side(&self) -> Side<'_> {
+        Side { simulation: &self.simulation, keys: &self.keys }
+    }
+
+    /// What it is called beside another.
+    fn name(&self) -> &str {
+        self.config.as_deref().unwrap_or(&self.title)
+    }
+}
+
+fn sum(input: &Input, of: fn(&FileCount) -> u64) -> u64 {
+    input.files.iter().map(of).sum()
+}
+
+/// `1 key`, `2 keys`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// A moment as reports show it.
+pub(super) fn moment(time: Timestamp) -> String {
+    time.strftime("%-d %b %Y %H:%M:%S").to_string()
+}

@@ -1,0 +1,123 @@
+//! What became of each key.
+
+use std::collections::HashMap;
+
+use super::super::ingest::Input;
+use super::super::tally::Outcome;
+use super::fields::RequestFields;
+use super::matches::{KeyId, KeyName};
+use super::run::{ShadowRefusal, Simulation};
+
+/// What became of a key's requests, whichever policy it was that refused them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KeyCounts {
+    pub(crate) requests: u64,
+    pub(crate) allowed: u64,
+    pub(crate) delayed: u64,
+    /// Refused by the key's own policy.
+    pub(crate) refused: u64,
+}
+
+/// A key that was refused at least once.
+#[derive(Debug)]
+pub(crate) struct LimitedKey {
+    pub(crate) key: KeyId,
+    pub(crate) name: KeyName,
+    /// When it was refused first, in nanoseconds since 1970, and by which limit.
+    pub(crate) first: (u64, u16),
+}
+
+/// A key that a shadow policy would have refused.
+#[derive(Debug)]
+pub(crate) struct ShadowedKey {
+    pub(crate) key: KeyId,
+    pub(crate) name: KeyName,
+    pub(crate) refused: u64,
+    /// In nanoseconds since 1970.
+    pub(crate) first: u64,
+}
+
+/// The counts by key.
+#[derive(Debug)]
+pub(crate) struct KeyTally {
+    by_key: Vec<KeyCounts>,
+    /// Refusals of each limit.
+    pub(crate) by_limit: Vec<u64>,
+    /// Most often refused first.
+    pub(crate) limited: Vec<LimitedKey>,
+    /// Most often refused first.
+    pub(crate) shadowed: Vec<ShadowedKey>,
+    /// Requests that no policy is for.
+    pub(crate) without_policy: u64,
+    /// Requests without a key in some policy.
+    pub(crate) without_key: u64,
+}
+
+impl KeyTally {
+    /// Of `simulation`, which was made of `input`.
+    pub(crate) fn new(simulation: &Simulation, fields: &RequestFields, input: &Input) -> Self {
+        let Simulation { matches, outcomes, refusers, .. } = simulation;
+        let mut by_key = vec![KeyCounts::default(); matches.keys()];
+        let mut by_limit = vec![0; refusers.len()];
+        let mut limited = Vec::new();
+        // By request first: keys are spread all over memory.
+        let mut by_request = vec![KeyCounts::default(); input.texts.len()];
+        for (record, &outcome) in input.records.iter().zip(outcomes) {
+            let counts = &mut by_request[record.request.index()];
+            counts.requests += 1;
+            match outcome {
+                Outcome::Allowed => counts.allowed += 1,
+                Outcome::Delayed => counts.delayed += 1,
+                Outcome::Exempt => {}
+                Outcome::Refused(limit) => {
+                    by_limit[usize::from(limit)] += 1;
+                    let Some(key) = simulation.refused_key(record.request, outcome) else { continue };
+                    let refused = &mut by_key[key.index()].refused;
+                    *refused += 1;
+                    if *refused == 1 {
+                        limited.push((key, (record.time, limit)));
+                    }
+                }
+            }
+        }
+        let (mut without_policy, mut without_key) = (0, 0);
+        for ((request, _), counts) in input.texts.iter().zip(by_request) {
+            let (mut is_met, mut is_keyless) = (false, false);
+            for found in matches.of(request) {
+                is_met = true;
+                is_keyless |= found.matched.is_keyless();
+                if let Some(key) = found.key {
+                    let of_key = &mut by_key[key.index()];
+                    of_key.requests += counts.requests;
+                    of_key.allowed += counts.allowed;
+                    of_key.delayed += counts.delayed;
+                }
+            }
+            without_policy += if is_met { 0 } else { counts.requests };
+            without_key += if is_keyless { counts.requests } else { 0 };
+        }
+        let name = |key| matches.name(key, fields, &input.texts);
+        let mut limited: Vec<LimitedKey> =
+            limited.into_iter().map(|(key, first)| LimitedKey { key, name: name(key), first }).collect();
+        let refused = |limited: &LimitedKey| by_key[limited.key.index()].refused;
+        limited.sort_by(|a, b| refused(b).cmp(&refused(a)).then_with(|| a.name.cmp(&b.name)));
+        let shadowed = shadowed(&simulation.shadow_refusals, name);
+        Self { by_key, by_limit, limited, shadowed, without_policy, without_key }
+    }
+
+    /// What became of one key.
+    pub(crate) fn of(&self, key: KeyId) -> KeyCounts {
+        self.by_key[key.index()]
+    }
+}
+
+fn shadowed(refusals: &[ShadowRefusal], name: impl Fn(KeyId) -> KeyName) -> Vec<ShadowedKey> {
+    let mut by_key: HashMap<KeyId, (u64, u64)> = HashMap::new();
+    for &ShadowRefusal { time, key } in refusals {
+        by_key.entry(key).or_insert((0, time)).0 += 1;
+    }
+    let of = |(key, (refused, first))| ShadowedKey { key, name: name(key), refused, first };
+    let mut shadowed: Vec<ShadowedKey> = by_key.into_iter().map(of).collect();
+    shadowed.sort_by(|a, b| b.refused.cmp(&a.refused).then_with(|| a.name.cmp(&b.name)));
+    shadowed
+}

@@ -16,6 +16,15 @@ from pathlib import Path
 
 # The rooms of each crate, from the top.
 ROOMS = {
+    "crates/http/src": """
+        layer service service/body limiter
+        decision/admission decision/refusal decision/shared decision/warnings decision/stats decision/straight
+        decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
+        decision/gate decision/engine decision/in_flight decision
+        config/serial config/looks_at config/limiter_config config/policy config/tiers config/exemption config/charge config
+        stats/serial stats/policy_stats stats/top stats/label stats/counts stats/decision_timer stats
+        answer identity request error proxy_protocol per_thread
+    """,
     "crates/gateway/src": """
         main cli commands
         replay replay/report replay/timeline replay/simulate/difference replay/simulate/keys replay/simulate/run

@@ -9,10 +9,9 @@ use tollgate::clock::Clock;
 use tollgate::{Limit, Quota};
 
 use crate::answer::{Dialect, QuotaUnit};
-use crate::config::{LimiterConfig, Policy};
+use crate::config::{Charge, Cost, LimiterConfig, Policy};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
-use crate::decision::straight::{is_by_client, is_straight};
 use crate::error::ConfigError;
 use crate::identity::key_by::KeyBy;
 use crate::per_thread::PerThread;
@@ -33,7 +32,7 @@ pub(crate) struct Rules {
     pub(crate) needs_client: bool,
     /// Whether some policies are not for every request.
     pub(crate) has_routes: bool,
-    /// Whether all are for the [straight path](super::straight).
+    /// Whether all are for the straight path (`straight.rs`).
     pub(crate) is_straight: bool,
     /// Whether that is all about one limit of one policy for each client address, whatever the request is.
     pub(crate) is_by_client: bool,
@@ -127,8 +126,8 @@ impl Rules {
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
         let has_routes = config.policies.iter().any(|policy| !policy.route.is_any());
-        let is_straight = rules.iter().all(|rule| is_straight(&rule.policy, &rule.tiers));
-        let is_by_client = is_straight && !has_routes && matches!(&rules[..], [rule] if is_by_client(rule));
+        let is_straight = rules.iter().all(Rule::is_straight);
+        let is_by_client = is_straight && !has_routes && matches!(&rules[..], [rule] if rule.is_by_client());
         Ok(Self { rules, config, asks, needs_client, has_routes, is_straight, is_by_client })
     }
 
@@ -158,6 +157,27 @@ impl Rules {
             }));
         }
         restarted
+    }
+}
+
+impl Rule {
+    /// Whether all that the policy does is done when a request comes, so that it is for the straight path.
+    fn is_straight(&self) -> bool {
+        let Policy { charge, concurrency, is_shadow, key, .. } = &self.policy;
+        let has_queue =
+            self.tiers.iter().flat_map(|tier| &tier.limits).any(|limit| gate::is_queue(limit.limit.quota()));
+        let is_asked = matches!(key, KeyBy::Async(_));
+        *charge == Charge::OnRequest && concurrency.is_none() && !is_shadow && !has_queue && !is_asked
+    }
+
+    /// Whether, of a straight policy, that is one limit for each client address, whatever the request is.
+    fn is_by_client(&self) -> bool {
+        let Policy { key, cost, tiers, .. } = &self.policy;
+        matches!(key, KeyBy::Spec(spec) if spec.is_client())
+            && matches!(cost, Cost::Constant(_))
+            && matches!(&self.tiers[..], [Tier { limits, .. }] if limits.len() == 1)
+            && !self.has_exemptions
+            && tiers.is_none()
     }
 }
 

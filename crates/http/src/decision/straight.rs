@@ -11,14 +11,12 @@ use tollgate::clock::{Clock, Instant};
 use tollgate::{Decision, KeyHash, LimitSet, SetItem};
 
 use crate::answer::ResponseFields;
-use crate::config::{Charge, Cost, Policy};
+use crate::config::Cost;
 use crate::decision::compile::{Rule, Rules, Tier};
 use crate::decision::engine::Engine;
-use crate::decision::gate;
 use crate::decision::matching::{AsyncKeys, FoundBy, hash_of};
 use crate::decision::status::LimitStatusOwned;
 use crate::identity::key::ClientKey;
-use crate::identity::key_by::KeyBy;
 use crate::request::RequestInfo;
 use crate::stats::Counted;
 
@@ -39,23 +37,6 @@ struct Part<'r> {
     tier: (usize, &'r Tier),
     key: KeyHash,
     cost: u64,
-}
-
-/// Whether all that a policy does is done when a request comes.
-pub(super) fn is_straight(policy: &Policy, tiers: &[Tier]) -> bool {
-    let has_queue = tiers.iter().flat_map(|tier| &tier.limits).any(|limit| gate::is_queue(limit.limit.quota()));
-    let is_asked = matches!(policy.key, KeyBy::Async(_));
-    policy.charge == Charge::OnRequest && policy.concurrency.is_none() && !policy.is_shadow && !has_queue && !is_asked
-}
-
-/// Whether a straight policy has one limit for each client address, whatever the request is.
-pub(super) fn is_by_client(rule: &Rule) -> bool {
-    let Policy { key, cost, .. } = &rule.policy;
-    matches!(key, KeyBy::Spec(spec) if spec.is_client())
-        && matches!(cost, Cost::Constant(_))
-        && matches!(&rule.tiers[..], [Tier { limits, .. }] if limits.len() == 1)
-        && !rule.has_exemptions
-        && rule.policy.tiers.is_none()
 }
 
 impl Rules {

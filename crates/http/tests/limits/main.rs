@@ -12,6 +12,7 @@ mod queue;
 mod race;
 mod refusal;
 mod reload;
+mod straight;
 mod strict;
 mod tiers;
 mod tower_contract;

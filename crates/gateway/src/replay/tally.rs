@@ -20,7 +20,37 @@ pub(crate) enum Outcome {
     Exempt,
 }
 
-const _: () = assert!(size_of::<Outcome>() == 4);
+/// An [`Outcome`] in two bytes instead of four, as there are millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored(u16);
+
+impl Stored {
+    const ALLOWED: u16 = u16::MAX;
+    const DELAYED: u16 = u16::MAX - 1;
+    const EXEMPT: u16 = u16::MAX - 2;
+    /// The highest number of a limit.
+    pub(crate) const MAX_LIMIT: u16 = u16::MAX - 3;
+
+    pub(crate) fn get(self) -> Outcome {
+        match self.0 {
+            Self::ALLOWED => Outcome::Allowed,
+            Self::DELAYED => Outcome::Delayed,
+            Self::EXEMPT => Outcome::Exempt,
+            limit => Outcome::Refused(limit),
+        }
+    }
+}
+
+impl From<Outcome> for Stored {
+    fn from(outcome: Outcome) -> Self {
+        Self(match outcome {
+            Outcome::Allowed => Self::ALLOWED,
+            Outcome::Delayed => Self::DELAYED,
+            Outcome::Exempt => Self::EXEMPT,
+            Outcome::Refused(limit) => limit.min(Self::MAX_LIMIT),
+        })
+    }
+}
 
 impl Outcome {
     pub(crate) const fn is_refused(self) -> bool {
@@ -85,9 +115,10 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Counts `outcomes`, which are of `records`, in the same order.
-    pub(crate) fn new(records: &[Record], outcomes: &[Outcome]) -> Self {
+    pub(crate) fn new(records: &[Record], outcomes: &[Stored]) -> Self {
         let mut tally = Self { totals: Counts::default(), minutes: Vec::new() };
-        for (i, (record, &outcome)) in records.iter().zip(outcomes).enumerate() {
+        for (i, (record, outcome)) in records.iter().zip(outcomes).enumerate() {
+            let outcome = outcome.get();
             match tally.minutes.last_mut() {
                 // Records are in order of time.
                 Some(minute) if record.time - minute.start < MINUTE => {
@@ -116,5 +147,18 @@ impl Tally {
         });
         worst.truncate(count);
         worst
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_comes_back() {
+        let refused = [0, 1, 255, 256, Stored::MAX_LIMIT].map(Outcome::Refused);
+        for outcome in [Outcome::Allowed, Outcome::Delayed, Outcome::Exempt].into_iter().chain(refused) {
+            assert_eq!(Stored::from(outcome).get(), outcome);
+        }
     }
 }

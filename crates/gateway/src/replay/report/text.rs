@@ -287,8 +287,8 @@ fn refused_in(minute: &Minute, input: &Input, replay: &Replay) -> (usize, Option
     let records = input.records[minute.records.clone()].iter();
     let outcomes = replay.simulation.outcomes[minute.records.clone()].iter();
     let mut refused: BTreeMap<usize, (KeyId, u64)> = BTreeMap::new();
-    for (record, &outcome) in records.zip(outcomes) {
-        if let Some(key) = replay.simulation.refused_key(record.request, outcome) {
+    for (record, outcome) in records.zip(outcomes) {
+        if let Some(key) = replay.simulation.refused_key(record.request, outcome.get()) {
             refused.entry(key.index()).or_insert((key, 0)).1 += 1;
         }
     }

@@ -68,7 +68,8 @@ impl Difference {
         let mut alone_here: HashMap<KeyId, u64> = HashMap::new();
         let mut alone_there: HashMap<KeyId, u64> = HashMap::new();
         let outcomes = here.simulation.outcomes.iter().zip(&there.simulation.outcomes);
-        for (record, (&a, &b)) in records.iter().zip(outcomes) {
+        for (record, (a, b)) in records.iter().zip(outcomes) {
+            let (a, b) = (a.get(), b.get());
             let (side, outcome, alone) = match (a.is_refused(), b.is_refused()) {
                 (false, false) => continue,
                 (true, true) => {

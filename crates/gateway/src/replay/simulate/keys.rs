@@ -62,7 +62,8 @@ impl KeyTally {
         let mut limited = Vec::new();
         // By request first: keys are spread all over memory.
         let mut by_request = vec![KeyCounts::default(); input.texts.len()];
-        for (record, &outcome) in input.records.iter().zip(outcomes) {
+        for (record, outcome) in input.records.iter().zip(outcomes) {
+            let outcome = outcome.get();
             let counts = &mut by_request[record.request.index()];
             counts.requests += 1;
             match outcome {

@@ -13,7 +13,7 @@ use super::super::ingest::Input;
 use super::super::log::time::timestamp;
 use super::super::progress::Progress;
 use super::super::record::{Record, RequestId};
-use super::super::tally::Outcome;
+use super::super::tally::{Outcome, Stored};
 use super::fields::RequestFields;
 use super::matches::{KeyId, Matches};
 use crate::values::failure::Failure;
@@ -28,7 +28,7 @@ const CHUNK: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Simulation {
     /// In the order of the records.
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) outcomes: Vec<Stored>,
     pub(crate) matches: Matches,
     /// The limits that have refused.
     pub(crate) refusers: Vec<Refuser>,
@@ -162,14 +162,14 @@ struct Player<'m> {
 
 impl Player<'_> {
     /// Puts all requests to the limiter; returns what became of them, and how long that took.
-    fn play(&mut self, records: &[Record]) -> (Vec<Outcome>, Duration) {
+    fn play(&mut self, records: &[Record]) -> (Vec<Stored>, Duration) {
         let progress = Progress::replaying(u64::try_from(records.len()).unwrap_or(u64::MAX));
         // The one clock here that runs. The operating system's will do for whole chunks, and needs no calibration.
         let stopwatch = ExactClock::from_os();
         let (mut outcomes, mut elapsed) = (Vec::with_capacity(records.len()), Duration::ZERO);
         for chunk in records.chunks(CHUNK) {
             let start = stopwatch.now();
-            outcomes.extend(chunk.iter().map(|record| self.pass(*record)));
+            outcomes.extend(chunk.iter().map(|record| Stored::from(self.pass(*record))));
             elapsed += stopwatch.now().saturating_duration_since(start);
             progress.at(u64::try_from(outcomes.len()).unwrap_or(u64::MAX));
         }
@@ -223,6 +223,6 @@ impl Player<'_> {
             self.refusers.push(Refuser { name: name.to_owned(), index, policy: policy.to_owned(), rate });
             self.refusers.len() - 1
         });
-        Outcome::Refused(u16::try_from(index).unwrap_or(u16::MAX))
+        Outcome::Refused(u16::try_from(index).unwrap_or(Stored::MAX_LIMIT))
     }
 }

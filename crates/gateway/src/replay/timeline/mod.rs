@@ -6,7 +6,7 @@ pub(crate) mod terminal;
 
 use self::axis::SECOND;
 use super::record::Record;
-use super::tally::{Counts, Outcome};
+use super::tally::{Counts, Stored};
 
 /// Lengths of a bin that divide a larger unit of time evenly, so that bins start at round times. In seconds.
 pub(crate) const STEPS: [u64; 24] = [
@@ -26,7 +26,7 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     /// At most `max_bins` bins (and at least one, and a few more than that when the log spans decades).
-    pub(crate) fn new(records: &[Record], outcomes: &[Outcome], max_bins: usize) -> Self {
+    pub(crate) fn new(records: &[Record], outcomes: &[Stored], max_bins: usize) -> Self {
         let (first, last) = match (records.first(), records.last()) {
             (Some(first), Some(last)) => (first.time, last.time),
             _ => (0, 0),
@@ -38,8 +38,8 @@ impl Timeline {
         let start = first - first % step;
         let index = |time: u64| usize::try_from((time - start) / step).unwrap_or(usize::MAX);
         let mut bins = vec![Counts::default(); index(last) + 1];
-        for (record, &outcome) in records.iter().zip(outcomes) {
-            bins[index(record.time)].add(outcome);
+        for (record, outcome) in records.iter().zip(outcomes) {
+            bins[index(record.time)].add(outcome.get());
         }
         Self { start, step, bins }
     }
@@ -58,6 +58,7 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::super::record::Texts;
+    use super::super::tally::Outcome;
     use super::*;
 
     fn at(seconds: u64) -> Record {
@@ -74,7 +75,7 @@ mod tests {
             (vec![59, 3_660], 61, 120, 31),
         ] {
             let records: Vec<Record> = seconds.iter().map(|&second| at(second)).collect();
-            let timeline = Timeline::new(&records, &vec![Outcome::Exempt; records.len()], max_bins);
+            let timeline = Timeline::new(&records, &vec![Stored::from(Outcome::Exempt); records.len()], max_bins);
             assert_eq!((timeline.step, timeline.bins.len()), (step * SECOND, bins), "{seconds:?}");
             assert_eq!(timeline.start % timeline.step, 0);
             assert_eq!(timeline.bins.iter().map(Counts::total).sum::<u64>(), records.len() as u64);

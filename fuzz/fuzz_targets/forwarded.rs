@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use tollgate_http::client::{AddressSource, ClientAddress, TrustedProxies};
 use tollgate_http::forwarded::{Hop, forwarded, x_forwarded_for};
-use tollgate_http::client::{ClientAddress, AddressSource, TrustedProxies};
 
 const NETWORKS: &str = "10.0.0.0/8, fd00::/8";
 const PROXY: &str = "10.0.0.1";

@@ -79,7 +79,7 @@ fn request(step: u32) -> Request<()> {
     let mut request = request.body(()).unwrap();
     let peer: IpAddr =
         ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "2001:db8::2"][(bits >> 27) as usize % 4].parse().unwrap();
-    if step % 11 != 0 {
+    if !step.is_multiple_of(11) {
         request.extensions_mut().insert(PeerAddr(SocketAddr::new(peer, 1)));
     }
     request

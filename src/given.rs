@@ -20,7 +20,7 @@ use crate::rate::parse_quotas;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no quota",
+    message = "`{Self}` is not a quota",
     note = "a quota is a `Quota` or a rate string, such as \"100/minute\""
 )]
 pub trait IntoQuota: sealed::Sealed {
@@ -35,7 +35,7 @@ pub trait IntoQuota: sealed::Sealed {
 /// What can be given where several quotas may be: a rate string such as `"200 per day, 50 per hour"`, a [`Quota`], or a list
 /// of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no list of quotas",
+    message = "`{Self}` is not a list of quotas",
     note = "quotas are a rate string, such as \"200 per day, 50 per hour\", a `Quota`, or a list of them"
 )]
 pub trait IntoQuotas: sealed::SealedList {

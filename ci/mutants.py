@@ -2,7 +2,7 @@
 
 A defect is a text that occurs once in a file, and what it is replaced by. So the engine is not full of switches, and a
 defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle
-[FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "http NAME [FILTER]" for a test of tollgate-http,
+[FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "http|gateway NAME [FILTER]" for a test of that crate,
 "fuzz TARGET". A defect that nothing here can kill has `argued` instead, with the reason.
 """
 
@@ -17,6 +17,8 @@ import tomllib
 
 ROOT = pathlib.Path.cwd()
 TREE = ROOT / "target" / "mutants" / "tree"
+# Those with suites of their own kind; all others are of the engine.
+PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-gateway"]}
 # A suite that goes round in a circle has failed, in seconds.
 TIMEOUT = 300
 BUILD_TIMEOUT = 3_000
@@ -82,10 +84,10 @@ def commands(suite):
     if kind == "fuzz":
         # It ends as soon as something is found. The script builds and runs, so a build is a run of a second.
         return (["ci/fuzz.sh", "1", *rest], ".", env), (["ci/fuzz.sh", "60", *rest], ".", env)
-    if kind not in ("test", "lib", "http"):
+    if kind not in ("test", "lib", "http", "gateway"):
         fail(f"unknown suite: {suite}")
     name = ["--lib"] if kind == "lib" else ["--test", rest.pop(0)]
-    package = ["tollgate-http", "--all-features"] if kind == "http" else ["tollgate"]
+    package = PACKAGES.get(kind, ["tollgate"])
     build = ["cargo", "test", "--quiet", "--package", *package, *name]
     return (build + ["--no-run"], ".", env), (build + ["--", *rest], ".", env)
 
@@ -166,7 +168,7 @@ def rounds(chosen):
 def builds(defect):
     """The kinds of build that a defect must go through: that of each suite it dies in, or the library's."""
     kinds = {suite.split()[0] for suite in defect.get("dies", ["lib"])}
-    return {"models" if kind in MODELS else kind if kind in ("fuzz", "http") else "lib" for kind in kinds}
+    return {"models" if kind in MODELS else kind if kind in ("fuzz", *PACKAGES) else "lib" for kind in kinds}
 
 
 def compiles(planted):
@@ -183,10 +185,10 @@ def compiles(planted):
                 "lib": (["--package", "tollgate", "--lib"], ""),
                 "models": (["--manifest-path", "loom-tests/Cargo.toml"], "--cfg tollgate_model"),
                 "fuzz": (["--manifest-path", "fuzz/Cargo.toml"], ""),
-                "http": (["--package", "tollgate-http", "--all-features"], ""),
+                **{kind: (["--package", *package], "") for kind, package in PACKAGES.items()},
             }[kind]
             # Directories that ci/check.sh has filled with what these builds depend on.
-            target = ROOT / "target" / {"lib": ".", "http": ".", "models": "check-models", "fuzz": "check-fuzz"}[kind]
+            target = ROOT / "target" / {"models": "check-models", "fuzz": "check-fuzz"}.get(kind, ".")
             env = {"CARGO_TARGET_DIR": str(target)} | ({"RUSTFLAGS": flags} if flags else {})
             code, output = run(["cargo", "check", "--quiet", "--locked", *arguments], ".", env, BUILD_TIMEOUT)
             if code != 0:

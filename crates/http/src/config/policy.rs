@@ -178,6 +178,8 @@ impl Policy {
     /// # Ok::<(), tollgate_http::ConfigError>(())
     /// ```
     ///
+    /// It may be asked more than once about one request, and should then answer the same.
+    ///
     /// A key that borrows from the request goes through [`key_into`](Self::key_into).
     #[must_use]
     pub fn key_by<K: Key>(self, key: impl Fn(&RequestInfo<'_>) -> Option<K> + Send + Sync + 'static) -> Self {
@@ -279,7 +281,7 @@ impl Policy {
         self
     }
 
-    /// What a request costs, by a function.
+    /// What a request costs, by a function. It may be asked more than once about one request, and should then answer the same.
     #[must_use]
     pub fn cost_by(mut self, cost: impl Fn(&RequestInfo<'_>) -> u64 + Send + Sync + 'static) -> Self {
         self.cost = Cost::Function(Arc::new(cost));

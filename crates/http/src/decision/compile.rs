@@ -166,7 +166,8 @@ impl Rule {
         let Policy { charge, concurrency, is_shadow, key, .. } = &self.policy;
         let has_queue =
             self.tiers.iter().flat_map(|tier| &tier.limits).any(|limit| gate::is_queue(limit.limit.quota()));
-        let is_asked = matches!(key, KeyBy::Async(_));
+        // A function that exempts may answer only once: it is asked where its answer is used.
+        let is_asked = matches!(key, KeyBy::Async(_)) || self.policy.exempt_when.is_some();
         *charge == Charge::OnRequest && concurrency.is_none() && !is_shadow && !has_queue && !is_asked
     }
 

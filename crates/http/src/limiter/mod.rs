@@ -177,7 +177,9 @@ impl<C: Clock> RateLimiter<C> {
                 let now = engine.limiter.now();
                 (rules.decide_straight(engine, &rules.locate(request), now), now)
             };
-            self.shared.timer.sample(|| engine.limiter.clock().now().saturating_duration_since(now));
+            if !matches!(decided, Straight::Otherwise) {
+                self.shared.timer.sample(|| engine.limiter.clock().now().saturating_duration_since(now));
+            }
             match decided {
                 Straight::Admitted(fields) => Some(Ok(fields)),
                 Straight::Refused(status) => Some(Err(self.refuse_straight(rules, request, &status))),

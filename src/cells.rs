@@ -96,7 +96,7 @@ impl Cells for AnyCells<'_> {
         }
     }
 
-    // What is asked at once is not asked of a handle.
+    // Sets are asked of a table itself.
     type Seen = core::convert::Infallible;
 
     fn see(&self) -> Option<(Self::Seen, Balance)> {

@@ -26,18 +26,16 @@ impl Words {
     }
 }
 
-impl<'a> Cells for &'a Words {
-    type Seen = (&'a Atomic<Word>, Word);
+impl Cells for &Words {
+    // Sets are of keys in a table.
+    type Seen = core::convert::Infallible;
 
     fn see(&self) -> Option<(Self::Seen, Balance)> {
-        // Acquire, with the exchanges: as in `update`. No model: sets are of keys.
-        let word = self.word(0).load(Ordering::Acquire);
-        Some(((self.word(0), word), word.balance()))
+        None
     }
 
-    fn put((cell, word): Self::Seen, after: Balance) -> bool {
-        // Release, and nothing to acquire when it fails, as the word is not looked at: as in `update`. No model: as in `see`.
-        cell.compare_exchange(word, word.live(after), Ordering::Release, Ordering::Relaxed).is_ok()
+    fn put(seen: Self::Seen, _after: Balance) -> bool {
+        match seen {}
     }
 
     #[inline]

@@ -7,6 +7,7 @@ use tollgate_http::stats::{PolicyStats, RefusedKey};
 
 use super::reply::{Reply, json};
 use super::state::Subject;
+use crate::values::policy_figures::PolicyFigures;
 
 /// As many as the limiter remembers for each policy.
 const ALL: usize = 128;
@@ -21,15 +22,8 @@ struct Limits {
 #[derive(Debug, Serialize)]
 pub(crate) struct PolicyJson {
     pub(crate) name: String,
-    route: String,
-    key: String,
-    limits: Vec<String>,
-    concurrency: Option<u64>,
-    shadow: bool,
-    allowed: u64,
-    refused: u64,
-    shadow_refused: u64,
-    exempt: u64,
+    #[serde(flatten)]
+    figures: PolicyFigures,
     /// Refusals that are in none of the keys below.
     missed: u64,
     keys: Vec<KeyJson>,
@@ -52,16 +46,8 @@ struct KeyJson {
 impl From<PolicyStats> for PolicyJson {
     fn from(view: PolicyStats) -> Self {
         Self {
+            figures: PolicyFigures::from(&view),
             name: view.name,
-            route: view.route,
-            key: view.key,
-            limits: view.limits,
-            concurrency: view.concurrency,
-            shadow: view.is_shadow,
-            allowed: view.counts.allowed,
-            refused: view.counts.refused,
-            shadow_refused: view.counts.shadow_refused,
-            exempt: view.counts.exempt,
             missed: view.missed,
             keys: view.refused.iter().map(KeyJson::from).collect(),
         }

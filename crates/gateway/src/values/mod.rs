@@ -4,4 +4,5 @@ pub(crate) mod admin_listen;
 pub mod failure;
 pub mod origin;
 pub mod output;
+pub(crate) mod policy_figures;
 pub(crate) mod rates;

@@ -178,8 +178,6 @@ impl Policy {
     /// # Ok::<(), tollgate_http::ConfigError>(())
     /// ```
     ///
-    /// It may be asked more than once about one request, and should then answer the same.
-    ///
     /// A key that borrows from the request goes through [`key_into`](Self::key_into).
     #[must_use]
     pub fn key_by<K: Key>(self, key: impl Fn(&RequestInfo<'_>) -> Option<K> + Send + Sync + 'static) -> Self {
@@ -281,7 +279,7 @@ impl Policy {
         self
     }
 
-    /// What a request costs, by a function. It may be asked more than once about one request, and should then answer the same.
+    /// What a request costs, by a function.
     #[must_use]
     pub fn cost_by(mut self, cost: impl Fn(&RequestInfo<'_>) -> u64 + Send + Sync + 'static) -> Self {
         self.cost = Cost::Function(Arc::new(cost));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tollgate::clock::Clock;
-use tollgate::{Limit, Quota};
+use tollgate::{Limit, LimitSet, Quota};
 
 use crate::answer::{Dialect, QuotaUnit};
 use crate::config::{Charge, Cost, LimiterConfig, Policy};
@@ -30,11 +30,9 @@ pub(crate) struct Rules {
     pub(crate) asks: bool,
     /// Whether there is a key of which the client's address is a part.
     pub(crate) needs_client: bool,
-    /// Whether some policies are not for every request.
-    pub(crate) has_routes: bool,
     /// Whether all are for the straight path (`straight.rs`).
     pub(crate) is_straight: bool,
-    /// Whether that is all about one limit of one policy for each client address, whatever the request is.
+    /// Whether that is all about limits of one policy for each client address, whatever the request is.
     pub(crate) is_by_client: bool,
 }
 
@@ -43,7 +41,6 @@ pub(crate) struct Rule {
     pub(crate) policy: Policy,
     /// The policy's own limits, then those of its tiers, in their order.
     pub(crate) tiers: Vec<Tier>,
-    pub(crate) has_exemptions: bool,
     pub(crate) stats: Arc<RuleStats>,
 }
 
@@ -75,6 +72,8 @@ impl fmt::Display for RestartedLimit {
 /// The limits of one tier.
 pub(crate) struct Tier {
     pub(crate) limits: Vec<NamedLimit>,
+    /// The same as a set of the engine; nothing if there are none.
+    pub(crate) set: Option<LimitSet>,
     /// As a quota, for answers: so many requests in flight.
     pub(crate) in_flight: Option<Quota>,
     /// What `RateLimit-Policy` says of them. By thread, because a copy for a response is counted where the value is.
@@ -113,7 +112,6 @@ impl Rules {
                 None => Arc::new(RuleStats { counts: Counts::new(&policy.name), top: TopRefused::new() }),
             };
             Ok(Rule {
-                has_exemptions: policy.has_exemptions(),
                 policy: policy.clone(),
                 tiers: tiers
                     .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine))
@@ -125,10 +123,9 @@ impl Rules {
         let asks = config.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
-        let has_routes = config.policies.iter().any(|policy| !policy.route.is_any());
         let is_straight = rules.iter().all(Rule::is_straight);
-        let is_by_client = is_straight && !has_routes && matches!(&rules[..], [rule] if rule.is_by_client());
-        Ok(Self { rules, config, asks, needs_client, has_routes, is_straight, is_by_client })
+        let is_by_client = is_straight && matches!(&rules[..], [rule] if rule.is_by_client());
+        Ok(Self { rules, config, asks, needs_client, is_straight, is_by_client })
     }
 
     /// All limits by their identities, gates too.
@@ -166,18 +163,18 @@ impl Rule {
         let Policy { charge, concurrency, is_shadow, key, .. } = &self.policy;
         let has_queue =
             self.tiers.iter().flat_map(|tier| &tier.limits).any(|limit| gate::is_queue(limit.limit.quota()));
-        // A function that exempts may answer only once: it is asked where its answer is used.
-        let is_asked = matches!(key, KeyBy::Async(_)) || self.policy.exempt_when.is_some();
+        let is_asked = matches!(key, KeyBy::Async(_));
         *charge == Charge::OnRequest && concurrency.is_none() && !is_shadow && !has_queue && !is_asked
     }
 
-    /// Whether, of a straight policy, that is one limit for each client address, whatever the request is.
+    /// Whether, of a straight policy, that is limits for each client address, whatever the request is.
     fn is_by_client(&self) -> bool {
         let Policy { key, cost, tiers, .. } = &self.policy;
         matches!(key, KeyBy::Spec(spec) if spec.is_client())
             && matches!(cost, Cost::Constant(_))
-            && matches!(&self.tiers[..], [Tier { limits, .. }] if limits.len() == 1)
-            && !self.has_exemptions
+            && matches!(&self.tiers[..], [Tier { set: Some(_), .. }])
+            && !self.policy.has_exemptions()
+            && self.policy.route.is_any()
             && tiers.is_none()
     }
 }
@@ -223,7 +220,9 @@ impl Tier {
         let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
         // Whole copies of a valid value.
         let copy = || HeaderValue::from_bytes(items.as_bytes()).unwrap_or(HeaderValue::from_static(""));
-        Ok(Self { limits, in_flight, items: PerThread::new(copy) })
+        // Too many for a set are too many for a request, which the configuration has been checked for.
+        let set = LimitSet::new(limits.iter().map(|limit| limit.limit)).ok();
+        Ok(Self { limits, set, in_flight, items: PerThread::new(copy) })
     }
 }
 

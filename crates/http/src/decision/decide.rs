@@ -9,7 +9,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
 use tollgate::scoped::Scoped;
-use tollgate::{KeyHash, Limit, LimitSet, Report, Reservation, SetItem, Verdict};
+use tollgate::{Decision, KeyHash, Limit, LimitSet, Report, Reservation, SetItem, Verdict};
 
 use crate::config::Charge;
 use crate::decision::admitted::{Admitted, AtGates, Pending};
@@ -39,23 +39,10 @@ impl Rules {
         now: Instant,
     ) -> Decided {
         let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);
-        match self.matching(engine, request, asked) {
-            Ok(policies) => self.decide_matched(engine, &policies, now, note),
-            Err(keyless) => refuse(&keyless, LimitStatusOwned::never(&keyless, now), note),
-        }
-    }
-
-    /// Notes that `status`, of one of these rules, has refused a request on the straight path.
-    pub(crate) fn note_refused<C: Clock>(
-        &self,
-        engine: &Engine<C>,
-        request: &RequestInfo<'_>,
-        status: &LimitStatusOwned,
-    ) {
-        let Ok(policies) = self.matching(engine, request, &AsyncKeys::default()) else { return };
-        if let Some(matched) = policies.iter().find(|matched| matched.index == status.policy().0) {
-            matched.rule.stats.counts.add(Counted::Refused);
-            matched.note_refusal(engine, request, self.config.shows_keys, status.at);
+        let mut policies = MatchedPolicies::new();
+        match self.matching(engine, request, asked, &mut policies) {
+            Ok(()) => self.decide_matched(engine, &policies, now, note),
+            Err(keyless) => Decided::Refused(refuse(&keyless, LimitStatusOwned::never(&keyless, now), note)),
         }
     }
 
@@ -72,7 +59,7 @@ impl Rules {
             policies.iter().filter(|matched| !matched.rule.policy.is_shadow).collect();
         let mut admitted = match context.admit(&enforced) {
             Ok(admitted) => admitted,
-            Err((matched, status)) => return refuse(matched, status, note),
+            Err((matched, status)) => return Decided::Refused(refuse(matched, status, note)),
         };
         let mut shadow_refused = Vec::new();
         for matched in policies {
@@ -98,26 +85,40 @@ impl Rules {
     }
 }
 
-fn refuse(
+/// Counts and notes a refusal.
+pub(super) fn refuse(
     matched: &MatchedPolicy<'_>,
     status: LimitStatusOwned,
     note: impl Fn(&MatchedPolicy<'_>, Instant),
-) -> Decided {
+) -> LimitStatusOwned {
     matched.rule.stats.counts.add(Counted::Refused);
     note(matched, status.at);
-    Decided::Refused(status)
+    status
 }
 
 /// The policy that refuses, and the state of its limit.
-type Refuses<'m> = (&'m MatchedPolicy<'m>, LimitStatusOwned);
+pub(super) type Refuses<'m> = (&'m MatchedPolicy<'m>, LimitStatusOwned);
+
+/// Of the limits that were charged, the one that is nearest to refusing the client.
+pub(super) struct Tightest<'m> {
+    of: (usize, usize, usize),
+    decision: Decision<'m>,
+}
+
+impl Tightest<'_> {
+    /// Its figures, which cost a division or two.
+    pub(super) fn status(&self) -> LimitStatusOwned {
+        LimitStatusOwned::at_limit(self.of, &self.decision)
+    }
+}
 
 /// What has been charged.
 type Taken<'m> = SmallVec<[(&'m Limit, KeyHash, u64); 4]>;
 
 /// The engine and the instant of one decision.
-struct DecisionContext<'r, C> {
-    engine: &'r Engine<C>,
-    now: Instant,
+pub(super) struct DecisionContext<'r, C> {
+    pub(super) engine: &'r Engine<C>,
+    pub(super) now: Instant,
 }
 
 impl<'r, C: Clock> DecisionContext<'r, C> {
@@ -160,7 +161,7 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
         let MatchedPolicy { hash: key, cost, .. } = *matched;
         for (index, limit) in matched.limits().iter().enumerate() {
             let decision = self.under(&limit.limit).key(&key).peek_n(cost);
-            let status = LimitStatusOwned::of(matched, Some(index), self.now, decision.report());
+            let status = LimitStatusOwned::at_limit((matched.index, matched.tier, index), &decision);
             if !decision.is_allowed() {
                 return Err((matched, status));
             }
@@ -192,26 +193,38 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
 
     /// Takes from all rate limits that are charged first, or from none; says what from.
     fn take<'m>(&self, policies: &[&'m MatchedPolicy<'m>], admitted: &mut Admitted) -> Result<Taken<'m>, Refuses<'m>> {
-        let mut shares = SmallVec::<[SetItem<'_>; 4]>::new();
-        let mut from = SmallVec::<[(&MatchedPolicy<'_>, usize); 4]>::new();
-        for (matched, index, limit) in charged_first(policies).filter(|(.., limit)| !is_queue(limit)) {
-            shares.push(SetItem { limit: &limit.limit, key: matched.hash, cost: matched.cost });
-            from.push((matched, index));
+        let limits: SmallVec<[_; 4]> = charged_first(policies).filter(|(.., limit)| !is_queue(limit)).collect();
+        if let Some(tightest) = self.check(&limits)? {
+            admitted.nearest(tightest.status());
         }
-        let Some((first, _)) = from.first() else { return Ok(Taken::new()) };
+        Ok(limits.into_iter().map(|(matched, _, limit)| (&limit.limit, matched.hash, matched.cost)).collect())
+    }
+
+    /// Takes from all of these limits, or from none; the tightest of them, if there are any.
+    pub(super) fn check<'m, 'd>(
+        &self,
+        limits: &[(&'m MatchedPolicy<'m>, usize, &'m NamedLimit)],
+    ) -> Result<Option<Tightest<'d>>, Refuses<'m>>
+    where
+        'r: 'd,
+        'm: 'd,
+    {
+        let Some((first, ..)) = limits.first() else { return Ok(None) };
+        let item = |(matched, _, limit): &(&'m MatchedPolicy<'m>, usize, &'m NamedLimit)| SetItem {
+            limit: &limit.limit,
+            key: matched.hash,
+            cost: matched.cost,
+        };
+        let items: SmallVec<[SetItem<'_>; 4]> = limits.iter().map(item).collect();
         // Configurations with too many for one request are refused; but a path that servers read in several ways may be one of
         // several requests.
-        let decided = self.engine.limiter.at(self.now).check_items(&shares);
+        let decided = self.engine.limiter.at(self.now).check_items(&items);
         let decided = decided.map_err(|_| (*first, LimitStatusOwned::never(first, self.now)))?;
-        let Some((matched, index)) = from.get(decided.index()) else {
+        let Some((matched, index, _)) = limits.get(decided.index()) else {
             return Err((first, LimitStatusOwned::never(first, self.now)));
         };
-        let status = LimitStatusOwned::of(matched, Some(*index), self.now, decided.decision().report());
-        if !decided.is_allowed() {
-            return Err((matched, status));
-        }
-        admitted.nearest(status);
-        Ok(shares.into_iter().map(|share| (share.limit, share.key, share.cost)).collect())
+        let tightest = Tightest { of: (matched.index, matched.tier, *index), decision: decided.decision() };
+        if decided.is_allowed() { Ok(Some(tightest)) } else { Err((matched, tightest.status())) }
     }
 
     /// Whether every queue has a turn for the request. Takes none, so that a refusal leaves none behind.
@@ -220,7 +233,7 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
             let looked = self.under(&limit.limit).key(&matched.hash).peek_n(matched.cost);
             let may_wait = looked.retry_after().is_some_and(|wait| wait <= gate::longest_wait(limit.limit.quota()));
             if !looked.is_allowed() && !may_wait {
-                return Err((matched, LimitStatusOwned::of(matched, Some(index), self.now, looked.report())));
+                return Err((matched, LimitStatusOwned::at_limit((matched.index, matched.tier, index), &looked)));
             }
         }
         Ok(())
@@ -235,11 +248,11 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
                 Ok(turn) => {
                     admitted.wait = admitted.wait.max(turn.wait());
                     turns.push(turn);
-                    let report = self.under(&limit.limit).peek(&matched.hash).report();
-                    admitted.nearest(LimitStatusOwned::of(matched, Some(index), self.now, report));
+                    let looked = self.under(&limit.limit).peek(&matched.hash);
+                    admitted.nearest(LimitStatusOwned::at_limit((matched.index, matched.tier, index), &looked));
                 }
                 Err(decision) => {
-                    let status = LimitStatusOwned::of(matched, Some(index), self.now, decision.report());
+                    let status = LimitStatusOwned::at_limit((matched.index, matched.tier, index), &decision);
                     turns.into_iter().rev().for_each(|turn| turn.cancel_at(self.now));
                     return Err((matched, status));
                 }

@@ -127,14 +127,15 @@ impl Rules {
         found
     }
 
-    /// The policies that are for `request`, with its key in each. `Err` with one that refuses it for lack of a key.
+    /// Adds the policies that are for `request`, with its key in each. `Err` with one that refuses it for lack of a key.
+    // Into a list of the caller's: it is large, and moving it would cost as much as a check.
     pub(crate) fn matching<'r, C: Clock>(
         &'r self,
         engine: &Engine<C>,
         request: &'r RequestInfo<'r>,
         asked: &AsyncKeys,
-    ) -> Result<MatchedPolicies<'r>, MatchedPolicy<'r>> {
-        let mut matched = MatchedPolicies::new();
+        matched: &mut MatchedPolicies<'r>,
+    ) -> Result<(), MatchedPolicy<'r>> {
         for index in self.applicable(request) {
             let rule = &self.rules[index]; // an index of these rules
             if rule.policy.exempts(request) {
@@ -152,7 +153,7 @@ impl Rules {
                 _ => matched.push(policy),
             }
         }
-        Ok(matched)
+        Ok(())
     }
 
     /// The policies that are for `request`, whose client has been [found](Self::locate); not those that do not apply

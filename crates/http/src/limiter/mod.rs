@@ -20,11 +20,9 @@ use crate::decision::engine::Engine;
 use crate::decision::gate;
 use crate::decision::refusal::Refusal;
 use crate::decision::shared::Shared;
-use crate::decision::status::LimitStatusOwned;
-use crate::decision::straight::Straight;
 use crate::error::ConfigError;
 use crate::identity::key_by::{BoxFuture, KeyBy};
-use crate::request::RequestView;
+use crate::request::{RequestInfo, RequestView};
 use crate::stats::{Labeller, PolicyStats};
 
 pub use simulator::{KnownMatch, Simulator};
@@ -89,6 +87,8 @@ impl<C: Clock> RateLimiter<C> {
     /// and algorithm are the same, in requests: a higher count helps at once, and a lower one hurts at once. What could not
     /// be changed is returned.
     ///
+    /// Each thread keeps the rules by which it last decided, with the functions in them, until it decides again or ends.
+    ///
     /// # Errors
     ///
     /// If the configuration cannot be used; then nothing has changed.
@@ -119,9 +119,11 @@ impl<C: Clock> RateLimiter<C> {
 
     /// As [`check`](Self::check), with the answers of async key functions.
     pub fn check_with(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Decision<C> {
-        let now = self.shared.engine.limiter.now();
+        let Shared { engine, timer, .. } = &*self.shared;
+        let now = engine.limiter.now();
+        let begun = timer.begin(|| now);
         let decision = self.check_at(request, keys, now);
-        self.shared.timer.sample(|| self.shared.engine.limiter.clock().now().saturating_duration_since(now));
+        timer.end(begun, || engine.limiter.clock().now());
         decision
     }
 
@@ -130,9 +132,7 @@ impl<C: Clock> RateLimiter<C> {
         // Counted, because the admission holds the rules until its response, and may get there on another thread.
         let rules = self.shared.rules();
         let request = rules.locate(request);
-        if rules.needs_client && request.client().is_none() {
-            self.shared.warnings.no_address();
-        }
+        self.warn_without_address(&rules, &request);
         let decided = rules.decide(&self.shared.engine, &request, keys, now);
         decision(&self.shared, rules, decided, || request.is_grpc())
     }
@@ -140,9 +140,9 @@ impl<C: Clock> RateLimiter<C> {
     /// Decides about a request now, if everything about it is decided now: then it waits in no queue, its response decides nothing,
     /// and all that is to be kept for that are the fields of its header. `Err` is the answer to one that is refused.
     ///
-    /// `None` if the rules or the request ask for more, such as a bound on requests in flight, a charge after the response, a queue,
-    /// shadow mode, an exemption or a key that is missing. Nothing has been taken or counted then: [`check`](Self::check) it.
-    /// The layer does both. For one policy with one limit by client address this costs about twice a check of the engine.
+    /// `None` if the rules ask for more, such as a bound on requests in flight, a charge after the response, a queue, shadow mode
+    /// or an async key; or if all limits are by client address, and the request has none. Nothing has been taken or counted then:
+    /// [`check`](Self::check) it. The layer does both. For one policy with one limit by client address this costs about twice a check of the engine.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -165,34 +165,37 @@ impl<C: Clock> RateLimiter<C> {
     /// ```
     #[inline]
     pub fn check_at_once(&self, request: &impl RequestView) -> Option<Result<ResponseFields, Response<Bytes>>> {
-        let engine = &self.shared.engine;
+        let Shared { engine, timer, .. } = &*self.shared;
+        let clock = || engine.limiter.clock().now();
         self.shared.with_rules(|rules| {
             if !rules.is_straight {
                 return None;
             }
-            let (decided, now) = if rules.is_by_client {
-                let client = rules.config.client.client_ip(request.peer()?, request);
-                rules.decide_by_client(engine, client)?
-            } else {
-                let now = engine.limiter.now();
-                (rules.decide_straight(engine, &rules.locate(request), now), now)
-            };
-            if !matches!(decided, Straight::Otherwise) {
-                self.shared.timer.sample(|| engine.limiter.clock().now().saturating_duration_since(now));
+            if rules.is_by_client {
+                let peer = request.peer()?;
+                let begun = timer.begin(clock);
+                let decided = rules.decide_by_client(engine, rules.config.client.client_ip(peer, request))?;
+                timer.end(begun, clock);
+                return Some(decided.map_err(|status| {
+                    let request = rules.locate(request);
+                    rules.note_by_client(engine, &request, status);
+                    rules.refusal(&status, request.is_grpc())
+                }));
             }
-            match decided {
-                Straight::Admitted(fields) => Some(Ok(fields)),
-                Straight::Refused(status) => Some(Err(self.refuse_straight(rules, request, &status))),
-                Straight::Otherwise => None,
-            }
+            let now = engine.limiter.now();
+            let begun = timer.begin(|| now);
+            let request = rules.locate(request);
+            self.warn_without_address(rules, &request);
+            let decided = rules.decide_straight(engine, &request, now);
+            timer.end(begun, clock);
+            Some(decided.map_err(|status| rules.refusal(&status, request.is_grpc())))
         })
     }
 
-    #[inline(never)]
-    fn refuse_straight(&self, rules: &Rules, request: &dyn RequestView, status: &LimitStatusOwned) -> Response<Bytes> {
-        let request = rules.locate(request);
-        rules.note_refused(&self.shared.engine, &request, status);
-        rules.refusal(status, request.is_grpc())
+    fn warn_without_address(&self, rules: &Rules, request: &RequestInfo<'_>) {
+        if rules.needs_client && request.client().is_none() {
+            self.shared.warnings.no_address();
+        }
     }
 
     /// What the async key functions answer that are for `request`; nothing if there is none.

@@ -13,6 +13,7 @@ use super::super::simulate::run::Engine;
 use super::super::tally::{Counts, Minute};
 use super::{Against, Replay, sum};
 use crate::values::failure::Failure;
+use crate::values::policy_figures::PolicyFigures;
 
 #[derive(Serialize)]
 struct Document<'r> {
@@ -36,15 +37,8 @@ struct Document<'r> {
 #[derive(Serialize)]
 struct PolicyPart<'r> {
     policy: &'r str,
-    route: &'r str,
-    key: &'r str,
-    limits: &'r [String],
-    concurrency: Option<u64>,
-    shadow: bool,
-    allowed: u64,
-    refused: u64,
-    shadow_refused: u64,
-    exempt: u64,
+    #[serde(flatten)]
+    figures: PolicyFigures,
 }
 
 #[derive(Serialize)]
@@ -194,20 +188,9 @@ pub(crate) fn render(input: &Input, replay: &Replay, against: Option<&Against>) 
 }
 
 fn policies(replay: &Replay) -> Vec<PolicyPart<'_>> {
-    let part = |view| {
-        let PolicyStats { name, route, key, limits, concurrency, is_shadow, counts, .. }: &PolicyStats = view;
-        PolicyPart {
-            policy: name,
-            route,
-            key,
-            limits,
-            concurrency: *concurrency,
-            shadow: *is_shadow,
-            allowed: counts.allowed,
-            refused: counts.refused,
-            shadow_refused: counts.shadow_refused,
-            exempt: counts.exempt,
-        }
+    let part = |stats| {
+        let PolicyStats { name, .. }: &PolicyStats = stats;
+        PolicyPart { policy: name, figures: stats.into() }
     };
     replay.simulation.policies.iter().map(part).collect()
 }

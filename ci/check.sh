@@ -13,7 +13,7 @@ cargo clippy --package tollgate --no-default-features --quiet -- -D warnings
 # Directories of their own: other flags would build everything again.
 RUSTFLAGS="--cfg tollgate_model" CARGO_TARGET_DIR=target/check-models \
     cargo clippy --manifest-path loom-tests/Cargo.toml --all-targets --quiet -- -D warnings
-CARGO_TARGET_DIR=target/check-fuzz cargo clippy --manifest-path fuzz/Cargo.toml --quiet -- -D warnings
+CARGO_TARGET_DIR=target/check-fuzz cargo clippy --manifest-path fuzz/Cargo.toml --all-features --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --quiet
 
 # Everything shared between threads goes through the facade.

@@ -33,7 +33,14 @@ coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions --cfg fuzzing"
 # A target of its own name keeps the flags away from build scripts.
-RUSTFLAGS="$coverage" cargo build --quiet --release --target "$host"
+features=()
+for target in "${targets[@]}"; do
+    case $target in
+    forwarded | proxy_protocol) features+=(--features http) ;;
+    log | config) features+=(--features program) ;;
+    esac
+done
+RUSTFLAGS="$coverage" cargo build --quiet --release --target "$host" "${features[@]}" "${targets[@]/#/--bin=}"
 programs="${CARGO_TARGET_DIR:-target}/$host/release"
 scratch=$(mktemp -d)
 child=

@@ -184,7 +184,7 @@ def compiles(planted):
             arguments, flags = {
                 "lib": (["--package", "tollgate", "--lib"], ""),
                 "models": (["--manifest-path", "loom-tests/Cargo.toml"], "--cfg tollgate_model"),
-                "fuzz": (["--manifest-path", "fuzz/Cargo.toml"], ""),
+                "fuzz": (["--manifest-path", "fuzz/Cargo.toml", "--all-features"], ""),
                 **{kind: (["--package", *package], "") for kind, package in PACKAGES.items()},
             }[kind]
             # Directories that ci/check.sh has filled with what these builds depend on.

@@ -40,7 +40,7 @@ for target in "${targets[@]}"; do
     log | config) features+=(--features program) ;;
     esac
 done
-RUSTFLAGS="$coverage" cargo build --quiet --release --target "$host" "${features[@]}" "${targets[@]/#/--bin=}"
+RUSTFLAGS="$coverage" cargo build --quiet --release --target "$host" ${features[@]+"${features[@]}"} "${targets[@]/#/--bin=}"
 programs="${CARGO_TARGET_DIR:-target}/$host/release"
 scratch=$(mktemp -d)
 child=

@@ -321,11 +321,12 @@ impl Policy {
         self
     }
 
-    /// Whether it never limits `request`.
+    /// Whether it may leave some requests alone.
     pub(crate) const fn has_exemptions(&self) -> bool {
         !self.exemptions.is_empty() || self.exempt_when.is_some()
     }
 
+    /// Whether it never limits `request`.
     pub(crate) fn exempts(&self, request: &RequestInfo<'_>) -> bool {
         self.exemptions.iter().any(|exemption| exemption.covers(request))
             || self.exempt_when.as_ref().is_some_and(|when| (when.0)(request))

@@ -141,7 +141,7 @@ impl<C: Clock> RateLimiter<C> {
     /// and all that is to be kept for that are the fields of its header. `Err` is the answer to one that is refused.
     ///
     /// `None` if the rules ask for more, such as a bound on requests in flight, a charge after the response, a queue, shadow mode
-    /// or an async key; or if all limits are by client address, and the request has none. Nothing has been taken or counted then:
+    /// or an async key; or, of a single policy by client address, if the request has none. Nothing has been taken or counted then:
     /// [`check`](Self::check) it. The layer does both. For one policy with one limit by client address this costs about twice a check of the engine.
     ///
     /// ```
@@ -175,12 +175,13 @@ impl<C: Clock> RateLimiter<C> {
                 let peer = request.peer()?;
                 let begun = timer.begin(clock);
                 let decided = rules.decide_by_client(engine, rules.config.client.client_ip(peer, request))?;
-                timer.end(begun, clock);
-                return Some(decided.map_err(|status| {
+                let located = decided.map_err(|status| {
                     let request = rules.locate(request);
                     rules.note_by_client(engine, &request, status);
-                    rules.refusal(&status, request.is_grpc())
-                }));
+                    (status, request.is_grpc())
+                });
+                timer.end(begun, clock);
+                return Some(located.map_err(|(status, is_grpc)| rules.refusal(&status, is_grpc)));
             }
             let now = engine.limiter.now();
             let begun = timer.begin(|| now);

@@ -43,5 +43,11 @@ fn requests_without_an_address_are_warned_of_once() {
         assert_eq!(said(), 0, "there is an address");
         (0..3).for_each(|_| drop(app.limiter.check(&nowhere)));
         assert_eq!(said(), 1);
+        // On the straight path too, also where the key that is found is another.
+        let app = App::of([policy("default", "9/hour").key("header:x | ip".parse().unwrap())]);
+        let mut keyed = http::Request::new(());
+        keyed.headers_mut().insert("x", http::HeaderValue::from_static("1"));
+        (0..3).for_each(|_| assert!(app.limiter.check_at_once(&keyed).unwrap().is_ok()));
+        assert_eq!(said(), 2);
     });
 }

@@ -12,11 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path.cwd()
-TREE = ROOT / "target" / "mutants" / "tree"
+# The copy of the tree that this thread plants defects in.
+HERE = threading.local()
 # Those with suites of their own kind; all others are of the engine.
 PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-gateway"]}
 # A suite that goes round in a circle has failed, in seconds.
@@ -53,17 +56,18 @@ def defects(arguments):
     return found or fail(f"no defect is called like {' or '.join(arguments)}")
 
 
-def copy_tree():
+def copy_tree(name):
     """What git would commit, with times kept, so that only what differs is built again."""
+    HERE.tree = ROOT / "target" / "mutants" / name
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
     ).stdout.split("\0")
     files = {name for name in listed if name and (ROOT / name).is_file()}
-    for old in [path for path in TREE.rglob("*") if path.is_file()] if TREE.exists() else []:
-        if str(old.relative_to(TREE)) not in files:
+    for old in [path for path in HERE.tree.rglob("*") if path.is_file()] if HERE.tree.exists() else []:
+        if str(old.relative_to(HERE.tree)) not in files:
             old.unlink()
     for name in files:
-        source, target = ROOT / name, TREE / name
+        source, target = ROOT / name, HERE.tree / name
         if not target.exists() or source.read_bytes() != target.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
@@ -96,7 +100,7 @@ def run(command, directory, env, timeout=TIMEOUT):
     """The exit code, or None if it did not come to an end, and what it printed."""
     process = subprocess.Popen(
         command,
-        cwd=TREE / directory,
+        cwd=HERE.tree / directory,
         env=os.environ | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -141,7 +145,7 @@ def check(suite, what, planted=True):
 def lost(chosen):
     """One line for each defect whose text does not occur exactly once."""
     for defect in chosen:
-        path = TREE / defect["file"]
+        path = HERE.tree / defect["file"]
         found = path.read_text().count(defect["old"]) if path.is_file() else 0
         if found != 1:
             yield f"{defect['name']}: its text occurs {found} times in {defect['file']}, not once"
@@ -151,7 +155,7 @@ def rounds(chosen):
     """The defects in as few rounds as are needed for no two of a round to touch the same text."""
     found = []
     for defect in chosen:
-        begin = (TREE / defect["file"]).read_text().index(defect["old"])
+        begin = (HERE.tree / defect["file"]).read_text().index(defect["old"])
         span = (defect["file"], begin, begin + len(defect["old"]))
         free = lambda taken: all(f != span[0] or span[2] <= b or e <= span[1] for f, b, e in taken)
         for members, taken in found:
@@ -173,13 +177,13 @@ def builds(defect):
 
 def compiles(planted):
     """Whether the tree compiles with all of these defects in it, for every kind of build that one of them needs."""
-    originals = {defect["file"]: (TREE / defect["file"]).read_text() for defect in planted}
+    originals = {defect["file"]: (HERE.tree / defect["file"]).read_text() for defect in planted}
     texts = dict(originals)
     for defect in planted:
         texts[defect["file"]] = texts[defect["file"]].replace(defect["old"], defect["new"])
     try:
         for file, text in texts.items():
-            (TREE / file).write_text(text)
+            (HERE.tree / file).write_text(text)
         for kind in sorted(set().union(*map(builds, planted))):
             arguments, flags = {
                 "lib": (["--package", "tollgate", "--lib"], ""),
@@ -196,7 +200,7 @@ def compiles(planted):
         return None
     finally:
         for file, text in originals.items():
-            (TREE / file).write_text(text)
+            (HERE.tree / file).write_text(text)
 
 
 def broken(planted):
@@ -225,33 +229,23 @@ def check_only(chosen):
     print(f"mutants: all {len(chosen)} planted defects have their place and compile")
 
 
-def main():
-    arguments = sys.argv[1:]
-    only_check = arguments[:1] == ["--check"]
-    chosen = defects(arguments[only_check:])
-    copy_tree()
-    if only_check:
-        check_only(chosen)
-        return
-    if problems := list(lost(chosen)):
-        fail("\n".join(problems))
-    suites = sorted({suite for defect in chosen for suite in defect.get("dies", [])})
+def plant(group, chosen, is_mine):
+    """Runs the suites of a group, in a tree of its own: first without a defect, then with each. What survived."""
+    copy_tree(group)
+    suites = sorted({suite for defect in chosen for suite in defect.get("dies", []) if is_mine(suite)})
     for number, suite in enumerate(suites, 1):
-        print(f"[{number}/{len(suites)}] without a defect: {suite}", flush=True)
+        print(f"[{group} {number}/{len(suites)}] without a defect: {suite}", flush=True)
         if why := check(suite, "the tree as it is", planted=False):
             fail(f"{suite} fails without a defect: {why}")
-    survived, argued = [], []
-    for number, defect in enumerate(chosen, 1):
-        path, started = TREE / defect["file"], time.monotonic()
+    mine = [defect for defect in chosen if any(map(is_mine, defect.get("dies", [])))]
+    survived = []
+    for number, defect in enumerate(mine, 1):
+        path, started = HERE.tree / defect["file"], time.monotonic()
         original = path.read_text()
-        head = f"[{number}/{len(chosen)}] {defect['name']}"
-        if "argued" in defect:
-            argued.append(defect["name"])
-            print(f"{head}: not run. {defect['argued']}", flush=True)
-            continue
+        head = f"[{group} {number}/{len(mine)}] {defect['name']}"
         path.write_text(original.replace(defect["old"], defect["new"]))
         try:
-            for suite in defect["dies"]:
+            for suite in filter(is_mine, defect["dies"]):
                 why = check(suite, defect["name"])
                 if why is None:
                     survived.append(f"{defect['name']} ({suite})")
@@ -259,8 +253,30 @@ def main():
                 print(f"{head}: {'SURVIVED' if why is None else 'died in'} {suite}, {seconds:.0f} s: {why}", flush=True)
         finally:
             path.write_text(original)
+    return survived
+
+
+def main():
+    arguments = sys.argv[1:]
+    only_check = arguments[:1] == ["--check"]
+    chosen = defects(arguments[only_check:])
+    copy_tree("tree")
+    if only_check:
+        check_only(chosen)
+        return
+    if problems := list(lost(chosen)):
+        fail("\n".join(problems))
+    argued = [defect for defect in chosen if "argued" in defect]
+    for defect in argued:
+        print(f"{defect['name']}: not run. {defect['argued']}", flush=True)
+    # Models are built elsewhere than the rest, so both go on at once.
+    is_model = lambda suite: suite.split()[0] in MODELS
+    with ThreadPoolExecutor(2) as groups:
+        models = groups.submit(plant, "models", chosen, is_model)
+        others = groups.submit(plant, "others", chosen, lambda suite: not is_model(suite))
+        survived = models.result() + others.result()
     killed = len(chosen) - len(argued) - len({name.split()[0] for name in survived})
-    print(f"mutants: {killed} of {len(chosen)} died, {len(argued)} argued ({', '.join(argued) or 'none'})")
+    print(f"mutants: {killed} of {len(chosen)} died, {len(argued)} argued ({', '.join(d['name'] for d in argued) or 'none'})")
     if survived:
         fail(f"survived: {', '.join(survived)}")
 

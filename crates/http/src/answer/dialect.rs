@@ -215,6 +215,12 @@ impl Dialect {
 impl ResponseFields {
     pub(crate) const NONE: Self = Self(Kind::None);
 
+    /// Whether there are none.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn are_none(&self) -> bool {
+        matches!(self.0, Kind::None)
+    }
+
     /// Writes them, as [`Dialect::write`] does.
     pub fn write(self, headers: &mut HeaderMap) {
         match self.0 {

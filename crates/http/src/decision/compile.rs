@@ -32,8 +32,14 @@ pub(crate) struct Rules {
     pub(crate) needs_client: bool,
     /// Whether all are for the straight path (`straight.rs`).
     pub(crate) is_straight: bool,
-    /// Whether that is all about limits of one policy for each client address, whatever the request is.
-    pub(crate) is_by_client: bool,
+    /// If that is all about limits of one policy for each client address, whatever the request is.
+    pub(crate) by_client: Option<ByClient>,
+}
+
+/// Limits of one policy for each client address.
+pub(crate) struct ByClient {
+    pub(crate) set: LimitSet,
+    pub(crate) cost: u64,
 }
 
 /// A policy, ready.
@@ -124,8 +130,11 @@ impl Rules {
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
         let is_straight = rules.iter().all(Rule::is_straight);
-        let is_by_client = is_straight && matches!(&rules[..], [rule] if rule.is_by_client());
-        Ok(Self { rules, config, asks, needs_client, is_straight, is_by_client })
+        let by_client = match &rules[..] {
+            [rule] if is_straight => rule.by_client(),
+            _ => None,
+        };
+        Ok(Self { rules, config, asks, needs_client, is_straight, by_client })
     }
 
     /// All limits by their identities, gates too.
@@ -167,15 +176,14 @@ impl Rule {
         *charge == Charge::OnRequest && concurrency.is_none() && !is_shadow && !has_queue && !is_asked
     }
 
-    /// Whether, of a straight policy, that is limits for each client address, whatever the request is.
-    fn is_by_client(&self) -> bool {
-        let Policy { key, cost, tiers, .. } = &self.policy;
-        matches!(key, KeyBy::Spec(spec) if spec.is_client())
-            && matches!(cost, Cost::Constant(_))
-            && matches!(&self.tiers[..], [Tier { set: Some(_), .. }])
-            && !self.policy.has_exemptions()
-            && self.policy.route.is_any()
-            && tiers.is_none()
+    /// The limits of a straight policy, if that is limits for each client address, whatever the request is.
+    fn by_client(&self) -> Option<ByClient> {
+        let Policy { key: KeyBy::Spec(key), cost: Cost::Constant(cost), tiers: None, route, .. } = &self.policy else {
+            return None;
+        };
+        let [Tier { set: Some(set), .. }] = &self.tiers[..] else { return None };
+        let is_all = key.is_client() && route.is_any() && !self.policy.has_exemptions();
+        is_all.then(|| ByClient { set: set.clone(), cost: *cost })
     }
 }
 

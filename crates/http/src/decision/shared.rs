@@ -1,6 +1,7 @@
 //! What all clones of a limiter share.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,18 +24,18 @@ pub(crate) struct Shared<C> {
     version: AtomicU64,
 }
 
-/// Rules that a thread has seen, so that a request need not count who holds them.
-struct Seen {
+/// Rules that a thread has seen, so that a request need not count, where other threads do, who holds them.
+pub(crate) struct Seen {
     limiter: u64,
     version: u64,
-    rules: Arc<Rules>,
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// For as many limiters in one process; more of them take turns.
 const SEEN: usize = 4;
 
 thread_local! {
-    static RULES: RefCell<[Option<Seen>; SEEN]> = const { RefCell::new([const { None }; SEEN]) };
+    static SEEN_HERE: [Cell<Option<Rc<Seen>>>; SEEN] = const { [const { Cell::new(None) }; SEEN] };
 }
 
 impl<C> Shared<C> {
@@ -59,26 +60,36 @@ impl<C> Shared<C> {
     /// From now on these rules are in force.
     pub(crate) fn replace(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
-        // Release, with the load in `with_rules`: who sees the number finds these rules, or later ones.
+        // Release, with the load in `rules_here`: who sees the number finds these rules, or later ones.
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Shows the rules in force to `look`. Writes nothing that another thread reads, unless they have been replaced since this
-    /// thread last looked.
+    /// The rules in force, as this thread has them. Writes nothing that another thread reads, unless they have been replaced
+    /// since this thread last looked.
     #[inline]
-    pub(crate) fn with_rules<T>(&self, look: impl Fn(&Arc<Rules>) -> T) -> T {
-        let looked = RULES.try_with(|seen| {
-            // Borrowed already: by a request that is being decided, in a function of the application that asks again.
-            let mut seen = seen.try_borrow_mut().ok()?;
-            let seen = seen.get_mut(usize::try_from(self.id).unwrap_or(0) % SEEN)?;
-            // Acquire, with the addition in `replace`. Before the rules are loaded: they may be later ones, never earlier.
-            let version = self.version.load(Ordering::Acquire);
-            if seen.as_ref().is_none_or(|seen| (seen.limiter, seen.version) != (self.id, version)) {
-                *seen = Some(Seen { limiter: self.id, version, rules: self.rules() });
-            }
-            seen.as_ref().map(|seen| look(&seen.rules))
+    pub(crate) fn rules_here(&self) -> Rc<Seen> {
+        // Acquire, with the addition in `replace`. Before the rules are loaded: they may be later ones, never earlier.
+        let version = self.version.load(Ordering::Acquire);
+        let seen = SEEN_HERE.try_with(|seen| {
+            let place = self.place(seen)?;
+            let kept = place.take();
+            let found = kept.clone().filter(|kept| (kept.limiter, kept.version) == (self.id, version));
+            place.set(kept);
+            found
         });
-        // Or the thread is ending.
-        looked.ok().flatten().unwrap_or_else(|| look(&self.rules()))
+        seen.ok().flatten().unwrap_or_else(|| self.look(version))
+    }
+
+    /// Looks at the rules in force, of this version or later.
+    #[cold]
+    fn look(&self, version: u64) -> Rc<Seen> {
+        let seen = Rc::new(Seen { limiter: self.id, version, rules: self.rules() });
+        // A thread that is ending keeps nothing.
+        let _ = SEEN_HERE.try_with(|here| self.place(here).map(|place| place.set(Some(Rc::clone(&seen)))));
+        seen
+    }
+
+    fn place<'a, T>(&self, places: &'a [T; SEEN]) -> Option<&'a T> {
+        places.get(usize::try_from(self.id).unwrap_or(0) % SEEN)
     }
 }

@@ -6,68 +6,79 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
+use http::Response;
 use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
+use tollgate::{Decision, KeyHash};
 
 use crate::answer::ResponseFields;
-use crate::config::Cost;
-use crate::decision::compile::{Rules, Tier};
+use crate::decision::compile::Rules;
 use crate::decision::decide::{DecisionContext, refuse};
 use crate::decision::engine::Engine;
 use crate::decision::matching::{AsyncKeys, MatchedPolicies};
+use crate::decision::shared::Shared;
 use crate::decision::status::LimitStatusOwned;
 use crate::identity::key::ClientKey;
-use crate::request::RequestInfo;
+use crate::request::{RequestInfo, RequestView};
 use crate::stats::Counted;
 
 impl Rules {
-    /// The shortest path: limits of one policy for each client address. `None` if that is not all there is to it; a
-    /// refusal has yet to be [noted](Self::note_by_client).
+    /// The key of the shortest path: limits of one policy for each client address.
     #[inline]
-    pub(crate) fn decide_by_client<C: Clock>(
-        &self,
-        engine: &Engine<C>,
-        client: IpAddr,
-    ) -> Option<Result<ResponseFields, LimitStatusOwned>> {
-        let [rule] = self.rules.as_slice() else { return None };
-        let ([Tier { set: Some(set), items, .. }], Cost::Constant(cost)) = (rule.tiers.as_slice(), &rule.policy.cost)
-        else {
-            return None;
-        };
-        let key = engine.limiter.hash(&(0_u8, ClientKey(self.config.grouping.group(client))));
-        let (decision, index) = match set.limits() {
-            // On the limiter's clock, which is read while the bucket is fetched.
-            [limit] => (engine.limiter.under(limit).check_n(&key, *cost), 0),
-            _ => {
-                let decision = engine.limiter.check_set_n(set, &key, *cost);
-                (decision.decision(), decision.index())
-            }
-        };
-        let status = || LimitStatusOwned::at_limit((0, 0, index), &decision);
-        if !decision.is_allowed() {
-            return Some(Err(status()));
-        }
-        rule.stats.counts.add(Counted::Allowed);
-        if !self.config.answer.informs() {
-            return Some(Ok(ResponseFields::NONE));
-        }
-        let limit = self.limit_status(&status());
-        let fields = limit.map(|limit| self.config.answer.dialect().fields(&limit, items.mine().clone()));
-        Some(Ok(fields.unwrap_or(ResponseFields::NONE)))
+    pub(crate) fn client_key<C: Clock>(&self, engine: &Engine<C>, client: IpAddr) -> KeyHash {
+        engine.limiter.hash(&(0_u8, ClientKey(self.config.grouping.group(client))))
     }
 
-    /// Takes note of a refusal of the shortest path. Finds the key once more, which asks no function of the application.
-    pub(crate) fn note_by_client<C: Clock>(
+    /// The answer of the shortest path, by the decision of the limit with this index, which refuses or is the tightest.
+    #[inline(always)]
+    pub(crate) fn answer_by_client<C: Clock>(
         &self,
-        engine: &Engine<C>,
-        request: &RequestInfo<'_>,
-        status: LimitStatusOwned,
-    ) {
+        shared: &Shared<C>,
+        request: &impl RequestView,
+        begun: Option<Instant>,
+        index: usize,
+        decision: &Decision<'_>,
+    ) -> Result<ResponseFields, Response<Bytes>> {
+        if !decision.is_allowed() {
+            return Err(self.refuse_by_client(shared, request, begun, &LimitStatusOwned::at_limit((0, 0, index), decision)));
+        }
+        if let [rule] = self.rules.as_slice() {
+            rule.stats.counts.add(Counted::Allowed);
+        }
+        shared.timer.end(begun, || shared.engine.limiter.clock().now());
+        if !self.config.answer.informs() {
+            return Ok(ResponseFields::NONE);
+        }
+        Ok(self.fields_by_client(&LimitStatusOwned::at_limit((0, 0, index), decision)))
+    }
+
+    /// What the response to a request says that the shortest path admitted.
+    #[inline(never)]
+    fn fields_by_client(&self, status: &LimitStatusOwned) -> ResponseFields {
+        let Some(limit) = self.limit_status(status) else { return ResponseFields::NONE };
+        let Some(tier) = self.rules.first().and_then(|rule| rule.tiers.first()) else { return ResponseFields::NONE };
+        self.config.answer.dialect().fields(&limit, tier.items.mine().clone())
+    }
+
+    /// Notes and answers a refusal of the shortest path. Finds the key once more, which asks no function of the application.
+    #[inline(never)]
+    fn refuse_by_client<C: Clock>(
+        &self,
+        shared: &Shared<C>,
+        request: &dyn RequestView,
+        begun: Option<Instant>,
+        status: &LimitStatusOwned,
+    ) -> Response<Bytes> {
+        let Shared { engine, timer, .. } = shared;
+        let request = &self.locate(request);
         let mut policies = MatchedPolicies::new();
         let _ = self.matching(engine, request, &AsyncKeys::default(), &mut policies);
         for matched in &policies {
-            refuse(matched, status, |matched, at| matched.note_refusal(engine, request, self.config.shows_keys, at));
+            refuse(matched, *status, |matched, at| matched.note_refusal(engine, request, self.config.shows_keys, at));
         }
+        timer.end(begun, || engine.limiter.clock().now());
+        self.refusal(status, request.is_grpc())
     }
 
     /// Decides about `request`, whose client has been [found](Self::locate), by straight rules.

@@ -14,7 +14,7 @@ use tollgate::{Limiter, Quota, Stats};
 use crate::answer::ResponseFields;
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::admission::Admission;
-use crate::decision::compile::Rules;
+use crate::decision::compile::{ByClient, Rules};
 use crate::decision::decide::Decided;
 use crate::decision::engine::Engine;
 use crate::decision::gate;
@@ -167,30 +167,33 @@ impl<C: Clock> RateLimiter<C> {
     pub fn check_at_once(&self, request: &impl RequestView) -> Option<Result<ResponseFields, Response<Bytes>>> {
         let Shared { engine, timer, .. } = &*self.shared;
         let clock = || engine.limiter.clock().now();
-        self.shared.with_rules(|rules| {
-            if !rules.is_straight {
-                return None;
-            }
-            if rules.is_by_client {
-                let peer = request.peer()?;
-                let begun = timer.begin(clock);
-                let decided = rules.decide_by_client(engine, rules.config.client.client_ip(peer, request))?;
-                let located = decided.map_err(|status| {
-                    let request = rules.locate(request);
-                    rules.note_by_client(engine, &request, status);
-                    (status, request.is_grpc())
-                });
-                timer.end(begun, clock);
-                return Some(located.map_err(|(status, is_grpc)| rules.refusal(&status, is_grpc)));
-            }
-            let now = engine.limiter.now();
-            let begun = timer.begin(|| now);
-            let request = rules.locate(request);
-            self.warn_without_address(rules, &request);
-            let decided = rules.decide_straight(engine, &request, now);
-            timer.end(begun, clock);
-            Some(decided.map_err(|status| rules.refusal(&status, request.is_grpc())))
-        })
+        let rules = &self.shared.rules_here().rules;
+        if !rules.is_straight {
+            return None;
+        }
+        if let Some(ByClient { set, cost }) = &rules.by_client {
+            let client = rules.config.client.client_ip(request.peer()?, request);
+            let begun = timer.begin(clock);
+            let key = rules.client_key(engine, client);
+            return Some(match set.limits() {
+                // On the limiter's clock, which is read while the bucket is fetched.
+                [limit] => {
+                    let decision = engine.limiter.under(limit).check_n(&key, *cost);
+                    rules.answer_by_client(&self.shared, request, begun, 0, &decision)
+                }
+                _ => {
+                    let decision = engine.limiter.check_set_n(set, &key, *cost);
+                    rules.answer_by_client(&self.shared, request, begun, decision.index(), &decision.decision())
+                }
+            });
+        }
+        let now = engine.limiter.now();
+        let begun = timer.begin(|| now);
+        let request = rules.locate(request);
+        self.warn_without_address(rules, &request);
+        let decided = rules.decide_straight(engine, &request, now);
+        timer.end(begun, clock);
+        Some(decided.map_err(|status| rules.refusal(&status, request.is_grpc())))
     }
 
     fn warn_without_address(&self, rules: &Rules, request: &RequestInfo<'_>) {
@@ -201,7 +204,10 @@ impl<C: Clock> RateLimiter<C> {
 
     /// What the async key functions answer that are for `request`; nothing if there is none.
     pub fn async_keys(&self, request: &dyn RequestView) -> Option<BoxFuture<AsyncKeys>> {
-        let rules = self.shared.with_rules(|rules| rules.asks.then(|| Arc::clone(rules)))?;
+        let rules = &self.shared.rules_here().rules;
+        if !rules.asks {
+            return None;
+        }
         let request = rules.locate(request);
         let mut asked: Vec<_> = Vec::new();
         for index in rules.applicable(&request) {

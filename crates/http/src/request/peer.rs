@@ -17,6 +17,7 @@ pub struct PeerAddr(pub SocketAddr);
 pub struct AuthenticatedUser(pub std::sync::Arc<str>);
 
 /// The peer's address, if anybody left it in the extensions.
+#[inline(always)]
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     if let Some(PeerAddr(address)) = extensions.get() {
         return Some(address.ip());

@@ -17,7 +17,6 @@ use tower_service::Service;
 
 use crate::answer::ResponseFields;
 use crate::decision::admission::Admission;
-use crate::decision::admitted::Permits;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
@@ -58,6 +57,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let stage = match self.limiter.check_at_once(&request) {
+            Some(Ok(fields)) if fields.are_none() => Stage::Plain { response: self.inner.call(request) },
             Some(Ok(fields)) => Stage::Going { response: self.inner.call(request), until: Some(Until::Fields(fields)) },
             Some(Err(refusal)) => Stage::Refused { refusal: Some(refusal) },
             None => self.stage_of(request),
@@ -117,6 +117,8 @@ pin_project! {
     #[project = StageProjection]
     enum Stage<S, B, F, C: Clock> {
         Waiting { waiting: Box<Waiting<S, B, C>> },
+        // With nothing to be done at its response.
+        Plain { #[pin] response: F },
         Going { #[pin] response: F, until: Option<Until<C>> },
         Refused { refusal: Option<Response<Bytes>> },
     }
@@ -205,6 +207,9 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
+                StageProjection::Plain { response } => {
+                    return response.poll(cx).map(|answer| Ok(answer?.map(LimitedBody::alone)));
+                }
                 StageProjection::Waiting { waiting } => ready!(waiting.poll(cx)),
                 StageProjection::Going { response, until } => {
                     let response = ready!(response.poll(cx))?;
@@ -223,17 +228,17 @@ where
 }
 
 fn finished<R, C: Clock>(mut response: Response<R>, until: Until<C>) -> Response<LimitedBody<R>> {
-    let permits = match until {
+    match until {
         Until::Fields(fields) => {
             fields.write(response.headers_mut());
-            Permits::new()
+            response.map(LimitedBody::alone)
         }
         Until::Admission(mut admission) => {
             admission.respond(response.status(), response.headers_mut());
-            admission.into_permits()
+            let permits = admission.into_permits();
+            response.map(|body| LimitedBody::counted(body, permits))
         }
-    };
-    response.map(|body| LimitedBody::new(body, permits))
+    }
 }
 
 impl<S, B, C> fmt::Debug for ResponseFuture<S, B, C>

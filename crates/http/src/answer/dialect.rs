@@ -20,7 +20,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tollgate::Quota;
 
 use super::status::{LimitStatus, QuotaUnit};
-use super::text_buffer::{self, TextBuffer};
+use super::text_buffer::{self, Digits, TextBuffer};
 use crate::error::UnknownName;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -182,10 +182,7 @@ pub struct ResponseFields(Kind);
 enum Kind {
     None,
     /// Of the current draft: `RateLimit-Policy` and `RateLimit`.
-    Ietf {
-        policies: HeaderValue,
-        limit: HeaderValue,
-    },
+    Ietf(Box<(HeaderValue, HeaderValue)>),
     /// Of another dialect, each of which replaces what is there.
     Older(Box<HeaderMap>),
 }
@@ -193,16 +190,14 @@ enum Kind {
 impl Dialect {
     /// What the item of the current draft begins with, for a limit of this name: `"burst";r=`.
     pub(crate) fn item_start(name: &str) -> String {
-        let mut start = TextBuffer::new();
-        start.push_quoted(name).push(";r=");
-        String::from_utf8_lossy(start.as_bytes()).into_owned()
+        String::from_utf8_lossy(start_of(name).as_bytes()).into_owned()
     }
 
     /// What [`write`](Self::write) writes.
     pub(crate) fn fields(self, tightest: &LimitStatus<'_>, policies: HeaderValue) -> ResponseFields {
         ResponseFields(match self {
             Self::None => Kind::None,
-            Self::Ietf => Kind::Ietf { policies, limit: item(tightest) },
+            Self::Ietf => Kind::Ietf(Box::new((policies, item(tightest)))),
             older => {
                 let mut fields = Box::default();
                 older.write(&mut fields, tightest, &policies);
@@ -213,6 +208,12 @@ impl Dialect {
 }
 
 impl ResponseFields {
+    /// Of the current draft, from what is made when limits are set up and the figures of one that admitted: how many remain, and
+    /// in how many seconds the quota is full.
+    pub(crate) fn ietf(policies: &HeaderValue, item_start: &str, remaining: u64, wait: u64) -> Self {
+        Self(Kind::Ietf(Box::new((policies.clone(), item_of(item_start.as_bytes(), remaining, Some(wait))))))
+    }
+
     pub(crate) const NONE: Self = Self(Kind::None);
 
     /// Whether there are none.
@@ -225,7 +226,10 @@ impl ResponseFields {
     pub fn write(self, headers: &mut HeaderMap) {
         match self.0 {
             Kind::None => {}
-            Kind::Ietf { policies, limit } => append(headers, policies, limit),
+            Kind::Ietf(fields) => {
+                let (policies, limit) = *fields;
+                append(headers, policies, limit)
+            }
             Kind::Older(fields) => {
                 for (name, value) in *fields {
                     // Each name is there once, so it comes with its value.
@@ -236,18 +240,29 @@ impl ResponseFields {
     }
 }
 
+/// `"burst";r=`.
+fn start_of(name: &str) -> TextBuffer {
+    let mut start = TextBuffer::new();
+    start.push_quoted(name).push(";r=");
+    start
+}
+
 /// `"burst";r=50;t=30`.
 fn item(tightest: &LimitStatus<'_>) -> HeaderValue {
-    let mut line = TextBuffer::new();
+    let wait = tightest.knows_wait().then(|| tightest.wait_secs());
     match tightest.item_start {
-        Some(start) => line.push(start),
-        None => line.push_quoted(tightest.name).push(";r="),
-    };
-    line.push_number(tightest.report.remaining);
-    if tightest.knows_wait() {
-        line.push(";t=").push_number(tightest.wait_secs());
+        Some(start) => item_of(start.as_bytes(), tightest.report.remaining, wait),
+        None => item_of(start_of(tightest.name).as_bytes(), tightest.report.remaining, wait),
     }
-    line.to_header()
+}
+
+/// Of what it [begins with](Dialect::item_start), and its figures.
+fn item_of(start: &[u8], remaining: u64, wait: Option<u64>) -> HeaderValue {
+    let (mut left, mut seconds) = (Digits::new(), Digits::new());
+    match wait {
+        Some(wait) => text_buffer::header(&[start, left.of(remaining), b";t=", seconds.of(wait)]),
+        None => text_buffer::header(&[start, left.of(remaining)]),
+    }
 }
 
 /// Adds the fields of the current draft. A map that is full stays as it is, which does not fail the request.

@@ -20,6 +20,7 @@ pub use dialect::{Dialect, ResetForm, ResponseFields};
 pub use error::AnswerError;
 pub use refusal_body::RefusalBody;
 pub use retry_after::{RetryAfter, RetryForm};
+pub(crate) use status::ceil_secs;
 pub use status::{LimitStatus, QuotaUnit};
 pub use template::Template;
 

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use tollgate::clock::{Clock, Instant};
 use tollgate::{Decision, KeyHash};
 
-use crate::answer::ResponseFields;
+use crate::answer::{Dialect, ResponseFields, ceil_secs};
 use crate::decision::compile::Rules;
 use crate::decision::decide::{DecisionContext, refuse};
 use crate::decision::engine::Engine;
@@ -41,24 +41,38 @@ impl Rules {
         decision: &Decision<'_>,
     ) -> Result<ResponseFields, Response<Bytes>> {
         if !decision.is_allowed() {
-            return Err(self.refuse_by_client(shared, request, begun, &LimitStatusOwned::at_limit((0, 0, index), decision)));
+            return Err(self.refuse_by_client(
+                shared,
+                request,
+                begun,
+                &LimitStatusOwned::at_limit((0, 0, index), decision),
+            ));
         }
         if let [rule] = self.rules.as_slice() {
             rule.stats.counts.add(Counted::Allowed);
         }
         shared.timer.end(begun, || shared.engine.limiter.clock().now());
-        if !self.config.answer.informs() {
-            return Ok(ResponseFields::NONE);
-        }
-        Ok(self.fields_by_client(&LimitStatusOwned::at_limit((0, 0, index), decision)))
+        let fields = self.config.answer.informs().then(|| self.fields_by_client(index, decision)).flatten();
+        Ok(fields.unwrap_or(ResponseFields::NONE))
     }
 
     /// What the response to a request says that the shortest path admitted.
     #[inline(never)]
-    fn fields_by_client(&self, status: &LimitStatusOwned) -> ResponseFields {
-        let Some(limit) = self.limit_status(status) else { return ResponseFields::NONE };
-        let Some(tier) = self.rules.first().and_then(|rule| rule.tiers.first()) else { return ResponseFields::NONE };
-        self.config.answer.dialect().fields(&limit, tier.items.mine().clone())
+    fn fields_by_client(&self, index: usize, decision: &Decision<'_>) -> Option<ResponseFields> {
+        let tier = self.rules.first()?.tiers.first()?;
+        let policies = tier.items.mine();
+        let dialect = self.config.answer.dialect();
+        if dialect == Dialect::Ietf {
+            let start = &tier.limits.get(index)?.item_start;
+            return Some(ResponseFields::ietf(
+                policies,
+                start,
+                decision.remaining(),
+                ceil_secs(decision.reset_after()),
+            ));
+        }
+        let status = LimitStatusOwned::at_limit((0, 0, index), decision);
+        Some(dialect.fields(&self.limit_status(&status)?, policies.clone()))
     }
 
     /// Notes and answers a refusal of the shortest path. Finds the key once more, which asks no function of the application.

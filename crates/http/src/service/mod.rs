@@ -58,7 +58,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let stage = match self.limiter.check_at_once(&request) {
             Some(Ok(fields)) if fields.are_none() => Stage::Plain { response: self.inner.call(request) },
-            Some(Ok(fields)) => Stage::Going { response: self.inner.call(request), until: Some(Until::Fields(fields)) },
+            Some(Ok(fields)) => Stage::Informed { response: self.inner.call(request), fields: Some(fields) },
             Some(Err(refusal)) => Stage::Refused { refusal: Some(refusal) },
             None => self.stage_of(request),
         };
@@ -117,9 +117,10 @@ pin_project! {
     #[project = StageProjection]
     enum Stage<S, B, F, C: Clock> {
         Waiting { waiting: Box<Waiting<S, B, C>> },
-        // With nothing to be done at its response.
+        // With nothing to be done at its response, or nothing but to say how the limits are, or all that an admission asks for.
         Plain { #[pin] response: F },
-        Going { #[pin] response: F, until: Option<Until<C>> },
+        Informed { #[pin] response: F, fields: Option<ResponseFields> },
+        Going { #[pin] response: F, admission: Option<Box<Admission<C>>> },
         Refused { refusal: Option<Response<Bytes>> },
     }
 }
@@ -129,12 +130,6 @@ pin_project! {
 enum Waiting<S, B, C: Clock> {
     ForKeys { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
     ForTurn { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Queued<C>)> },
-}
-
-/// What is kept until the response: its fields if nothing else is to be done, or all of the admission.
-enum Until<C: Clock> {
-    Fields(ResponseFields),
-    Admission(Box<Admission<C>>),
 }
 
 /// An admitted request that waits for its turn. If its client goes away meanwhile, it has never been asked for anything.
@@ -150,7 +145,7 @@ impl<C: Clock> Drop for Queued<C> {
 
 impl<S, B, F, C: Clock> Stage<S, B, F, C> {
     fn going(response: F, admission: Admission<C>) -> Self {
-        Self::Going { response, until: Some(Until::Admission(Box::new(admission))) }
+        Self::Going { response, admission: Some(Box::new(admission)) }
     }
 
     fn queueing(admission: Admission<C>, inner: S, request: Request<B>) -> Self {
@@ -210,12 +205,23 @@ where
                 StageProjection::Plain { response } => {
                     return response.poll(cx).map(|answer| Ok(answer?.map(LimitedBody::alone)));
                 }
+                StageProjection::Informed { response, fields } => {
+                    return response.poll(cx).map(|answer| {
+                        let mut response = answer?.map(LimitedBody::alone);
+                        // Polled again after the end: there is no more to say.
+                        if let Some(fields) = fields.take() {
+                            fields.write(response.headers_mut());
+                        }
+                        Ok(response)
+                    });
+                }
                 StageProjection::Waiting { waiting } => ready!(waiting.poll(cx)),
-                StageProjection::Going { response, until } => {
-                    let response = ready!(response.poll(cx))?;
-                    // Polled again after the end: there is no more to say.
-                    let Some(until) = until.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(finished(response, until)));
+                StageProjection::Going { response, admission } => {
+                    let mut response = ready!(response.poll(cx))?;
+                    let Some(mut admission) = admission.take() else { return Poll::Pending };
+                    admission.respond(response.status(), response.headers_mut());
+                    let permits = admission.into_permits();
+                    return Poll::Ready(Ok(response.map(|body| LimitedBody::counted(body, permits))));
                 }
                 StageProjection::Refused { refusal } => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
@@ -223,20 +229,6 @@ where
                 }
             };
             this.stage.set(next);
-        }
-    }
-}
-
-fn finished<R, C: Clock>(mut response: Response<R>, until: Until<C>) -> Response<LimitedBody<R>> {
-    match until {
-        Until::Fields(fields) => {
-            fields.write(response.headers_mut());
-            response.map(LimitedBody::alone)
-        }
-        Until::Admission(mut admission) => {
-            admission.respond(response.status(), response.headers_mut());
-            let permits = admission.into_permits();
-            response.map(|body| LimitedBody::counted(body, permits))
         }
     }
 }

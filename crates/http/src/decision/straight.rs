@@ -32,6 +32,7 @@ impl Rules {
 
     /// The answer of the shortest path, by the decision of the limit with this index, which refuses or is the tightest.
     #[inline(always)]
+    #[expect(clippy::result_large_err, reason = "a refusal has no box of its own; it is written where it is wanted")]
     pub(crate) fn answer_by_client<C: Clock>(
         &self,
         shared: &Shared<C>,

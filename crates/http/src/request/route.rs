@@ -26,11 +26,13 @@ enum Segment {
 
 impl PathPattern {
     /// Whether `path`, in its one spelling, is of this pattern.
+    #[inline]
     pub(crate) fn covers(&self, path: &str) -> bool {
         let has_prefix = path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if !has_prefix {
-            return false;
-        }
+        has_prefix && self.covers_segments(path)
+    }
+
+    fn covers_segments(&self, path: &str) -> bool {
         let mut given = path.split('/').skip(1).filter(|segment| !segment.is_empty());
         for segment in &self.segments {
             let Some(given) = given.next() else { return false };
@@ -217,7 +219,7 @@ impl Route {
     /// Whether `request` is one of them, for some server: these do not all read a path alike.
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {
-        self.covers_method(request.method())
+        (self.methods.is_empty() || self.covers_method(request.method()))
             && (self.paths.is_empty() || request.paths().any(|path| self.covers_path(path)))
             && (self.hosts.is_empty() || request.hosts().any(|host| self.covers_host(host)))
     }
@@ -232,8 +234,7 @@ impl Route {
     /// Servers answer HEAD as they do GET.
     fn covers_method(&self, method: &str) -> bool {
         let is_head = method == Method::HEAD.as_str();
-        self.methods.is_empty()
-            || self.methods.iter().any(|wanted| wanted.as_str() == method || is_head && *wanted == Method::GET)
+        self.methods.iter().any(|wanted| wanted.as_str() == method || is_head && *wanted == Method::GET)
     }
 
     fn covers_path(&self, path: &str) -> bool {

@@ -3,6 +3,8 @@
 //! Every side builds the same requests in the same loop, of clients in the same order, and every answer is counted. All sides
 //! take turns in short rounds; a figure is the median of the rounds, and what the bare service took in that round is
 //! subtracted. `cargo bench -p tollgate-http --bench layer`; a minute.
+//!
+//! `layer ROW CALLS` runs one side, for `ci/instructions.sh` and profilers; `layer --rows` lists ours.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -15,8 +17,9 @@ use std::task::{Context, Poll, Waker};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{Request, Response, StatusCode};
+use tollgate::clock::ExactClock;
 use tollgate_http::answer::Dialect;
-use tollgate_http::{Answer, LimiterConfig, Policy, RateLimitLayer, Route};
+use tollgate_http::{Answer, LimiterConfig, Policy, RateLimitLayer, RateLimiter, Route};
 use tower::{Layer, Service};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
@@ -50,9 +53,9 @@ fn request(index: u64, clients: u32) -> Request<Body> {
     request
 }
 
-/// Sends `count` requests, and returns nanoseconds a request, and how many were answered with 200.
+/// What callgrind counts. Sends `count` requests, and returns nanoseconds a request, and how many were answered with 200.
 #[inline(never)]
-fn round<S, B>(service: &mut S, clients: u32, count: u64, from: u64) -> (f64, u64)
+fn measured<S, B>(service: &mut S, clients: u32, count: u64, from: u64) -> (f64, u64)
 where
     S: Service<Request<Body>, Response = Response<B>>,
 {
@@ -79,14 +82,25 @@ fn side<S, B>(name: &'static str, mut service: S) -> Side
 where
     S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
 {
-    (name, Box::new(move |clients, count, from| round(&mut service, clients, count, from)))
+    (name, Box::new(move |clients, count, from| measured(&mut service, clients, count, from)))
 }
+
+/// Requests a round.
+const COUNT: u64 = 2_000;
+const ROUNDS: u64 = 151;
 
 /// Limits that nobody reaches.
 const HIGH: &str = "1000000000/hour";
 
 fn layer(config: LimiterConfig) -> RateLimitLayer {
-    RateLimitLayer::with(config.capacity(200_000)).expect("a config")
+    // For one row the system's clock: the processor's counter is taken once it has been tested, and instructions are to be
+    // the same in each run.
+    let clock = if is_one_row() { ExactClock::from_os() } else { ExactClock::new() };
+    RateLimiter::with_clock(config.capacity(200_000), clock).expect("a config").layer()
+}
+
+fn is_one_row() -> bool {
+    std::env::args().len() == 3
 }
 
 fn policy(name: &str, limits: &str) -> Policy {
@@ -126,40 +140,43 @@ fn main() {
         many = many.policy(policy(name, "1000000000/hour, 1000000000/day"));
     }
     let mut sides = vec![
-        side("bare", Bare),
-        side("tollgate", layer(LimiterConfig::new().answer(quiet()).policy(policy("p", HIGH))).layer(Bare)),
+        side("layer: the loop alone", Bare),
+        side("layer: no fields", layer(LimiterConfig::new().answer(quiet()).policy(policy("p", HIGH))).layer(Bare)),
         side("tower_governor", governor(Bare)),
-        side("tollgate, fields", layer(LimiterConfig::new().policy(policy("p", HIGH))).layer(Bare)),
+        side("layer: default fields", layer(LimiterConfig::new().policy(policy("p", HIGH))).layer(Bare)),
         side("tower_governor, fields", GovernorLayer::new(Arc::new(with_headers)).layer(Bare)),
         side(
-            "tollgate, 2 limits",
+            "layer: two limits",
             layer(LimiterConfig::new().answer(quiet()).policy(policy("p", "1000000000/hour, 1000000000/day")))
                 .layer(Bare),
         ),
         side("tower_governor, twice", governor(governor(Bare))),
-        side("tollgate, 2 of 20", layer(many).layer(Bare)),
-        side("tollgate, refused", layer(LimiterConfig::new().policy(policy("p", "1/day"))).layer(Bare)),
+        side("layer: 2 of 20 policies", layer(many).layer(Bare)),
+        side("layer: refused", layer(LimiterConfig::new().policy(policy("p", "1/day"))).layer(Bare)),
     ];
-    // One side by itself, for a profiler, and its fastest round: `layer --only SIDE CALLS`.
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [_, only, name, calls, ..] = &arguments[..]
-        && only == "--only"
-    {
-        let (_, run) = sides.iter_mut().find(|(side, _)| side == name).expect("a side");
-        let calls: u64 = calls.parse().expect("a number");
-        let rounds = (0..calls.div_ceil(2_000)).map(|number| run(1_000, 2_000, number * 2_000).0);
-        println!("{:.1}", rounds.fold(f64::INFINITY, f64::min));
-        return;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [rows] if rows == "--rows" => {
+            sides.iter().filter(|(name, _)| name.starts_with("layer")).for_each(|(name, _)| println!("{name}"));
+            return;
+        }
+        [row, calls] => {
+            let (_, run) = sides.iter_mut().find(|(name, _)| name == row).expect("a row");
+            let rounds = calls.parse::<u64>().expect("a number").div_ceil(COUNT);
+            let fastest = (0..rounds).map(|number| run(1_000, COUNT, number * COUNT).0).fold(f64::INFINITY, f64::min);
+            println!("{fastest:.1} ns a request in the fastest round");
+            return;
+        }
+        _ => {} // `--bench`, from cargo
     }
     for clients in [1, 1_000, 100_000] {
-        let (rounds, count) = (151, 2_000);
         for (_, run) in &mut sides {
             run(clients, u64::from(clients) * 2, 0);
         }
         let mut times = vec![Vec::new(); sides.len()];
-        for number in 0..rounds {
+        for number in 0..ROUNDS {
             for ((_, run), times) in sides.iter_mut().zip(&mut times) {
-                times.push(run(clients, count, number * count).0);
+                times.push(run(clients, COUNT, number * COUNT).0);
             }
         }
         let bare = times[0].clone();

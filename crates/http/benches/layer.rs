@@ -10,9 +10,11 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -44,10 +46,11 @@ impl Service<Request<Body>> for Bare {
 }
 
 /// The requests of so many clients, in an order that no cache foresees.
-fn request(index: u64, clients: u32) -> Request<Body> {
+fn request(index: u64, clients: Range<u32>) -> Request<Body> {
     // A multiplier that is prime to the number of clients.
-    let client = u32::try_from(index.wrapping_mul(2_654_435_761) % u64::from(clients)).unwrap_or(0);
-    let peer = IpAddr::V4(Ipv4Addr::from(0x0A00_0000 + client));
+    let count = u64::from(clients.end - clients.start);
+    let client = u32::try_from(index.wrapping_mul(2_654_435_761) % count).unwrap_or(0);
+    let peer = IpAddr::V4(Ipv4Addr::from(0x0A00_0000 + clients.start + client));
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
     request
@@ -55,7 +58,7 @@ fn request(index: u64, clients: u32) -> Request<Body> {
 
 /// What callgrind counts. Sends `count` requests, and returns nanoseconds a request, and how many were answered with 200.
 #[inline(never)]
-fn measured<S, B>(service: &mut S, clients: u32, count: u64, from: u64) -> (f64, u64)
+fn measured<S, B>(service: &mut S, clients: &Range<u32>, count: u64, from: u64) -> (f64, u64)
 where
     S: Service<Request<Body>, Response = Response<B>>,
 {
@@ -65,7 +68,7 @@ where
     let mut admitted = 0;
     for index in from..from + count {
         let _ = service.poll_ready(&mut context);
-        let response = pin!(service.call(request(index, clients)));
+        let response = pin!(service.call(request(index, clients.clone())));
         if let Poll::Ready(Ok(response)) = response.poll(&mut context) {
             admitted += u64::from(response.status() == StatusCode::OK);
             black_box(&response);
@@ -82,7 +85,7 @@ fn side<S, B>(name: &'static str, mut service: S) -> Side
 where
     S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
 {
-    (name, Box::new(move |clients, count, from| measured(&mut service, clients, count, from)))
+    (name, Box::new(move |clients, count, from| measured(&mut service, &(0..clients), count, from)))
 }
 
 /// Requests a round.
@@ -122,6 +125,30 @@ fn governor<S: Clone>(
     let config =
         GovernorConfigBuilder::default().per_nanosecond(1).burst_size(1_000_000_000).finish().expect("a config");
     GovernorLayer::new(Arc::new(config)).layer(service)
+}
+
+/// By what factor a thread gets slower when another sends requests of other clients at the same time, through a clone of the
+/// same service: the median of rounds.
+fn slowdown<S, B>(service: &S) -> f64
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Sync,
+{
+    const LONG: u64 = 100_000;
+    let run = |first: u32, from: u64| measured(&mut service.clone(), &(first..first + 1_000), LONG, from).0;
+    let both = |from: u64| {
+        let barrier = Barrier::new(2);
+        let run = |first| {
+            barrier.wait();
+            run(first, from)
+        };
+        thread::scope(|scope| {
+            let other = scope.spawn(|| run(1_000));
+            f64::midpoint(run(0), other.join().expect("a thread"))
+        })
+    };
+    let mut ratios: Vec<f64> = (0..21).map(|round| both(round * LONG) / run(0, round * LONG)).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
 }
 
 fn main() {
@@ -187,4 +214,14 @@ fn main() {
             println!("  {name:24} {:8.1}", above[above.len() / 2]);
         }
     }
+    println!("two threads for one, times as slow");
+    println!("  {:24} {:8.2}", sides[0].0, slowdown(&Bare));
+    let config = LimiterConfig::new().answer(quiet()).policy(policy("p", HIGH));
+    println!("  {:24} {:8.2}", sides[1].0, slowdown(&layer(config).layer(Bare)));
+    println!(
+        "  {:24} {:8.2}",
+        sides[3].0,
+        slowdown(&layer(LimiterConfig::new().policy(policy("p", HIGH))).layer(Bare))
+    );
+    println!("  {:24} {:8.2}", sides[2].0, slowdown(&governor(Bare)));
 }

@@ -4,10 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::tz::{Offset, TimeZone};
 use tollgate::{Algorithm, Quota};
+use tollgate_http::client::{AddressSource, ClientAddress, TrustedProxies};
 use tollgate_http::{ConfigError, Exemption, KeySpec, LimiterConfig, Policy};
 
+use super::ingest::Wanted;
+use super::log::time::Times;
+use super::log::{Form, Format, Places, Rules};
 use crate::values::failure::Failure;
+use crate::values::output::printable;
 use crate::values::rates::Rates;
 
 /// How many keys and minutes are listed unless told otherwise.
@@ -88,6 +94,41 @@ pub(crate) struct ReplayArgs {
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
+    /// How lines are written, where that is not found out: a name such as `haproxy`, or a log_format or LogFormat string
+    ///
+    /// The names are in docs/replay.md. Of a string, such as '$remote_addr [$time_local] "$request"' or '%h %l %u %t "%r" %>s',
+    /// the fields are read that policies ask for.
+    #[arg(long, value_name = "FORMAT", help_heading = "How logs are read")]
+    pub(crate) format: Option<Format>,
+
+    /// Where a part of JSON lines is, such as `client=request.ip` or `time=at`; repeatable, or with commas between
+    ///
+    /// The parts: time, client, method, path, status, host, forwarded-for, header:NAME.
+    #[arg(
+        long,
+        value_name = "PART=PLACE",
+        value_delimiter = ',',
+        conflicts_with = "format",
+        help_heading = "How logs are read"
+    )]
+    pub(crate) field: Vec<String>,
+
+    /// The zone of times that do not say theirs: `+02:00`, `Europe/Berlin`, `local` [default: UTC]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true, help_heading = "How logs are read")]
+    pub(crate) timezone: Option<Zone>,
+
+    /// The proxies to believe where the log has lists of addresses: networks with commas between, or `hops:1`
+    #[arg(long, value_name = "PROXIES", conflicts_with = "config", help_heading = "How logs are read")]
+    pub(crate) trusted: Option<TrustedProxies>,
+
+    /// Leave out requests before that time: `2024-03-01`, `2024-03-01T12:00`, or as in a log
+    #[arg(long, value_name = "TIME", help_heading = "How logs are read")]
+    pub(crate) since: Option<String>,
+
+    /// Leave out requests at that time and after it
+    #[arg(long, value_name = "TIME", help_heading = "How logs are read")]
+    pub(crate) until: Option<String>,
+
     /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
     ///
     /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
@@ -138,6 +179,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// End with exit code 3 if any request would be refused
+    #[arg(long)]
+    pub(crate) fail_if_refused: bool,
+
     /// Replay the sample log instead of files
     #[arg(long, conflicts_with = "files")]
     pub(crate) sample: bool,
@@ -149,6 +194,13 @@ impl ReplayArgs {
         let unfit = |error| Failure::Other(format!("the policy of the demonstration cannot be used: {error}"));
         Ok(Self {
             files: Vec::new(),
+            format: None,
+            field: Vec::new(),
+            timezone: None,
+            trusted: None,
+            since: None,
+            until: None,
+            fail_if_refused: false,
             limits: vec!["10/minute".parse().map_err(unfit)?],
             algorithm: Algorithm::TokenBucket,
             burst: None,
@@ -165,9 +217,41 @@ impl ReplayArgs {
     }
 
     /// The limits, as a policy named `default`, and all else as it is unless a config file says otherwise.
-    pub(super) fn settings(&self) -> Result<LimiterConfig, ConfigError> {
-        let policy = Policy::new("default", self.quotas())?.key(self.key.clone());
-        Ok(LimiterConfig::new().policy(self.exempt.iter().cloned().fold(policy, Policy::exempt)))
+    pub(super) fn settings(&self) -> Result<LimiterConfig, Failure> {
+        let unfit = |error: ConfigError| Failure::Usage(format!("the policy cannot be used: {error}"));
+        let policy = Policy::new("default", self.quotas()).map_err(unfit)?.key(self.key.clone());
+        let client = match &self.trusted {
+            Some(trusted) if *trusted != TrustedProxies::nobody() => {
+                ClientAddress::new(AddressSource::XForwardedFor, trusted.clone())
+                    .map_err(|error| Failure::Usage(format!("--trusted: {error}")))?
+            }
+            _ => ClientAddress::default(),
+        };
+        Ok(LimiterConfig::new().client(client).policy(self.exempt.iter().cloned().fold(policy, Policy::exempt)))
+    }
+
+    /// What is read of the logs, and how.
+    pub(super) fn wanted(&self) -> Result<Wanted, Failure> {
+        let zone = self.timezone.as_ref().map(|Zone(zone)| zone.clone());
+        let times = Times::new(zone.clone().unwrap_or(TimeZone::UTC));
+        let time = |option: &str, text: &Option<String>| -> Result<Option<u64>, Failure> {
+            let Some(text) = text else { return Ok(None) };
+            let expected = "2024-03-01, 2024-03-01T12:00 or a time as in a log";
+            let unfit = || Failure::Usage(format!("--{option}: `{}` is no time; expected {expected}", printable(text)));
+            times.moment(text).map(Some).ok_or_else(unfit)
+        };
+        let (since, until) =
+            (time("since", &self.since)?.unwrap_or(0), time("until", &self.until)?.unwrap_or(u64::MAX));
+        if since >= until {
+            return Err(Failure::Usage("--since must be earlier than --until".to_owned()));
+        }
+        let mut places = Places::default();
+        self.field
+            .iter()
+            .try_for_each(|pair| places.add(pair))
+            .map_err(|error| Failure::Usage(format!("--field: {error}")))?;
+        let format = if self.field.is_empty() { self.format.clone() } else { Some(Format::Known(Form::Json)) };
+        Ok(Wanted { rules: Rules { format, places, zone }, since, until })
     }
 
     fn quotas(&self) -> Vec<Quota> {
@@ -200,4 +284,39 @@ impl ReplayArgs {
 
 fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
     PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name)).try_map(|name| name.parse::<Algorithm>())
+}
+
+/// A time zone.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone(TimeZone);
+
+/// `UTC`, `local`, `+02:00`, or a name of the time zone database.
+impl std::str::FromStr for Zone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unfit = || format!("`{text}` is no time zone; expected UTC, local, +02:00 or a name such as Europe/Berlin");
+        if text.eq_ignore_ascii_case("utc") || text == "Z" {
+            return Ok(Self(TimeZone::UTC));
+        }
+        if text.eq_ignore_ascii_case("local") {
+            return TimeZone::try_system()
+                .map(Self)
+                .map_err(|error| format!("the local time zone is not known: {error}"));
+        }
+        if let Some(digits) = text.strip_prefix(['+', '-']) {
+            let digits = digits.replace(':', "");
+            let (hours, minutes) = match digits.len() {
+                2 => (digits.as_str(), "0"),
+                4 => digits.split_at(2),
+                _ => return Err(unfit()),
+            };
+            let (hours, minutes): (i32, i32) =
+                (hours.parse().map_err(|_| unfit())?, minutes.parse().map_err(|_| unfit())?);
+            let sign = if text.starts_with('-') { -1 } else { 1 };
+            let offset = Offset::from_seconds(sign * (hours * 3_600 + minutes * 60)).ok().filter(|_| minutes < 60);
+            return offset.map(|offset| Self(TimeZone::fixed(offset))).ok_or_else(unfit);
+        }
+        TimeZone::get(text).map(Self).map_err(|_| unfit())
+    }
 }

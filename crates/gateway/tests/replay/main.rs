@@ -3,6 +3,7 @@
 mod crosscheck;
 mod formats;
 mod inputs;
+mod kinds;
 mod model;
 mod output;
 mod policies;

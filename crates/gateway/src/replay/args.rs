@@ -12,6 +12,7 @@ use tollgate_http::{ConfigError, Exemption, KeySpec, LimiterConfig, Policy};
 use super::ingest::Wanted;
 use super::log::time::Times;
 use super::log::{Form, Format, Places, Rules};
+use super::suggest::{Goal, Share};
 use crate::values::failure::Failure;
 use crate::values::output::printable;
 use crate::values::rates::Rates;
@@ -132,7 +133,7 @@ pub(crate) struct ReplayArgs {
     /// A limit such as `10/minute` or `5 per 30 seconds burst 20`, or a list of them; all given limits hold at once
     ///
     /// Repeatable. A request passes when every limit has room, and takes from all of them or from none.
-    #[arg(short, long = "limit", value_name = "RATE", required_unless_present = "config")]
+    #[arg(short, long = "limit", value_name = "RATE", required_unless_present_any = ["config", "suggest"])]
     pub(crate) limits: Vec<Rates>,
 
     /// How requests are counted
@@ -166,6 +167,21 @@ pub(crate) struct ReplayArgs {
     /// Keep as many keys as the config file says, instead of every key of the log
     #[arg(long, requires = "config", conflicts_with = "limits")]
     pub(crate) capacity_from_config: bool,
+
+    /// Show which limits would hit how many, instead of trying one: the smallest for periods from a second to a day
+    ///
+    /// By default those that hit at most 1 % of the keys. Each is replayed, and what it refuses is shown. With --svg also a picture of
+    /// limit against keys hit.
+    #[arg(long, conflicts_with_all = ["limits", "config", "against", "algorithm", "burst", "fail_if_refused"])]
+    pub(crate) suggest: bool,
+
+    /// With --suggest: limits that hit at most so many keys, at least once
+    #[arg(long, value_name = "N", requires = "suggest")]
+    pub(crate) keys: Option<u64>,
+
+    /// With --suggest: limits that refuse at most that share of all requests, such as `0.1%`
+    #[arg(long, value_name = "P%", requires = "suggest", conflicts_with = "keys")]
+    pub(crate) requests: Option<Share>,
 
     /// How many keys and minutes to list
     #[arg(short, long, value_name = "N", default_value_t = DEFAULT_TOP)]
@@ -201,6 +217,9 @@ impl ReplayArgs {
             since: None,
             until: None,
             fail_if_refused: false,
+            suggest: false,
+            keys: None,
+            requests: None,
             limits: vec!["10/minute".parse().map_err(unfit)?],
             algorithm: Algorithm::TokenBucket,
             burst: None,
@@ -218,8 +237,22 @@ impl ReplayArgs {
 
     /// The limits, as a policy named `default`, and all else as it is unless a config file says otherwise.
     pub(super) fn settings(&self) -> Result<LimiterConfig, Failure> {
+        self.settings_with(self.quotas())
+    }
+
+    /// What a suggested limit may hit, of so many keys and requests.
+    pub(super) fn goal(&self, keys: u64, requests: u64) -> Goal {
+        match (self.keys, self.requests) {
+            (Some(keys), _) => Goal::Keys(keys),
+            (None, Some(share)) => Goal::Requests(share.of(requests)),
+            (None, None) => Goal::Keys(keys / 100),
+        }
+    }
+
+    /// The same with other limits.
+    pub(super) fn settings_with(&self, quotas: Vec<Quota>) -> Result<LimiterConfig, Failure> {
         let unfit = |error: ConfigError| Failure::Usage(format!("the policy cannot be used: {error}"));
-        let policy = Policy::new("default", self.quotas()).map_err(unfit)?.key(self.key.clone());
+        let policy = Policy::new("default", quotas).map_err(unfit)?.key(self.key.clone());
         let client = match &self.trusted {
             Some(trusted) if *trusted != TrustedProxies::nobody() => {
                 ClientAddress::new(AddressSource::XForwardedFor, trusted.clone())

@@ -11,6 +11,7 @@ pub mod record;
 mod report;
 pub(crate) mod sample;
 mod simulate;
+mod suggest;
 mod tally;
 mod timeline;
 
@@ -38,6 +39,9 @@ const WIDTH: usize = 100;
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     spare_the_inputs(args)?;
+    if args.suggest {
+        return self::suggest(args);
+    }
     let load = |path: &Path| config::load(path).map(|config| config.limits);
     let settings = match &args.config {
         Some(path) => load(path)?,
@@ -66,6 +70,26 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         () if args.fail_if_refused && replay.tally.totals.refused > 0 => Err(Failure::Refused),
         () => Ok(()),
     }
+}
+
+/// Shows which limits would hit how many.
+fn suggest(args: &ReplayArgs) -> Result<(), Failure> {
+    let settings = |quota| args.settings_with(vec![quota]);
+    let any = settings(tollgate::Quota::per_second(1))?;
+    let fields = RequestFields::of(std::iter::once(&any));
+    let input = read(args, &fields)?;
+    let suggestion = suggest::suggest(&settings, &fields, &input, |keys, requests| args.goal(keys, requests))?;
+    let key = args.key.to_string();
+    if args.json {
+        output::print(&report::suggestion::json(&suggestion, &key)?)?;
+    } else {
+        output::print(&report::suggestion::text(&input, &suggestion, &key, layout(args)))?;
+    }
+    if let Some(path) = &args.svg {
+        let picture = report::suggestion::picture(&suggestion, &key);
+        std::fs::write(path, picture).map_err(|error| Failure::cannot_write(path, &error))?;
+    }
+    if input.is_interrupted { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 /// The requests of `input` under `settings`, which the file at `path` says, or else the command line.

@@ -7,5 +7,6 @@ mod kinds;
 mod model;
 mod output;
 mod policies;
+mod suggest;
 mod tool;
 mod twin;

@@ -44,6 +44,7 @@ pub(super) fn parse<'a>(line: &'a str, times: &Times) -> Result<Request<'a>, Rea
             referer: tail.referer,
             user_agent: tail.user_agent,
             more: tail.more,
+            has_headers: tail.has_headers,
         }),
     })
 }
@@ -70,6 +71,8 @@ pub(super) struct CommonRest<'a> {
     pub(super) user_agent: Option<&'a str>,
     /// What is behind the user agent.
     more: &'a str,
+    /// Whether there is a place for referer and user agent.
+    has_headers: bool,
 }
 
 impl CommonRest<'_> {
@@ -90,7 +93,7 @@ impl CommonRest<'_> {
     /// What the form is called.
     pub(super) fn name(&self) -> Form {
         match () {
-            () if self.referer.is_some() || self.user_agent.is_some() || !self.more.is_empty() => Form::Combined,
+            () if self.has_headers => Form::Combined,
             () => Form::Common,
         }
     }
@@ -167,6 +170,7 @@ struct Tail<'a> {
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
     more: &'a str,
+    has_headers: bool,
     is_odd: bool,
 }
 
@@ -183,6 +187,7 @@ impl<'a> Tail<'a> {
         let is_odd = status.is_none() || !has_bytes;
         let mut tail = Self { is_odd, status: status.and_then(|word| word.parse().ok()), ..Self::default() };
         let Some(quoted) = quoted else { return tail };
+        tail.has_headers = true;
         let Some((referer, rest)) = until_quote(quoted) else {
             return Self { referer: present(quoted), is_odd: true, ..tail };
         };

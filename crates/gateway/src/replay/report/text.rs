@@ -70,7 +70,7 @@ fn heading(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     Ok(())
 }
 
-fn what_was_read(text: &mut String, input: &Input) -> Result {
+pub(super) fn what_was_read(text: &mut String, input: &Input) -> Result {
     let lines = sum(input, |file| file.lines);
     let from = match &*input.files {
         [file] => file.name.clone(),
@@ -168,11 +168,8 @@ fn totals(text: &mut String, totals: Counts, delays: Delays, has_exempt: bool) -
     Ok(())
 }
 
-/// What has to be known to read the numbers.
-fn remarks(text: &mut String, input: &Input, replay: &Replay) -> Result {
-    let limited = u64::try_from(replay.keys.limited.len()).unwrap_or(u64::MAX);
-    let keys = u64::try_from(replay.keys.seen()).unwrap_or(u64::MAX);
-    writeln!(text, "  {} of {} would be limited", grouped(limited), counted(keys, "key"))?;
+/// Who the clients are, where that is not just an address.
+pub(super) fn clients(text: &mut String, input: &Input) -> Result {
     if input.lists > 0 {
         let count = counted(input.lists, "request");
         writeln!(text, "  {count} with a list of addresses: read from the right, past the proxies that are trusted")?;
@@ -184,6 +181,15 @@ fn remarks(text: &mut String, input: &Input, replay: &Replay) -> Result {
         };
         writeln!(text, "  {} without the address of a client{examples}", counted(input.without_address, "request"))?;
     }
+    Ok(())
+}
+
+/// What has to be known to read the numbers.
+fn remarks(text: &mut String, input: &Input, replay: &Replay) -> Result {
+    let limited = u64::try_from(replay.keys.limited.len()).unwrap_or(u64::MAX);
+    let keys = u64::try_from(replay.keys.seen()).unwrap_or(u64::MAX);
+    writeln!(text, "  {} of {} would be limited", grouped(limited), counted(keys, "key"))?;
+    clients(text, input)?;
     for (count, what) in [
         (input.incomplete, "without an address, or without a target (taken as `/`)"),
         (replay.keys.without_key, "without a key in some policy: counted under (none), or as the policy says"),
@@ -416,7 +422,7 @@ fn spell(length: Duration) -> String {
     }
 }
 
-fn bold(text: &str, layout: Layout) -> String {
+pub(super) fn bold(text: &str, layout: Layout) -> String {
     if layout.is_colored { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 

@@ -38,7 +38,7 @@ struct Cli {
 enum Command {
     /// Replay access logs through a policy and show who would be limited
     #[command(after_help = EXIT_CODES, after_long_help = format!("{REPLAY_NOTES}\n\n{EXIT_CODES}"))]
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Stand in front of an API as a reverse proxy
     #[command(after_help = EXIT_CODES)]
     Gateway(GatewayArgs),

@@ -22,18 +22,23 @@ const DEFAULT_TOP: usize = 10;
 
 pub(crate) const NOTES: &str = "\
 What is read:
-  Common Log Format, Combined Log Format (also with the virtual host in
-  front) and JSON lines, told apart line by line; plain or gzip. Lines are put
-  in order of their time stamps; equal time stamps stay in the order of the
-  files. A line that cannot be read is counted and the first few are shown;
-  blank lines are counted apart. A log may span ten years.
+  Some thirty kinds of access logs, told apart line by line, or one of them by
+  --format; docs/replay.md has a line of each. Plain, gzip, zstd, bzip2 or xz.
+  Lines are put in order of their time stamps; equal time stamps stay in the
+  order of the files. A line that cannot be read is counted and the first few
+  are shown; blank lines and comments are counted apart. A log may span ten
+  years; what is further from the rest is left out and counted.
 
-  In JSON the usual names are looked for, in any letter case, at the top or
-  under `request`: time, timestamp, @timestamp, ts; client_ip, remote_addr,
-  remote_ip, ip, host; method; path, uri, url, request; and a header by its
-  own name, at the top or under `headers`. A time is RFC 3339, as in the
-  Common Log Format, or a number since 1970: seconds below 10^11, milliseconds
-  below 10^14, microseconds below 10^17, else nanoseconds; fractions are kept.
+  Names of --format: common, combined, vhost, nginx-main, json, w3c (IIS,
+  CloudFront), alb, elb, s3, haproxy, envoy, squid, nginx-proxy-manager,
+  apache-ssl, gin, pairs (Heroku, logfmt, LTSV), and names of servers that
+  write one of these; or the string of a log_format or LogFormat.
+
+  In JSON the usual names are looked for, in any letter case, at the top, under
+  `request` and under what loggers wrap requests in; a header by its own name,
+  at the top or under `headers`; --field says where else. A number as a time is
+  since 1970: seconds below 10^11, milliseconds below 10^14, microseconds below
+  10^17, else nanoseconds; fractions are kept.
 
 Keys:
   ip           the client's address; IPv6 addresses count as their /64
@@ -67,8 +72,8 @@ What is tried:
   above make one policy for it, named `default`. With --config it is the
   policies of the file: routes, keys, tiers, costs, exemptions, charges by the
   status, shadows.
-  The client is the address that was logged; `client.from` and `trusted` look
-  at headers, so they change nothing unless the log has them. A policy reads
+  The client is the address that was logged. Of a list of addresses it is the
+  last, unless --trusted or the file says which proxies to believe. A policy reads
   the header fields that the log has: Combined has referer and user-agent,
   JSON may have all. Bounds on concurrency are not tried, because a log does
   not tell how long requests took. A response counts as sent when its request
@@ -76,7 +81,7 @@ What is tried:
 
 What --json writes:
   One object: `schema` (2), `title`, `config` (the file, or null), `policies`,
-  `input` (by file), `totals`, `limits` (those that have refused), `keys`
+  `input` (by file), `left_out` (files), `totals`, `limits` (those that have refused), `keys`
   (every limited key, most refused first), `shadow_keys`, `minutes` (every
   minute with a request), `unreadable` and `odd` (the first few lines that
   were not read, or were kept although their end is odd), `engine`; with
@@ -87,11 +92,12 @@ Examples:
   tollgate replay --limit '200 per day, 50 per hour' --key ip+path access.log*
   tollgate replay --limit 60/minute --exempt 'path:/static/*' --json access.log
   tollgate replay --config new.yaml --against tollgate.yaml access.log
-  zstdcat access.log.zst | tollgate replay --limit '5/s burst 20' --svg a.svg -";
+  tollgate replay --suggest access.log.zst
+  tail -n 100000 access.log | tollgate replay --limit '5/s burst 20' --svg a.svg -";
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Access logs, plain or gzip; `-` or none at all is standard input
+    /// Access logs, compressed or not; `-` or none at all is standard input
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 

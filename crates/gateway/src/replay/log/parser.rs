@@ -101,8 +101,10 @@ impl<'r> Parser<'r> {
             if !self.tries_json() || !line.trim_start().starts_with('{') {
                 break;
             }
+            // Of an array with one object a line, the objects.
+            let object = line.trim_end().strip_suffix(',').unwrap_or(line);
             let object: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(line).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
+                serde_json::from_str(object).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
             self.times.take_zoneless();
             match json::request(object, &self.rules.places, &self.times, stamp)? {
                 Object::Request(mut request) => {

@@ -27,9 +27,9 @@ ROOMS = {
     """,
     "crates/gateway/src": """
         main cli commands
-        replay replay/report replay/timeline replay/simulate/difference replay/simulate/keys replay/simulate/run
+        replay replay/report replay/args replay/suggest replay/timeline replay/simulate/difference replay/simulate/keys replay/simulate/run
         replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
-        replay/args replay/progress replay/log
+        replay/progress replay/log
         config admin
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
         proxy/upstream/pool proxy/upstream/heard proxy/upstream/request_body proxy/live proxy/upstream/upstream

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use tollgate_gateway::replay::ingest::{Flaw, Input, Keep, Reader};
+use tollgate_gateway::replay::ingest::{Flaw, Input, Keep, Reader, Wanted};
 use tollgate_gateway::replay::log::source::Source;
-use tollgate_gateway::replay::log::{self, Request};
+use tollgate_gateway::replay::log::{self, Form, Parsed, Parser, Request, Rules};
+use tollgate_gateway::replay::progress::Interrupt;
 use tollgate_gateway::replay::record::Record;
 use tollgate_gateway::values::failure::Failure;
 
@@ -33,27 +34,45 @@ fuzz_target!(|log: Log<'_>| {
         Ok(input) => judge(&input, log.0),
         Err(failure) => is_one_line(&failure.to_string()),
     }
+    let rules = Rules::default();
+    let mut parser = Parser::new(&rules);
     for line in log.0.split(|&byte| byte == b'\n') {
-        str::from_utf8(line).iter().for_each(|line| judge_line(line));
+        if let Ok(Parsed::Request(form, request)) = parser.parse(line) {
+            judge_request(form, &request, line);
+        }
+    }
+    // The first line as the format of the others.
+    let (format, lines) = log.0.split_at(log.0.iter().position(|&byte| byte == b'\n').unwrap_or(0));
+    if let Some(Ok(format)) = str::from_utf8(format).ok().map(str::parse) {
+        let rules = Rules { format: Some(format), ..Rules::default() };
+        let mut parser = Parser::new(&rules);
+        for line in lines.split(|&byte| byte == b'\n') {
+            if let Ok(Parsed::Request(form, request)) = parser.parse(line) {
+                judge_request(form, &request, line);
+            }
+        }
     }
 });
 
 /// Everything that a log says, if it comes `step` bytes at a time.
 fn read(bytes: &[u8], step: usize) -> Result<Input, Failure> {
     let reader: Box<dyn BufRead> = Box::new(Steps { bytes: bytes.to_vec(), at: 0, step });
-    Reader::new(&Kept).one(Source { name: "log".to_owned(), reader, taken: Default::default() })
+    Reader::new(&Kept, &Wanted::default(), &Interrupt::never()).one(Source {
+        name: "log".to_owned(),
+        reader,
+        taken: Default::default(),
+    })
 }
 
 /// What is kept of a request: all that a policy may ask for.
 struct Kept;
 
 impl Keep for Kept {
-    fn keep(&self, request: &Request<'_>, text: &mut String) -> bool {
+    fn keep(&self, request: &Request<'_>, text: &mut String) {
         for (_, part) in parts(request) {
             text.push_str(part.as_deref().unwrap_or_default());
             text.push('\u{1f}');
         }
-        request.is_address && request.target.is_some()
     }
 }
 
@@ -101,7 +120,15 @@ fn tell(read: &Result<Input, Failure>) -> String {
         Ok(input) => {
             let told = |record: &Record| (record.time, input.texts.text(record.request));
             let records: Vec<_> = input.records.iter().map(told).collect();
-            let rest = (&input.files, &input.unreadable, &input.odd, input.incomplete, input.out_of_order);
+            let counts = [
+                input.incomplete,
+                input.out_of_order,
+                input.without_address,
+                input.lists,
+                input.zoneless,
+                input.far_away.0,
+            ];
+            let rest = (&input.files, &input.unreadable, &input.odd, &input.strangers, counts);
             format!("{records:?} {rest:?}")
         }
         Err(failure) => format!("{failure:?}"),
@@ -115,8 +142,12 @@ fn judge(input: &Input, bytes: &[u8]) {
     let count = |number: u64| usize::try_from(number).unwrap();
     let [file] = input.files.as_slice() else { panic!("one file was read") };
     assert_eq!(count(file.lines), lines, "lines");
-    assert_eq!(file.lines, file.requests + file.blank + file.unreadable);
-    assert_eq!(count(file.requests), input.records.len());
+    assert_eq!(file.lines, file.requests + file.blank + file.comments + file.unreadable + file.outside);
+    assert_eq!(count(file.requests - input.far_away.0), input.records.len());
+    assert_eq!(file.forms.iter().sum::<u64>(), file.requests);
+    assert!(
+        input.without_address <= input.incomplete && input.lists <= file.requests && input.zoneless <= file.requests
+    );
     assert!(file.odd <= file.requests && input.incomplete <= file.requests && input.out_of_order < file.requests);
     assert!(input.records.is_sorted_by_key(|record| record.time));
     assert_eq!(input.unreadable.len(), count(file.unreadable).min(5));
@@ -128,31 +159,42 @@ fn judge(input: &Input, bytes: &[u8]) {
 }
 
 /// What one line says is on the line, and its parts make sense by themselves.
-fn judge_line(line: &str) {
-    let Ok(request) = log::parse(line) else { return };
-    let is_json = line.trim_start().starts_with('{');
-    for (name, part) in parts(&request) {
-        let Some(text) = part else { continue };
-        assert!(!text.is_empty(), "an empty {name} is a missing one");
-        // JSON has escapes, and so have quoted fields; what has none is as it was written.
-        if !is_json && !line.contains('\\') && name != "client" {
-            assert!(line.contains(&*text), "{name} {text:?} is not on the line");
+fn judge_request(form: Form, request: &Request<'_>, line: &[u8]) {
+    // What has escapes, colours, or is put together of parts does not stand there as it is.
+    let text = str::from_utf8(line).ok().filter(|line| !line.contains(['\\', '\u{1b}']));
+    let is_plain = matches!(form, Form::Common | Form::Combined | Form::Builtin(_))
+        && !text.is_some_and(|line| line.contains('{'));
+    let is_json = !is_plain;
+    for (name, part) in parts(request) {
+        let Some(part) = part else { continue };
+        assert!(!part.is_empty(), "an empty {name} is a missing one");
+        if is_plain
+            && name != "client"
+            && let Some(line) = text
+        {
+            assert!(line.contains(&*part), "{name} {part:?} is not on the line");
         }
     }
     if let Some(client) = &request.client {
         // One client is one key: reading the address again changes nothing.
-        let again = format!("{client} - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 1");
         assert_eq!(request.is_address, client.parse::<IpAddr>().is_ok_and(|address| address.to_string() == **client));
-        if !client.contains([' ', '[', '\n', '-']) {
-            assert_eq!(log::parse(&again).unwrap().client.as_deref(), Some(&**client));
+        if request.is_address {
+            let again = format!("{client} - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 1");
+            let rules = Rules::default();
+            let mut parser = Parser::new(&rules);
+            let Ok(Parsed::Request(Form::Common, again)) = parser.parse(again.as_bytes()) else { panic!("{client}") };
+            assert_eq!(again.client.as_deref(), Some(&**client));
         }
+    }
+    if let Some(list) = &request.list {
+        assert!(list.contains(','), "{list:?} is no list");
     }
     if let Some(method) = request.method.as_deref().filter(|_| !is_json) {
         assert!(!method.contains([' ', '"']), "{method:?} is no method");
     }
     // What was read as this time is this time, as people write it.
     let written = log::time::timestamp(request.time).to_string();
-    assert_eq!(log::time::any(&written), Ok(request.time), "{written}");
+    assert_eq!(log::time::Times::default().any(&written), Ok(request.time), "{written}");
 }
 
 fn is_one_line(text: &str) {

@@ -16,11 +16,13 @@ Exit codes:
    0  done
    1  failure
    2  the command line or the policy cannot be used
+   3  somebody would be refused (replay --fail-if-refused)
   65  the input is not an access log, or is damaged
   66  an input file is missing or may not be read
   73  the picture cannot be written
   74  reading or writing broke down on the way
-  78  the configuration file is wrong";
+  78  the configuration file is wrong
+ 130  ended by Ctrl-C; what was read until then has been shown";
 
 /// A rate limiter that can be tried on yesterday's log before anybody is limited.
 ///
@@ -36,7 +38,7 @@ struct Cli {
 enum Command {
     /// Replay access logs through a policy and show who would be limited
     #[command(after_help = EXIT_CODES, after_long_help = format!("{REPLAY_NOTES}\n\n{EXIT_CODES}"))]
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Stand in front of an API as a reverse proxy
     #[command(after_help = EXIT_CODES)]
     Gateway(GatewayArgs),
@@ -59,6 +61,8 @@ pub fn run() -> ExitCode {
     };
     match outcome {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        // The report has said it.
+        Err(failure @ (Failure::Refused | Failure::Interrupted)) => ExitCode::from(failure.code()),
         Err(failure) => {
             output::complain(&failure);
             ExitCode::from(failure.code())

@@ -1,4 +1,4 @@
-//! Every configuration that docs/http.md shows is one that the program takes.
+//! Every configuration that docs/http.md shows is one that the program takes, and every log line of docs/replay.md is read as it says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,4 +47,37 @@ fn every_configuration_is_taken() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && error.is_empty(), "docs/http.md:{line}: {error}\n{block}");
     }
+}
+
+#[test]
+fn every_log_line_is_read_as_the_guide_says() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/replay.md");
+    let text = fs::read_to_string(guide).unwrap();
+    let (mut rows, log) = (0, folder().join("guide.log"));
+    for row in text.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        // The bars of a line are escaped in a table.
+        let row = row.replace("\\|", "\u{1}");
+        let cells: Vec<&str> = row.split('|').collect();
+        let ([_, kind, formats, example, _], true) = (&*cells, row.ends_with('|')) else { continue };
+        if *kind == " kind " {
+            continue;
+        }
+        let example = example.trim().replace('\u{1}', "|").replace("` TAB `", "\t").replace("`, then `", "\n");
+        fs::write(&log, example.trim_matches('`')).unwrap();
+        for format in formats.split(',').map(|name| name.trim().trim_matches('`')) {
+            for options in [vec![], vec!["--format", format]] {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+                let output =
+                    command.args(["replay", "--json", "--limit", "1/s"]).args(&options).arg(&log).output().unwrap();
+                let error = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{kind} {options:?}: {error}");
+                let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+                let counts =
+                    ["requests", "odd", "without_address"].map(|name| result["totals"][name].as_u64().unwrap());
+                assert_eq!(counts, [1, 0, 0], "{kind} {options:?}");
+            }
+        }
+        rows += 1;
+    }
+    assert!(rows > 22, "only {rows} rows were found");
 }

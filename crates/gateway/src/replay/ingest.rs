@@ -1,12 +1,14 @@
 //! Reading the logs: every line is a record, blank, or counted as unreadable.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
+use super::log::form::FORMS;
 use super::log::lines::{self, Line, MAX_LINE};
 use super::log::source::{Source, read_failure};
-use super::log::{self, Reason, Request};
-use super::progress::Progress;
+use super::log::{Form, Parsed, Parser, Reason, Request, Rules};
+use super::progress::{Interrupt, Progress};
 use super::record::{Record, Texts};
 use crate::values::failure::Failure;
 use crate::values::output::{grouped, printable, shortened};
@@ -14,14 +16,19 @@ use crate::values::output::{grouped, printable, shortened};
 /// How many unreadable lines, and how many odd ones, are shown.
 const SHOWN: usize = 5;
 
+/// How many of the words are shown that stand in the place of an address.
+const STRANGERS: usize = 3;
+
+/// A limiter takes times up to ten years after the one its clock showed when it was built. In nanoseconds.
+const LONGEST: u64 = 3_650 * 86_400 * 1_000_000_000;
+
 /// An input is given up as no log after so many bytes without a readable line, so that an endless one ends.
 const GIVE_UP: usize = 64 << 20;
 
 /// What of a request is kept, as a text: requests with the same text are the same in the replay.
 pub trait Keep {
-    /// Writes what is kept of `request` into `text`, which is empty. Returns whether the request is complete: whether
-    /// the log tells an address and a target.
-    fn keep(&self, request: &Request<'_>, text: &mut String) -> bool;
+    /// Writes what is kept of `request` into `text`, which is empty.
+    fn keep(&self, request: &Request<'_>, text: &mut String);
 }
 
 /// All that the logs hold.
@@ -37,6 +44,20 @@ pub struct Input {
     pub odd: Vec<Flaw>,
     /// Requests without an address, or without a target.
     pub incomplete: u64,
+    /// Requests without an address.
+    pub without_address: u64,
+    /// What stands in the place of some of those addresses.
+    pub strangers: Vec<String>,
+    /// Requests whose client is the last of a list of addresses.
+    pub lists: u64,
+    /// Times that did not say their zone.
+    pub zoneless: u64,
+    /// Requests more than ten years from the others, which are left out, and the time of one of them.
+    pub far_away: (u64, u64),
+    /// Files that were left out, or were read up to where they are damaged, and why.
+    pub left_out: Vec<(String, String)>,
+    /// Whether somebody ended the reading.
+    pub is_interrupted: bool,
     /// Requests earlier than one before them in the files.
     pub out_of_order: u64,
 }
@@ -50,6 +71,22 @@ pub struct FileCount {
     pub blank: u64,
     pub unreadable: u64,
     pub odd: u64,
+    /// Lines that are comments, as in W3C logs.
+    pub comments: u64,
+    /// Requests before or after what was asked for.
+    pub outside: u64,
+    /// How many requests had each form.
+    pub forms: [u64; FORMS],
+}
+
+impl FileCount {
+    /// The forms that its requests had, the most frequent first.
+    pub(crate) fn forms(&self) -> Vec<(Form, u64)> {
+        let mut forms: Vec<(Form, u64)> =
+            Form::all().map(|form| (form, self.forms[form.index()])).filter(|(_, count)| *count > 0).collect();
+        forms.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        forms
+    }
 }
 
 /// Where a line is not as it should be.
@@ -62,9 +99,27 @@ pub struct Flaw {
     pub text: String,
 }
 
+/// What is read of the logs, and how.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub rules: Rules,
+    /// Requests before this time are left out; in nanoseconds since 1970.
+    pub since: u64,
+    /// And those at this time or later.
+    pub until: u64,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { rules: Rules::default(), since: 0, until: u64::MAX }
+    }
+}
+
 /// Reads lines into an [`Input`].
 pub struct Reader<'p> {
     keep: &'p dyn Keep,
+    wanted: &'p Wanted,
+    interrupt: &'p Interrupt,
     input: Input,
     latest: u64,
     text: String,
@@ -77,18 +132,34 @@ impl fmt::Debug for Reader<'_> {
 }
 
 impl<'p> Reader<'p> {
-    pub fn new(keep: &'p dyn Keep) -> Self {
-        Self { keep, input: Input::default(), latest: 0, text: String::new() }
+    pub fn new(keep: &'p dyn Keep, wanted: &'p Wanted, interrupt: &'p Interrupt) -> Self {
+        Self { keep, wanted, interrupt, input: Input::default(), latest: 0, text: String::new() }
     }
 
-    /// Reads several files, one after the other.
+    /// Reads several files, one after the other. One that is no log or is damaged does not keep the others from being read.
     pub(crate) fn files(mut self, paths: &[PathBuf]) -> Result<Input, Failure> {
         let total = paths.iter().map(|path| std::fs::metadata(path).map_or(0, |about| about.len())).sum();
+        // A name that was misspelt should not show after the others have been read.
+        paths.iter().try_for_each(|path| Source::is_there(path))?;
         let mut progress = Progress::reading(total);
+        let mut first = None;
         for path in paths {
-            self.source(Source::open(path)?, &mut progress)?;
+            let outcome = Source::open(path).and_then(|source| self.source(source, &mut progress));
+            match outcome {
+                Err(Failure::Data(text)) if paths.len() > 1 => {
+                    self.input.left_out.push((printable(&path.display().to_string()), printable(&text)));
+                    first.get_or_insert(text);
+                }
+                other => other?,
+            }
+            if self.input.is_interrupted {
+                break;
+            }
         }
-        self.finish()
+        match first {
+            Some(text) if self.input.records.is_empty() => Err(Failure::Data(text)),
+            _ => self.finish(),
+        }
     }
 
     /// Reads one log that is open already.
@@ -99,78 +170,103 @@ impl<'p> Reader<'p> {
 
     fn source(&mut self, mut source: Source, progress: &mut Progress) -> Result<(), Failure> {
         let mut count = FileCount { name: printable(&source.name), ..FileCount::default() };
-        let first_flaw = self.input.unreadable.len();
+        let (flaws, odds) = (self.input.unreadable.len(), self.input.odd.len());
+        let mut parser = Parser::new(&self.wanted.rules);
+        let mut damage = None;
+        if let Err(error) = self.lines(&mut source, &mut parser, &mut count, progress)? {
+            let failure = match read_failure(&count.name, &error) {
+                Failure::Data(text) => Failure::Data(format!("{text} (after line {})", count.lines)),
+                other => return Err(other),
+            };
+            damage = Some(failure);
+        }
+        progress.file_done(source.taken.get());
+        // Log rotation leaves empty files; lines without a single request among them are something else.
+        if count.requests + count.outside == 0 && count.unreadable > 0 {
+            let flaw = self.input.unreadable.get(flaws);
+            let why = flaw.map_or_else(String::new, |flaw| format!(" (line {}: {})", flaw.line, flaw.reason));
+            let lines = grouped(count.lines);
+            self.input.unreadable.truncate(flaws);
+            self.input.odd.truncate(odds);
+            return Err(damage.unwrap_or_else(|| {
+                Failure::Data(format!("{} is not an access log: none of {lines} lines can be read{why}", count.name))
+            }));
+        }
+        self.input.files.push(count);
+        damage.map_or(Ok(()), Err)
+    }
+
+    /// Reads all lines of `source`. The inner error is of the source itself.
+    fn lines(
+        &mut self,
+        source: &mut Source,
+        parser: &mut Parser<'_>,
+        count: &mut FileCount,
+        progress: &Progress,
+    ) -> Result<io::Result<()>, Failure> {
         let mut buffer = Vec::new();
         let mut unread_bytes = 0;
-        let failure = |error: &_, count: &FileCount| match read_failure(&count.name, error) {
-            Failure::Data(text) => Failure::Data(format!("{text} (after line {})", count.lines)),
-            other => other,
-        };
-        while let Some(line) = lines::next(&mut *source.reader, &mut buffer).map_err(|error| failure(&error, &count))? {
+        loop {
+            let line = match lines::next(&mut *source.reader, &mut buffer) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
             count.lines += 1;
             unread_bytes += buffer.len();
             match line {
-                Line::Whole => self.line(&buffer, &mut count)?,
+                Line::Whole => self.line(parser, &buffer, count)?,
                 Line::TooLong { goes_on } => {
-                    self.unreadable(&mut count, format!("longer than {MAX_LINE} bytes").into(), b"");
+                    self.unreadable(count, format!("longer than {MAX_LINE} bytes").into(), b"");
                     let mut is_over = !goes_on;
                     unread_bytes += MAX_LINE;
                     while !is_over && (count.requests > 0 || unread_bytes <= GIVE_UP) {
-                        let (skipped, end) =
-                            lines::skip(&mut *source.reader).map_err(|error| failure(&error, &count))?;
+                        let (skipped, end) = match lines::skip(&mut *source.reader) {
+                            Ok(skipped) => skipped,
+                            Err(error) => return Ok(Err(error)),
+                        };
                         unread_bytes += skipped;
                         is_over = end;
                     }
                 }
             }
-            if count.requests == 0 && unread_bytes > GIVE_UP {
-                break;
+            if count.requests + count.outside == 0 && unread_bytes > GIVE_UP {
+                return Ok(Ok(()));
+            }
+            if self.interrupt.is_on() {
+                self.input.is_interrupted = true;
+                return Ok(Ok(()));
             }
             if count.lines.is_multiple_of(4_096) {
                 progress.at(source.taken.get());
             }
         }
-        progress.file_done(source.taken.get());
-        // Log rotation leaves empty files; lines without a single request among them are something else.
-        if count.requests == 0 && count.unreadable > 0 {
-            let why = self
-                .input
-                .unreadable
-                .get(first_flaw)
-                .map_or_else(String::new, |flaw| format!(" (line {}: {})", flaw.line, flaw.reason));
-            let lines = grouped(count.lines);
-            return Err(Failure::Data(format!(
-                "{} is not an access log: none of {lines} lines can be read{why}",
-                count.name
-            )));
-        }
-        self.input.files.push(count);
-        Ok(())
     }
 
-    fn line(&mut self, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {
-        let text = match str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let reason = format!("not UTF-8 from byte {} on", error.valid_up_to() + 1);
-                self.unreadable(count, reason.into(), bytes);
-                return Ok(());
-            }
-        };
+    fn line(&mut self, parser: &mut Parser<'_>, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {
         // Windows tools put a byte order mark in front of a file.
-        let text = if count.lines == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
-        if text.trim().is_empty() {
+        let bytes = if count.lines == 1 { bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) } else { bytes };
+        if bytes.trim_ascii_start().is_empty() {
             count.blank += 1;
             return Ok(());
         }
-        let request = match log::parse(text) {
-            Ok(request) => request,
+        let (form, request) = match parser.parse(bytes) {
+            Ok(Parsed::Request(form, request)) => (form, request),
+            Ok(Parsed::Comment) => {
+                count.comments += 1;
+                return Ok(());
+            }
             Err(reason) => {
                 self.unreadable(count, reason, bytes);
                 return Ok(());
             }
         };
+        if request.time < self.wanted.since || request.time >= self.wanted.until {
+            count.outside += 1;
+            return Ok(());
+        }
         count.requests += 1;
+        count.forms[form.index()] += 1;
         if request.odd_tail {
             count.odd += 1;
             if self.input.odd.len() < SHOWN {
@@ -181,8 +277,23 @@ impl<'p> Reader<'p> {
             self.input.out_of_order += 1;
         }
         self.latest = self.latest.max(request.time);
+        self.input.zoneless += u64::from(request.is_zoneless);
+        self.input.lists += u64::from(request.list.is_some());
+        self.input.incomplete += u64::from(!request.is_address || request.target.is_none());
+        if !request.is_address {
+            self.input.without_address += 1;
+            let strangers = &mut self.input.strangers;
+            if strangers.len() < STRANGERS
+                && let Some(client) = request.client.as_deref()
+            {
+                let client = shortened(&printable(client), 40);
+                if !strangers.contains(&client) {
+                    strangers.push(client);
+                }
+            }
+        }
         self.text.clear();
-        self.input.incomplete += u64::from(!self.keep.keep(&request, &mut self.text));
+        self.keep.keep(&request, &mut self.text);
         let id = self.input.texts.intern(&self.text)?;
         self.input.records.push(Record { time: request.time, request: id });
         Ok(())
@@ -199,13 +310,42 @@ impl<'p> Reader<'p> {
     fn finish(mut self) -> Result<Input, Failure> {
         if self.input.records.is_empty() {
             let names: Vec<&str> = self.input.files.iter().map(|file| file.name.as_str()).collect();
-            return Err(Failure::Data(format!("there is no request in {}", names.join(", "))));
+            let outside: u64 = self.input.files.iter().map(|file| file.outside).sum();
+            let when =
+                if outside == 0 { String::new() } else { format!(" in the time asked for, of {}", grouped(outside)) };
+            return Err(Failure::Data(format!("there is no request in {}{when}", names.join(", "))));
         }
         if self.input.out_of_order > 0 {
             self.input.records.sort_by_key(|record| record.time);
         }
+        self.leave_out_far_away();
         self.input.texts.seal();
         Ok(self.input)
+    }
+
+    /// A limiter holds ten years. A clock that stood at 1970 when a server booted must not keep the rest from being replayed.
+    fn leave_out_far_away(&mut self) {
+        let records = &mut self.input.records;
+        let time = |record: &Record| record.time;
+        let (Some(first), Some(last)) = (records.first().map(time), records.last().map(time)) else { return };
+        if last - first <= LONGEST {
+            return;
+        }
+        // The ten years with the most requests; of equal ones the latest.
+        let (mut best, mut start) = (0..0, 0);
+        for end in 1..=records.len() {
+            while records[end - 1].time - records[start].time > LONGEST {
+                start += 1;
+            }
+            if end - start >= best.len() {
+                best = start..end;
+            }
+        }
+        let far = if best.start > 0 { first } else { last };
+        let count = u64::try_from(records.len() - best.len()).unwrap_or(u64::MAX);
+        records.truncate(best.end);
+        records.drain(..best.start);
+        self.input.far_away = (count, far);
     }
 }
 
@@ -222,9 +362,8 @@ mod tests {
     struct ByClient;
 
     impl Keep for ByClient {
-        fn keep(&self, request: &Request<'_>, text: &mut String) -> bool {
+        fn keep(&self, request: &Request<'_>, text: &mut String) {
             text.push_str(request.client.as_deref().unwrap_or_default());
-            true
         }
     }
 
@@ -234,7 +373,8 @@ mod tests {
         let line = |client: &str, second: u32| format!("{{\"ts\":{second},\"ip\":\"{client}\"}}\n");
         let files =
             [[line("a", 5), line("b", 3), line("c", 5)].concat(), [line("d", 3), line("a", 3), line("e", 4)].concat()];
-        let mut reader = Reader::new(&ByClient);
+        let (wanted, interrupt) = (Wanted::default(), Interrupt::never());
+        let mut reader = Reader::new(&ByClient, &wanted, &interrupt);
         for text in files {
             reader.source(Source::of_text("text", text).unwrap(), &mut Progress::none()).unwrap();
         }

@@ -6,11 +6,12 @@
 mod args;
 pub mod ingest;
 pub mod log;
-mod progress;
+pub mod progress;
 pub mod record;
 mod report;
 pub(crate) mod sample;
 mod simulate;
+mod suggest;
 mod tally;
 mod timeline;
 
@@ -23,6 +24,7 @@ pub(crate) use self::args::{NOTES, ReplayArgs};
 use self::ingest::{Input, Keep, Reader};
 use self::log::source::Source;
 use self::log::time::timestamp;
+use self::progress::Interrupt;
 use self::report::{Against, Layout, Replay};
 use self::simulate::difference::Difference;
 use self::simulate::fields::RequestFields;
@@ -37,10 +39,13 @@ const WIDTH: usize = 100;
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     spare_the_inputs(args)?;
+    if args.suggest {
+        return self::suggest(args);
+    }
     let load = |path: &Path| config::load(path).map(|config| config.limits);
     let settings = match &args.config {
         Some(path) => load(path)?,
-        None => args.settings().map_err(|error| Failure::Usage(format!("the policy cannot be used: {error}")))?,
+        None => args.settings()?,
     };
     let other = args.against.as_deref().map(|path| load(path).map(|settings| (path, settings))).transpose()?;
     let fields = RequestFields::of([&settings].into_iter().chain(other.iter().map(|(_, settings)| settings)));
@@ -59,7 +64,32 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     } else {
         output::print(&report::text::render(&input, &replay, against.as_ref(), layout(args)))?;
     }
-    draw(args, &input, &replay)
+    draw(args, &input, &replay)?;
+    match () {
+        () if input.is_interrupted => Err(Failure::Interrupted),
+        () if args.fail_if_refused && replay.tally.totals.refused > 0 => Err(Failure::Refused),
+        () => Ok(()),
+    }
+}
+
+/// Shows which limits would hit how many.
+fn suggest(args: &ReplayArgs) -> Result<(), Failure> {
+    let settings = |quota| args.settings_with(vec![quota]);
+    let any = settings(tollgate::Quota::per_second(1))?;
+    let fields = RequestFields::of(std::iter::once(&any));
+    let input = read(args, &fields)?;
+    let suggestion = suggest::suggest(&settings, &fields, &input, |keys, requests| args.goal(keys, requests))?;
+    let key = args.key.to_string();
+    if args.json {
+        output::print(&report::suggestion::json(&suggestion, &key)?)?;
+    } else {
+        output::print(&report::suggestion::text(&input, &suggestion, &key, layout(args)))?;
+    }
+    if let Some(path) = &args.svg {
+        let picture = report::suggestion::picture(&suggestion, &key);
+        std::fs::write(path, picture).map_err(|error| Failure::cannot_write(path, &error))?;
+    }
+    if input.is_interrupted { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 /// The requests of `input` under `settings`, which the file at `path` says, or else the command line.
@@ -106,7 +136,15 @@ fn spare_the_inputs(args: &ReplayArgs) -> Result<(), Failure> {
 }
 
 fn read(args: &ReplayArgs, keep: &dyn Keep) -> Result<Input, Failure> {
-    let reader = Reader::new(keep);
+    let wanted = args.wanted()?;
+    let interrupt = if args.sample { Interrupt::never() } else { Interrupt::heed() };
+    let reader = Reader::new(keep, &wanted, &interrupt);
+    let input = read_with(args, reader)?;
+    interrupt.reading_is_over();
+    Ok(input)
+}
+
+fn read_with(args: &ReplayArgs, reader: Reader<'_>) -> Result<Input, Failure> {
     if args.sample {
         return reader.one(Source::of_text("the sample", sample::log())?);
     }

@@ -23,6 +23,10 @@ pub enum Failure {
     Config(String),
     /// Anything else.
     Other(String),
+    /// Somebody would be refused, and that was the question: the report says the rest.
+    Refused,
+    /// Somebody ended the work, and has what there was.
+    Interrupted,
     /// The reader of our output has closed it, as `head` does: not an error, so nothing is printed.
     ClosedPipe,
 }
@@ -34,6 +38,9 @@ impl Failure {
             Self::Other(_) => 1,
             // The code that the argument parser uses, too.
             Self::Usage(_) => 2,
+            Self::Refused => 3,
+            // As of a program that the signal has ended.
+            Self::Interrupted => 130,
             Self::Data(_) => 65,
             Self::NoInput(_) => 66,
             Self::CannotCreate(_) => 73,
@@ -57,6 +64,8 @@ impl fmt::Display for Failure {
             | Self::Io(text)
             | Self::Config(text)
             | Self::Other(text) => f.write_str(text),
+            Self::Refused => f.write_str("somebody would be refused"),
+            Self::Interrupted => f.write_str("the work was ended before its time"),
             Self::ClosedPipe => f.write_str("the reader of the output has closed it"),
         }
     }

@@ -41,7 +41,90 @@ fn damaged_archives_are_an_error() {
     let middle = torn.len() / 2;
     torn[middle..].fill(0xff);
     replay("--limit 1/s", &[&file("torn.gz", torn)]).fails(65, "torn.gz is damaged");
-    replay("--limit 1/s", &[&file("log.zst", [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0])]).fails(65, "try `zstdcat ");
+    replay("--limit 1/s", &[&file("log.zst", [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0])]).fails(65, "log.zst is damaged");
+    replay("--limit 1/s", &[&file("log.zip", b"PK\x03\x04\0\0")]).fails(65, "try `unzip -p ");
+    // Among others, what could be read of it counts.
+    let good = file("good.log", line("192.0.2.2", 0));
+    let half = file("half.gz", &gzip(&(0..9).map(|i| minute_of(&format!("192.0.2.{i}"))).collect::<String>())[..100]);
+    let result = replay_json("--limit 1/day", &[&half, &good]);
+    let read = total(&result, "requests");
+    assert!((1..541).contains(&read), "{read}");
+    assert!(result["left_out"][0]["reason"].as_str().unwrap().contains("is damaged"), "{}", result["left_out"]);
+}
+
+/// What the usual tools make, so that it is their format that is read.
+#[test]
+fn archives_of_other_kinds() {
+    for (tool, name) in [("zstd", "access.zst"), ("bzip2", "access.bz2"), ("xz", "access.xz")] {
+        let text = [minute_of("192.0.2.1"), minute_of("192.0.2.2")];
+        let compress = |text: &str| {
+            let plain = file("plain.log", text);
+            let output = std::process::Command::new(tool).args(["-c", "-q"]).arg(&plain).output();
+            output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
+        };
+        // Where there is no such tool, nothing can be tried; CI has all of them.
+        let (Some(first), Some(second)) = (compress(&text[0]), compress(&text[1])) else { continue };
+        let whole = [first.clone(), second].concat();
+        let result = replay_json("--limit 50/hour -a fixed-window", &[&file(name, &whole)]);
+        assert_eq!((total(&result, "requests"), total(&result, "refused")), (120, 20), "{tool}");
+        replay("--limit 1/s", &[&file(name, &first[..first.len() - 9])]).fails(65, "is damaged");
+        let mut torn = first.clone();
+        let middle = torn.len() / 2;
+        torn[middle..middle + 8].iter_mut().for_each(|byte| *byte ^= 0x55);
+        replay("--limit 1/s", &[&file(name, torn)]).fails(65, "is damaged");
+    }
+}
+
+#[test]
+fn only_the_time_that_is_asked_for() {
+    let log = file("access.log", minute_of("192.0.2.1"));
+    let counts = |options: &str| {
+        let result = replay_json(&format!("--limit 1/day {options}"), &[&log]);
+        (total(&result, "requests"), total(&result, "outside"))
+    };
+    assert_eq!(counts("--since 2015-05-17T10:00:10Z"), (50, 10));
+    assert_eq!(counts("--until 2015-05-17T10:00:10Z"), (10, 50));
+    assert_eq!(counts("--since 2015-05-17 --until 2015-05-18"), (60, 0));
+    assert_eq!(counts("--since 2015-05-17T12:00:10 --timezone +02:00"), (50, 10));
+    assert_eq!(counts("--since 1431856810 --until 2015-05-17T10:00:20+00:00"), (10, 50));
+    replay("--limit 1/day --since 2016-01-01", &[&log]).fails(65, "in the time asked for, of 60");
+    replay("--limit 1/day --since yesterday", &[&log]).fails(2, "`yesterday` is no time");
+    replay("--limit 1/day --since 2016-01-01 --until 2016-01-01", &[&log]).fails(2, "must be earlier");
+}
+
+#[test]
+fn a_script_can_ask_whether_anybody_would_be_refused() {
+    let log = file("access.log", minute_of("192.0.2.1"));
+    let answer = replay("--limit 1/day --fail-if-refused", &[&log]);
+    assert_eq!((answer.code, answer.stderr.as_str()), (3, ""));
+    assert!(answer.stdout.contains("Who would be limited"));
+    assert_eq!(replay("--limit 60/minute --fail-if-refused", &[&log]).code, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_shows_what_there_is() {
+    use std::io::Read;
+    let mut command = program();
+    command.args(["replay", "--limit", "1/day"]).stdin(std::process::Stdio::piped());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(minute_of("192.0.2.1").as_bytes()).unwrap();
+    input.flush().unwrap();
+    // The lines have been taken when the pipe is empty; another line lets it look up.
+    let pipe = std::os::fd::AsFd::as_fd(&input);
+    while rustix::io::ioctl_fionread(pipe).unwrap() > 0 {
+        std::thread::yield_now();
+    }
+    let id = i32::try_from(child.id()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), rustix::process::Signal::INT).unwrap();
+    while input.write_all(line("192.0.2.1", 60).as_bytes()).is_ok() {
+        std::thread::yield_now();
+    }
+    let mut report = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{report}");
+    assert!(report.contains("ended by Ctrl-C") && report.contains("Who would be limited"), "{report}");
 }
 
 #[test]
@@ -110,8 +193,16 @@ fn a_log_may_be_older_than_any_clock_but_not_longer_than_ten_years() {
     );
     let result = replay_json("--limit 1/day", &[&old]);
     assert_eq!((total(&result, "allowed"), total(&result, "refused")), (2, 1));
-    let long = file("long.log", "{\"ts\":1,\"ip\":\"192.0.2.1\"}\n{\"ts\":1431856800,\"ip\":\"192.0.2.1\"}\n");
-    replay("--limit 1/day", &[&long]).fails(65, "from 1970-01-01T00:00:01Z to 2015-05-17T10:00:00Z");
+    // A clock that stood at 1970 when the server booted: the ten years with the most requests count.
+    let text: String = [1, 1_431_856_800, 1_431_856_801, 4_000_000_000_u64]
+        .map(|time| format!("{{\"ts\":{time},\"ip\":\"192.0.2.{}\"}}\n", time % 2))
+        .concat();
+    let long = file("long.log", text);
+    let result = replay_json("--limit 1/day", &[&long]);
+    assert_eq!(["far_away", "allowed", "distinct_keys"].map(|what| total(&result, what)), [2, 2, 2]);
+    assert_eq!(result["totals"]["first"], "2015-05-17T10:00:00Z");
+    let report = replay("--limit 1/day", &[&long]).ok().stdout;
+    assert!(report.contains("2 requests more than ten years from the rest left out"), "{report}");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 mod crosscheck;
 mod formats;
 mod inputs;
+mod kinds;
 mod model;
 mod output;
 mod policies;
+mod suggest;
 mod tool;
 mod twin;

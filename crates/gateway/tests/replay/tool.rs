@@ -33,6 +33,13 @@ impl Answer {
         assert!(self.stderr.contains(saying), "{}", self.stderr);
     }
 
+    /// The command line must have been refused for that reason, by whoever reads it.
+    #[track_caller]
+    pub(crate) fn fails_usage(self, saying: &str) {
+        assert_eq!(self.code, 2, "{}{}", self.stdout, self.stderr);
+        assert!(self.stderr.contains(saying), "{}", self.stderr);
+    }
+
     #[track_caller]
     pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.ok().stdout).unwrap()

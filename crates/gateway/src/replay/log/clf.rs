@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::{Reason, Request, Rest, client_address, present, request_line, time};
+use super::time::Times;
+use super::{Form, Reason, Request, Rest, client_address, client_of, present, request_line};
 
 /// Reads one line.
-pub(super) fn parse(line: &str) -> Result<Request<'_>, Reason> {
-    let (who, rest) = line.split_once(" [").ok_or("no `[time]` in brackets")?;
-    let (stamp, rest) = rest.split_once(']').ok_or("the `[time]` has no end")?;
+pub(super) fn parse<'a>(line: &'a str, times: &Times) -> Result<Request<'a>, Reason> {
+    let (who, stamp, rest) = around_time(line)?;
     let who = Who::parse(who)?;
-    let time = time::common_log(stamp)?;
+    let time = times.common_log(stamp)?;
     let quoted = rest.strip_prefix(" \"").ok_or("no quoted request after the time")?;
     let (request, tail) = until_quote(quoted).ok_or("the quoted request has no end")?;
     let (method, target) = match unescaped(request) {
@@ -28,22 +28,38 @@ pub(super) fn parse(line: &str) -> Result<Request<'_>, Reason> {
         }
     };
     let tail = Tail::parse(tail);
-    let client = present(who.client).map(client_address);
-    let is_address = client.as_ref().is_some_and(|(_, is_address)| *is_address);
+    let client = present(who.client).map_or_else(Default::default, |client| client_of(client.into()));
     Ok(Request {
         time,
-        client: client.map(|(client, _)| client),
-        is_address,
+        client: client.text,
+        is_address: client.is_address,
+        list: client.list,
         method,
         target,
         odd_tail: tail.is_odd,
+        is_zoneless: false,
         rest: Rest::Common(CommonRest {
             virtual_host: who.virtual_host,
             status: tail.status,
             referer: tail.referer,
             user_agent: tail.user_agent,
+            more: tail.more,
+            has_headers: tail.has_headers,
         }),
     })
+}
+
+/// What is before the time in brackets, the time, and what is behind: the first bracket with a date in it counts.
+fn around_time(line: &str) -> Result<(&str, &str, &str), Reason> {
+    let bytes = line.as_bytes();
+    let is_time = |&at: &usize| {
+        let is_date = matches!(bytes.get(at + 1..at + 4), Some([b'0'..=b'9', b'0'..=b'9', b'/']));
+        is_date && at.checked_sub(1).is_some_and(|before| bytes[before] == b' ')
+    };
+    let at = memchr::memchr_iter(b'[', bytes).find(is_time);
+    let at = at.or_else(|| line.find(" [").map(|at| at + 1)).ok_or("no `[time]` in brackets")?;
+    let (stamp, rest) = line[at + 1..].split_once(']').ok_or("the `[time]` has no end")?;
+    Ok((&line[..at - 1], stamp, rest))
 }
 
 /// What a line tells besides the client, the time and the request; headers as they stand between the quotes.
@@ -53,6 +69,34 @@ pub(super) struct CommonRest<'a> {
     pub(super) status: Option<u16>,
     pub(super) referer: Option<&'a str>,
     pub(super) user_agent: Option<&'a str>,
+    /// What is behind the user agent.
+    more: &'a str,
+    /// Whether there is a place for referer and user agent.
+    has_headers: bool,
+}
+
+impl CommonRest<'_> {
+    /// The list of addresses that nginx's `main` format has last, and others somewhere behind the user agent.
+    pub(super) fn forwarded_for(&self) -> Option<&str> {
+        let mut rest = self.more;
+        while let Some((_, quoted)) = rest.split_once('"') {
+            let (value, after) = until_quote(quoted)?;
+            let mut hops = value.split(',').map(str::trim);
+            if hops.all(|hop| hop == "unknown" || client_address(hop).1) && value != "unknown" {
+                return Some(value);
+            }
+            rest = after;
+        }
+        None
+    }
+
+    /// What the form is called.
+    pub(super) fn name(&self) -> Form {
+        match () {
+            () if self.has_headers => Form::Combined,
+            () => Form::Common,
+        }
+    }
 }
 
 /// `host ident user`; the user may have spaces in it.
@@ -62,25 +106,52 @@ struct Who<'a> {
 }
 
 impl<'a> Who<'a> {
+    /// The client is the first word that is an address, or the list of addresses that begins there; if none is, the first word.
+    ///
     /// Apache's `vhost_combined` has the virtual host in front: then the second word is the address.
     fn parse(who: &'a str) -> Result<Self, Reason> {
-        let mut words = who.split(' ');
-        match (words.next(), words.next(), words.next()) {
-            (Some(first), Some(second), Some(_)) if !first.is_empty() => {
-                let has_virtual_host = second.parse::<IpAddr>().is_ok() && first.parse::<IpAddr>().is_err();
-                Ok(if has_virtual_host {
-                    Self { client: second, virtual_host: Some(first) }
-                } else {
-                    Self { client: first, virtual_host: None }
-                })
-            }
-            _ => Err("no `host ident user` before the time".into()),
+        let (first, rest) =
+            who.split_once(' ').filter(|(first, _)| !first.is_empty()).ok_or("no `host ident user` before the time")?;
+        if first.parse::<IpAddr>().is_ok() {
+            return Ok(Self { client: first, virtual_host: None });
         }
+        let second = rest.split(' ').next().unwrap_or_default();
+        // A virtual host may be an address, too; a port gives it away.
+        if second.parse::<IpAddr>().is_ok() && !first.ends_with(',') {
+            return Ok(Self { client: list_at(rest), virtual_host: present(first) });
+        }
+        let mut at = 0;
+        for word in who.split(' ') {
+            let from = &who[at..];
+            let bare = word.trim_start_matches(['"', '[']);
+            let hop = bare.split([',', '"', ']']).next().unwrap_or_default();
+            if client_address(bare).1 || client_address(hop).1 || (hop == "unknown" && bare.starts_with("unknown,")) {
+                return Ok(Self { client: list_at(from), virtual_host: None });
+            }
+            at += word.len() + 1;
+        }
+        Ok(Self { client: first, virtual_host: None })
     }
 }
 
+/// The address, or the list of them, that `text` begins with.
+fn list_at(text: &str) -> &str {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return quoted.split('"').next().unwrap_or_default();
+    }
+    let mut end = 0;
+    for word in text.split(' ') {
+        end += word.len();
+        if !word.ends_with(',') {
+            break;
+        }
+        end += 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
+
 /// Splits at the quote that ends a quoted field; a quote after a backslash belongs to the field.
-fn until_quote(text: &str) -> Option<(&str, &str)> {
+pub(super) fn until_quote(text: &str) -> Option<(&str, &str)> {
     let mut from = 0;
     loop {
         let at = from + memchr::memchr2(b'"', b'\\', &text.as_bytes()[from..])?;
@@ -98,6 +169,8 @@ struct Tail<'a> {
     status: Option<u16>,
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
+    more: &'a str,
+    has_headers: bool,
     is_odd: bool,
 }
 
@@ -114,12 +187,13 @@ impl<'a> Tail<'a> {
         let is_odd = status.is_none() || !has_bytes;
         let mut tail = Self { is_odd, status: status.and_then(|word| word.parse().ok()), ..Self::default() };
         let Some(quoted) = quoted else { return tail };
+        tail.has_headers = true;
         let Some((referer, rest)) = until_quote(quoted) else {
             return Self { referer: present(quoted), is_odd: true, ..tail };
         };
         tail.referer = present(referer);
         match rest.strip_prefix(" \"").map(|rest| (rest, until_quote(rest))) {
-            Some((_, Some((user_agent, _)))) => tail.user_agent = present(user_agent),
+            Some((_, Some((user_agent, more)))) => (tail.user_agent, tail.more) = (present(user_agent), more),
             // The line was cut off inside the user agent: what there is of it is better than nothing.
             Some((cut, None)) => (tail.user_agent, tail.is_odd) = (present(cut), true),
             None => tail.is_odd = true,
@@ -174,6 +248,10 @@ fn hex(digit: u8) -> u8 {
 mod tests {
     use super::*;
 
+    fn parse(line: &str) -> Result<Request<'_>, Reason> {
+        super::parse(line, &Times::default())
+    }
+
     fn read(tail: &str) -> Request<'static> {
         let line = format!("192.0.2.1 - frank [17/May/2015:10:05:03 +0000] {tail}");
         parse(line.leak()).unwrap()
@@ -225,6 +303,14 @@ mod tests {
         assert_eq!(client("www.example.org:443 192.0.2.1 - -").unwrap().as_deref(), Some("192.0.2.1"));
         assert_eq!(client("192.0.2.1 - frank and joe").unwrap().as_deref(), Some("192.0.2.1"));
         assert_eq!(client("- - -").unwrap(), None);
+        assert_eq!(client("192.0.2.100:443 192.0.2.1 - -").unwrap().as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("www.example.org - 192.0.2.1 - -").unwrap().as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("192.0.2.9, 192.0.2.1 - -").unwrap().as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("192.0.2.9,192.0.2.1 - -").unwrap().as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("\"192.0.2.9, 192.0.2.1\" - -").unwrap().as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("unknown, 192.0.2.1 - -").unwrap().as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("192.0.2.9 - [192.0.2.9] - -").unwrap().as_deref(), Some("192.0.2.9"));
+        assert_eq!(client("[192.0.2.9] - -").unwrap().as_deref(), Some("192.0.2.9"));
         assert!(client("192.0.2.1").is_err());
     }
 

@@ -4,80 +4,267 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Reason, Request, Rest, client_address, names, present, request_line, time};
+use super::time::{self, Times};
+use super::{Reason, Request, Rest, client_of, names, present, request_line, roles};
+
+/// What an object says.
+#[derive(Debug)]
+pub(super) enum Object {
+    Request(Box<Request<'static>>),
+    /// The whole line of a server, in the object of a collector; and what time that put beside it.
+    Text(String, Option<u64>),
+}
+
+/// Where a user says that the parts of a request are, with dots between an object and what is in it.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Vec<(Part, String)>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Time,
+    Client,
+    Method,
+    Target,
+    Status,
+    Host,
+    Header(String),
+}
+
+impl Places {
+    /// Adds `PART=PLACE`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such pair, or the part has no such name.
+    pub fn add(&mut self, pair: &str) -> Result<(), String> {
+        const PARTS: &str = "time, client, method, path, status, host, forwarded-for or header:NAME";
+        let expected =
+            || format!("`{pair}` is no field: expected PART=PLACE, such as client=request.ip; PART is {PARTS}");
+        let (part, place) = pair.split_once('=').ok_or_else(expected)?;
+        let part = match part.trim().to_ascii_lowercase().as_str() {
+            "time" => Part::Time,
+            "client" => Part::Client,
+            "method" => Part::Method,
+            "path" | "target" | "uri" => Part::Target,
+            "status" => Part::Status,
+            "host" => Part::Host,
+            "forwarded-for" => Part::Header(roles::FORWARDED_FOR.to_owned()),
+            other => match other.strip_prefix("header:") {
+                Some(name) if !name.is_empty() => Part::Header(name.to_owned()),
+                _ => return Err(expected()),
+            },
+        };
+        if place.trim().is_empty() {
+            return Err(expected());
+        }
+        self.0.push((part, place.trim().to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn find<'v>(&self, object: &'v Map<String, Value>, part: &Part) -> Option<&'v Value> {
+        let mut places = self.0.iter().filter(|(of, _)| of == part);
+        places
+            .find_map(|(_, place)| names::find(object, &[place.as_str()], |value| (!value.is_null()).then_some(value)))
+    }
+
+    fn has(&self, part: &Part) -> bool {
+        self.0.iter().any(|(of, _)| of == part)
+    }
+}
 
 /// Reads one line.
-pub(super) fn parse(line: &str) -> Result<Request<'static>, Reason> {
+pub(super) fn parse(line: &str, places: &Places, times: &Times) -> Result<Object, Reason> {
     let object: Map<String, Value> =
         serde_json::from_str(line).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
-    let time = names::find(&object, names::TIME, |value| match value {
-        Value::String(text) => Some(time::any(text)),
-        Value::Number(number) => Some(time::epoch(&number.to_string())),
-        _ => None,
-    })
-    .ok_or("no time in the JSON object")??;
+    request(object, places, times, None)
+}
+
+/// The request that `object` is, which a collector stamped at `stamp`.
+pub(super) fn request(
+    mut object: Map<String, Value>,
+    places: &Places,
+    times: &Times,
+    stamp: Option<u64>,
+) -> Result<Object, Reason> {
+    let mut time = time_of(&object, places, times);
+    if places.is_empty() && !has_request(&object) {
+        if let Some(text) = names::find(&object, names::TEXTS, line_of) {
+            return Ok(Object::Text(text, time.and_then(Result::ok).or(stamp)));
+        }
+        let is_wrapper = |name: &&&str| names::find(&object, &[**name], Value::as_object).is_some_and(has_request);
+        if let Some(name) = names::WRAPPERS.iter().find(is_wrapper)
+            && let Some(inner) = names::find(&object, &[*name], |value| value.as_object().cloned())
+        {
+            time = match (time_of(&inner, places, times), time) {
+                (Some(Ok(inner)), _) => Some(Ok(inner)),
+                (_, outer) => outer,
+            };
+            object = inner;
+        }
+    }
+    let object = object;
+    let time = match (time, stamp) {
+        (Some(Ok(time)), _) | (_, Some(time)) => time,
+        (Some(Err(reason)), None) => return Err(reason),
+        (None, None) => return Err("no time in the JSON object".into()),
+    };
     let line = names::find(&object, names::REQUEST, text);
     let (line_method, line_target) = line.as_deref().map_or((None, None), request_line);
-    let method = names::find(&object, names::METHOD, text).or_else(|| line_method.map(str::to_owned));
+    let method = places.find(&object, &Part::Method).and_then(text);
+    let method =
+        method.or_else(|| names::find(&object, names::METHOD, text).or_else(|| line_method.map(str::to_owned)));
     // The request line is what the client sent; a `uri` beside it may be what the server made of it.
-    let target = line_target.map(str::to_owned).or_else(|| names::find(&object, names::TARGET, text));
-    let address = |value: &Value| value.as_str().and_then(present).map(str::to_owned);
-    let client = names::find(&object, names::CLIENT, address)
-        .or_else(|| target.as_ref().and_then(|_| names::find(&object, names::LAST_RESORT_CLIENT, address)));
+    let target = places.find(&object, &Part::Target).and_then(text);
+    let target =
+        target.or_else(|| line_target.map(str::to_owned)).or_else(|| names::find(&object, names::TARGET, text));
+    let client = client_value(&object, places, target.is_some());
     if client.is_none() && target.is_none() {
         // Servers write their own messages to the same file.
         return Err("no client address and no path in the JSON object".into());
     }
-    let client = client.map(|client| {
-        let (address, is_address) = client_address(&client);
-        (address.into_owned(), is_address)
-    });
-    Ok(Request {
+    let client = client.map_or_else(Default::default, |client| client_of(Cow::Owned(client)));
+    Ok(Object::Request(Box::new(Request {
         time,
-        is_address: client.as_ref().is_some_and(|(_, is_address)| *is_address),
-        client: client.map(|(client, _)| Cow::Owned(client)),
+        client: client.text,
+        is_address: client.is_address,
+        list: client.list,
         method: method.map(Cow::Owned),
         target: target.map(Cow::Owned),
         odd_tail: false,
-        rest: Rest::Json(JsonRest(object)),
-    })
+        is_zoneless: false,
+        rest: Rest::Json(JsonRest { object, places: places.clone() }),
+    })))
+}
+
+/// The client, where the object says one: who a server says it is before what the proxies before it say.
+fn client_value(object: &Map<String, Value>, places: &Places, has_target: bool) -> Option<String> {
+    if places.has(&Part::Client) {
+        return places.find(object, &Part::Client).and_then(text);
+    }
+    let address = |value: &Value| value.as_str().and_then(present).map(str::to_owned);
+    let only_address = |value: &Value| address(value).filter(|text| client_of(text.as_str().into()).is_address);
+    let list = || {
+        let header = JsonRest::header_in(object, roles::FORWARDED_FOR).map(|lines| lines.join(", "));
+        header.or_else(|| names::find(object, names::FORWARDED_FOR, text))
+    };
+    let last = || if has_target { names::find(object, names::LAST_RESORT_CLIENT, only_address) } else { None };
+    // A name is better than nothing: it is counted as none, and shown.
+    names::find(object, names::CLIENT, only_address)
+        .or_else(list)
+        .or_else(last)
+        .or_else(|| names::find(object, names::CLIENT, address))
+}
+
+fn has_request(object: &Map<String, Value>) -> bool {
+    let is_text = |value: &Value| value.as_str().and_then(present).map(|_| ());
+    let is_line = |value: &Value| value.as_str().filter(|line| request_line(line).1.is_some()).map(|_| ());
+    names::find(object, names::CLIENT, is_text).is_some()
+        || names::find(object, names::TARGET, is_text).is_some()
+        || names::find(object, names::REQUEST, is_line).is_some()
+        || names::find(object, names::FORWARDED_FOR, is_text).is_some()
+}
+
+/// A whole line as a collector keeps it: journald writes what is no UTF-8 as a list of bytes.
+fn line_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.len() > 8 => Some(text.trim_end_matches(['\n', '\r']).to_owned()),
+        Value::Array(values) if values.len() > 8 => {
+            let bytes: Option<Vec<u8>> =
+                values.iter().map(|value| value.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect();
+            Some(String::from_utf8_lossy(&bytes?).into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The first time that can be read; if none can, why the first cannot.
+fn time_of(object: &Map<String, Value>, places: &Places, times: &Times) -> Option<Result<u64, Reason>> {
+    let read = |value: &Value| match value {
+        Value::String(text) => present(text).map(|text| times.any(text)),
+        Value::Number(number) => Some(time::epoch(&number.to_string())),
+        _ => None,
+    };
+    if places.has(&Part::Time) {
+        return places.find(object, &Part::Time).and_then(read);
+    }
+    let good = |value: &Value| read(value).and_then(Result::ok);
+    let perhaps = |value: &Value| {
+        let is_time = value.as_str().is_some_and(|text| text.contains(['/', '-', ':']));
+        if is_time { good(value) } else { None }
+    };
+    let found = names::find(object, names::TIME, good).or_else(|| names::find(object, names::PERHAPS_TIME, perhaps));
+    found.map(Ok).or_else(|| names::find(object, names::TIME, read))
 }
 
 /// The object itself: what of it matters depends on the policy.
 #[derive(Debug)]
-pub(super) struct JsonRest(Map<String, Value>);
+pub(super) struct JsonRest {
+    object: Map<String, Value>,
+    places: Places,
+}
 
 impl JsonRest {
     pub(super) fn host(&self) -> Option<String> {
-        names::find(&self.0, names::HOST, text)
+        self.places
+            .find(&self.object, &Part::Host)
+            .and_then(text)
+            .or_else(|| names::find(&self.object, names::HOST, text))
     }
 
     pub(super) fn status(&self) -> Option<u16> {
-        names::find(&self.0, names::STATUS, |value| text(value)?.parse().ok())
+        let number = |value: &Value| text(value)?.parse().ok();
+        let placed = self.places.find(&self.object, &Part::Status).and_then(number);
+        placed.or_else(|| names::find(&self.object, names::STATUS, number))
     }
 
     /// The values of a header, one for each of its lines.
     pub(super) fn header(&self, name: &str) -> Option<Vec<String>> {
-        names::find(&self.0, names::HEADERS, |headers| value_of(headers.as_object()?, name))
-            .or_else(|| self.at_top(name))
+        let placed = self.places.find(&self.object, &Part::Header(name.to_ascii_lowercase())).and_then(texts);
+        placed.or_else(|| Self::header_in(&self.object, name)).or_else(|| {
+            let is_list = names::same(name, roles::FORWARDED_FOR);
+            if is_list { names::find(&self.object, names::FORWARDED_FOR, texts) } else { None }
+        })
+    }
+
+    fn header_in(object: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+        names::find(object, names::HEADERS, |headers| headers_value(headers, name))
+            .or_else(|| Self::at_top(object, name))
     }
 
     /// `user_agent`, nginx's `http_user_agent`, Traefik's `request_User-Agent`.
-    fn at_top(&self, name: &str) -> Option<Vec<String>> {
+    fn at_top(object: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
         let prefixed = |prefix: &str| {
-            self.0
+            object
                 .iter()
                 .find(|(field, _)| names::same_with_prefix(field, prefix, name))
                 .and_then(|(_, value)| texts(value))
         };
-        value_of(&self.0, name).or_else(|| prefixed("http")).or_else(|| prefixed("request")).or_else(|| {
+        value_of(object, name).or_else(|| prefixed("http")).or_else(|| prefixed("request")).or_else(|| {
             let synonyms = match () {
                 () if names::same(name, "user-agent") => names::USER_AGENT,
                 () if names::same(name, "referer") => names::REFERER,
                 () => return None,
             };
-            names::find(&self.0, synonyms, texts)
+            names::find(object, synonyms, texts)
         })
+    }
+}
+
+/// Of an object with the names of headers, or of AWS's list of names and values.
+fn headers_value(headers: &Value, name: &str) -> Option<Vec<String>> {
+    match headers {
+        Value::Object(headers) => value_of(headers, name),
+        Value::Array(headers) => {
+            let is_it = |header: &&Value| header["name"].as_str().is_some_and(|of| names::same(of, name));
+            let values: Vec<String> =
+                headers.iter().filter(is_it).filter_map(|header| text(&header["value"])).collect();
+            (!values.is_empty()).then_some(values)
+        }
+        _ => None,
     }
 }
 
@@ -106,6 +293,13 @@ mod tests {
     use super::*;
 
     const TIME: u64 = 1_431_857_103_000_000_000;
+
+    fn parse(line: &str) -> Result<Request<'static>, Reason> {
+        match super::parse(line, &Places::default(), &Times::default())? {
+            Object::Request(request) => Ok(*request),
+            Object::Text(text, _) => panic!("the line of a server: {text}"),
+        }
+    }
 
     fn read(line: &str) -> Request<'static> {
         parse(line).unwrap()
@@ -171,7 +365,7 @@ mod tests {
         assert_eq!(parse(r#"{"ip":"192.0.2.1"}"#).unwrap_err(), "no time in the JSON object");
         assert!(parse(r#"{"ip":"192.0.2.1","time":"soon"}"#).unwrap_err().starts_with("bad time"));
         assert!(
-            parse(r#"{"ts":1431857103.25,"msg":"server running","host":"web1"}"#)
+            parse(r#"{"ts":1431857103.25,"note":"server running","host":"web1"}"#)
                 .unwrap_err()
                 .starts_with("no client address")
         );

@@ -1,17 +1,28 @@
 //! One line of an access log, read into the parts that a policy can ask for.
 
 mod clf;
+mod columns;
+pub(crate) mod form;
 mod json;
 pub(crate) mod lines;
 mod names;
+mod pairs;
+mod parser;
+mod prefix;
+mod roles;
 pub mod source;
+mod template;
 pub mod time;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use self::clf::CommonRest;
+pub use self::form::{Form, Format};
 use self::json::JsonRest;
+pub use self::json::Places;
+pub use self::parser::{Parsed, Parser, Rules};
+use self::roles::{FORWARDED_FOR, Fields};
 
 /// A request as its log line tells it.
 #[derive(Debug)]
@@ -22,35 +33,37 @@ pub struct Request<'a> {
     pub client: Option<Cow<'a, str>>,
     /// Whether that is an address.
     pub is_address: bool,
+    /// The list of addresses, as in `X-Forwarded-For`, of which the client is the last.
+    pub list: Option<Cow<'a, str>>,
     pub method: Option<Cow<'a, str>>,
     /// What was asked for, with its query.
     pub target: Option<Cow<'a, str>>,
     rest: Rest<'a>,
     /// The line is readable up to its request and odd after it, as when a log was cut off in the middle of a line.
     pub odd_tail: bool,
+    /// Its time does not say in which zone it is.
+    pub is_zoneless: bool,
 }
 
 /// What only some policies ask for.
 #[derive(Debug)]
 enum Rest<'a> {
     Common(CommonRest<'a>),
+    Fields(Fields<'a>),
     Json(JsonRest),
 }
 
 /// Why a line could not be read, in words for the report.
 pub type Reason = Cow<'static, str>;
 
-/// Reads one line, which format so ever it is in.
-///
-/// The format is found out for each line anew: logs are concatenated, and servers change their format overnight.
-pub fn parse(line: &str) -> Result<Request<'_>, Reason> {
-    if line.trim_start().starts_with('{') { json::parse(line) } else { clf::parse(line) }
-}
-
 impl Request<'_> {
     /// The values of a header, one for each of its lines where the log tells them apart; `name` in any letter case.
+    ///
+    /// Where the client is a list of addresses, that is the `X-Forwarded-For` of which the client was the last proxy's peer.
     pub fn header_lines(&self, name: &str) -> Vec<Cow<'_, str>> {
-        match &self.rest {
+        let is_list = name.eq_ignore_ascii_case(FORWARDED_FOR);
+        let lines: Vec<Cow<'_, str>> = match &self.rest {
+            Rest::Common(rest) if is_list => rest.forwarded_for().map(Cow::Borrowed).into_iter().collect(),
             Rest::Common(rest) => {
                 let raw = match () {
                     () if name.eq_ignore_ascii_case("referer") => rest.referer,
@@ -59,14 +72,20 @@ impl Request<'_> {
                 };
                 raw.map(clf::unescaped).into_iter().collect()
             }
+            Rest::Fields(rest) => rest.header(name).into_iter().collect(),
             Rest::Json(rest) => rest.header(name).into_iter().flatten().map(Cow::Owned).collect(),
+        };
+        if lines.is_empty() && is_list {
+            return self.list.as_deref().map(Cow::Borrowed).into_iter().collect();
         }
+        lines
     }
 
     /// The site that was asked, where the log tells several apart.
     pub fn host(&self) -> Option<Cow<'_, str>> {
         match &self.rest {
             Rest::Common(rest) => rest.virtual_host.map(Cow::Borrowed),
+            Rest::Fields(rest) => rest.host(),
             Rest::Json(rest) => rest.host().filter(|host| self.client.as_deref() != Some(host)).map(Cow::Owned),
         }
     }
@@ -75,6 +94,7 @@ impl Request<'_> {
     pub fn status(&self) -> Option<u16> {
         match &self.rest {
             Rest::Common(rest) => rest.status,
+            Rest::Fields(rest) => rest.status(),
             Rest::Json(rest) => rest.status(),
         }
     }
@@ -92,10 +112,42 @@ fn client_address(text: &str) -> (Cow<'_, str>, bool) {
     if let Ok(socket) = text.parse::<SocketAddr>() {
         return (Cow::Owned(socket.ip().to_canonical().to_string()), true);
     }
+    // The interface of an address that is only valid there says nothing about who it is.
+    if let Some((address, _)) = text.split_once('%')
+        && address.contains(':')
+        && address.parse::<IpAddr>().is_ok()
+    {
+        return client_address(address);
+    }
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) if inner.parse::<IpAddr>().is_ok() => client_address(inner),
         _ => (Cow::Borrowed(text), false),
     }
+}
+
+/// Who a log says the client is.
+#[derive(Debug, Default)]
+struct Client<'a> {
+    text: Option<Cow<'a, str>>,
+    is_address: bool,
+    list: Option<Cow<'a, str>>,
+}
+
+/// Who `text` says the client is: of a list the last, which is all that can be believed unless somebody trusts proxies.
+fn client_of(text: Cow<'_, str>) -> Client<'_> {
+    let Some((_, last)) = text.rsplit_once(',') else {
+        let (client, is_address) = match &text {
+            Cow::Borrowed(text) => client_address(text.trim()),
+            Cow::Owned(text) => {
+                let (client, is_address) = client_address(text.trim());
+                (Cow::Owned(client.into_owned()), is_address)
+            }
+        };
+        return Client { text: (!client.is_empty()).then_some(client), is_address, list: None };
+    };
+    let (client, is_address) = client_address(last.trim());
+    let client = client.into_owned();
+    Client { text: (!client.is_empty()).then_some(Cow::Owned(client)), is_address, list: Some(text) }
 }
 
 /// A logged value, or nothing where the log says that there was none.

@@ -7,20 +7,35 @@
 
 use serde_json::{Map, Value};
 
+/// The start of a request before its end, and what a server says before what a collector does.
 pub(super) const TIME: &[&str] = &[
+    "start_utc",
+    "start_time",
+    "started_at",
+    "request.started_at",
+    "edge_start_timestamp",
+    "request_creation_time",
+    "request_time_epoch",
+    "req_time_sec",
+    "request_time_utc",
     "time",
     "timestamp",
     "@timestamp",
     "ts",
-    "start_utc",
     "time_iso8601",
     "time_local",
     "datetime",
+    "date_time",
     "msec",
+    "time_msec",
     "date",
-    "start_time",
-    "request_time_utc",
+    "event_timestamp",
+    "__realtime_timestamp",
+    "__cursor_timestamp",
 ];
+
+/// AWS's API Gateway puts the time there, nginx the seconds that the request took: believed if it looks like a time.
+pub(super) const PERHAPS_TIME: &[&str] = &["request_time"];
 
 pub(super) const CLIENT: &[&str] = &[
     "client_ip",
@@ -32,6 +47,7 @@ pub(super) const CLIENT: &[&str] = &[
     "remote_addr",
     "request.remote_addr",
     "http_request.remote_ip",
+    "http_request.client_ip",
     "remote_address",
     "req.remote_address",
     "client_host",
@@ -44,7 +60,57 @@ pub(super) const CLIENT: &[&str] = &[
     "remote",
     "remote_host",
     "peer",
+    "source_ip",
+    "source_ip_address",
+    "identity.source_ip",
+    "cli_ip",
+    "client_ip_address",
+    "caller_ip_address",
+    "downstream_remote_address",
+    "downstream_remote_address_without_port",
+    "downstream_direct_remote_address",
+    "real_ip",
+    "x_real_ip",
+    "http_x_real_ip",
+    "socket_ip",
+    "caller_ip",
+    "remote_client_ip",
+    "request.remote_address",
+    "req.ip",
+    "addr",
 ];
+
+/// The list of addresses that proxies write: the client where nothing else says who it is.
+pub(super) const FORWARDED_FOR: &[&str] = &[
+    "x_forwarded_for",
+    "http_x_forwarded_for",
+    "request_x_forwarded_for",
+    "forwarded_for",
+    "forwardedfor",
+    "xff",
+    "fwd",
+];
+
+/// Objects that loggers wrap a request in, and texts that collectors keep a server's whole line in.
+pub(super) const WRAPPERS: &[&str] = &[
+    "properties",
+    "json_payload",
+    "proxy",
+    "access",
+    "result",
+    "event",
+    "data",
+    "fields",
+    "log",
+    "message",
+    "_source",
+    "attributes",
+    "request_context",
+    "nginx",
+    "apache",
+    "http",
+];
+pub(super) const TEXTS: &[&str] = &["log", "message", "msg", "text_payload", "line", "event.original", "event", "raw"];
 
 /// The client for Fluentd, the site for nginx, the machine for most other loggers: believed only when nothing else
 /// says who the client was and there is a path, so that a server's own messages make no requests.
@@ -56,9 +122,13 @@ pub(super) const METHOD: &[&str] = &[
     "request.method",
     "http.request.method",
     "http_request.request_method",
+    "http_request.http_method",
     "req.method",
     "http_method",
     "verb",
+    "client_request_method",
+    "req_method",
+    "cs_method",
 ];
 
 pub(super) const TARGET: &[&str] = &[
@@ -73,13 +143,24 @@ pub(super) const TARGET: &[&str] = &[
     "url.original",
     "url.path",
     "http_request.request_url",
+    "http_request.uri",
     "req.url",
     "http.url",
     "request_url",
+    "client_request_uri",
+    "client_request_path",
+    "req_path",
+    "request_target",
+    "raw_path",
+    "resource_path",
+    "x_envoy_original_path",
+    "original_path",
+    "uri_path",
+    "cs_uri_stem",
 ];
 
 /// The whole request line.
-pub(super) const REQUEST: &[&str] = &["request", "request_line", "http_request", "message.request"];
+pub(super) const REQUEST: &[&str] = &["request", "request_line", "http_request", "message.request", "req"];
 
 pub(super) const STATUS: &[&str] = &[
     "status",
@@ -93,6 +174,11 @@ pub(super) const STATUS: &[&str] = &[
     "res.status_code",
     "response_status",
     "response_code",
+    "edge_response_status",
+    "http_status_code",
+    "http_status",
+    "sc_status",
+    "response.code",
     "code",
 ];
 
@@ -106,17 +192,37 @@ pub(super) const HOST: &[&str] = &[
     "virtual_host",
     "req.host",
     "url.domain",
+    "client_request_host",
+    "host_name",
+    "authority",
+    "req_host",
+    "domain_name",
     "host",
 ];
 
 /// Objects that hold headers by their names.
-pub(super) const HEADERS: &[&str] =
-    &["headers", "request.headers", "request_headers", "req.headers", "http_headers", "http.request.headers"];
+pub(super) const HEADERS: &[&str] = &[
+    "headers",
+    "request.headers",
+    "request_headers",
+    "req.headers",
+    "http_headers",
+    "http.request.headers",
+    "http_request.headers",
+];
 
 /// Other places of two headers that many loggers have, under a name of their own.
-pub(super) const USER_AGENT: &[&str] =
-    &["user_agent", "agent", "user_agent.original", "http_request.user_agent", "request.user_agent", "ua"];
-pub(super) const REFERER: &[&str] = &["referer", "referrer", "http.request.referrer", "http_request.referer"];
+pub(super) const USER_AGENT: &[&str] = &[
+    "user_agent",
+    "agent",
+    "user_agent.original",
+    "http_request.user_agent",
+    "request.user_agent",
+    "ua",
+    "client_request_user_agent",
+];
+pub(super) const REFERER: &[&str] =
+    &["referer", "referrer", "http.request.referrer", "http_request.referer", "client_request_referer"];
 
 /// The value at the first of `paths` that `accept` takes.
 pub(super) fn find<'v, T>(

@@ -1,4 +1,4 @@
-//! Where log lines come from: files, gzip or not, and standard input.
+//! Where log lines come from: files, compressed or not, and standard input.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,7 +7,11 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, IsTerminal, Read};
 use std::path::Path;
 use std::rc::Rc;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::values::failure::Failure;
 
@@ -46,6 +50,20 @@ impl Source {
         Self::new(name, file)
     }
 
+    /// Whether there is a file at `path` that can be opened.
+    pub(crate) fn is_there(path: &Path) -> Result<(), Failure> {
+        if path == Path::new("-") {
+            return Ok(());
+        }
+        let name = path.display();
+        let fail = |error: io::Error| Failure::NoInput(format!("cannot read {name}: {error}"));
+        if std::fs::metadata(path).map_err(fail)?.is_dir() {
+            return Err(Failure::NoInput(format!("cannot read {name}: it is a directory")));
+        }
+        // Opening a pipe can be done once.
+        if std::fs::metadata(path).map_err(fail)?.is_file() { File::open(path).map(drop).map_err(fail) } else { Ok(()) }
+    }
+
     /// A log that is in memory.
     pub(crate) fn of_text(name: &str, text: String) -> Result<Self, Failure> {
         Self::new(name.to_owned(), Cursor::new(text))
@@ -55,17 +73,19 @@ impl Source {
         let taken = Rc::new(Cell::new(0));
         let mut counted = Counted { input, taken: Rc::clone(&taken) };
         let start = beginning(&mut counted).map_err(|error| read_failure(&name, &error))?;
-        if let Some(tool) = other_compression(&start) {
-            return Err(Failure::Data(format!(
-                "{name} is compressed in a way that is not read here; try `{tool} {name} | tollgate replay ... -`"
-            )));
-        }
-        let is_gzip = start.starts_with(&[0x1f, 0x8b]);
+        let kind = Compression::of(&start);
         let whole: BufReader<Chain<_, _>> = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(counted));
-        let reader: Box<dyn BufRead> = if is_gzip {
-            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole)))
-        } else {
-            Box::new(whole)
+        let reader: Box<dyn BufRead> = match kind {
+            None => Box::new(whole),
+            Some(Compression::Gzip) => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole))),
+            Some(Compression::Zstd) => Box::new(BufReader::with_capacity(BUFFER, Zstd::new(whole))),
+            Some(Compression::Bzip2) => Box::new(BufReader::with_capacity(BUFFER, MultiBzDecoder::new(whole))),
+            Some(Compression::Xz) => Box::new(BufReader::with_capacity(BUFFER, Xz(XzReader::new(whole, true)))),
+            Some(Compression::Zip) => {
+                return Err(Failure::Data(format!(
+                    "{name} is compressed in a way that is not read here; try `unzip -p {name} | tollgate replay ... -`"
+                )));
+            }
         };
         Ok(Self { name, reader, taken })
     }
@@ -90,13 +110,89 @@ fn beginning(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-fn other_compression(start: &[u8]) -> Option<&'static str> {
-    match start {
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstdcat"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xzcat"),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some("bzcat"),
-        [b'P', b'K', 3, 4, ..] => Some("unzip -p"),
-        _ => None,
+/// How a file is compressed, by its first bytes: names lie.
+enum Compression {
+    Gzip,
+    Zstd,
+    Bzip2,
+    Xz,
+    Zip,
+}
+
+impl Compression {
+    fn of(start: &[u8]) -> Option<Self> {
+        match start {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            // Also a frame that decoders skip, as `pzstd` writes in front.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0] => Some(Self::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
+            [b'P', b'K', 3, 4, ..] => Some(Self::Zip),
+            _ => None,
+        }
+    }
+}
+
+/// Of xz, whose decoder does not tell damage from other errors; the file's own have a kind.
+struct Xz<R: Read>(XzReader<R>);
+
+impl<R: Read> Read for Xz<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, error),
+            _ => error,
+        })
+    }
+}
+
+/// Zstandard, all frames of a file one after the other.
+struct Zstd<R: BufRead> {
+    source: R,
+    frame: FrameDecoder,
+    is_inside: bool,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(source: R) -> Self {
+        Self { source, frame: FrameDecoder::new(), is_inside: false }
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let damaged = |error: &dyn fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        loop {
+            if self.is_inside {
+                let read = self.frame.read(buffer)?;
+                if read > 0 || buffer.is_empty() {
+                    return Ok(read);
+                }
+                if !self.frame.is_finished() {
+                    let step = BlockDecodingStrategy::UptoBytes(buffer.len());
+                    self.frame.decode_blocks(&mut self.source, step).map_err(|error| damaged(&error))?;
+                    continue;
+                }
+                self.is_inside = self.frame.can_collect() > 0;
+                let (said, is) = (self.frame.get_checksum_from_data(), self.frame.get_calculated_checksum());
+                if !self.is_inside && said.is_some() && said != is {
+                    return Err(damaged(&"the checksum is wrong"));
+                }
+                continue;
+            }
+            if self.source.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            match self.frame.reset(&mut self.source) {
+                Ok(()) => self.is_inside = true,
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let skipped = io::copy(&mut (&mut self.source).take(length.into()), &mut io::sink())?;
+                    if skipped < u64::from(length) {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(error) => return Err(damaged(&error)),
+            }
+        }
     }
 }
 

@@ -1,38 +1,167 @@
 //! Time stamps as logs write them, turned into nanoseconds since 1970.
 
+use std::cell::Cell;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
 
 use super::Reason;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// `17/May/2015:10:05:03 +0200`, the seconds with or without a fraction.
-pub(crate) fn common_log(text: &str) -> Result<u64, Reason> {
-    fields(text).and_then(nanos).ok_or_else(|| bad(text, "17/May/2015:10:05:03 +0000"))
+/// How the times of a log are read: in which zone those are that do not say theirs.
+#[derive(Debug)]
+pub struct Times {
+    zone: TimeZone,
+    /// Whether one did not say its own.
+    is_zoneless: Cell<bool>,
+    /// The last one of the Common Log Format: many requests come in one second.
+    last: Cell<([u8; COMMON], u64)>,
 }
 
-fn fields(text: &str) -> Option<Timestamp> {
-    let (local, offset) = text.split_once(' ')?;
-    let mut parts = local.split(['/', ':']);
-    let day = digits(parts.next()?, 2)?;
-    let name = parts.next()?;
-    let month =
-        MONTHS.iter().zip(1..).find_map(|(month, number)| month.eq_ignore_ascii_case(name).then_some(number))?;
-    let year = digits(parts.next()?, 4)?;
-    let hour = digits(parts.next()?, 2)?;
-    let minute = digits(parts.next()?, 2)?;
-    let (second, fraction) = parts.next().map(|second| second.split_once('.').unwrap_or((second, "")))?;
-    // A leap second has no place in Unix time; it counts as the second before, as everywhere.
-    let second = digits(if second == "60" { "59" } else { second }, 2)?;
-    if parts.next().is_some() {
-        return None;
+/// Characters of `17/May/2015:10:05:03 +0200`.
+const COMMON: usize = 26;
+
+impl Default for Times {
+    fn default() -> Self {
+        Self::new(TimeZone::UTC)
     }
-    let small = |number: i16| i8::try_from(number).ok();
-    let fraction = i32::try_from(billionths(fraction)?).ok()?;
-    let civil = DateTime::new(year, month, small(day)?, small(hour)?, small(minute)?, small(second)?, fraction).ok()?;
-    zone(offset)?.to_timestamp(civil).ok()
+}
+
+impl Times {
+    /// Times without a zone are in `zone`.
+    #[must_use]
+    pub fn new(zone: TimeZone) -> Self {
+        Self { zone, is_zoneless: Cell::new(false), last: Cell::new(([u8::MAX; COMMON], 0)) }
+    }
+
+    /// Whether a time since the last call did not say its zone.
+    pub(super) fn take_zoneless(&self) -> bool {
+        self.is_zoneless.take()
+    }
+
+    /// `17/May/2015:10:05:03 +0200`, the seconds with or without a fraction, and the zone, too.
+    pub(crate) fn common_log(&self, text: &str) -> Result<u64, Reason> {
+        let bytes: Option<[u8; COMMON]> = text.as_bytes().try_into().ok();
+        let (last, time) = self.last.get();
+        if bytes == Some(last) {
+            return Ok(time);
+        }
+        let time = self.fields(text).and_then(nanos).ok_or_else(|| bad(text, "17/May/2015:10:05:03 +0000"))?;
+        // No text is of the bytes that it begins with. With a zone, as the others are counted.
+        if let Some(bytes) = bytes
+            && bytes[20] == b' '
+        {
+            self.last.set((bytes, time));
+        }
+        Ok(time)
+    }
+
+    fn fields(&self, text: &str) -> Option<Timestamp> {
+        let (local, offset) = match text.rsplit_once(' ') {
+            Some((local, offset)) if offset.starts_with(['+', '-']) => (local, Some(offset)),
+            _ => (text, None),
+        };
+        let mut parts = local.split(['/', ':', ' ']);
+        let day = digits(parts.next()?, 2)?;
+        let name = parts.next()?;
+        let month =
+            MONTHS.iter().zip(1..).find_map(|(month, number)| month.eq_ignore_ascii_case(name).then_some(number))?;
+        let year = digits(parts.next()?, 4)?;
+        let hour = digits(parts.next()?, 2)?;
+        let minute = digits(parts.next()?, 2)?;
+        let (second, fraction) = parts.next().map(|second| second.split_once('.').unwrap_or((second, "")))?;
+        // A leap second has no place in Unix time; it counts as the second before, as everywhere.
+        let second = digits(if second == "60" { "59" } else { second }, 2)?;
+        if parts.next().is_some() {
+            return None;
+        }
+        let small = |number: i16| i8::try_from(number).ok();
+        let fraction = i32::try_from(billionths(fraction)?).ok()?;
+        let civil =
+            DateTime::new(year, month, small(day)?, small(hour)?, small(minute)?, small(second)?, fraction).ok()?;
+        match offset {
+            Some(offset) => zone(offset)?.to_timestamp(civil).ok(),
+            None => self.in_zone(civil),
+        }
+    }
+
+    fn in_zone(&self, civil: DateTime) -> Option<Timestamp> {
+        let timestamp = self.zone.to_timestamp(civil).ok()?;
+        self.is_zoneless.set(true);
+        Some(timestamp)
+    }
+
+    /// A date and a time of day that stand apart.
+    pub(super) fn of_day(&self, date: &str, clock: &str, is_utc: bool) -> Result<u64, Reason> {
+        let text = format!("{date} {clock}");
+        let civil = text.parse::<DateTime>().ok();
+        let timestamp =
+            civil.and_then(|civil| if is_utc { Offset::UTC.to_timestamp(civil).ok() } else { self.in_zone(civil) });
+        timestamp.and_then(nanos).ok_or_else(|| bad(&text, "2015-05-17 10:05:03"))
+    }
+
+    /// A time in whichever notation.
+    ///
+    /// # Errors
+    ///
+    /// If it is in none of those that are known, or before 1970, or after 2554.
+    pub fn any(&self, text: &str) -> Result<u64, Reason> {
+        let text = text.trim();
+        let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        if is_number && text.starts_with(|c: char| c.is_ascii_digit()) {
+            return epoch(text);
+        }
+        if let Ok(timestamp) = text.parse::<Timestamp>() {
+            return nanos(timestamp).ok_or_else(|| bad(text, "a time between 1970 and 2500"));
+        }
+        if text.as_bytes().get(2) == Some(&b'/') {
+            return self.common_log(text);
+        }
+        let expected = "2015-05-17T10:05:03Z, 17/May/2015:10:05:03 +0000 or seconds since 1970";
+        self.unusual(text).and_then(nanos).ok_or_else(|| bad(text, expected))
+    }
+
+    /// A time as a person writes it: as in a log, or a day, or a time of a day.
+    pub(crate) fn moment(&self, text: &str) -> Option<u64> {
+        if let Ok(date) = text.trim().parse::<jiff::civil::Date>()
+            && !text.contains(':')
+        {
+            return self.in_zone(date.at(0, 0, 0, 0)).and_then(nanos);
+        }
+        self.any(text).ok()
+    }
+
+    /// `2024-03-01 12:00:00 UTC`, `2024/03/01 - 12:00:00`, `Fri, 01 Mar 2024 12:00:00 GMT`, `Fri Mar  1 12:00:00 2024`.
+    fn unusual(&self, text: &str) -> Option<Timestamp> {
+        if text.len() > 64 || !text.is_ascii() {
+            return None;
+        }
+        let text = text.replace(" - ", " ").replace('/', "-");
+        if let Ok(civil) = text.parse::<DateTime>() {
+            // A date alone is the time of no request.
+            return if text.contains(':') { self.in_zone(civil) } else { None };
+        }
+        if let Some(local) = text.strip_suffix(" UTC").or_else(|| text.strip_suffix(" GMT"))
+            && let Ok(civil) = local.parse::<DateTime>()
+        {
+            return Offset::UTC.to_timestamp(civil).ok();
+        }
+        if let Some((local, offset)) = text.rsplit_once(' ')
+            && let (Ok(civil), Some(zone)) = (local.parse::<DateTime>(), zone(&offset.replace(':', "")))
+        {
+            return zone.to_timestamp(civil).ok();
+        }
+        if let Ok(zoned) = jiff::fmt::rfc2822::parse(&text) {
+            return Some(zoned.timestamp());
+        }
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [_, month, day, clock, year] = *words else { return None };
+        let common = format!("{day:0>2}/{month}/{year}:{clock}");
+        self.fields(&common)
+    }
 }
 
 /// A number of exactly `count` digits: `parse` alone would take a sign, too.
@@ -54,26 +183,6 @@ fn zone(text: &str) -> Option<Offset> {
         return None;
     }
     Offset::from_seconds(sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60)).ok()
-}
-
-/// A time stamp from a JSON string, in whichever notation.
-pub fn any(text: &str) -> Result<u64, Reason> {
-    let text = text.trim();
-    if text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
-        return epoch(text);
-    }
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return nanos(timestamp).ok_or_else(|| bad(text, "a time between 1970 and 2500"));
-    }
-    if let Ok(time) = common_log(text) {
-        return Ok(time);
-    }
-    Err(if text.parse::<DateTime>().is_ok() {
-        format!("the time `{}` does not say its time zone", excerpt(text)).into()
-    } else {
-        bad(text, "2015-05-17T10:05:03Z, 17/May/2015:10:05:03 +0000 or seconds since 1970")
-    })
 }
 
 /// A number since 1970 in decimal digits, as exact as it was logged: through a float it would not be.
@@ -134,6 +243,14 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const EXPECTED: u64 = 1_431_857_103 * SECOND;
 
+    fn common_log(text: &str) -> Result<u64, Reason> {
+        Times::default().common_log(text)
+    }
+
+    fn any(text: &str) -> Result<u64, Reason> {
+        Times::default().any(text)
+    }
+
     #[test]
     fn common_log_times_honour_their_offset() {
         assert_eq!(common_log("17/May/2015:10:05:03 +0000"), Ok(EXPECTED));
@@ -148,7 +265,6 @@ mod tests {
         for text in [
             "",
             " ",
-            "17/May/2015:10:05:03",
             "17/May/2015:10:05:03 +00:00",
             "17/May/2015:10:05:03 0000",
             "32/May/2015:10:05:03 +0000",
@@ -180,11 +296,54 @@ mod tests {
         assert_eq!(any("1431857103001.5"), Ok(EXPECTED + 1_500_000));
         assert_eq!(any("1431857103000001"), Ok(EXPECTED + 1_000));
         assert_eq!(any("1431857103000000001"), Ok(EXPECTED + 1));
-        assert!(any("2015-05-17T10:05:03").unwrap_err().contains("time zone"));
         assert!(any("yesterday").unwrap_err().contains("bad time"));
         assert!(any("1.2.3").is_err());
         assert!(any("99999999999999999999").is_err());
         assert!(any("1960-01-01T00:00:00Z").is_err());
         assert_eq!(timestamp(EXPECTED).to_string(), "2015-05-17T10:05:03Z");
+    }
+    #[test]
+    fn times_of_all_kinds() {
+        for text in [
+            "[17/May/2015:10:05:03 +0000]",
+            "2015-05-17 10:05:03 UTC",
+            "2015-05-17 10:05:03 +0000",
+            "2015-05-17 12:05:03 +02:00",
+            "Sun, 17 May 2015 10:05:03 GMT",
+        ] {
+            let times = Times::default();
+            assert_eq!((times.any(text), times.take_zoneless()), (Ok(EXPECTED), false), "{text}");
+        }
+        // In the zone that is given, where they say none.
+        let zone = TimeZone::fixed(Offset::constant(2));
+        for text in [
+            "17/May/2015:12:05:03.000",
+            "17/May/2015 12:05:03",
+            "2015-05-17T12:05:03",
+            "2015-05-17 12:05:03,000",
+            "2015/05/17 - 12:05:03",
+            "Sun May 17 12:05:03 2015",
+            "Sun May  17 12:05:03 2015",
+        ] {
+            let times = Times::new(zone.clone());
+            assert_eq!((times.any(text), times.take_zoneless()), (Ok(EXPECTED), true), "{text}");
+        }
+        for text in ["2015-05-17", "17/May/2015", "May 17 10:05:03", "10:05:03", "[]", "", "12ms"] {
+            assert!(any(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_like_the_last_is_that_time() {
+        let times = Times::default();
+        for second in [3, 3, 4, 3] {
+            let text = format!("17/May/2015:10:05:{second:02} +0000");
+            assert_eq!(times.common_log(&text), Ok(EXPECTED + (second - 3) * SECOND));
+        }
+        // Of the same length, and no zone: that is told each time.
+        for _ in 0..2 {
+            assert_eq!(times.common_log("17/May/2015:10:05:03.00000"), Ok(EXPECTED));
+            assert!(times.take_zoneless());
+        }
     }
 }

@@ -22,6 +22,7 @@ struct Document<'r> {
     config: Option<&'r str>,
     policies: Vec<PolicyPart<'r>>,
     input: Vec<FilePart<'r>>,
+    left_out: Vec<LeftOutPart<'r>>,
     totals: Totals,
     limits: Vec<LimitPart<'r>>,
     keys: Vec<KeyPart<'r>>,
@@ -49,6 +50,17 @@ struct FilePart<'r> {
     blank: u64,
     unreadable: u64,
     odd: u64,
+    comments: u64,
+    /// Before `--since` or not before `--until`.
+    outside: u64,
+    /// Requests by the form of their lines.
+    forms: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct LeftOutPart<'r> {
+    file: &'r str,
+    reason: &'r str,
 }
 
 #[derive(Serialize)]
@@ -73,6 +85,16 @@ struct Totals {
     /// Requests without an address, or without a target.
     incomplete: u64,
     without_policy: u64,
+    without_address: u64,
+    /// Requests whose client was a list of addresses.
+    lists: u64,
+    /// Times that did not say their zone.
+    without_zone: u64,
+    outside: u64,
+    comments: u64,
+    /// More than ten years from the others, and left out.
+    far_away: u64,
+    interrupted: bool,
 }
 
 #[derive(Serialize)]
@@ -171,6 +193,7 @@ pub(crate) fn render(input: &Input, replay: &Replay, against: Option<&Against>) 
         config: replay.config.as_deref(),
         policies: policies(replay),
         input: input.files.iter().map(file_part).collect(),
+        left_out: input.left_out.iter().map(|(file, reason)| LeftOutPart { file, reason }).collect(),
         totals: totals(input, replay),
         limits: limits(replay),
         keys: replay.keys.limited.iter().map(|limited| key_part(replay, limited)).collect(),
@@ -258,8 +281,18 @@ fn difference_part(KeyDifference { key, counts }: &KeyDifference) -> DifferenceP
 }
 
 fn file_part(count: &FileCount) -> FilePart<'_> {
-    let FileCount { name, lines, requests, blank, unreadable, odd } = count;
-    FilePart { file: name, lines: *lines, requests: *requests, blank: *blank, unreadable: *unreadable, odd: *odd }
+    let FileCount { name, lines, requests, blank, unreadable, odd, comments, outside, .. } = count;
+    FilePart {
+        file: name,
+        lines: *lines,
+        requests: *requests,
+        blank: *blank,
+        unreadable: *unreadable,
+        odd: *odd,
+        comments: *comments,
+        outside: *outside,
+        forms: count.forms().into_iter().map(|(form, count)| (form.name(), count)).collect(),
+    }
 }
 
 fn totals(input: &Input, replay: &Replay) -> Totals {
@@ -271,7 +304,7 @@ fn totals(input: &Input, replay: &Replay) -> Totals {
         unreadable: sum(input, |file| file.unreadable),
         odd: sum(input, |file| file.odd),
         outcomes: counts_part(replay.tally.totals),
-        distinct_keys: replay.simulation.matches.keys(),
+        distinct_keys: replay.keys.seen(),
         limited_keys: replay.keys.limited.len(),
         without_key: replay.keys.without_key,
         out_of_order: input.out_of_order,
@@ -281,6 +314,13 @@ fn totals(input: &Input, replay: &Replay) -> Totals {
         delay_seconds_longest: delays.longest.as_secs_f64(),
         incomplete: input.incomplete,
         without_policy: replay.keys.without_policy,
+        without_address: input.without_address,
+        lists: input.lists,
+        without_zone: input.zoneless,
+        outside: sum(input, |file| file.outside),
+        comments: sum(input, |file| file.comments),
+        far_away: input.far_away.0,
+        interrupted: input.is_interrupted,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A finished replay, for people and for programs.
 
 pub(super) mod json;
+pub(super) mod suggestion;
 pub(super) mod text;
 
 use jiff::Timestamp;

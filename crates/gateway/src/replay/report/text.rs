@@ -40,7 +40,7 @@ fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<
         policies(text, replay, layout)?;
     }
     over_time(text, input, replay, layout)?;
-    limited_keys(text, replay, layout)?;
+    limited_keys(text, input, replay, layout)?;
     shadowed_keys(text, replay, layout)?;
     worst_minutes(text, input, replay, layout)?;
     if let Some(against) = against {
@@ -70,7 +70,7 @@ fn heading(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     Ok(())
 }
 
-fn what_was_read(text: &mut String, input: &Input) -> Result {
+pub(super) fn what_was_read(text: &mut String, input: &Input) -> Result {
     let lines = sum(input, |file| file.lines);
     let from = match &*input.files {
         [file] => file.name.clone(),
@@ -78,15 +78,27 @@ fn what_was_read(text: &mut String, input: &Input) -> Result {
     };
     let requests = sum(input, |file| file.requests);
     write!(text, "  {} in {from}: {}", counted(lines, "line"), counted(requests, "request"))?;
-    for (count, what) in [(sum(input, |file| file.unreadable), "unreadable"), (sum(input, |file| file.blank), "blank")]
-    {
+    for (count, what) in [
+        (sum(input, |file| file.unreadable), "unreadable"),
+        (sum(input, |file| file.blank), "blank"),
+        (sum(input, |file| file.outside), "outside the time asked for"),
+    ] {
         if count > 0 {
             write!(text, ", {} {what}", grouped(count))?;
         }
     }
-    writeln!(text)?;
-    for file in input.files.iter().filter(|file| file.requests == 0) {
+    let comments = sum(input, |file| file.comments);
+    writeln!(text, "{}", if comments > 0 { format!(", {}", counted(comments, "comment")) } else { String::new() })?;
+    forms(text, input)?;
+    for file in input.files.iter().filter(|file| file.requests + file.outside == 0) {
         writeln!(text, "  {} is empty", file.name)?;
+    }
+    for (file, reason) in &input.left_out {
+        let is_read = input.files.iter().any(|count| count.name == *file && count.requests > 0);
+        writeln!(text, "  {}: {reason}", if is_read { "read in part" } else { "left out" })?;
+    }
+    if input.is_interrupted {
+        writeln!(text, "  ended by Ctrl-C: this is what had been read by then")?;
     }
     let (first, last) = (input.records.first(), input.records.last());
     if let (Some(first), Some(last)) = (first, last) {
@@ -99,7 +111,40 @@ fn what_was_read(text: &mut String, input: &Input) -> Result {
     if input.out_of_order > 0 {
         writeln!(text, "  {} earlier than a line before it: put in order", counted(input.out_of_order, "request"))?;
     }
+    if let (count @ 1.., time) = input.far_away {
+        let when = moment(timestamp(time));
+        writeln!(
+            text,
+            "  {} more than ten years from the rest left out, such as at {when}",
+            counted(count, "request")
+        )?;
+    }
+    if input.zoneless > 0 {
+        let count = counted(input.zoneless, "time");
+        writeln!(text, "  {count} without a zone: taken as UTC unless --timezone says otherwise")?;
+    }
     Ok(())
+}
+
+/// As what the lines were read: of all files together, the most frequent form first.
+fn forms(text: &mut String, input: &Input) -> Result {
+    let mut all: Vec<(&str, u64)> = Vec::new();
+    for (form, count) in input.files.iter().flat_map(|file| file.forms()) {
+        match all.iter_mut().find(|(name, _)| *name == form.name()) {
+            Some((_, sum)) => *sum += count,
+            None => all.push((form.name(), count)),
+        }
+    }
+    all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    match &*all {
+        [] => Ok(()),
+        [(name, _)] => writeln!(text, "  read as {name}"),
+        several => {
+            let names: Vec<String> =
+                several.iter().take(4).map(|(name, count)| format!("{name} ({})", grouped(*count))).collect();
+            writeln!(text, "  read as {}", names.join(", "))
+        }
+    }
 }
 
 /// What became of all requests.
@@ -123,11 +168,28 @@ fn totals(text: &mut String, totals: Counts, delays: Delays, has_exempt: bool) -
     Ok(())
 }
 
+/// Who the clients are, where that is not just an address.
+pub(super) fn clients(text: &mut String, input: &Input) -> Result {
+    if input.lists > 0 {
+        let count = counted(input.lists, "request");
+        writeln!(text, "  {count} with a list of addresses: read from the right, past the proxies that are trusted")?;
+    }
+    if input.without_address > 0 {
+        let examples = match &*input.strangers {
+            [] => String::new(),
+            some => format!(", but for example `{}`", some.join("`, `")),
+        };
+        writeln!(text, "  {} without the address of a client{examples}", counted(input.without_address, "request"))?;
+    }
+    Ok(())
+}
+
 /// What has to be known to read the numbers.
 fn remarks(text: &mut String, input: &Input, replay: &Replay) -> Result {
     let limited = u64::try_from(replay.keys.limited.len()).unwrap_or(u64::MAX);
-    let keys = u64::try_from(replay.simulation.matches.keys()).unwrap_or(u64::MAX);
+    let keys = u64::try_from(replay.keys.seen()).unwrap_or(u64::MAX);
     writeln!(text, "  {} of {} would be limited", grouped(limited), counted(keys, "key"))?;
+    clients(text, input)?;
     for (count, what) in [
         (input.incomplete, "without an address, or without a target (taken as `/`)"),
         (replay.keys.without_key, "without a key in some policy: counted under (none), or as the policy says"),
@@ -201,8 +263,16 @@ impl KeyTable {
 /// Characters of a row of keys behind the key and its policy.
 const KEY_COLUMNS: usize = 56;
 
-fn limited_keys(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
     let limited = &replay.keys.limited;
+    if limited.is_empty() && input.without_address > 0 {
+        let (count, share) =
+            (grouped(input.without_address), percent(input.without_address, replay.tally.totals.total()));
+        return writeln!(
+            text,
+            "\nNo key would be limited; but who the client was is not known of {count} requests ({share})."
+        );
+    }
     if limited.is_empty() {
         return writeln!(text, "\nNobody would be limited.");
     }
@@ -352,7 +422,7 @@ fn spell(length: Duration) -> String {
     }
 }
 
-fn bold(text: &str, layout: Layout) -> String {
+pub(super) fn bold(text: &str, layout: Layout) -> String {
     if layout.is_colored { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 

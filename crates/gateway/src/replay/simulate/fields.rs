@@ -70,7 +70,7 @@ impl RequestFields {
 }
 
 impl Keep for RequestFields {
-    fn keep(&self, request: &Request<'_>, text: &mut String) -> bool {
+    fn keep(&self, request: &Request<'_>, text: &mut String) {
         let client = request.client.as_deref().filter(|_| request.is_address);
         text.push_str(client.unwrap_or_default());
         if self.status {
@@ -102,7 +102,6 @@ impl Keep for RequestFields {
                 push(text, line);
             }
         }
-        client.is_some() && request.target.is_some()
     }
 }
 
@@ -158,12 +157,23 @@ mod tests {
     use super::super::super::log;
     use super::*;
 
+    fn parse<R>(line: &str, then: impl FnOnce(&Request<'_>) -> R) -> R {
+        let rules = log::Rules::default();
+        match log::Parser::new(&rules).parse(line.as_bytes()).unwrap() {
+            log::Parsed::Request(_, request) => then(&request),
+            log::Parsed::Comment => panic!("a comment"),
+        }
+    }
+
     fn kept(line: &str) -> (LoggedRequest, bool) {
         let headers = vec![HOST, HeaderName::from_static("user-agent")];
         let fields = RequestFields { status: true, method: true, target: true, headers };
         let mut text = String::new();
-        let kept = fields.keep(&log::parse(line).unwrap(), &mut text);
-        (fields.request(&text), kept)
+        let is_complete = parse(line, |request| {
+            fields.keep(request, &mut text);
+            request.is_address && request.target.is_some()
+        });
+        (fields.request(&text), is_complete)
     }
 
     #[test]
@@ -201,7 +211,7 @@ mod tests {
         ] {
             let fields = RequestFields { status, method, target, headers };
             let mut text = String::new();
-            assert!(fields.keep(&log::parse(line).unwrap(), &mut text));
+            parse(line, |request| fields.keep(request, &mut text));
             assert_eq!(text, expected);
             let logged = fields.request(&text);
             assert_eq!(logged.status.is_some(), status);

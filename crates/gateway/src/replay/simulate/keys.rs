@@ -110,6 +110,11 @@ impl KeyTally {
     pub(crate) fn of(&self, key: KeyId) -> KeyCounts {
         self.by_key[key.index()]
     }
+
+    /// How many keys have a request. Those of requests that were left out at the end have none.
+    pub(crate) fn seen(&self) -> usize {
+        self.by_key.iter().filter(|counts| counts.requests > 0).count()
+    }
 }
 
 fn shadowed(refusals: &[ShadowRefusal], name: impl Fn(KeyId) -> KeyName) -> Vec<ShadowedKey> {

@@ -45,7 +45,7 @@ pub(crate) fn times(start: u64, end: u64, max: usize) -> Vec<Tick> {
 }
 
 fn date(moment: Timestamp) -> String {
-    moment.strftime("%-d %b").to_string()
+    moment.strftime("%-d %b %Y").to_string()
 }
 
 fn clock(moment: Timestamp, step: u64) -> String {
@@ -94,11 +94,11 @@ mod tests {
 
     #[test]
     fn ticks_are_at_round_times() {
-        assert_eq!(labels(3_600, 5), ["10:15 17 May", "10:30", "10:45", "11:00"]);
-        assert_eq!(labels(86_400, 4), ["12:00 17 May", "18:00", "00:00 18 May", "06:00"]);
-        assert_eq!(labels(4 * 86_400, 5), ["18 May", "19 May", "20 May", "21 May"]);
-        assert_eq!(labels(10, 3), ["10:05:05 17 May", "10:05:10"]);
-        assert_eq!(labels(0, 3), ["10:05:03 17 May"]);
+        assert_eq!(labels(3_600, 5), ["10:15 17 May 2015", "10:30", "10:45", "11:00"]);
+        assert_eq!(labels(86_400, 4), ["12:00 17 May 2015", "18:00", "00:00 18 May 2015", "06:00"]);
+        assert_eq!(labels(4 * 86_400, 5), ["18 May 2015", "19 May 2015", "20 May 2015", "21 May 2015"]);
+        assert_eq!(labels(10, 3), ["10:05:05 17 May 2015", "10:05:10"]);
+        assert_eq!(labels(0, 3), ["10:05:03 17 May 2015"]);
     }
 
     #[test]

@@ -131,7 +131,8 @@ fn bars(svg: &mut String, timeline: &Timeline, top: u64) -> std::fmt::Result {
             continue;
         }
         let x = LEFT * PX + PLOT_WIDTH * PX * i / bins + (slot - width) / 2;
-        let start = super::super::log::time::timestamp(timeline.start + i * timeline.step).strftime("%-d %b %H:%M:%S");
+        let start =
+            super::super::log::time::timestamp(timeline.start + i * timeline.step).strftime("%-d %b %Y %H:%M:%S");
         write!(svg, "  <g><title>{start}")?;
         for (name, of) in SERIES.into_iter().filter(|(_, of)| of(bin) > 0) {
             write!(svg, ", {} {name}", grouped(of(bin)))?;

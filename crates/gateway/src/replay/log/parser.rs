@@ -1,0 +1,231 @@
+//! Finds out which form each line has, and reads it.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use jiff::tz::TimeZone;
+
+use super::columns::Columns;
+use super::form::{Form, Format};
+use super::json::{self, Object, Places};
+use super::time::Times;
+use super::{Reason, Request, Rest, clf, pairs, prefix};
+
+/// How a log is to be read, as far as somebody says so.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// The only form that is tried.
+    pub format: Option<Format>,
+    /// Where the parts of a JSON object are.
+    pub places: Places,
+    /// The zone of times that do not say theirs; UTC by default.
+    pub zone: Option<TimeZone>,
+}
+
+/// Reads the lines of one file.
+///
+/// Each line is first tried as what the last one was, then as everything else: logs are concatenated, and servers change
+/// their format overnight. What fits no form is no request.
+#[derive(Debug)]
+pub struct Parser<'r> {
+    rules: &'r Rules,
+    times: Times,
+    columns: Option<Columns>,
+    last: Cell<Form>,
+    /// A line that had to be mended.
+    mended: String,
+    /// The line of a server inside the object of a collector.
+    inner: String,
+}
+
+/// What a line is.
+#[derive(Debug)]
+pub enum Parsed<'a> {
+    /// A request, and the form it was written in.
+    Request(Form, Request<'a>),
+    /// A comment, as W3C logs have them.
+    Comment,
+}
+
+/// How deep a line may be inside of others: a server's in Docker's JSON in a cloud's.
+const DEEPEST: usize = 4;
+
+impl<'r> Parser<'r> {
+    /// For one file.
+    #[must_use]
+    pub fn new(rules: &'r Rules) -> Self {
+        let times = Times::new(rules.zone.clone().unwrap_or(TimeZone::UTC));
+        let last = Cell::new(Form::Combined);
+        Self { rules, times, columns: None, last, mended: String::new(), inner: String::new() }
+    }
+
+    /// Reads one line without its end.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither a request nor a comment, and why not.
+    pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Parsed<'a>, Reason> {
+        let (text, is_mended) = match str::from_utf8(line) {
+            Ok(text) if memchr::memchr(b'\x1b', line).is_none() => (text, false),
+            Ok(text) => {
+                self.mended.clear();
+                prefix::without_colors(text, &mut self.mended);
+                ("", true)
+            }
+            Err(_) => {
+                let text = percent_encoded(line);
+                self.mended.clear();
+                prefix::without_colors(&text, &mut self.mended);
+                ("", true)
+            }
+        };
+        let text = if is_mended { self.mended.as_str() } else { text };
+        if text.starts_with('#') {
+            if let Some(columns) = Columns::of(text) {
+                self.columns = Some(columns);
+            }
+            return Ok(Parsed::Comment);
+        }
+        // Of collectors' objects only what the server wrote goes on, until there is a line that is none.
+        let (mut stamp, mut depth) = (None, 0);
+        loop {
+            let text = match (depth, is_mended) {
+                (0, false) => text,
+                (0, true) => self.mended.as_str(),
+                _ => self.inner.as_str(),
+            };
+            let stripped = prefix::strip(text);
+            let line = stripped.map_or(text, |stripped| stripped.line);
+            let prefixed = stripped.and_then(|stripped| stripped.stamp).and_then(|stamp| self.times.any(stamp).ok());
+            stamp = prefixed.or(stamp);
+            if !self.tries_json() || !line.trim_start().starts_with('{') {
+                break;
+            }
+            // Of an array with one object a line, the objects.
+            let object = line.trim_end().strip_suffix(',').unwrap_or(line);
+            let object: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(object).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
+            self.times.take_zoneless();
+            match json::request(object, &self.rules.places, &self.times, stamp)? {
+                Object::Request(mut request) => {
+                    request.is_zoneless = self.times.take_zoneless();
+                    return Ok(Parsed::Request(Form::Json, *request));
+                }
+                Object::Text(inner, time) => {
+                    depth += 1;
+                    if depth > DEEPEST {
+                        return Err("too many objects one inside the other".into());
+                    }
+                    self.inner = inner;
+                    stamp = time.or(stamp);
+                }
+            }
+        }
+        let this = &*self;
+        let text = match (depth, is_mended) {
+            (0, false) => text,
+            (0, true) => this.mended.as_str(),
+            _ => this.inner.as_str(),
+        };
+        // Most texts in objects are messages of a server that says nothing of a request.
+        let of_object =
+            |reason| if depth == 0 { reason } else { "no client address and no path in the JSON object".into() };
+        this.line(text, stamp).map_err(of_object)
+    }
+
+    fn tries_json(&self) -> bool {
+        matches!(self.rules.format, None | Some(Format::Known(Form::Json)))
+    }
+
+    /// Reads a line that is no object.
+    fn line<'a>(&'a self, text: &'a str, stamp: Option<u64>) -> Result<Parsed<'a>, Reason> {
+        let stripped = prefix::strip(text).map_or(text, |stripped| stripped.line);
+        let parse = |form: Form, line: &'a str| -> Result<Parsed<'a>, Reason> {
+            self.times.take_zoneless();
+            let mut request = self.read(form, line, stamp)?;
+            request.is_zoneless = self.times.take_zoneless();
+            let form = match &request.rest {
+                Rest::Common(rest) => rest.name(),
+                _ => form,
+            };
+            Ok(Parsed::Request(form, request))
+        };
+        // What is taken for a prefix may be the beginning of the line, such as a time.
+        let either = |form: Form| match parse(form, stripped) {
+            Err(reason) if stripped.len() < text.len() => parse(form, text).map_err(|_| reason),
+            parsed => parsed,
+        };
+        match &self.rules.format {
+            Some(Format::Known(form)) => return either(*form),
+            Some(Format::Custom(_)) => {
+                // The format may have been written for lines with what is taken for a prefix.
+                return parse(Form::Custom, text).or_else(|reason| {
+                    if stripped.len() < text.len() { parse(Form::Custom, stripped) } else { Err(reason) }
+                });
+            }
+            None => {}
+        }
+        let last = self.last.get();
+        let reason = match either(last) {
+            Ok(parsed) => return Ok(parsed),
+            Err(reason) => reason,
+        };
+        let others = [Form::W3c, Form::Combined].into_iter().chain(Form::builtin()).chain([Form::Pairs]);
+        for form in others.filter(|form| *form != last) {
+            if form == Form::W3c && self.columns.is_none() {
+                continue;
+            }
+            if let Ok(parsed) = either(form) {
+                self.last.set(form);
+                return Ok(parsed);
+            }
+        }
+        // Many forms do not fit a line; the one that is expected says what is wrong with it.
+        Err(reason)
+    }
+
+    fn read<'a>(&'a self, form: Form, line: &'a str, stamp: Option<u64>) -> Result<Request<'a>, Reason> {
+        match form {
+            Form::Common | Form::Combined => clf::parse(line, &self.times),
+            Form::Json => match json::parse(line, &self.rules.places, &self.times)? {
+                Object::Request(request) => Ok(*request),
+                Object::Text(..) => Err("no client address and no path in the JSON object".into()),
+            },
+            Form::W3c => match &self.columns {
+                Some(columns) => columns.parse(line, &self.times),
+                None => Err("no `#Fields` comment before the line says what its columns are".into()),
+            },
+            Form::Pairs => {
+                let pairs = pairs::read(line).ok_or("no pairs of names and values")?;
+                match json::request(pairs, &self.rules.places, &self.times, stamp)? {
+                    Object::Request(request) => Ok(*request),
+                    Object::Text(..) => Err("no client and no path among the names and values".into()),
+                }
+            }
+            Form::Builtin(_) => {
+                let mut reason = Reason::Borrowed("not in the format");
+                for template in form.templates() {
+                    match template.parse(line, &self.times) {
+                        Ok(request) => return Ok(request),
+                        Err(other) => reason = other,
+                    }
+                }
+                Err(reason)
+            }
+            Form::Custom => match &self.rules.format {
+                Some(Format::Custom(template)) => template.parse(line, &self.times),
+                _ => Err("there is no format".into()),
+            },
+        }
+    }
+}
+
+/// `line` with the bytes that are no UTF-8 as they would stand in a URL.
+fn percent_encoded(line: &[u8]) -> Cow<'_, str> {
+    let mut text = String::with_capacity(line.len() + 16);
+    for chunk in line.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+    }
+    Cow::Owned(text)
+}

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,10 +16,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::forward::{self, Origination};
 use crate::proxy::exchange::hop;
@@ -29,7 +28,7 @@ use crate::proxy::live::{Live, State, View};
 use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
 use crate::proxy::upstream::pool::{Connection, Pool};
-use crate::proxy::upstream::request_body::{Progress, RequestBody};
+use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::Upstream;
 
 /// How often unused connections to upstreams are looked through.
@@ -193,7 +192,6 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
         return Err(error);
     }
     let from = request.extensions_mut().remove::<Origination>();
-    let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let is_websocket = match forward::rewrite(&mut parts, from, &settings.forwarding) {
         Ok(is_websocket) => is_websocket,
@@ -202,9 +200,9 @@ fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<Requ
             return Err(error);
         }
     };
+    let client = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();
-    let client = client.filter(|_| is_websocket);
     Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
 }
 
@@ -228,11 +226,9 @@ async fn exchange(
     may_repeat: &mut bool,
 ) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
     let settings = &state.settings;
-    let progress = request.as_ref().and_then(|request| request.body().progress());
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
     let copy = if *may_repeat { repeatable(&sent) } else { None };
-    let answer = connection.send(sent);
-    let mut refused = match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
+    let mut refused = match connection.send(sent, settings.timeouts.response_head).await {
         Some(Ok(response)) => {
             connection.upstream().answered();
             return Ok(Some((connection, response)));
@@ -273,23 +269,6 @@ fn repeatable(request: &Request<RequestBody>) -> Unsent {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     Some(copy)
-}
-
-/// Waits for `answer`, but not longer than `patience` after the upstream last took something.
-async fn within<A: Future>(patience: Duration, progress: Option<&Progress>, answer: A) -> Option<A::Output> {
-    let Some(progress) = progress else { return timeout(patience, answer).await.ok() };
-    let mut answer = pin!(answer);
-    let mut end = Instant::now() + patience;
-    loop {
-        if let Ok(answer) = timeout_at(end, &mut answer).await {
-            return Some(answer);
-        }
-        let deadline = progress.deadline(patience);
-        if deadline <= coarse_clock::now() {
-            return None;
-        }
-        end = coarse_clock::instant(deadline);
-    }
 }
 
 /// The client's part in it that no answer came: its body broke off.

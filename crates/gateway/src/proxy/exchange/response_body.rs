@@ -51,7 +51,12 @@ impl Relayed {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+        let Self { body, connection, .. } = self;
+        let polled = match connection {
+            Some(connection) => connection.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
+            None => Pin::new(body).poll_frame(cx),
+        };
+        let Poll::Ready(frame) = polled else {
             ready!(self.idle.poll_end(cx));
             return Poll::Ready(Some(Err(self.failed(Error::UpstreamTimedOut))));
         };

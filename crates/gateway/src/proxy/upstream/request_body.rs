@@ -1,7 +1,7 @@
 //! Request bodies on their way to an upstream: counted, given up when they stand still, never collected.
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
@@ -26,9 +27,25 @@ impl Progress {
     /// Until when the upstream may keep silent.
     ///
     /// Its time runs from when it last took a piece of the request; while the client is the slow one, it does not run.
-    pub(crate) fn deadline(&self, patience: Duration) -> u64 {
+    fn deadline(&self, patience: Duration) -> u64 {
         let since = if self.waits_for_client.get() { coarse_clock::now() } else { self.moved.get() };
         since.saturating_add(coarse_clock::millis(patience))
+    }
+
+    /// Waits for `answer`, but not longer than `patience` after the upstream last took something.
+    pub(crate) async fn within<A: Future>(&self, patience: Duration, answer: A) -> Option<A::Output> {
+        let mut answer = pin!(answer);
+        let mut end = Instant::now() + patience;
+        loop {
+            if let Ok(answer) = timeout_at(end, &mut answer).await {
+                return Some(answer);
+            }
+            let deadline = self.deadline(patience);
+            if deadline <= coarse_clock::now() {
+                return None;
+            }
+            end = coarse_clock::instant(deadline);
+        }
     }
 
     fn moved(&self) {

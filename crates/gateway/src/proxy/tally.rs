@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::proxy::error::Error;
 
 /// The statuses of [`Error`].
-const OWN: [u16; 7] = [400, 408, 413, 501, 502, 503, 504];
+const OWN: [u16; 8] = [400, 408, 413, 431, 501, 502, 503, 504];
 
 /// One thread's counts. All orderings are relaxed: these are numbers for people.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! A service behind the limiter.
 
 mod body;
+mod places;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::decision::admitted::Permits;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
+pub use places::Places;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
 #[derive(Debug)]
@@ -230,7 +232,14 @@ fn finished<R, C: Clock>(mut response: Response<R>, until: Until<C>) -> Response
         }
         Until::Admission(mut admission) => {
             admission.respond(response.status(), response.headers_mut());
-            admission.into_permits()
+            let permits = admission.into_permits();
+            match response.extensions().get::<Places>() {
+                Some(places) if !permits.is_empty() => {
+                    places.keep(permits);
+                    Permits::new()
+                }
+                _ => permits,
+            }
         }
     };
     response.map(|body| LimitedBody::new(body, permits))

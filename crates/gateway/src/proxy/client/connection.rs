@@ -29,6 +29,7 @@ use crate::proxy::client::fetched::Fetched;
 use crate::proxy::client::io::{Rewound, Watched, read_more};
 use crate::proxy::client::listener::ListenerShared;
 use crate::proxy::client::preface;
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::exchange::forward::Origination;
 use crate::proxy::service::HttpService;
@@ -117,7 +118,10 @@ where
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
     let from = Origination::new(peer, is_tls);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, body) = request.into_parts();
+        let body = ClientBody::new(body, &parts.headers);
+        let mut request = Request::from_parts(parts, body);
         let in_flight = requests.begin();
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(from.clone());
@@ -160,6 +164,8 @@ fn http1(limits: &Limits) -> http1::Builder {
 
 fn http2(limits: &Limits) -> http2::Builder<OnThisThread> {
     let mut builder = http2::Builder::new(OnThisThread);
+    // Of each stream this much is held for a client that does not read.
+    builder.max_send_buf_size(64 << 10);
     builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams).max_header_list_size(limits.head_bytes);
     builder
 }

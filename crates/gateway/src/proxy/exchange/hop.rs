@@ -135,6 +135,15 @@ fn strip_named(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the transfer coding, if there is one, is the one that is understood here: `chunked`, once (RFC 9112, 6.1 and 7).
+pub(crate) fn is_framing_known(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return true;
+    }
+    let mut codings = tokens(headers, &TRANSFER_ENCODING);
+    codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
+}
+
 /// Whether the client can take trailers, which is the only thing that `TE` may say beyond one hop.
 pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
@@ -223,6 +232,20 @@ mod tests {
     #[test]
     fn a_coding_that_connection_names_still_takes_the_length_with_it() {
         leaves(&[("connection", "transfer-encoding"), ("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
+    }
+
+    #[test]
+    fn one_transfer_coding_is_known() {
+        let known = |lines: &[_]| is_framing_known(&headers(lines));
+        let coding = |value| ("transfer-encoding", value);
+        assert!(known(&[]));
+        assert!(known(&[coding("chunked")]));
+        assert!(known(&[coding(" Chunked ")]));
+        for value in ["gzip, chunked", "chunked, chunked", "gzip", "", "identity", "chunked;a=b", "x-chunked"] {
+            assert!(!known(&[coding(value)]), "{value}");
+        }
+        assert!(!known(&[coding("chunked"), coding("chunked")]));
+        assert!(!known(&[coding("gzip"), coding("chunked")]));
     }
 
     #[test]

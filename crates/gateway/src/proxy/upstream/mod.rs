@@ -1,5 +1,6 @@
 //! The side of the upstreams: which is asked, and over which connection.
 
+pub(super) mod complaint;
 pub(super) mod heard;
 pub(super) mod link;
 pub(super) mod pool;

@@ -17,7 +17,9 @@ use tower_service::Service;
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
 use crate::proxy::live::{Live, View};
+use crate::proxy::service::BoxError;
 use crate::proxy::settings::Health;
+use crate::proxy::upstream::complaint::Cause;
 use crate::proxy::upstream::heard::{Ear, Heard};
 use crate::proxy::upstream::link::Link;
 use crate::proxy::upstream::request_body::RequestBody;
@@ -64,29 +66,28 @@ impl Pool {
         let mut connector = state.connector.clone();
         let ear = Ear::default();
         let making = async {
-            let stream = connector.call(upstream.origin.uri().clone()).await.map_err(|_| Error::Upstream)?;
+            let stream = connector.call(upstream.origin.uri().clone()).await?;
             let stream = TokioIo::new(Heard::new(TokioIo::new(stream), ear.clone()));
-            // A head with more fields or bytes than this is a fault of the upstream: 502.
-            http1::Builder::new().max_buf_size(256 << 10).handshake(stream).await.map_err(|_| Error::Upstream)
+            // A head with more fields or bytes than this is a fault of the upstream: 502. As much of an answer is held for a
+            // client that does not read, once in the connection and once on its way.
+            Ok(http1::Builder::new().max_buf_size(64 << 10).handshake(stream).await?)
         };
-        let made = timeout(state.settings.timeouts.connect, making).await.unwrap_or(Err(Error::UpstreamTimedOut));
-        match made {
-            Ok((sender, connection)) => {
+        let patience = state.settings.timeouts.connect;
+        let made: Result<Result<_, BoxError>, _> = timeout(patience, making).await;
+        let (error, why): (_, BoxError) = match made {
+            Ok(Ok((sender, connection))) => {
                 upstream.reached();
                 // What waits for the answer sees the error; an idle connection may end at any time.
                 let driver = async { drop(connection.with_upgrades().await) };
-                Ok(Connection {
-                    pool: Rc::clone(self),
-                    in_flight,
-                    link: Link::new(sender, driver, ear),
-                    is_fresh: true,
-                })
+                let link = Link::new(sender, driver, ear);
+                return Ok(Connection { pool: Rc::clone(self), in_flight, link, is_fresh: true });
             }
-            Err(error) => {
-                upstream.unreachable(&state.settings.health);
-                Err(error)
-            }
-        }
+            Ok(Err(error)) => (Error::Upstream, error),
+            Err(_) => (Error::UpstreamTimedOut, format!("nothing within {patience:?}").into()),
+        };
+        upstream.unreachable(&state.settings.health);
+        upstream.complain(Cause::Connect, &*why);
+        Err(error)
     }
 
     fn give_back(&self, upstream: &Arc<Upstream>, mut link: Link) {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
 use crate::proxy::idle_timer::IdleTimer;
@@ -58,7 +58,7 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     /// Nothing for a request without one that is sent again.
-    body: Option<Incoming>,
+    body: Option<ClientBody>,
     idle: IdleTimer,
     /// Bytes that may still come.
     left: Option<u64>,
@@ -66,7 +66,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, timeouts: &Timeouts, limits: &Limits) -> Self {
+    pub(crate) fn new(body: ClientBody, timeouts: &Timeouts, limits: &Limits) -> Self {
         let progress = (!body.is_end_stream())
             .then(|| Rc::new(Progress { moved: Cell::new(coarse_clock::now()), waits_for_client: Cell::new(false) }));
         Self { body: Some(body), idle: IdleTimer::new(timeouts.request_body), left: limits.body_bytes, progress }
@@ -119,10 +119,10 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(ClientBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        self.body.as_ref().map_or(SizeHint::with_exact(0), ClientBody::size_hint)
     }
 }

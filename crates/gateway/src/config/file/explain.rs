@@ -221,10 +221,10 @@ impl Config {
     }
 
     fn explain_keeping(&self, page: &mut Page) {
-        let TableConfig { capacity, on_full, shows_keys } = &self.table_config;
+        let TableConfig { capacity, on_full, shows_keys, ignores_path_case } = &self.table_config;
         page.heading("Keeps");
         page.line(format_args!(
-            "Room for {} busy keys. When it is used up, {}. Keys are shown {}.",
+            "Room for {} busy keys. When it is used up, {}. Keys are shown {}. The case of letters in paths {}.",
             grouped(*capacity as u64),
             match on_full {
                 OnFull::EvictNearestIdle => "the key nearest to idle makes way, and the new one inherits its debt",
@@ -232,7 +232,8 @@ impl Config {
                 OnFull::AdmitUntracked => "new keys are admitted without a limit",
                 _ => "it does as the limiter says",
             },
-            if *shows_keys { "in full" } else { "as networks and fingerprints" }
+            if *shows_keys { "in full" } else { "as networks and fingerprints" },
+            if *ignores_path_case { "does not matter" } else { "matters" }
         ));
     }
 

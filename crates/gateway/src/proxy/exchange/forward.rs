@@ -343,6 +343,27 @@ mod tests {
     }
 
     #[test]
+    fn whatever_else_a_stranger_claims_goes() {
+        let claims = [
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x-forwarded-ssl",
+            "x-forwarded",
+            "x-client-ip",
+            "true-client-ip",
+        ];
+        let mut fields = vec![("host", "a"), ("x-real-ip-of-ours", "1")];
+        fields.extend(claims.map(|name| (name, "1")));
+        let mut strangers = parts("/", &fields);
+        rewrite(&mut strangers, from("203.0.113.9"), &trusting("10.0.0.0/8")).unwrap();
+        assert!(claims.iter().all(|name| !strangers.headers.contains_key(*name)), "{:?}", strangers.headers);
+        assert!(strangers.headers.contains_key("x-real-ip-of-ours"));
+        let mut proxys = parts("/", &fields);
+        rewrite(&mut proxys, from("10.0.0.7"), &trusting("10.0.0.0/8")).unwrap();
+        assert!(claims.iter().all(|name| proxys.headers.contains_key(*name)), "{:?}", proxys.headers);
+    }
+
+    #[test]
     fn private_addresses_are_known() {
         for (address, expected) in [
             ("10.0.0.7", true),

@@ -34,7 +34,7 @@ ROOMS = {
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
         proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body proxy/live
         proxy/upstream/upstream proxy/upstream/complaint proxy/service proxy/tally proxy/error proxy/echo proxy/client_body
-        proxy/shutdown proxy/tls proxy/settings proxy/idle_timer proxy/coarse_clock
+        proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/idle_timer proxy/coarse_clock
         values
     """,
 }

@@ -14,6 +14,7 @@
 pub(crate) mod client;
 mod client_body;
 mod coarse_clock;
+pub(crate) mod cors;
 pub(crate) mod echo;
 pub(crate) mod error;
 mod exchange;

@@ -204,3 +204,27 @@ fn a_failing_upstream_is_told_of_once_a_second() {
     // Twenty requests take less than a second, or a few where much else runs.
     assert!(said.lines().count() < 10, "{said}");
 }
+
+#[test]
+fn pages_of_other_origins_can_read_a_refusal() {
+    let file = std::env::temp_dir().join(format!("tollgate-cors-{}.yaml", std::process::id()));
+    let config = "listen: 127.0.0.1:0\nadmin: off\ncors: {origins: [https://app.example]}\npolicies: [{name: d, limits: 1/hour}]\n";
+    std::fs::write(&file, config).unwrap();
+    let gateway = Program::with(&["--config", file.to_str().unwrap()]);
+    let ask = |origin: &str| {
+        let mut conn = gateway.connect();
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+        conn.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        conn.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("https://app.example").starts_with("HTTP/1.1 200 "));
+    let refused = ask("https://app.example");
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    assert!(refused.contains("\r\naccess-control-allow-origin: https://app.example\r\n"), "{refused}");
+    assert!(refused.contains("\r\nvary: origin\r\n"), "{refused}");
+    let other = ask("https://evil.example");
+    assert!(other.starts_with("HTTP/1.1 429 ") && !other.contains("access-control"), "{other}");
+    std::fs::remove_file(file).unwrap();
+}

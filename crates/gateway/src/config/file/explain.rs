@@ -13,6 +13,7 @@ use super::Config;
 use super::policy::{PolicyConfig, TierConfig};
 use super::table::TableConfig;
 use super::units::shown;
+use crate::proxy::cors::Cors;
 use crate::proxy::settings::{Listen, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
 use crate::values::output::grouped;
@@ -218,6 +219,14 @@ impl Config {
             reply.dialect,
             if reply.on_success { "on every response" } else { "on refusals alone" }
         ));
+        match self.gateway.cors.as_deref() {
+            None => {}
+            Some(Cors::Any) => page.line("Pages of any origin may read answers that do not say who may."),
+            Some(Cors::Of(origins)) => {
+                let origins: Vec<_> = origins.iter().map(|origin| String::from_utf8_lossy(origin.as_bytes())).collect();
+                page.line(format_args!("Pages of {} may read answers that do not say who may.", list(&origins, "and")));
+            }
+        }
     }
 
     fn explain_keeping(&self, page: &mut Page) {

@@ -17,7 +17,7 @@ from pathlib import Path
 # The rooms of each crate, from the top.
 ROOMS = {
     "crates/http/src": """
-        layer service service/body limiter
+        layer service service/body service/places limiter
         decision/admission decision/refusal decision/shared decision/warnings decision/stats decision/straight
         decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
         decision/gate decision/engine decision/in_flight decision
@@ -32,8 +32,9 @@ ROOMS = {
         replay/progress replay/log
         config admin
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
-        proxy/upstream/pool proxy/upstream/heard proxy/upstream/request_body proxy/live proxy/upstream/upstream
-        proxy/service proxy/tally proxy/error proxy/echo proxy/shutdown proxy/tls proxy/settings proxy/idle_timer proxy/coarse_clock
+        proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body proxy/live
+        proxy/upstream/upstream proxy/upstream/complaint proxy/service proxy/tally proxy/error proxy/echo proxy/client_body
+        proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/idle_timer proxy/coarse_clock
         values
     """,
 }

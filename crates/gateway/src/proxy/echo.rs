@@ -12,14 +12,15 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tower_service::Service;
+
+use crate::proxy::client_body::ClientBody;
 
 /// Answers a `POST` with its body, while it still arrives, and anything else with the request's head as text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Echo;
 
-impl Service<Request<Incoming>> for Echo {
+impl Service<Request<ClientBody>> for Echo {
     type Response = Response<EchoBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -28,7 +29,7 @@ impl Service<Request<Incoming>> for Echo {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let body = match parts.method {
             Method::POST => EchoBody::Back(body),
@@ -54,7 +55,7 @@ fn head(parts: &Parts) -> String {
 
 #[derive(Debug)]
 pub(crate) enum EchoBody {
-    Back(Incoming),
+    Back(ClientBody),
     Head(Full<Bytes>),
 }
 

@@ -15,6 +15,10 @@ pub(crate) enum Error {
     BodyTimedOut,
     /// The request body is larger than allowed.
     BodyTooLarge,
+    /// More fields than allowed; of HTTP/2, as HTTP/1 is held to it while its head is read.
+    HeadTooLarge,
+    /// A transfer coding that is not understood.
+    Coding,
     /// `CONNECT` and `TRACE`, which end at a gateway.
     Method,
     /// The upstream cannot be reached, or what it says is not HTTP.
@@ -31,7 +35,8 @@ impl Error {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Method | Self::Coding => StatusCode::NOT_IMPLEMENTED,
             Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -44,7 +49,8 @@ impl Error {
             Self::Malformed => r#"{"type":"about:blank","title":"Bad Request","status":400}"#,
             Self::BodyTimedOut => r#"{"type":"about:blank","title":"Request Timeout","status":408}"#,
             Self::BodyTooLarge => r#"{"type":"about:blank","title":"Content Too Large","status":413}"#,
-            Self::Method => r#"{"type":"about:blank","title":"Not Implemented","status":501}"#,
+            Self::HeadTooLarge => r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431}"#,
+            Self::Method | Self::Coding => r#"{"type":"about:blank","title":"Not Implemented","status":501}"#,
             Self::Upstream => r#"{"type":"about:blank","title":"Bad Gateway","status":502}"#,
             Self::NoUpstream => r#"{"type":"about:blank","title":"Service Unavailable","status":503}"#,
             Self::UpstreamTimedOut => r#"{"type":"about:blank","title":"Gateway Timeout","status":504}"#,
@@ -68,6 +74,8 @@ impl fmt::Display for Error {
             Self::Malformed => "the request is malformed",
             Self::BodyTimedOut => "the request body stopped arriving",
             Self::BodyTooLarge => "the request body is too large",
+            Self::HeadTooLarge => "the request has too many fields",
+            Self::Coding => "the transfer coding is not chunked alone",
             Self::Method => "the method ends here",
             Self::Upstream => "the upstream failed",
             Self::NoUpstream => "no upstream is available",
@@ -84,8 +92,20 @@ mod tests {
 
     #[test]
     fn a_problem_names_its_status() {
-        use Error::{BodyTimedOut, BodyTooLarge, Malformed, Method, NoUpstream, Upstream, UpstreamTimedOut};
-        for error in [Malformed, BodyTimedOut, BodyTooLarge, Method, Upstream, NoUpstream, UpstreamTimedOut] {
+        use Error::{
+            BodyTimedOut, BodyTooLarge, Coding, HeadTooLarge, Malformed, Method, NoUpstream, Upstream, UpstreamTimedOut,
+        };
+        for error in [
+            Malformed,
+            HeadTooLarge,
+            Coding,
+            BodyTimedOut,
+            BodyTooLarge,
+            Method,
+            Upstream,
+            NoUpstream,
+            UpstreamTimedOut,
+        ] {
             let problem: serde_json::Value = serde_json::from_str(error.problem()).unwrap();
             assert_eq!(problem["status"], error.status().as_u16());
         }

@@ -12,7 +12,9 @@
 //! Nothing here limits rates: that is done by the layer round the service that the threads are given.
 
 pub(crate) mod client;
+mod client_body;
 mod coarse_clock;
+pub(crate) mod cors;
 pub(crate) mod echo;
 pub(crate) mod error;
 mod exchange;

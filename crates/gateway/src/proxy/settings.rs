@@ -6,10 +6,12 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::proxy::cors::Cors;
 use crate::values::origin::Origin;
 
 /// What the gateway does and within which bounds.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub health: Health,
+    /// Whose pages may read answers that do not say so themselves. Default: nobody's.
+    pub(crate) cors: Option<Arc<Cors>>,
 }
 
 /// One address to listen on.
@@ -141,6 +145,7 @@ impl Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             health: Health::default(),
+            cors: None,
         }
     }
 }

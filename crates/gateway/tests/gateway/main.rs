@@ -170,3 +170,61 @@ fn what_cannot_be_used_is_said_in_one_line() {
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("begins neither with http:// nor with https://"), "{error}");
 }
+
+#[test]
+fn a_failing_upstream_is_told_of_once_a_second() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args([
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "off",
+        "--limit",
+        "1000/second",
+        "--upstream",
+        &format!("http://{nowhere}"),
+    ]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let addr: SocketAddr = line.split("http://").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(addr).unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    let expected = format!("tollgate: upstream http://{nowhere}: cannot connect: ");
+    assert!(said.starts_with(&expected) && said.contains("refused"), "{said}");
+    // Twenty requests take less than a second, or a few where much else runs.
+    assert!(said.lines().count() < 10, "{said}");
+}
+
+#[test]
+fn pages_of_other_origins_can_read_a_refusal() {
+    let file = std::env::temp_dir().join(format!("tollgate-cors-{}.yaml", std::process::id()));
+    let config = "listen: 127.0.0.1:0\nadmin: off\ncors: {origins: [https://app.example]}\npolicies: [{name: d, limits: 1/hour}]\n";
+    std::fs::write(&file, config).unwrap();
+    let gateway = Program::with(&["--config", file.to_str().unwrap()]);
+    let ask = |origin: &str| {
+        let mut conn = gateway.connect();
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+        conn.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        conn.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("https://app.example").starts_with("HTTP/1.1 200 "));
+    let refused = ask("https://app.example");
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    assert!(refused.contains("\r\naccess-control-allow-origin: https://app.example\r\n"), "{refused}");
+    assert!(refused.contains("\r\nvary: origin\r\n"), "{refused}");
+    let other = ask("https://evil.example");
+    assert!(other.starts_with("HTTP/1.1 429 ") && !other.contains("access-control"), "{other}");
+    std::fs::remove_file(file).unwrap();
+}

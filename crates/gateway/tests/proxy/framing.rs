@@ -115,3 +115,26 @@ fn what_follows_a_body_is_a_request_of_its_own() {
     let seen = seen.lock().unwrap();
     assert!(seen.contains("\r\n\r\nGET /2 HTGET /3 HTTP/1.1\r\n"), "{seen}");
 }
+
+#[test]
+fn a_request_in_a_coding_that_is_not_known_goes_nowhere() {
+    let (front, seen) = recorded();
+    for coding in ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        let mut client = front.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n1\r\na\r\n0\r\n\r\n"));
+        let status = client.response().status;
+        assert!([400, 501].contains(&status), "{coding}: {status}");
+    }
+    assert_eq!(*seen.lock().unwrap(), "");
+}
+
+#[test]
+fn an_answer_in_a_coding_that_is_not_known_is_502() {
+    let front = front(upstream(|conn| {
+        conn.head();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+    }));
+    let mut client = front.client();
+    client.get("/");
+    client.response().is_problem(502);
+}

@@ -2,7 +2,13 @@
 
 use std::sync::mpsc;
 
-use crate::tool::{eventually, front, front_with, mirror, upstream};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tollgate_http::Policy;
+
+use crate::tool::{Front, eventually, front, front_with, mirror, upstream};
 
 #[test]
 fn a_head_of_too_many_bytes_is_431() {
@@ -116,4 +122,40 @@ fn one_connection_too_many_is_closed_and_the_next_finds_the_place() {
     let mut client = front.client();
     client.get("/");
     assert_eq!(client.response().status, 200);
+}
+
+#[tokio::test]
+async fn too_many_fields_are_431_of_http2_too() {
+    let front = front(mirror());
+    let socket = tokio::net::TcpStream::connect(front.addr()).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    for (fields, status) in [(100, 200), (101, 431)] {
+        let mut request = Request::get("http://a/");
+        for n in 0..fields {
+            request = request.header(format!("x-{n}"), "1");
+        }
+        let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+    assert_eq!(front.upstreams()[0].requests, 1);
+}
+
+/// As clients do that look for an answer once all is sent.
+#[test]
+fn an_upload_that_a_limit_refuses_sees_its_answer() {
+    let front = Front::limited(mirror(), Policy::new("one", "1/hour").unwrap());
+    let mut client = front.client();
+    client.get("/");
+    assert_eq!(client.response().status, 200);
+    for _ in 0..3 {
+        let mut client = front.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n{}", "x".repeat(3_000_000)));
+        assert_eq!(client.response().status, 429);
+    }
+    // One that waits to be asked for its body is not asked.
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    assert_eq!(client.response().status, 429);
 }

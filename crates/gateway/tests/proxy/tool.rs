@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tollgate_http::RateLimiter;
+use tollgate_http::{LimiterConfig, Policy, RateLimiter};
 
 use tollgate_gateway::proxy::gateway::Gateway;
 use tollgate_gateway::proxy::settings::Settings;
@@ -23,7 +23,7 @@ pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// A limiter without a policy.
 pub(crate) fn unlimited() -> RateLimiter {
-    RateLimiter::new(tollgate_http::LimiterConfig::new()).unwrap()
+    RateLimiter::new(LimiterConfig::new()).unwrap()
 }
 
 /// A gateway that is stopped when the test ends.
@@ -32,6 +32,12 @@ pub(crate) struct Front(Option<Gateway>);
 impl Front {
     pub(crate) fn start(settings: Settings) -> Self {
         Self(Some(Gateway::start(settings, &unlimited()).unwrap()))
+    }
+
+    /// One that holds its clients to `policy`.
+    pub(crate) fn limited(upstream: SocketAddr, policy: Policy) -> Self {
+        let limiter = RateLimiter::new(LimiterConfig::new().policy(policy)).unwrap();
+        Self(Some(Gateway::start(settings(&[upstream]), &limiter).unwrap()))
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

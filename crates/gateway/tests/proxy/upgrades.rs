@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tollgate_http::Policy;
 
-use crate::tool::{PATIENCE, SHORT, eventually, front, front_with, mirror, upstream};
+use crate::tool::{Front, PATIENCE, SHORT, eventually, front, front_with, mirror, upstream};
 
 const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
@@ -162,4 +163,21 @@ fn stopping_cuts_an_upgraded_connection_at_the_deadline() {
     assert_eq!(client.bytes(4).unwrap(), b"LAST");
     assert!(client.is_closed());
     front.join();
+}
+
+#[test]
+fn a_websocket_is_in_flight_while_it_lasts() {
+    let policy = Policy::new("two", "1000/second").unwrap().concurrency(2);
+    let front = Front::limited(shouter(), policy);
+    let ask = || {
+        let mut client = front.client();
+        client.send(ASK);
+        let is_open = client.head().unwrap().starts_with("HTTP/1.1 101 ");
+        (client, is_open)
+    };
+    let (first, second) = (ask(), ask());
+    assert!(first.1 && second.1);
+    assert!(!ask().1);
+    drop(first);
+    eventually("a place is free", || ask().1);
 }

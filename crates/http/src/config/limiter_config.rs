@@ -54,6 +54,7 @@ pub struct LimiterConfig {
     pub(crate) capacity: usize,
     pub(crate) on_full: OnFull,
     pub(crate) shows_keys: bool,
+    pub(crate) ignores_path_case: bool,
 }
 
 impl LimiterConfig {
@@ -116,6 +117,15 @@ impl LimiterConfig {
         self
     }
 
+    /// Whether the case of letters in paths does not matter, as to Express, ASP.NET Core and IIS: then a limit for `/login` holds
+    /// for `/Login`, and the key `path` counts them together. Default: it does not matter. Exemptions, and what takes the place of
+    /// a default policy, are for the path as it is written alone.
+    #[must_use]
+    pub const fn ignore_path_case(mut self, ignores: bool) -> Self {
+        self.ignores_path_case = ignores;
+        self
+    }
+
     /// The policies.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
@@ -160,6 +170,7 @@ impl Default for LimiterConfig {
             capacity: Self::DEFAULT_CAPACITY,
             on_full: OnFull::default(),
             shows_keys: false,
+            ignores_path_case: true,
         }
     }
 }

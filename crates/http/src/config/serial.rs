@@ -253,6 +253,16 @@ struct TableKeys {
     capacity: Option<usize>,
     on_full: FullTable,
     show_keys: bool,
+    path_case: PathCase,
+}
+
+/// Whether `/Login` is `/login`.
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PathCase {
+    #[default]
+    Any,
+    Exact,
 }
 
 /// [`OnFull`] under the names of the gateway's file and of the engine.
@@ -337,7 +347,8 @@ impl TryFrom<LimiterKeys> for LimiterConfig {
             .answer(answer)
             .capacity(keys.limiter.capacity.unwrap_or(Self::DEFAULT_CAPACITY))
             .on_full(on_full)
-            .show_keys(keys.limiter.show_keys);
+            .show_keys(keys.limiter.show_keys)
+            .ignore_path_case(keys.limiter.path_case == PathCase::Any);
         let config = keys.policies.into_iter().fold(config, Self::policy);
         config.validate().map_err(said)?;
         Ok(config)

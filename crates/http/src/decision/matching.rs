@@ -104,6 +104,7 @@ impl Rules {
     /// `request`, with the client's address found.
     pub(crate) fn locate<'a>(&self, request: &'a dyn RequestView) -> RequestInfo<'a> {
         let mut info = RequestInfo::new(request);
+        info.set_ignores_path_case(self.config.ignores_path_case);
         if let Some(peer) = info.peer() {
             info.set_client(self.config.client.client_ip(peer, info.view()));
         }

@@ -1,5 +1,6 @@
 //! The key of a request: which of its parts decide the bucket that it is counted in.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -41,7 +42,7 @@ impl KeyPart {
     fn write_to<W: KeyWriter>(&self, request: &RequestInfo<'_>, grouping: Grouping, out: &mut W) {
         match self {
             Self::Client => request.client().map(|client| grouping.group(client)).write_to(out),
-            Self::Path => request.path().write_to(out),
+            Self::Path => path(request).as_ref().write_to(out),
             Self::Method => method(request).write_to(out),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
                 Said::One(host) => {
@@ -77,7 +78,7 @@ impl KeyPart {
         let several = || format!("{self}: several");
         match self {
             Self::Client => request.client().map(|client| grouping.group(client).to_string()),
-            Self::Path => Some(request.path().to_owned()),
+            Self::Path => Some(path(request).into_owned()),
             Self::Method => Some(method(request).to_owned()),
             Self::Host => match only(request.hosts(), |a, b| a.eq_ignore_ascii_case(b)) {
                 Said::Nothing => None,
@@ -123,6 +124,16 @@ impl KeyPart {
             Self::User => request.user().is_some(),
             Self::Path | Self::Method | Self::All => true,
         }
+    }
+}
+
+/// The path, in small letters where their case does not matter.
+fn path<'a>(request: &'a RequestInfo<'_>) -> Cow<'a, str> {
+    let path = request.path();
+    if request.ignores_path_case() && path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(path.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(path)
     }
 }
 

@@ -16,6 +16,7 @@ pub struct RequestInfo<'a> {
     path: Readings<'a>,
     peer: Option<IpAddr>,
     client: Option<IpAddr>,
+    ignores_path_case: bool,
 }
 
 impl<'a> RequestInfo<'a> {
@@ -23,12 +24,22 @@ impl<'a> RequestInfo<'a> {
     #[must_use]
     pub fn new(request: &'a dyn RequestView) -> Self {
         let peer = request.peer();
-        Self { view: request, path: Readings::new(request.path()), peer, client: peer }
+        Self { view: request, path: Readings::new(request.path()), peer, client: peer, ignores_path_case: false }
     }
 
     /// The same, come from `client`.
     pub(crate) fn set_client(&mut self, client: IpAddr) {
         self.client = Some(client);
+    }
+
+    /// The same, to an application that may take `/Login` for `/login`.
+    pub(crate) fn set_ignores_path_case(&mut self, ignores: bool) {
+        self.ignores_path_case = ignores;
+    }
+
+    /// Whether the application may take `/Login` for `/login`.
+    pub(crate) fn ignores_path_case(&self) -> bool {
+        self.ignores_path_case
     }
 
     /// The request itself.

@@ -28,16 +28,27 @@ impl PathPattern {
     /// Whether `path`, in its one spelling, is of this pattern.
     #[inline]
     pub(crate) fn covers(&self, path: &str) -> bool {
-        let has_prefix = path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        has_prefix && self.covers_segments(path)
+        self.covers_as(path, |text, given| text == given)
     }
 
-    fn covers_segments(&self, path: &str) -> bool {
+    /// The same for servers to which the case of letters does not matter.
+    fn covers_in_any_case(&self, path: &str) -> bool {
+        self.covers_as(path, str::eq_ignore_ascii_case)
+    }
+
+    #[inline]
+    fn covers_as(&self, path: &str, is_same: impl Fn(&str, &str) -> bool) -> bool {
+        let has_prefix = path
+            .split_at_checked(self.prefix.len())
+            .is_some_and(|(start, rest)| (rest.is_empty() || rest.starts_with('/')) && is_same(&self.prefix, start));
+        if !has_prefix {
+            return false;
+        }
         let mut given = path.split('/').skip(1).filter(|segment| !segment.is_empty());
         for segment in &self.segments {
             let Some(given) = given.next() else { return false };
             match segment {
-                Segment::Text(text) if text != given => return false,
+                Segment::Text(text) if !is_same(text, given) => return false,
                 Segment::Text(_) | Segment::Any(_) => {}
             }
         }
@@ -47,7 +58,8 @@ impl PathPattern {
     /// Whether there is a path that both cover.
     fn overlaps(&self, other: &Self) -> bool {
         let differ = |(a, b): (&Segment, &Segment)| match (a, b) {
-            (Segment::Text(a), Segment::Text(b)) => a != b,
+            // One request may be of both where case does not matter.
+            (Segment::Text(a), Segment::Text(b)) => !a.eq_ignore_ascii_case(b),
             _ => false,
         };
         if self.segments.iter().zip(&other.segments).any(differ) {
@@ -220,7 +232,7 @@ impl Route {
     #[must_use]
     pub fn covers(&self, request: &RequestInfo<'_>) -> bool {
         (self.methods.is_empty() || self.covers_method(request.method()))
-            && (self.paths.is_empty() || request.paths().any(|path| self.covers_path(path)))
+            && (self.paths.is_empty() || self.covers_some_path(request))
             && (self.hosts.is_empty() || request.hosts().any(|host| self.covers_host(host)))
     }
 
@@ -235,6 +247,13 @@ impl Route {
     fn covers_method(&self, method: &str) -> bool {
         let is_head = method == Method::HEAD.as_str();
         self.methods.iter().any(|wanted| wanted.as_str() == method || is_head && *wanted == Method::GET)
+    }
+
+    fn covers_some_path(&self, request: &RequestInfo<'_>) -> bool {
+        if request.ignores_path_case() {
+            return request.paths().any(|path| self.paths.iter().any(|pattern| pattern.covers_in_any_case(path)));
+        }
+        request.paths().any(|path| self.covers_path(path))
     }
 
     fn covers_path(&self, path: &str) -> bool {

@@ -1,6 +1,7 @@
 //! A service behind the limiter.
 
 mod body;
+mod places;
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +21,7 @@ use crate::decision::admission::Admission;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
+pub use places::Places;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
 #[derive(Debug)]
@@ -220,7 +222,12 @@ where
                     let mut response = ready!(response.poll(cx))?;
                     let Some(mut admission) = admission.take() else { return Poll::Pending };
                     admission.respond(response.status(), response.headers_mut());
-                    let permits = admission.into_permits();
+                    let mut permits = admission.into_permits();
+                    if let Some(places) = response.extensions().get::<Places>()
+                        && !permits.is_empty()
+                    {
+                        places.keep(std::mem::take(&mut permits));
+                    }
                     return Poll::Ready(Ok(response.map(|body| LimitedBody::counted(body, permits))));
                 }
                 StageProjection::Refused { refusal } => {

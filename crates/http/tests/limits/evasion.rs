@@ -1,7 +1,7 @@
 //! Other spellings of a request, with which a client might try to get round a limit.
 
 use http::{HeaderName, Method};
-use tollgate_http::{Exemption, OnMissingKey, Precedence, Tiers};
+use tollgate_http::{Exemption, LimiterConfig, OnMissingKey, Precedence, Tiers};
 
 use crate::app::{App, With, at, get, policy};
 
@@ -36,6 +36,21 @@ async fn a_path_is_limited_however_the_server_reads_it() {
     let routed = policy("static", "9/hour").on(at("/static/*"));
     let app = App::of([policy("default", "1/hour"), routed]);
     one_bucket(&app, ["/admin", "/static/../admin", "/admin/..%2fstatic", "/admin/../static"].map(get)).await;
+}
+
+/// Express, ASP.NET Core and IIS take them for one; an exemption, which opens, is for what is written alone.
+#[tokio::test]
+async fn the_case_of_letters_in_a_path_is_no_way_round() {
+    let app = App::of([policy("login", "1/hour").on(at("/Login/{id}"))]);
+    one_bucket(&app, ["/login/a", "/LOGIN/b", "/lo%47in/c", "/Login/d"].map(get)).await;
+    let app = App::of([policy("each", "1/hour").key("path".parse().unwrap())]);
+    one_bucket(&app, ["/items/a", "/Items/a", "/ITEMS/A"].map(get)).await;
+    let app = App::of([policy("default", "1/hour").exempt("path:/health".parse::<Exemption>().unwrap())]);
+    one_bucket(&app, ["/Health", "/HEALTH"].map(get)).await;
+    assert_eq!(app.statuses([get("/health"), get("/health")]).await, [200; 2]);
+    let exact = LimiterConfig::new().policy(policy("login", "1/hour").on(at("/login"))).ignore_path_case(false);
+    let app = App::new(exact);
+    assert_eq!(app.statuses([get("/login"), get("/login"), get("/Login"), get("/Login")]).await, [200, 429, 200, 200]);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::Config;
 use super::policy::{PolicyConfig, TierConfig};
 use super::table::TableConfig;
 use super::units::shown;
+use crate::proxy::cors::Cors;
 use crate::proxy::settings::{Listen, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
 use crate::values::output::grouped;
@@ -218,13 +219,21 @@ impl Config {
             reply.dialect,
             if reply.on_success { "on every response" } else { "on refusals alone" }
         ));
+        match self.gateway.cors.as_deref() {
+            None => {}
+            Some(Cors::Any) => page.line("Pages of any origin may read answers that do not say who may."),
+            Some(Cors::Of(origins)) => {
+                let origins: Vec<_> = origins.iter().map(|origin| String::from_utf8_lossy(origin.as_bytes())).collect();
+                page.line(format_args!("Pages of {} may read answers that do not say who may.", list(&origins, "and")));
+            }
+        }
     }
 
     fn explain_keeping(&self, page: &mut Page) {
-        let TableConfig { capacity, on_full, shows_keys } = &self.table_config;
+        let TableConfig { capacity, on_full, shows_keys, ignores_path_case } = &self.table_config;
         page.heading("Keeps");
         page.line(format_args!(
-            "Room for {} busy keys. When it is used up, {}. Keys are shown {}.",
+            "Room for {} busy keys. When it is used up, {}. Keys are shown {}. The case of letters in paths {}.",
             grouped(*capacity as u64),
             match on_full {
                 OnFull::EvictNearestIdle => "the key nearest to idle makes way, and the new one inherits its debt",
@@ -232,7 +241,8 @@ impl Config {
                 OnFull::AdmitUntracked => "new keys are admitted without a limit",
                 _ => "it does as the limiter says",
             },
-            if *shows_keys { "in full" } else { "as networks and fingerprints" }
+            if *shows_keys { "in full" } else { "as networks and fingerprints" },
+            if *ignores_path_case { "does not matter" } else { "matters" }
         ));
     }
 

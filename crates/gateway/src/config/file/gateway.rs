@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
+use crate::proxy::cors::Cors;
 use crate::proxy::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
 
 /// The most threads and the most bytes that make sense to ask for.
@@ -30,7 +33,34 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
     table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
     table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
+    table.set("cors", &mut settings.cors, |item| item.table(cors)?.map(|cors| Some(Arc::new(cors))));
     settings
+}
+
+fn cors(table: &mut Table<'_, '_>) -> Option<Cors> {
+    let list = table.require("origins", "whose pages may read answers, such as https://app.example, or `*`")?;
+    let items = list.items();
+    if let [only] = items.as_slice()
+        && only.text() == Some("*")
+    {
+        return Some(Cors::Any);
+    }
+    if items.is_empty() {
+        list.refuse("the list is empty, so no page could read an answer; leave out `cors` instead");
+    }
+    let origin = |item: &Item<'_>| {
+        let text = item.text()?;
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_origin = host.is_some_and(|host| {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*".contains(&byte))
+        });
+        let value =
+            HeaderValue::from_str(text).ok().filter(|_| is_origin && !text.contains(|c: char| c.is_ascii_uppercase()));
+        item.accept(value.ok_or_else(|| {
+            format!("`{text}` is not an origin as browsers write it; expected for example https://app.example, with nothing behind it")
+        }))
+    };
+    items.iter().map(origin).collect::<Option<_>>().map(Cors::Of)
 }
 
 fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {

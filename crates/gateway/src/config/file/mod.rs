@@ -94,6 +94,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .capacity(table_config.capacity)
         .on_full(table_config.on_full)
         .show_keys(table_config.shows_keys)
+        .ignore_path_case(table_config.ignores_path_case)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     let policies = table.get("policies");
     if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
@@ -148,7 +149,7 @@ mod tests {
                 .any(|start| line.starts_with(start))
         };
         let uncomment = |line: &str| {
-            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:"]
+            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:", "# cors:"]
                 .iter()
                 .any(|key| line.trim_start().starts_with(key));
             if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }

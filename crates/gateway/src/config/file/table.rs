@@ -11,11 +11,17 @@ pub(crate) struct TableConfig {
     pub(crate) capacity: usize,
     pub(crate) on_full: OnFull,
     pub(crate) shows_keys: bool,
+    pub(crate) ignores_path_case: bool,
 }
 
 impl Default for TableConfig {
     fn default() -> Self {
-        Self { capacity: LimiterConfig::DEFAULT_CAPACITY, on_full: OnFull::default(), shows_keys: false }
+        Self {
+            capacity: LimiterConfig::DEFAULT_CAPACITY,
+            on_full: OnFull::default(),
+            shows_keys: false,
+            ignores_path_case: true,
+        }
     }
 }
 
@@ -26,5 +32,6 @@ pub(crate) fn read(table: &mut Table<'_, '_>) -> TableConfig {
         [("evict", OnFull::EvictNearestIdle), ("refuse", OnFull::RefuseNew), ("admit", OnFull::AdmitUntracked)];
     table.set("on_full", &mut table_config.on_full, |item| item.choice(&choices));
     table.set("show_keys", &mut table_config.shows_keys, |item| item.flag());
+    table.set("path_case", &mut table_config.ignores_path_case, |item| item.choice(&[("any", true), ("exact", false)]));
     table_config
 }

@@ -29,7 +29,9 @@ use crate::proxy::client::fetched::Fetched;
 use crate::proxy::client::io::{Rewound, Watched, read_more};
 use crate::proxy::client::listener::ListenerShared;
 use crate::proxy::client::preface;
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
+use crate::proxy::cors::{self, Cors};
 use crate::proxy::exchange::forward::Origination;
 use crate::proxy::service::HttpService;
 use crate::proxy::settings::{Limits, Timeouts};
@@ -40,6 +42,7 @@ pub(crate) struct ConnectionConfig<S> {
     pub(crate) service: S,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    pub(crate) cors: Option<Arc<Cors>>,
 }
 
 /// What the head of a connection told.
@@ -112,19 +115,26 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService,
 {
-    let ConnectionConfig { service, timeouts, limits } = config;
+    let ConnectionConfig { service, timeouts, limits, cors } = config;
     let activity = Activity::new(is_http2);
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
     let from = Origination::new(peer, is_tls);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, body) = request.into_parts();
+        let reader = cors.as_ref().and_then(|cors| cors.allows(&parts.headers));
+        let body = ClientBody::new(body, &parts.headers);
+        let mut request = Request::from_parts(parts, body);
         let in_flight = requests.begin();
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
-            let response = service.call(request).await?;
+            let mut response = service.call(request).await?;
+            if let Some(origin) = reader {
+                cors::open(response.headers_mut(), origin);
+            }
             Ok::<_, S::Error>(response.map(|body| {
                 let body = Answering { body, _in_flight: in_flight };
                 // HTTP/1 sends one response at a time, and the connection knows whether the client takes it.
@@ -160,6 +170,8 @@ fn http1(limits: &Limits) -> http1::Builder {
 
 fn http2(limits: &Limits) -> http2::Builder<OnThisThread> {
     let mut builder = http2::Builder::new(OnThisThread);
+    // Of each stream this much is held for a client that does not read.
+    builder.max_send_buf_size(64 << 10);
     builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams).max_header_list_size(limits.head_bytes);
     builder
 }

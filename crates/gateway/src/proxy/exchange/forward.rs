@@ -5,20 +5,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Once;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
 use ipnet::IpNet;
 
 use crate::proxy::error::Error;
-use crate::proxy::exchange::hop;
+use crate::proxy::exchange::hop::{self, Seen};
 use crate::proxy::settings::{Forwarding, XForwarded};
 use crate::values::output;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// From whom and how a connection's requests come. Found in the extensions of each of them.
 #[derive(Debug, Clone)]
@@ -38,21 +37,30 @@ impl Origination {
 
 /// Rewrites `parts` for the upstream. Says whether the client asks to become a WebSocket.
 pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &Forwarding) -> Result<bool, Error> {
-    let host = host(parts)?;
-    let is_websocket = hop::asks_for_websocket(&parts.method, parts.version, &parts.headers);
-    let takes_trailers = hop::takes_trailers(&parts.headers);
-    hop::strip(&mut parts.headers);
-    hop::strip_ambiguous(&mut parts.headers, settings.underscores);
-    // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
-    parts.headers.remove(EXPECT);
-    one_cookie_field(&mut parts.headers);
+    let seen = Seen::in_headers(&parts.headers);
+    let host = host(parts, seen)?;
+    let is_websocket = seen.upgrade && hop::asks_for_websocket(&parts.method, parts.version, &parts.headers);
+    let takes_trailers = seen.te && hop::takes_trailers(&parts.headers);
+    if seen.hop {
+        hop::strip(&mut parts.headers);
+    }
+    if seen.ambiguous {
+        hop::strip_ambiguous(&mut parts.headers, settings.underscores);
+    }
+    if seen.expect {
+        // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
+        parts.headers.remove(EXPECT);
+    }
+    if seen.cookie {
+        one_cookie_field(&mut parts.headers);
+    }
     if parts.uri.authority().is_some()
         && let Some(host) = &host
     {
         parts.headers.insert(HOST, host.clone());
     }
     if let Some(from) = from {
-        x_forwarded(&mut parts.headers, &from, host, settings);
+        x_forwarded(&mut parts.headers, &from, host, settings, seen.claims);
     }
     if settings.via {
         via(&mut parts.headers, parts.version);
@@ -64,26 +72,53 @@ pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &F
 }
 
 /// The host that is asked for: that of the target if it has one, else that of the one `Host` field.
-fn host(parts: &Parts) -> Result<Option<HeaderValue>, Error> {
-    let mut fields = parts.headers.get_all(HOST).iter();
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(Error::Malformed);
+fn host(parts: &Parts, seen: Seen) -> Result<Option<HeaderValue>, Error> {
+    let mut field = None;
+    if seen.host {
+        let mut fields = parts.headers.get_all(HOST).iter();
+        field = fields.next();
+        if fields.next().is_some() {
+            return Err(Error::Malformed);
+        }
     }
     let is_missing = field.is_none() && parts.version == Version::HTTP_11;
-    if is_missing || field.is_some_and(|host| !host.as_bytes().iter().copied().all(may_stand_in_host)) {
+    if is_missing || field.is_some_and(|host| !is_host(host.as_bytes())) {
         return Err(Error::Malformed);
     }
     match parts.uri.authority() {
         None => Ok(field.cloned()),
-        Some(authority) if authority.as_str().contains('@') => Err(Error::Malformed),
+        Some(authority) if !is_host(authority.as_str().as_bytes()) => Err(Error::Malformed),
         Some(authority) => HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| Error::Malformed),
     }
 }
 
-/// The characters of a host and port (RFC 3986, 3.2.2): no blanks, slashes or user names.
+/// Whether `host` is a host, and a port if one follows (RFC 9110, 7.2); nothing is one, too. Others read what comes after
+/// the colon of `a.example:80x` in their own ways, and then it is another host to a limit than to the application.
+fn is_host(host: &[u8]) -> bool {
+    let (name, after) = match host {
+        // An address of version 6, or of one to come (RFC 3986, 3.2.2).
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
+            let (address, after) = rest.split_at(end);
+            let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.v".contains(byte);
+            if address.is_empty() || !address.iter().all(is_address) {
+                return false;
+            }
+            (&[][..], after.get(1..).unwrap_or_default())
+        }
+        _ => host.split_at(host.iter().position(|&byte| byte == b':').unwrap_or(host.len())),
+    };
+    let is_port = match after {
+        [] => true,
+        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit) && port.len() <= 5,
+        _ => false,
+    };
+    is_port && name.iter().copied().all(may_stand_in_host)
+}
+
+/// The characters of a host's name (RFC 3986, 3.2.2): no blanks, slashes or user names.
 fn may_stand_in_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
 
 /// What a client asks an origin server for: path and query.
@@ -95,9 +130,15 @@ fn origin_form(uri: Uri) -> Result<Uri, Error> {
     Ok(Uri::from(path))
 }
 
-fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderValue>, settings: &Forwarding) {
+fn x_forwarded(
+    headers: &mut HeaderMap,
+    from: &Origination,
+    host: Option<HeaderValue>,
+    settings: &Forwarding,
+    are_claims_there: bool,
+) {
     let is_trusted = contains(&settings.trusted, from.peer);
-    if !is_trusted && headers.contains_key(&X_FORWARDED_FOR) && is_private(from.peer) {
+    if are_claims_there && !is_trusted && is_private(from.peer) && headers.contains_key(&X_FORWARDED_FOR) {
         tell_of_untrusted_proxy(from.peer);
     }
     let is_believed = match settings.x_forwarded {
@@ -106,22 +147,21 @@ fn x_forwarded(headers: &mut HeaderMap, from: &Origination, host: Option<HeaderV
         XForwarded::Replace => false,
         XForwarded::Trusted => is_trusted,
     };
-    if !is_believed {
-        // Other spellings of the same claim.
-        headers.remove(FORWARDED);
-        headers.remove(&X_REAL_IP);
+    if are_claims_there && !is_believed {
+        hop::strip_claims(headers);
     }
-    let peer = if is_believed { appended(headers, &from.text) } else { from.text.clone() };
+    // Of the claims only believed ones are left.
+    let are_left = are_claims_there && is_believed;
+    let peer = if are_left { appended(headers, &from.text) } else { from.text.clone() };
     headers.insert(&X_FORWARDED_FOR, peer);
-    if !is_believed || !headers.contains_key(&X_FORWARDED_PROTO) {
+    if !(are_left && headers.contains_key(&X_FORWARDED_PROTO)) {
         let scheme = if from.is_https { "https" } else { "http" };
         headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
-    if !is_believed || !headers.contains_key(&X_FORWARDED_HOST) {
-        match host {
-            Some(host) => headers.insert(&X_FORWARDED_HOST, host),
-            None => headers.remove(&X_FORWARDED_HOST),
-        };
+    if !(are_left && headers.contains_key(&X_FORWARDED_HOST))
+        && let Some(host) = host
+    {
+        headers.insert(&X_FORWARDED_HOST, host);
     }
 }
 
@@ -278,7 +318,16 @@ mod tests {
         assert!(refused(&[("host", "a b")]));
         assert!(refused(&[("host", "user@a")]));
         assert!(refused(&[("host", "a/b")]));
-        assert!(!refused(&[("host", "[2001:db8::1]:80")]));
+        for host in [
+            "a:80x", "a:+80", "a:80:80", "a:-1", "a: 80", "a:123456", "[::1", "::1", "[]", "[::1]80", "[::1]:x", "a[b]",
+        ] {
+            assert!(refused(&[("host", host)]), "{host}");
+        }
+        for host in
+            ["", "a", "a:", "a:80", "127.0.0.1:8080", "[2001:db8::1]:80", "[::ffff:192.0.2.1]", "a_b.example", "xn--a"]
+        {
+            assert!(!refused(&[("host", host)]), "{host}");
+        }
     }
 
     #[test]
@@ -291,6 +340,27 @@ mod tests {
         assert_eq!(parts.headers["x-forwarded-host"], "a");
         assert!(!parts.headers.contains_key("forwarded"));
         assert!(!parts.headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn whatever_else_a_stranger_claims_goes() {
+        let claims = [
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x-forwarded-ssl",
+            "x-forwarded",
+            "x-client-ip",
+            "true-client-ip",
+        ];
+        let mut fields = vec![("host", "a"), ("x-real-ip-of-ours", "1")];
+        fields.extend(claims.map(|name| (name, "1")));
+        let mut strangers = parts("/", &fields);
+        rewrite(&mut strangers, from("203.0.113.9"), &trusting("10.0.0.0/8")).unwrap();
+        assert!(claims.iter().all(|name| !strangers.headers.contains_key(*name)), "{:?}", strangers.headers);
+        assert!(strangers.headers.contains_key("x-real-ip-of-ours"));
+        let mut proxys = parts("/", &fields);
+        rewrite(&mut proxys, from("10.0.0.7"), &trusting("10.0.0.0/8")).unwrap();
+        assert!(claims.iter().all(|name| proxys.headers.contains_key(*name)), "{:?}", proxys.headers);
     }
 
     #[test]

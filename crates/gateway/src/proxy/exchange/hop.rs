@@ -15,6 +15,81 @@ const FIELDS: [&str; 9] = [
     "http2-settings",
 ];
 
+/// Which of the fields that mean something to a gateway a message has: found in one walk over the names, of which most
+/// messages have few and which ask for one look each, where a search for each would be a dozen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// One of [`FIELDS`].
+    pub(crate) hop: bool,
+    pub(crate) upgrade: bool,
+    pub(crate) te: bool,
+    pub(crate) host: bool,
+    pub(crate) cookie: bool,
+    pub(crate) expect: bool,
+    /// What tells of the client and of the way of the request, see [`is_claim`].
+    pub(crate) claims: bool,
+    /// A name with anything but letters, digits and hyphens.
+    pub(crate) ambiguous: bool,
+}
+
+impl Seen {
+    pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "host" => seen.host = true,
+                "user-agent" | "accept" | "accept-encoding" | "accept-language" | "content-type" | "content-length" => {
+                }
+                "cookie" => seen.cookie = true,
+                "expect" => seen.expect = true,
+                name if FIELDS.contains(&name) => {
+                    seen.hop = true;
+                    seen.upgrade |= name == "upgrade";
+                    seen.te |= name == "te";
+                }
+                name if is_claim(name) => seen.claims = true,
+                name => seen.ambiguous |= !is_plain(name),
+            }
+        }
+        seen
+    }
+}
+
+/// Other names under which servers and their frameworks look for the client, for the scheme, host, port and path that it
+/// asked for, and for who it is.
+const CLAIMS: [&str; 14] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-originating-ip",
+    "x-scheme",
+    "x-url-scheme",
+    "front-end-https",
+];
+
+/// Whether a field tells where a request comes from, or how it came: what a stranger says there is nothing to believe.
+pub(crate) fn is_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded") || CLAIMS.contains(&name)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Removes the claims of one who is not believed.
+pub(crate) fn strip_claims(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| is_claim(name.as_str())).cloned() {
+        headers.remove(name);
+    }
+}
+
 /// Removes what must not be passed on, in either direction.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     // Few messages have more than one of them, and one look at each name costs less than nine searches.
@@ -30,22 +105,17 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields that the upstream is to have from the gateway alone, or as they were checked.
-const OURS: [&str; 5] = ["content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"];
-
 /// Removes fields whose names have anything but letters, digits and hyphens.
 ///
 /// Servers of CGI, WSGI, PSGI and Rack make one variable of `X-Forwarded-For` and of `X_Forwarded_For`, some of
 /// `X.Forwarded.For`, too: what was replaced here, or not found by a limit's key, would be there all the same. With
 /// `keeps_others` only those go that could be taken for a field that is made or removed here.
 pub(crate) fn strip_ambiguous(headers: &mut HeaderMap, keeps_others: bool) {
-    let is_plain = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let is_like = |name: &HeaderName, known: &&str| {
-        let is_same = |(byte, known): (u8, u8)| byte == known || (known == b'-' && !byte.is_ascii_alphanumeric());
-        name.as_str().len() == known.len() && name.as_str().bytes().zip(known.bytes()).all(is_same)
+    let is_ours = |name: &HeaderName| {
+        let plain = name.as_str().replace(|byte: char| !byte.is_ascii_alphanumeric(), "-");
+        plain == CONTENT_LENGTH.as_str() || FIELDS.contains(&plain.as_str()) || is_claim(&plain)
     };
-    let is_ours = |name: &HeaderName| FIELDS.iter().chain(&OURS).any(|known| is_like(name, known));
-    let ambiguous = headers.keys().filter(|name| !is_plain(name) && (!keeps_others || is_ours(name)));
+    let ambiguous = headers.keys().filter(|name| !is_plain(name.as_str()) && (!keeps_others || is_ours(name)));
     for name in ambiguous.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
@@ -63,6 +133,15 @@ fn strip_named(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
+}
+
+/// Whether the transfer coding, if there is one, is the one that is understood here: `chunked`, once (RFC 9112, 6.1 and 7).
+pub(crate) fn is_framing_known(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return true;
+    }
+    let mut codings = tokens(headers, &TRANSFER_ENCODING);
+    codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Whether the client can take trailers, which is the only thing that `TE` may say beyond one hop.
@@ -153,6 +232,20 @@ mod tests {
     #[test]
     fn a_coding_that_connection_names_still_takes_the_length_with_it() {
         leaves(&[("connection", "transfer-encoding"), ("transfer-encoding", "chunked"), ("content-length", "3")], &[]);
+    }
+
+    #[test]
+    fn one_transfer_coding_is_known() {
+        let known = |lines: &[_]| is_framing_known(&headers(lines));
+        let coding = |value| ("transfer-encoding", value);
+        assert!(known(&[]));
+        assert!(known(&[coding("chunked")]));
+        assert!(known(&[coding(" Chunked ")]));
+        for value in ["gzip, chunked", "chunked, chunked", "gzip", "", "identity", "chunked;a=b", "x-chunked"] {
+            assert!(!known(&[coding(value)]), "{value}");
+        }
+        assert!(!known(&[coding("chunked"), coding("chunked")]));
+        assert!(!known(&[coding("gzip"), coding("chunked")]));
     }
 
     #[test]

@@ -2,34 +2,36 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::sleep;
+use tollgate_http::service::Places;
 use tower_service::Service;
 
-use crate::proxy::coarse_clock;
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::forward::{self, Origination};
 use crate::proxy::exchange::hop;
 use crate::proxy::exchange::response_body::ResponseBody;
 use crate::proxy::exchange::upgrade;
 use crate::proxy::live::{Live, State, View};
+use crate::proxy::settings::Limits;
 use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
+use crate::proxy::upstream::complaint::Cause;
 use crate::proxy::upstream::pool::{Connection, Pool};
-use crate::proxy::upstream::request_body::{Progress, RequestBody};
+use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::Upstream;
 
 /// How often unused connections to upstreams are looked through.
@@ -65,7 +67,7 @@ impl Proxy {
     }
 }
 
-impl Service<Request<Incoming>> for Proxy {
+impl Service<Request<ClientBody>> for Proxy {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
     // A box, as the future of an async block cannot be named in stable Rust. One allocation per request.
@@ -75,7 +77,7 @@ impl Service<Request<Incoming>> for Proxy {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let inner = Rc::clone(&self.0);
         let state = inner.live.now();
         inner.tally.passed();
@@ -110,6 +112,12 @@ impl Inner {
         let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(connection, response, client, timeouts.upgraded);
+        }
+        if !hop::is_framing_known(response.headers()) {
+            // What is in that coding would be taken for what it codes.
+            connection.upstream().failed();
+            connection.upstream().complain(Cause::Answer, &Error::Coding);
+            return Err(Error::Upstream);
         }
         hop::strip(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
@@ -169,42 +177,43 @@ impl Inner {
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        spawn_local(upgrade::tunnel(client, upstream, idle, connection.leave(), self.draining.clone()));
+        // A WebSocket is in flight for as long as it lasts.
+        let places = Places::new();
+        parts.extensions.insert(places.clone());
+        let held = (connection.leave(), places, self.draining.clone());
+        spawn_local(upgrade::tunnel(client, upstream, idle, held));
         Ok(Response::from_parts(parts, ResponseBody::Own(None)))
     }
 }
 
 /// What can be refused by the head alone.
-fn check(request: &Request<Incoming>, limit: Option<u64>) -> Result<(), Error> {
+fn check(request: &Request<ClientBody>, limits: &Limits) -> Result<(), Error> {
+    // HTTP/1 has been held to it already.
+    if request.headers().len() > limits.head_fields {
+        return Err(Error::HeadTooLarge);
+    }
+    if !hop::is_framing_known(request.headers()) {
+        return Err(Error::Coding);
+    }
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Error::Method);
     }
-    match limit {
+    match limits.body_bytes {
         Some(limit) if request.body().size_hint().lower() > limit => Err(Error::BodyTooLarge),
         _ => Ok(()),
     }
 }
 
 /// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
-fn onward(mut request: Request<Incoming>, state: &State) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Error> {
+fn onward(mut request: Request<ClientBody>, state: &State) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Error> {
     let settings = &state.settings;
-    if let Err(error) = check(&request, settings.limits.body_bytes) {
-        linger(request.into_body());
-        return Err(error);
-    }
+    check(&request, &settings.limits)?;
     let from = request.extensions_mut().remove::<Origination>();
-    let client = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let is_websocket = match forward::rewrite(&mut parts, from, &settings.forwarding) {
-        Ok(is_websocket) => is_websocket,
-        Err(error) => {
-            linger(body);
-            return Err(error);
-        }
-    };
+    let is_websocket = forward::rewrite(&mut parts, from, &settings.forwarding)?;
+    let client = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();
-    let client = client.filter(|_| is_websocket);
     Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
 }
 
@@ -228,11 +237,9 @@ async fn exchange(
     may_repeat: &mut bool,
 ) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
     let settings = &state.settings;
-    let progress = request.as_ref().and_then(|request| request.body().progress());
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
     let copy = if *may_repeat { repeatable(&sent) } else { None };
-    let answer = connection.send(sent);
-    let mut refused = match within(settings.timeouts.response_head, progress.as_deref(), answer).await {
+    let mut refused = match connection.send(sent, settings.timeouts.response_head).await {
         Some(Ok(response)) => {
             connection.upstream().answered();
             return Ok(Some((connection, response)));
@@ -240,6 +247,7 @@ async fn exchange(
         Some(Err(refused)) => refused,
         None => {
             connection.upstream().failed();
+            connection.upstream().complain(Cause::Silence, &Error::UpstreamTimedOut);
             return Err(Error::UpstreamTimedOut);
         }
     };
@@ -252,6 +260,9 @@ async fn exchange(
     // A kept connection that ends costs no more than another one, if the request is there again.
     if connection.is_fresh() || request.is_none() {
         connection.lost(&settings.health);
+    }
+    if connection.is_fresh() {
+        connection.upstream().complain(Cause::Answer, refused.error());
     }
     if request.is_none() {
         return Err(Error::Upstream);
@@ -275,23 +286,6 @@ fn repeatable(request: &Request<RequestBody>) -> Unsent {
     Some(copy)
 }
 
-/// Waits for `answer`, but not longer than `patience` after the upstream last took something.
-async fn within<A: Future>(patience: Duration, progress: Option<&Progress>, answer: A) -> Option<A::Output> {
-    let Some(progress) = progress else { return timeout(patience, answer).await.ok() };
-    let mut answer = pin!(answer);
-    let mut end = Instant::now() + patience;
-    loop {
-        if let Ok(answer) = timeout_at(end, &mut answer).await {
-            return Some(answer);
-        }
-        let deadline = progress.deadline(patience);
-        if deadline <= coarse_clock::now() {
-            return None;
-        }
-        end = coarse_clock::instant(deadline);
-    }
-}
-
 /// The client's part in it that no answer came: its body broke off.
 fn of_the_client(error: &hyper::Error) -> Option<Error> {
     let mut cause = std::error::Error::source(error);
@@ -302,21 +296,4 @@ fn of_the_client(error: &hyper::Error) -> Option<Error> {
         cause = error.source();
     }
     None
-}
-
-/// Reads on for a moment after a refusal: closing a socket with unread bytes resets it, and the client would never see
-/// the answer.
-fn linger(mut body: Incoming) {
-    const BYTES: usize = 1 << 20;
-    const TIME: Duration = Duration::from_secs(2);
-    if body.is_end_stream() {
-        return;
-    }
-    spawn_local(timeout(TIME, async move {
-        let mut left = BYTES;
-        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
-            left = rest;
-        }
-    }));
 }

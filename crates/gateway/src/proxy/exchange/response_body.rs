@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use crate::proxy::error::Error;
 use crate::proxy::idle_timer::IdleTimer;
 use crate::proxy::settings::Timeouts;
+use crate::proxy::upstream::complaint::Cause;
 use crate::proxy::upstream::pool::Connection;
 
 /// A response body on its way to the client.
@@ -51,9 +52,14 @@ impl Relayed {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+        let Self { body, connection, .. } = self;
+        let polled = match connection {
+            Some(connection) => connection.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx)),
+            None => Pin::new(body).poll_frame(cx),
+        };
+        let Poll::Ready(frame) = polled else {
             ready!(self.idle.poll_end(cx));
-            return Poll::Ready(Some(Err(self.failed(Error::UpstreamTimedOut))));
+            return Poll::Ready(Some(Err(self.failed(Error::UpstreamTimedOut, &Error::UpstreamTimedOut))));
         };
         self.idle.renew();
         Poll::Ready(match frame {
@@ -61,7 +67,7 @@ impl Relayed {
                 self.release_at_end();
                 Some(Ok(frame))
             }
-            Some(Err(_)) => Some(Err(self.failed(Error::Upstream))),
+            Some(Err(why)) => Some(Err(self.failed(Error::Upstream, &why))),
             None => {
                 self.release();
                 None
@@ -69,9 +75,10 @@ impl Relayed {
         })
     }
 
-    fn failed(&mut self, error: Error) -> Error {
+    fn failed(&mut self, error: Error, why: &dyn std::error::Error) -> Error {
         if let Some(connection) = self.connection.take() {
             connection.upstream().failed();
+            connection.upstream().complain(Cause::Body, why);
         }
         error
     }

@@ -11,18 +11,19 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{sleep_until, timeout};
+use tollgate_http::service::Places;
 
 use crate::proxy::coarse_clock;
 use crate::proxy::shutdown::Draining;
 use crate::proxy::upstream::upstream::InFlight;
 
-/// Copies between the two ends. The thread drains no further than `_draining` lets it.
+/// Copies between the two ends. Until that is over the request is in flight and holds its places, and the thread does not
+/// finish draining.
 pub(crate) async fn tunnel(
     client: OnUpgrade,
     upstream: OnUpgrade,
     idle: Duration,
-    _in_flight: InFlight,
-    _draining: Draining,
+    _held: (InFlight, Places, Draining),
 ) {
     // Both are there as soon as the 101 is written; a client that has gone must not keep this task.
     let Ok(Ok((client, upstream))) = timeout(idle, async { tokio::try_join!(client, upstream) }).await else { return };

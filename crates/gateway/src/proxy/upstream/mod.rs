@@ -1,6 +1,8 @@
 //! The side of the upstreams: which is asked, and over which connection.
 
+pub(super) mod complaint;
 pub(super) mod heard;
+pub(super) mod link;
 pub(super) mod pool;
 pub(super) mod request_body;
 #[expect(clippy::module_inception, reason = "the upstreams themselves, beside what leads there")]

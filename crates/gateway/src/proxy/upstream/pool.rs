@@ -3,21 +3,25 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
 use crate::proxy::live::{Live, View};
+use crate::proxy::service::BoxError;
 use crate::proxy::settings::Health;
+use crate::proxy::upstream::complaint::Cause;
 use crate::proxy::upstream::heard::{Ear, Heard};
+use crate::proxy::upstream::link::Link;
 use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::{InFlight, Upstream};
 
@@ -32,13 +36,6 @@ pub(crate) struct Pool {
 struct Idle {
     link: Link,
     since: u64,
-}
-
-/// A connection to an upstream, in use or not.
-#[derive(Debug)]
-struct Link {
-    sender: SendRequest<RequestBody>,
-    ear: Ear,
 }
 
 impl Pool {
@@ -57,9 +54,8 @@ impl Pool {
     fn take(&self, upstream: &Arc<Upstream>) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
         let (_, stack) = idle.iter_mut().find(|(known, _)| Arc::ptr_eq(known, upstream))?;
-        while stack.pop_if(|idle| idle.link.sender.is_closed()).is_some() {}
-        // One that is not ready still sends a body whose answer came early, as slowly as that client likes.
-        let place = stack.iter().rposition(|idle| idle.link.sender.is_ready())?;
+        while stack.pop_if(|idle| idle.link.is_over()).is_some() {}
+        let place = stack.iter_mut().rposition(|idle| idle.link.is_fit())?;
         Some(stack.remove(place).link)
     }
 
@@ -70,28 +66,32 @@ impl Pool {
         let mut connector = state.connector.clone();
         let ear = Ear::default();
         let making = async {
-            let stream = connector.call(upstream.origin.uri().clone()).await.map_err(|_| Error::Upstream)?;
+            let stream = connector.call(upstream.origin.uri().clone()).await?;
             let stream = TokioIo::new(Heard::new(TokioIo::new(stream), ear.clone()));
-            // A head with more fields or bytes than this is a fault of the upstream: 502.
-            http1::Builder::new().max_buf_size(256 << 10).handshake(stream).await.map_err(|_| Error::Upstream)
+            // A head with more fields or bytes than this is a fault of the upstream: 502. As much of an answer is held for a
+            // client that does not read, once in the connection and once on its way.
+            Ok(http1::Builder::new().max_buf_size(64 << 10).handshake(stream).await?)
         };
-        let made = timeout(state.settings.timeouts.connect, making).await.unwrap_or(Err(Error::UpstreamTimedOut));
-        match made {
-            Ok((sender, connection)) => {
+        let patience = state.settings.timeouts.connect;
+        let made: Result<Result<_, BoxError>, _> = timeout(patience, making).await;
+        let (error, why): (_, BoxError) = match made {
+            Ok(Ok((sender, connection))) => {
                 upstream.reached();
-                // The task that waits for the answer sees the error; an idle connection may end at any time.
-                spawn_local(async { drop(connection.with_upgrades().await) });
-                Ok(Connection { pool: Rc::clone(self), in_flight, link: Link { sender, ear }, is_fresh: true })
+                // What waits for the answer sees the error; an idle connection may end at any time.
+                let driver = async { drop(connection.with_upgrades().await) };
+                let link = Link::new(sender, driver, ear);
+                return Ok(Connection { pool: Rc::clone(self), in_flight, link, is_fresh: true });
             }
-            Err(error) => {
-                upstream.unreachable(&state.settings.health);
-                Err(error)
-            }
-        }
+            Ok(Err(error)) => (Error::Upstream, error),
+            Err(_) => (Error::UpstreamTimedOut, format!("nothing within {patience:?}").into()),
+        };
+        upstream.unreachable(&state.settings.health);
+        upstream.complain(Cause::Connect, &*why);
+        Err(error)
     }
 
-    fn give_back(&self, upstream: &Arc<Upstream>, link: Link) {
-        if link.sender.is_closed() {
+    fn give_back(&self, upstream: &Arc<Upstream>, mut link: Link) {
+        if link.is_over() {
             return;
         }
         let kept = self.live.now().settings.limits.pooled;
@@ -112,7 +112,7 @@ impl Pool {
         let now = coarse_clock::now();
         let mut idle = self.idle.borrow_mut();
         for (_, stack) in idle.iter_mut() {
-            stack.retain(|idle| !idle.link.sender.is_closed() && now.saturating_sub(idle.since) < patience);
+            stack.retain_mut(|idle| !idle.link.is_over() && now.saturating_sub(idle.since) < patience);
         }
         // Upstreams that are no longer configured go with their last connection.
         idle.retain(|(_, stack)| !stack.is_empty());
@@ -130,13 +130,34 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Sends `request`, which comes back if not a byte of it has been written.
-    pub(crate) fn send(
+    /// Sends `request`, which comes back if not a byte of it has been written. `None` if no answer comes for as long as
+    /// `patience`, which does not run while the client is the slow one.
+    pub(crate) async fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
-        self.link.ear.listen();
-        self.link.sender.try_send_request(request)
+        patience: Duration,
+    ) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        let link = &mut self.link;
+        link.ear.listen();
+        match request.body().progress() {
+            None => {
+                let answer = link.sender.try_send_request(request);
+                link.wait(answer, patience).await
+            }
+            Some(progress) => {
+                link.detach();
+                progress.within(patience, link.sender.try_send_request(request)).await
+            }
+        }
+    }
+
+    /// Polls `step`, and what it needs of the connection.
+    pub(crate) fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: impl FnMut(&mut Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        self.link.poll_with(cx, step)
     }
 
     /// Whether not a byte of an answer has come.
@@ -163,7 +184,8 @@ impl Connection {
     }
 
     /// The connection speaks something else from now on; the request stays in flight until the guard is dropped.
-    pub(crate) fn leave(self) -> InFlight {
+    pub(crate) fn leave(mut self) -> InFlight {
+        self.link.detach();
         self.in_flight
     }
 }

@@ -1,15 +1,16 @@
 //! Request bodies on their way to an upstream: counted, given up when they stand still, never collected.
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
+use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
 use crate::proxy::idle_timer::IdleTimer;
@@ -26,9 +27,25 @@ impl Progress {
     /// Until when the upstream may keep silent.
     ///
     /// Its time runs from when it last took a piece of the request; while the client is the slow one, it does not run.
-    pub(crate) fn deadline(&self, patience: Duration) -> u64 {
+    fn deadline(&self, patience: Duration) -> u64 {
         let since = if self.waits_for_client.get() { coarse_clock::now() } else { self.moved.get() };
         since.saturating_add(coarse_clock::millis(patience))
+    }
+
+    /// Waits for `answer`, but not longer than `patience` after the upstream last took something.
+    pub(crate) async fn within<A: Future>(&self, patience: Duration, answer: A) -> Option<A::Output> {
+        let mut answer = pin!(answer);
+        let mut end = Instant::now() + patience;
+        loop {
+            if let Ok(answer) = timeout_at(end, &mut answer).await {
+                return Some(answer);
+            }
+            let deadline = self.deadline(patience);
+            if deadline <= coarse_clock::now() {
+                return None;
+            }
+            end = coarse_clock::instant(deadline);
+        }
     }
 
     fn moved(&self) {
@@ -41,7 +58,7 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     /// Nothing for a request without one that is sent again.
-    body: Option<Incoming>,
+    body: Option<ClientBody>,
     idle: IdleTimer,
     /// Bytes that may still come.
     left: Option<u64>,
@@ -49,7 +66,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, timeouts: &Timeouts, limits: &Limits) -> Self {
+    pub(crate) fn new(body: ClientBody, timeouts: &Timeouts, limits: &Limits) -> Self {
         let progress = (!body.is_end_stream())
             .then(|| Rc::new(Progress { moved: Cell::new(coarse_clock::now()), waits_for_client: Cell::new(false) }));
         Self { body: Some(body), idle: IdleTimer::new(timeouts.request_body), left: limits.body_bytes, progress }
@@ -102,10 +119,10 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(ClientBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        self.body.as_ref().map_or(SizeHint::with_exact(0), ClientBody::size_hint)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::proxy::coarse_clock;
 use crate::proxy::settings::Health;
+use crate::proxy::upstream::complaint::{Cause, Complaints};
 use crate::values::origin::Origin;
 
 /// One upstream and what is known of it. All orderings are relaxed: these are counts, and nothing hangs on them.
@@ -23,6 +24,7 @@ pub(crate) struct Upstream {
     unanswered_in_a_row: AtomicU32,
     /// The [`coarse_clock`] until which others are asked first.
     spared_until: AtomicU64,
+    complaints: Complaints,
 }
 
 /// What an upstream has seen so far.
@@ -47,6 +49,7 @@ impl Upstream {
             rests_until: AtomicU64::new(0),
             unanswered_in_a_row: AtomicU32::new(0),
             spared_until: AtomicU64::new(0),
+            complaints: Complaints::default(),
         }
     }
 
@@ -58,6 +61,11 @@ impl Upstream {
             in_flight: self.in_flight.load(Relaxed),
             is_resting: self.is_resting(now) || self.is_spared(now),
         }
+    }
+
+    /// Says on standard error why it failed.
+    pub(crate) fn complain(&self, cause: Cause, error: &dyn std::error::Error) {
+        self.complaints.tell(&self.origin, cause, error);
     }
 
     /// A request is meant for it.

@@ -227,6 +227,24 @@ pub(crate) fn repair<P: Places>(
     moved.then_some(nearest)
 }
 
+/// Frees a slot whose claimer is dead: claimed, or pending. Only while nobody uses the table, as a claimer who lives writes
+/// without looking; whether it was one.
+#[cfg(not(tollgate_model))]
+pub(crate) fn free_abandoned(slot: &Slot) -> bool {
+    let word = slot.word();
+    !word.is_settled() && slot.replace(word, word.dead())
+}
+
+/// Takes the stamp of a slot back to the latest that a call at `now` can leave. Only while nobody uses the table.
+#[cfg(not(tollgate_model))]
+pub(crate) fn take_back(slot: &Slot, now: Units, reach: [Units; 2]) {
+    let word = slot.word();
+    let latest = now + reach[usize::from(word.is_overdrawn())];
+    if word.stamp() > latest {
+        slot.replace(word, word.at(latest));
+    }
+}
+
 /// One key and the slots it may use.
 struct Search<'a, P> {
     places: &'a P,

@@ -19,11 +19,8 @@ use crate::key::{Key, feed};
 use crate::quota::{Algorithm, Quota};
 
 /// The function, with its seeds.
-#[derive(Clone)]
-pub(crate) struct ByteHash {
-    keys: SipHasher13,
-    names: SipHasher13,
-}
+#[derive(Clone, Copy)]
+pub(crate) struct ByteHash([u64; ByteHash::SEEDS]);
 
 impl core::fmt::Debug for ByteHash {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -35,21 +32,22 @@ impl ByteHash {
     pub(crate) const SCHEME: u64 = 1;
     pub(crate) const SEEDS: usize = 4;
 
-    pub(crate) fn new([a, b, c, d]: [u64; Self::SEEDS]) -> Self {
-        Self { keys: SipHasher13::new_with_keys(a, b), names: SipHasher13::new_with_keys(c, d) }
+    pub(crate) const fn new(seeds: [u64; Self::SEEDS]) -> Self {
+        Self(seeds)
     }
 
     /// The function of keys.
-    pub(crate) const fn keys(&self) -> &SipHasher13 {
-        &self.keys
+    #[inline]
+    pub(crate) fn keys(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
     }
 
     fn key<K: Key + ?Sized>(&self, key: &K) -> u64 {
-        of_bytes(&self.keys, key)
+        of_bytes(self.keys(), key)
     }
 
     pub(crate) fn name<K: Key + ?Sized>(&self, name: &K) -> u64 {
-        of_bytes(&self.names, name)
+        of_bytes(SipHasher13::new_with_keys(self.0[2], self.0[3]), name)
     }
 
     pub(crate) fn quota(&self, from: u64, quota: &Quota) -> u64 {
@@ -77,10 +75,9 @@ impl ByteHash {
 }
 
 #[inline]
-pub(crate) fn of_bytes<K: Key + ?Sized>(function: &SipHasher13, key: &K) -> u64 {
-    let mut hasher = *function;
-    feed(key, |part| hasher.write(part));
-    hasher.finish()
+pub(crate) fn of_bytes<K: Key + ?Sized>(mut function: SipHasher13, key: &K) -> u64 {
+    feed(key, |part| function.write(part));
+    function.finish()
 }
 
 #[cfg(test)]

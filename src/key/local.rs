@@ -30,7 +30,7 @@ mod sealed {
         fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash>;
 
         /// The hash that all processes agree in, or one that was made before, or none.
-        fn hash_bytes_with(&self, function: &SipHasher13) -> Result<u64, KeyHash>;
+        fn hash_bytes_with(&self, function: SipHasher13) -> Result<u64, KeyHash>;
     }
 }
 
@@ -43,7 +43,7 @@ impl<K: Key + ?Sized> sealed::LocalKey for K {
     }
 
     #[inline]
-    fn hash_bytes_with(&self, function: &SipHasher13) -> Result<u64, KeyHash> {
+    fn hash_bytes_with(&self, function: SipHasher13) -> Result<u64, KeyHash> {
         Ok(of_bytes(function, self))
     }
 }
@@ -56,7 +56,7 @@ impl sealed::LocalKey for KeyHash {
     }
 
     #[inline]
-    fn hash_bytes_with(&self, _: &SipHasher13) -> Result<u64, KeyHash> {
+    fn hash_bytes_with(&self, _: SipHasher13) -> Result<u64, KeyHash> {
         Err(*self)
     }
 }
@@ -94,7 +94,7 @@ impl<T: Hash + ?Sized> sealed::LocalKey for Hashed<T> {
         Ok(hasher.finish())
     }
 
-    fn hash_bytes_with(&self, _: &SipHasher13) -> Result<u64, KeyHash> {
+    fn hash_bytes_with(&self, _: SipHasher13) -> Result<u64, KeyHash> {
         // Of no limiter, so that it is refused: what a type feeds to a hasher may be something else in another process.
         Err(KeyHash::NONE)
     }

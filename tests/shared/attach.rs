@@ -257,7 +257,7 @@ fn a_mismatch_is_refused_adopted_or_replaced() {
     let mut child = Child::new(|| {
         // SAFETY: ends no sooner than it is killed.
         unsafe { libc::raise(libc::SIGSTOP) };
-        drop(old.check("key"));
+        let _ = old.check("key");
     });
     drop(old);
     assert!(matches!(refused(OnMismatch::Replace), SharedError::InUse), "a stopped process has it mapped");
@@ -335,7 +335,7 @@ fn clocks_must_be_of_one_kind() {
     assert!(matches!(error(Shared::at(&path)), SharedError::Clock { is_of_system: false }));
     // A clock that is behind what others have seen is none of theirs.
     clock.advance(Duration::from_secs(10));
-    limiter.stats();
+    let _ = limiter.stats();
     clock.set(limiter.now().saturating_sub(Duration::from_secs(7)));
     match trusting() {
         Err(BuildError::Shared { source: SharedError::ClockBehind { by }, .. }) => {

@@ -5,5 +5,6 @@
 
 mod attach;
 mod damage;
+mod kill;
 mod process;
 mod together;

@@ -76,6 +76,25 @@ impl Child {
         unsafe { libc::kill(self.0, signal) };
     }
 
+    /// Asks for something of a process that is stopped under this one's eyes.
+    pub(crate) fn request(&self, request: libc::c_uint) {
+        // SAFETY: takes no pointers; the child is traced by this process, and stopped.
+        let answer = unsafe { libc::ptrace(request, self.0, 0, 0) };
+        assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// As `wait`, of what comes at once.
+    pub(crate) fn wait_at_once(&mut self) -> i32 {
+        let mut status = 0;
+        // SAFETY: `status` is a place for one, and the child is this process's own.
+        let waited = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        assert_eq!(waited, self.0);
+        if !libc::WIFSTOPPED(status) {
+            self.0 = 0;
+        }
+        status
+    }
+
     /// Whatever becomes of it next: its status as `waitpid` has it.
     pub(crate) fn wait(&mut self) -> i32 {
         let started = now();

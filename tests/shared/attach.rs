@@ -121,6 +121,9 @@ fn a_table_without_a_path_is_for_children() {
     // By its descriptor it is the same, for whoever was given that; and it cannot be cut.
     let descriptor = limiter.shared().unwrap().descriptor().try_clone_to_owned().unwrap();
     assert!(std::fs::File::from(descriptor.try_clone().unwrap()).set_len(0).is_err());
+    // Who attaches by it is not alone, though he holds what he was given: he leaves alone what may be somebody's at work.
+    let file = std::fs::File::from(descriptor.try_clone().unwrap());
+    file.write_all_at(&(3_u64 << 62).to_le_bytes(), file.metadata().unwrap().len() - 2_040).unwrap();
     let other = builder("10/hour", 100).shared(Shared::fd(descriptor)).build().unwrap();
     assert!(other.check("key").is_refused());
     assert_eq!(other.shared().unwrap().freed_slots(), 0);

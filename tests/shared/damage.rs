@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
+use tollgate::clock::{Clock as _, Instant, ManualClock};
 use tollgate::error::{BuildError, SharedError};
 use tollgate::shared::{OnMismatch, Shared};
 
@@ -128,6 +129,32 @@ fn slots_counters_and_marks_may_hold_anything() {
         }
         let _ = limiter.stats();
     }
+}
+
+/// How far ahead limits leave stamps stands in the mapping, and is taken for no more than it can be.
+#[test]
+fn a_reach_that_is_not_to_be_believed() {
+    let directory = Directory::new("reach");
+    let path = directory.table();
+    let clock = ManualClock::new(Instant::from_secs(1_800_000_000));
+    let shared = Shared::at(&path);
+    let limiter = builder("1/day", 16).shared(shared).trust_clock(clock.clone()).build().unwrap();
+    for key in 0..20 {
+        assert!(limiter.check(&key).is_allowed());
+    }
+    OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0xFF; 16], 512).unwrap();
+    // Refused for want of a slot, which looks at what a clock that steps back may have left.
+    clock.set(clock.now().saturating_sub(Duration::from_secs(100)));
+    assert!(limiter.check("stranger").is_refused());
+}
+
+#[test]
+fn sums_of_anything_do_not_wrap_around_a_program() {
+    let directory = Directory::new("sums");
+    let path = directory.table();
+    let limiter = shared("1/day", 200_000, &path);
+    OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0xFF; 8_192], 4_096).unwrap();
+    let _ = limiter.stats();
 }
 
 /// Whatever is damaged, whoever says so gets a table that works in its place.

@@ -63,6 +63,23 @@ fn long_quotas_of_others_are_not_taken_back() {
     assert_eq!(back, 0);
 }
 
+/// What one process has promised another does not give away: a refund while somebody waits gives nothing back.
+#[test]
+fn what_one_has_promised_others_do_not_give_away() {
+    let directory = Directory::new("promised");
+    let path = directory.table();
+    let here = shared("1/minute burst 2", 100, &path);
+    assert_eq!(here.key("key").take_up_to(2), 2);
+    let reserved = here.key("key").reserve(1, Duration::from_secs(600)).unwrap();
+    Child::new(|| {
+        let there = shared("1/minute burst 2", 100, &path);
+        there.key("key").refund(2);
+        assert!(there.check("key").is_refused(), "the next token is promised");
+    })
+    .ends_well();
+    drop(reserved);
+}
+
 /// Four processes on one key, as fast as they can: what they record is merged, and no window of it has too much.
 #[test]
 fn four_processes_on_one_key_admit_one_limit() {

@@ -44,8 +44,15 @@ fn of_two_who_live_one_is_admitted() {
 /// nothing of theirs, and gives them nothing.
 #[test]
 fn a_sleeper_whose_slot_was_reused_twice_does_no_harm() {
-    // Who was first is admitted, and the other finds the slot busy; at 20 s it is idle, whoever had it.
-    let outcomes = [(true, [false, true]), (false, [true, true]), (true, [true, true]), (false, [false, true])];
+    // Who was first is admitted, and the other finds the slot busy; at 20 s it is idle, whoever had it, unless it is claimed just
+    // then.
+    let outcomes = [
+        (true, [false, true]),
+        (false, [true, true]),
+        (true, [true, true]),
+        (false, [false, true]),
+        (true, [false, false]),
+    ];
     explore_bounded("takeover: a sleeper", 3, outcomes.map(|(a, b)| (a, b, 0)), || {
         let table = Shared::new(Table::new(1, 1, RefuseNew));
         let [one, two, three] = [1, 2, 3].map(|id| Key::new(id, &[0]));
@@ -60,9 +67,10 @@ fn a_sleeper_whose_slot_was_reused_twice_does_no_harm() {
 /// By force: what the first inherited, who has it over inherits again. One slot admits no more than one key would.
 #[test]
 fn a_debt_stays_with_its_slot() {
+    // One of three is used: two more fit by themselves, but not one on top of the other and of what a claim adds.
     let outcomes = [(true, false, 0), (false, true, 0)];
     explore("takeover: by force", outcomes, || {
-        let table = Shared::new(Table::new(1, 2, EvictNearestIdle));
+        let table = Shared::new(Table::new(1, 3, EvictNearestIdle));
         assert!(table.take(&Key::new(9, &[0]), seconds(10), 1));
         let [one, two] = [1, 2].map(|id| Key::new(id, &[0]));
         scene([taker(&table, &one, 10), taker(&table, &two, 10)], move |[a, b]| (a, b, table.model.in_transit()))

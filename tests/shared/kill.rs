@@ -277,8 +277,8 @@ fn killed_at_random() {
     let ran = limiter.now().saturating_duration_since(start);
     let most = burst + rate * u64::try_from(ran.as_nanos()).unwrap() / 1_000_000_000;
     let (mut least, mut sum) = (u64::MAX, 0);
-    for hot in 0..usize::try_from(HOT).unwrap() {
-        let admitted = counts[hot].load(Ordering::Relaxed);
+    for (hot, count) in counts.iter().enumerate().take(usize::try_from(HOT).unwrap()) {
+        let admitted = count.load(Ordering::Relaxed);
         assert!(admitted <= most, "key {hot}: {admitted} of {most}");
         (least, sum) = (least.min(admitted), sum + admitted);
     }

@@ -239,7 +239,7 @@ impl SharedTable {
     }
 
     /// The file, for a process that cannot open it by its path: it attaches by [`Shared::fd`]. Closed on exec unless told
-    /// otherwise.
+    /// otherwise. Whoever has the descriptor, or a copy, keeps the table in use.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.file.file().as_fd()

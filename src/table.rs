@@ -99,6 +99,28 @@ impl Table {
         freed
     }
 
+    /// As if a limit had that reach.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn note_reach(&self, reach: Units) {
+        // Relaxed: one thread. No model.
+        self.reach.iter().for_each(|most| {
+            most.fetch_max(reach, Ordering::Relaxed);
+        });
+    }
+
+    /// Puts a word where there is none yet.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn put(&self, id: Identity, word: Word) {
+        let slot = &self.lines[self.shape.near(id)].slots[0];
+        let claimed = slot.claim(slot.word(), 1).expect("one thread");
+        assert!(slot.replace(slot.publish(claimed, id), word));
+    }
+
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn stamp_of(&self, id: Identity) -> Units {
+        self.entry(id).read(0).stamp
+    }
+
     /// How far ahead of now any limit leaves a stamp. What others wrote there is not trusted further than that nothing wraps.
     fn reach_of(&self, debt: usize) -> Units {
         // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.

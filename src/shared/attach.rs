@@ -291,3 +291,117 @@ fn mapped(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
     let header = Header::of(&map).ok_or(SharedError::Length { found: bytes, expected: LEAST })?;
     Ok((map, header))
 }
+
+/// With a checksum that is right: what a program of another build may have written, or one that means harm.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Identity;
+    use crate::time_base::LATEST;
+    use crate::word::{Balance, Word};
+
+    const CAPACITY: usize = 16;
+
+    fn open(shared: &Shared) -> Result<Attached, SharedError> {
+        let quotas = [Quota::per_hour(10)];
+        shared.open(&Wanted { capacity: CAPACITY, on_full: OnFull::EvictNearestIdle, quotas: &quotas, now: None })
+    }
+
+    /// A table without a name, and the way to attach to it again.
+    fn table() -> (Attached, Shared) {
+        let attached = open(&Shared::before_fork()).unwrap();
+        let again = opened_again(&attached);
+        (attached, again)
+    }
+
+    /// By a description of its own: a copy of the table's would keep that in use.
+    fn opened_again(attached: &Attached) -> Shared {
+        use std::os::fd::AsRawFd as _;
+        let path = format!("/proc/self/fd/{}", attached.shared.descriptor().as_raw_fd());
+        Shared::fd(std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap().into())
+    }
+
+    #[test]
+    fn every_value_of_every_word_is_judged() {
+        let (attached, again) = table();
+        let header = &attached.shared.header;
+        let good = attached.shared.facts;
+        let bytes = attached.shared.file.bytes();
+        let values = (0..64).flat_map(|bit| [1 << bit, (1 << bit) - 1, u64::MAX << bit]).chain([0, 3, 10_000_000_000]);
+        let values: Vec<u64> = values.collect();
+        let (mut errors, mut works) = (0, 0);
+        for word in 0..64 {
+            for &value in &values {
+                header.write(&good, bytes);
+                header.put(word, value);
+                match open(&again) {
+                    Ok(found) => {
+                        works += 1;
+                        // A limiter of that base and that clock has a time.
+                        let now = found.base.units(Instant::from_nanos(found.anchor.saturating_add(since_boot())));
+                        assert!(now <= LATEST && found.capacity == CAPACITY, "word {word}: {value:#x}");
+                    }
+                    Err(_) => errors += 1,
+                }
+            }
+        }
+        assert!(errors > 2_000 && works > 500, "{errors} errors, {works} work");
+    }
+
+    #[test]
+    fn another_time_namespace_is_refused() {
+        let (attached, again) = table();
+        let (header, mut facts) = (&attached.shared.header, attached.shared.facts);
+        let expected = facts.time_namespace;
+        facts.time_namespace += 1;
+        header.write(&facts, attached.shared.file.bytes());
+        match open(&again) {
+            Err(SharedError::TimeNamespace { found, expected: here }) => {
+                assert_eq!((found, here), (expected + 1, expected));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_refused() {
+        let (attached, again) = table();
+        attached.shared.header.see(attached.shared.facts.created + 5_000_000_000);
+        assert!(matches!(open(&again), Err(SharedError::ClockBehind { by }) if by > Duration::from_secs(3)));
+    }
+
+    /// The machine was started anew: while others use the table that cannot be, and who is alone sets the clock.
+    #[test]
+    fn after_a_restart_of_the_machine_the_clock_is_set_and_nothing_waits_for_longer_than_a_limit_can() {
+        let (attached, again) = table();
+        let (here, bytes) = (attached.shared.facts, attached.shared.file.bytes());
+        let id = Identity::for_model(7);
+        let reach = 1_000 * here.base.units_per_second();
+        let units = |nanos| here.base.units(Instant::from_nanos(nanos));
+        // Before it the wall clock was a day ahead. What stands in the slots is from then, or from this morning.
+        let (day, before) = (86_400 * 1_000_000_000, os::unix_nanos());
+        attached.table.note_reach(reach);
+        attached.table.put(id, Word::FULL.live(Balance::at(units(before + 2 * day))));
+        let other = Facts { boot: [1, 2], anchor: here.anchor.saturating_sub(day), ..here };
+        attached.shared.header.write(&other, bytes);
+        assert!(matches!(open(&again), Err(SharedError::OtherBoot)), "this process has it mapped");
+        drop(attached);
+        let found = open(&again).unwrap();
+        let now = found.anchor + since_boot();
+        assert!(now.abs_diff(os::unix_nanos()) < 1_000_000_000, "Unix time");
+        let stamp = found.table.stamp_of(id);
+        assert!(stamp >= units(before) + reach && stamp <= units(now) + reach, "taken back, and no further");
+        assert_eq!(found.shared.facts.boot, here.boot);
+        drop(found);
+        // From here on it is a table like any other.
+        open(&again).unwrap().shared.header.see(now + day);
+        // And where the wall clock has been set back meanwhile, time does not go back.
+        let found = open(&Shared::before_fork()).unwrap();
+        let again = opened_again(&found);
+        found.shared.header.see(now + day);
+        found.shared.header.write(&Facts { boot: [1, 2], ..here }, bytes);
+        drop(found);
+        let found = open(&again).unwrap();
+        assert!(found.anchor + since_boot() >= now + day);
+    }
+}

@@ -168,6 +168,15 @@ impl Header {
         self.set(CHECKSUM, self.checksum(&self.once()));
     }
 
+    /// Another value, as if a program had written it.
+    #[cfg(test)]
+    pub(super) fn put(&self, word: usize, value: u64) {
+        self.set(word, value);
+        if word < CHECKSUM {
+            self.set(CHECKSUM, self.checksum(&self.once()));
+        }
+    }
+
     /// The words that are written once, each read once.
     fn once(&self) -> [u64; CHECKSUM + 1] {
         core::array::from_fn(|word| self.get(word))

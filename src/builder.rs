@@ -227,6 +227,8 @@ impl<C: Clock> LimiterBuilder<C> {
         let now = self.clock.now();
         let base = TimeBase::new(&quotas, now);
         let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)));
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        let hasher = if self.clock.is_of_shared_table() { Hasher::of_bytes(self.seed) } else { hasher };
         let hasher = hasher.map_err(BuildError::Entropy)?;
         let limit = Limit::new(quotas[0], hasher.salt(Limit::DEFAULT_NAME, &quotas[0]), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;

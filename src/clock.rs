@@ -91,7 +91,7 @@ pub trait Clock: Send + Sync {
     }
 
     // Whether keys are hashed as in a table that several processes have mapped: known when this is compiled, so that a check of
-    // a private table does not ask. A limiter whose table is private hashes as such all the same.
+    // a private table does not ask.
     #[doc(hidden)]
     fn is_of_shared_table(&self) -> bool {
         false

@@ -182,6 +182,17 @@ impl Hasher {
         }
     }
 
+    /// The same function as of a shared table, with seeds of its own: for a private one that goes by a clock of those.
+    #[cfg(all(target_os = "linux", not(tollgate_model)))]
+    pub(crate) fn of_bytes(seed: Option<u64>) -> std::io::Result<Self> {
+        let mut seeds = [0_u64; ByteHash::SEEDS];
+        match seed {
+            Some(seed) => seeds = [seed, 0x243F_6A88_85A3_08D3, !seed, 0x1319_8A2E_0370_7344],
+            None => getrandom::fill(bytemuck::cast_slice_mut(&mut seeds))?,
+        }
+        Ok(Self::shared(seeds))
+    }
+
     /// The one of a table that several processes have mapped.
     #[cfg(all(target_os = "linux", not(tollgate_model)))]
     pub(crate) fn shared(seeds: [u64; ByteHash::SEEDS]) -> Self {
@@ -196,7 +207,8 @@ impl Hasher {
             Some(hash) => key
                 .hash_bytes_with(hash.keys())
                 .map_or_else(|before| before, |bits| KeyHash { bits, owner: self.owner }),
-            None => self.key(key),
+            // Of no limiter: refused.
+            None => KeyHash::NONE,
         }
     }
 

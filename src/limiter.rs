@@ -210,7 +210,8 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// Hashes a key once for several calls; the result can be given wherever a key can.
-    #[inline]
+    // Always: left to itself, the compiler weighs both ways before it knows which of them is there.
+    #[inline(always)]
     #[must_use]
     pub fn hash<K: LocalKey + ?Sized>(&self, key: &K) -> KeyHash {
         if self.clock.is_of_shared_table() { self.hasher.shared_key(key) } else { self.hasher.key(key) }

@@ -74,7 +74,8 @@ impl ByteHash {
     }
 }
 
-#[inline]
+// By itself: code for every kind of key, in every place where one is asked for, is more than a call.
+#[inline(never)]
 pub(crate) fn of_bytes<K: Key + ?Sized>(mut function: SipHasher13, key: &K) -> u64 {
     feed(key, |part| function.write(part));
     function.finish()

@@ -36,10 +36,10 @@ impl ByteHash {
         Self(seeds)
     }
 
-    /// The function of keys.
+    /// The seeds of keys.
     #[inline]
-    pub(crate) fn keys(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    pub(crate) const fn keys(&self) -> [u64; 2] {
+        [self.0[0], self.0[1]]
     }
 
     fn key<K: Key + ?Sized>(&self, key: &K) -> u64 {
@@ -47,7 +47,7 @@ impl ByteHash {
     }
 
     pub(crate) fn name<K: Key + ?Sized>(&self, name: &K) -> u64 {
-        of_bytes(SipHasher13::new_with_keys(self.0[2], self.0[3]), name)
+        of_bytes([self.0[2], self.0[3]], name)
     }
 
     pub(crate) fn quota(&self, from: u64, quota: &Quota) -> u64 {
@@ -76,7 +76,8 @@ impl ByteHash {
 
 // By itself: code for every kind of key, in every place where one is asked for, is more than a call.
 #[inline(never)]
-pub(crate) fn of_bytes<K: Key + ?Sized>(mut function: SipHasher13, key: &K) -> u64 {
+pub(crate) fn of_bytes<K: Key + ?Sized>([a, b]: [u64; 2], key: &K) -> u64 {
+    let mut function = SipHasher13::new_with_keys(a, b);
     feed(key, |part| function.write(part));
     function.finish()
 }

@@ -3,7 +3,6 @@
 use core::hash::{BuildHasher, Hash, Hasher};
 
 use ahash::{AHasher, RandomState};
-use siphasher::sip::SipHasher13;
 
 use super::Key;
 use super::writer::{Tag, sealed::Kinds};
@@ -23,14 +22,14 @@ pub trait LocalKey: sealed::LocalKey {}
 impl<K: sealed::LocalKey + ?Sized> LocalKey for K {}
 
 mod sealed {
-    use super::{KeyHash, RandomState, SipHasher13};
+    use super::{KeyHash, RandomState};
 
     pub trait LocalKey {
         /// The hash, or one that was made before.
         fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash>;
 
         /// The hash that all processes agree in, or one that was made before, or none.
-        fn hash_bytes_with(&self, function: SipHasher13) -> Result<u64, KeyHash>;
+        fn hash_bytes_with(&self, seeds: [u64; 2]) -> Result<u64, KeyHash>;
     }
 }
 
@@ -43,8 +42,8 @@ impl<K: Key + ?Sized> sealed::LocalKey for K {
     }
 
     #[inline]
-    fn hash_bytes_with(&self, function: SipHasher13) -> Result<u64, KeyHash> {
-        Ok(of_bytes(function, self))
+    fn hash_bytes_with(&self, seeds: [u64; 2]) -> Result<u64, KeyHash> {
+        Ok(of_bytes(seeds, self))
     }
 }
 
@@ -56,7 +55,7 @@ impl sealed::LocalKey for KeyHash {
     }
 
     #[inline]
-    fn hash_bytes_with(&self, _: SipHasher13) -> Result<u64, KeyHash> {
+    fn hash_bytes_with(&self, _: [u64; 2]) -> Result<u64, KeyHash> {
         Err(*self)
     }
 }
@@ -94,7 +93,7 @@ impl<T: Hash + ?Sized> sealed::LocalKey for Hashed<T> {
         Ok(hasher.finish())
     }
 
-    fn hash_bytes_with(&self, _: SipHasher13) -> Result<u64, KeyHash> {
+    fn hash_bytes_with(&self, _: [u64; 2]) -> Result<u64, KeyHash> {
         // Of no limiter, so that it is refused: what a type feeds to a hasher may be something else in another process.
         Err(KeyHash::NONE)
     }

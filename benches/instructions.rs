@@ -112,6 +112,32 @@ fn check_set(calls: u64, keys: &[u64], limits: usize) -> u64 {
     measured(calls, |index| u64::from(limiter.at(START).check_set(&set, key_of(keys, index)).is_allowed()))
 }
 
+/// A private table in the unit of time that a shared one has. At the caller's `now` and of hashes, so that neither clocks nor hash
+/// functions are counted, here and in the next.
+fn private(calls: u64, keys: &[u64]) -> u64 {
+    // What the other is exact for.
+    let builder = Limiter::builder(generous()).also_exact_for("7/second, 9/second, 64/second, 15625/second");
+    let clock = ManualClock::new(START);
+    let limiter = builder.capacity(KEYS as usize).fixed_seed(7).clock(clock).build().expect("a limiter");
+    hashed(calls, &limiter, keys, START)
+}
+
+/// A table that other processes may have as well.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn shared(calls: u64, keys: &[u64]) -> u64 {
+    let builder = Limiter::builder(generous()).capacity(KEYS as usize).shared(tollgate::shared::Shared::before_fork());
+    let limiter = builder.build().expect("a limiter");
+    hashed(calls, &limiter, keys, limiter.now())
+}
+
+fn hashed<C: Clock>(calls: u64, limiter: &Limiter<C>, keys: &[u64], now: Instant) -> u64 {
+    assert!(!limiter.default_limit().units_per_second().is_multiple_of(1_000_000_000));
+    let hashes: Vec<_> = keys.iter().map(|key| limiter.hash(key)).collect();
+    // Busy for long.
+    hashes.iter().for_each(|key| assert!(limiter.at(now).check_n(key, 1_000_000_000).is_allowed()));
+    measured(calls, |index| u64::from(limiter.at(now).check(key_of(&hashes, index)).is_allowed()))
+}
+
 type Row = (&'static str, fn(u64, &[u64]) -> u64);
 
 const ROWS: &[Row] = &[
@@ -128,6 +154,9 @@ const ROWS: &[Row] = &[
     ("check_keys, a key", check_keys),
     ("text of 16 bytes", |calls, _| allowed(calls, generous(), &text(16))),
     ("text of 64 bytes", |calls, _| allowed(calls, generous(), &text(64))),
+    ("hashed, private table", private),
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    ("hashed, shared table", shared),
     ("one hot key", |calls, _| allowed(calls, generous(), &[7_u64; KEYS as usize])),
     ("sliding log of 10", log),
     ("fixed window", |calls, keys| {

@@ -1,6 +1,6 @@
 //! How a limiter is set up: returns errors, never panics.
 
-use crate::clock::{Clock, ExactClock};
+use crate::clock::{Clock, ExactClock, Instant};
 use crate::error::{BuildError, ParseQuotaError};
 use crate::foreign::Foreign;
 use crate::given::{IntoQuota, IntoQuotas};
@@ -8,7 +8,11 @@ use crate::hash::Hasher;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
 use crate::on_full::OnFull;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::probe::Shape;
 use crate::quota::Quota;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::shared::{Shared, TableClock, Trusted, Wanted};
 use crate::step::Steps;
 use crate::table::Table;
 use crate::time_base::TimeBase;
@@ -61,16 +65,67 @@ impl LimiterBuilder {
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.clock(ExactClock::new()).build()
     }
-}
 
-impl<C> LimiterBuilder<C> {
     /// The clock to go by; an [`ExactClock`] by default. A reference to one, and an `Arc`, are clocks too.
     ///
     /// The limiter's range is from one year before what the clock shows when it is built to ten years after; earlier and later
     /// instants count as the nearest end of that range.
     #[must_use]
     pub fn clock<D: Clock>(self, clock: D) -> LimiterBuilder<D> {
-        LimiterBuilder {
+        self.with(clock).0
+    }
+
+    /// A table that other processes of this machine have as well: made if there is none, else attached to. Goes by the clock of
+    /// the operating system, and hashes keys by a seed of the table's. See [`shared`](crate::shared).
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    #[must_use]
+    pub fn shared(self, shared: Shared) -> LimiterBuilder<Shared> {
+        self.with(shared).0
+    }
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl LimiterBuilder<Shared> {
+    /// A limiter on a table that other processes have as well.
+    ///
+    /// # Errors
+    ///
+    /// If a text is no rate, the quota or the capacity is out of bounds, or the table is not to be had:
+    /// [`SharedError`](crate::error::SharedError) says why. May wait for another process that is just making the table fit for
+    /// use, for ten seconds at most.
+    pub fn build(self) -> Result<Limiter<TableClock>, BuildError> {
+        let (builder, shared) = self.with(DefaultClock);
+        builder.build_shared(&shared, None, TableClock::new)
+    }
+
+    /// Goes by a clock of the caller's, which he says shows **the same time in every process** of the table: for tests, and for
+    /// clocks that several processes read from one place. Where they differ by `s`, a key may be admitted what its rate adds in
+    /// `s` each time that they take turns. All processes of a table must say so, or none.
+    #[must_use]
+    pub fn trust_clock<C: Clock>(self, clock: C) -> LimiterBuilder<(Shared, Trusted<C>)> {
+        let (builder, shared) = self.with(());
+        builder.with((shared, Trusted(clock))).0
+    }
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl<C: Clock> LimiterBuilder<(Shared, Trusted<C>)> {
+    /// A limiter on a table that other processes have as well, and on the clock that was given.
+    ///
+    /// # Errors
+    ///
+    /// As without a clock.
+    pub fn build(self) -> Result<Limiter<Trusted<C>>, BuildError> {
+        let (builder, (shared, clock)) = self.with(DefaultClock);
+        let now = clock.now();
+        builder.build_shared(&shared, Some(now), |_| clock)
+    }
+}
+
+impl<C> LimiterBuilder<C> {
+    /// The same settings with something else in the place of the clock, and that.
+    fn with<D>(self, clock: D) -> (LimiterBuilder<D>, C) {
+        let builder = LimiterBuilder {
             quota: self.quota,
             wrong: self.wrong,
             expected: self.expected,
@@ -81,7 +136,8 @@ impl<C> LimiterBuilder<C> {
             #[cfg(feature = "async")]
             max_waiters: self.max_waiters,
             clock,
-        }
+        };
+        (builder, self.clock)
     }
 
     /// How many keys may be busy (not full) at once: 1 to 2^36.
@@ -142,7 +198,8 @@ impl<C> LimiterBuilder<C> {
 
     /// Hashes with a fixed seed instead of one from the operating system: the same slots in every run.
     ///
-    /// For tests and replays. Who knows the seed can choose keys that share slots.
+    /// For tests and replays. Who knows the seed can choose keys that share slots. A [shared](Self::shared) table has a seed of its
+    /// own, whatever this says.
     #[must_use]
     pub const fn fixed_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -166,30 +223,69 @@ impl<C: Clock> LimiterBuilder<C> {
     /// If a text is no rate, the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system
     /// gives no random seed.
     pub fn build(self) -> Result<Limiter<C>, BuildError> {
-        let quota = self.quota?;
-        if let Some(error) = self.wrong {
-            return Err(BuildError::Text(error));
-        }
-        let clock = self.clock;
-        let mut quotas = vec![quota];
-        quotas.extend(self.expected);
-        let now = clock.now();
+        let quotas = self.quotas()?;
+        let now = self.clock.now();
         let base = TimeBase::new(&quotas, now);
         let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)));
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        let hasher = if self.clock.is_of_shared_table() { Hasher::of_bytes(self.seed) } else { hasher };
         let hasher = hasher.map_err(BuildError::Entropy)?;
-        let limit = Limit::new(quota, hasher.salt(Limit::DEFAULT_NAME, &quota), hasher.owner, base)?;
+        let limit = Limit::new(quotas[0], hasher.salt(Limit::DEFAULT_NAME, &quotas[0]), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;
+        Ok(self.limiter(limit, table, hasher, now))
+    }
+}
+
+impl<C> LimiterBuilder<C> {
+    /// The default quota, and those that were announced; at least one.
+    fn quotas(&self) -> Result<Vec<Quota>, BuildError> {
+        let quota = self.quota.clone()?;
+        if let Some(error) = &self.wrong {
+            return Err(BuildError::Text(error.clone()));
+        }
+        Ok(core::iter::once(quota).chain(self.expected.iter().copied()).collect())
+    }
+
+    fn limiter(self, limit: Limit, table: Table, hasher: Hasher, now: Instant) -> Limiter<C> {
         table.expect(&limit);
-        Ok(Limiter {
+        Limiter {
             steps: Steps::new(now),
             foreign: Foreign::new(),
             capacity: self.capacity,
             #[cfg(feature = "async")]
             waiters: crate::wait::Waiters::new(self.max_waiters),
+            #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+            shared: None,
             limit,
             table,
             hasher,
-            clock,
-        })
+            clock: self.clock,
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl LimiterBuilder<DefaultClock> {
+    /// On a table that is shared; `now` is what a clock of the caller's shows.
+    fn build_shared<C: Clock>(
+        self,
+        shared: &Shared,
+        now: Option<Instant>,
+        clock: impl FnOnce(u64) -> C,
+    ) -> Result<Limiter<C>, BuildError> {
+        let quotas = self.quotas()?;
+        if !(1..=Shape::MAX_CAPACITY).contains(&self.capacity) {
+            return Err(BuildError::Capacity { capacity: self.capacity, max: Shape::MAX_CAPACITY });
+        }
+        let wanted = Wanted { capacity: self.capacity, on_full: self.on_full, quotas: &quotas, now };
+        let attached = shared.open(&wanted).map_err(|source| BuildError::Shared { path: shared.name(), source })?;
+        let hasher = Hasher::shared(attached.seeds);
+        let salt = hasher.salt(Limit::DEFAULT_NAME, &quotas[0]);
+        let limit = Limit::new(quotas[0], salt, hasher.owner, attached.base)?;
+        let clock = clock(attached.anchor);
+        let now = clock.now();
+        let mut limiter = self.capacity(attached.capacity).clock(clock).limiter(limit, attached.table, hasher, now);
+        limiter.shared = Some(Box::new(attached.shared));
+        Ok(limiter)
     }
 }

@@ -89,6 +89,13 @@ pub trait Clock: Send + Sync {
     fn never_steps_back(&self) -> bool {
         false
     }
+
+    // Whether keys are hashed as in a table that several processes have mapped: known when this is compiled, so that a check of
+    // a private table does not ask.
+    #[doc(hidden)]
+    fn is_of_shared_table(&self) -> bool {
+        false
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
@@ -101,6 +108,11 @@ impl<C: Clock + ?Sized> Clock for &C {
     fn never_steps_back(&self) -> bool {
         (**self).never_steps_back()
     }
+
+    #[inline]
+    fn is_of_shared_table(&self) -> bool {
+        (**self).is_of_shared_table()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
@@ -112,6 +124,11 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     #[inline]
     fn never_steps_back(&self) -> bool {
         (**self).never_steps_back()
+    }
+
+    #[inline]
+    fn is_of_shared_table(&self) -> bool {
+        (**self).is_of_shared_table()
     }
 }
 

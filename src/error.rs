@@ -7,6 +7,8 @@ pub use crate::clock::ClockError;
 pub use crate::quota::{QuotaError, UnknownAlgorithm};
 pub use crate::rate::ParseQuotaError;
 pub use crate::set::{LimitSetError, ReserveError};
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
+pub use crate::shared::error::SharedError;
 #[cfg(feature = "async")]
 pub use crate::wait::WaitError;
 
@@ -85,6 +87,14 @@ pub enum BuildError {
     /// The operating system gave no random bytes for the seed of the hash, without which a client could choose keys that share
     /// slots. [`LimiterBuilder::fixed_seed`](crate::LimiterBuilder::fixed_seed) does without, where nobody would.
     Entropy(std::io::Error),
+    /// A table for several processes was neither made nor attached.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
+    Shared {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: SharedError,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -99,6 +109,8 @@ impl fmt::Display for BuildError {
             Self::Entropy(source) => {
                 write!(f, "drawing the seed of the hash from the operating system failed: {source}")
             }
+            #[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
+            Self::Shared { path, source } => write!(f, "the shared table {}: {source}", path.display()),
         }
     }
 }
@@ -109,6 +121,8 @@ impl core::error::Error for BuildError {
             Self::Text(error) => Some(error),
             Self::Quota(error) => Some(error),
             Self::Memory { source, .. } | Self::Entropy(source) => Some(source),
+            #[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
+            Self::Shared { source, .. } => Some(source),
             Self::Capacity { .. } => None,
         }
     }

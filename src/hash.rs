@@ -4,8 +4,12 @@
 //! `n` keys collide with a probability of about `n^2 / 2^65`: 2.7e-8 at a million. The hash never leaves the process. What is hashed
 //! stands in `key/local.rs`.
 
+mod bytes;
+
 use ahash::RandomState;
 use bytemuck::{Pod, Zeroable};
+
+pub(crate) use bytes::{ByteHash, of_bytes};
 
 use crate::key::LocalKey;
 use crate::quota::{Algorithm, Quota};
@@ -71,6 +75,12 @@ impl Identity {
     /// The key of a slot that was never used.
     #[cfg(tollgate_model)]
     pub(crate) const NONE: Self = Self(0);
+
+    /// Of drawn bits.
+    #[cfg(all(target_os = "linux", not(tollgate_model)))]
+    pub(crate) const fn drawn(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
 
     const fn from_bits(bits: u64) -> Self {
         // Zero marks a slot that was never used; its keys share the identity of another key, as any two may.
@@ -142,6 +152,8 @@ impl Salt {
 pub(crate) struct Hasher {
     keys: RandomState,
     names: RandomState,
+    /// In the place of both, if other processes must come to the same.
+    bytes: Option<ByteHash>,
     pub(crate) owner: Owner,
 }
 
@@ -157,7 +169,7 @@ impl Hasher {
         draw(bytemuck::cast_slice_mut(&mut seeds))?;
         let [a, b, c, d, e, f, g, h] = seeds;
         let (keys, names) = (RandomState::with_seeds(a, b, c, d), RandomState::with_seeds(e, f, g, h));
-        Ok(Self { keys, names, owner: Owner::next() })
+        Ok(Self { keys, names, bytes: None, owner: Owner::next() })
     }
 
     /// Seeded by the caller: the same hashes in every process.
@@ -165,7 +177,38 @@ impl Hasher {
         Self {
             keys: RandomState::with_seeds(seed, 0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344, 0xA409_3822_299F_31D0),
             names: RandomState::with_seeds(seed, 0x082E_FA98_EC4E_6C89, 0x4528_21E6_38D0_1377, 0xBE54_66CF_34E9_0C6C),
+            bytes: None,
             owner: Owner::next(),
+        }
+    }
+
+    /// The same function as of a shared table, with seeds of its own: for a private one that goes by a clock of those.
+    #[cfg(all(target_os = "linux", not(tollgate_model)))]
+    pub(crate) fn of_bytes(seed: Option<u64>) -> std::io::Result<Self> {
+        let mut seeds = [0_u64; ByteHash::SEEDS];
+        match seed {
+            Some(seed) => seeds = [seed, 0x243F_6A88_85A3_08D3, !seed, 0x1319_8A2E_0370_7344],
+            None => getrandom::fill(bytemuck::cast_slice_mut(&mut seeds))?,
+        }
+        Ok(Self::shared(seeds))
+    }
+
+    /// The one of a table that several processes have mapped.
+    #[cfg(all(target_os = "linux", not(tollgate_model)))]
+    pub(crate) fn shared(seeds: [u64; ByteHash::SEEDS]) -> Self {
+        Self { bytes: Some(ByteHash::new(seeds)), ..Self::fixed(0) }
+    }
+
+    /// As [`key`](Self::key), if the hash is one that all processes agree in.
+    #[cfg(not(tollgate_model))]
+    #[inline]
+    pub(crate) fn shared_key<K: LocalKey + ?Sized>(&self, key: &K) -> KeyHash {
+        match &self.bytes {
+            Some(hash) => key
+                .hash_bytes_with(hash.keys())
+                .map_or_else(|before| before, |bits| KeyHash { bits, owner: self.owner }),
+            // Of no limiter: refused.
+            None => KeyHash::NONE,
         }
     }
 
@@ -176,7 +219,11 @@ impl Hasher {
 
     /// Of a limit: its name and its quota are what it is.
     pub(crate) fn salt(&self, name: &str, quota: &Quota) -> Salt {
-        self.of_quota(Salt(self.names.hash_one(name)), quota)
+        let of_name = match &self.bytes {
+            Some(bytes) => bytes.name(name),
+            None => self.names.hash_one(name),
+        };
+        self.of_quota(Salt(of_name), quota)
     }
 
     /// Of what a limit becomes when its quota changes; of a sliding log the same, whatever its count: what it remembers
@@ -196,7 +243,19 @@ impl Hasher {
         Salt(self.names.hash_one((from.0, RENEWED.fetch_add(1, Ordering::Relaxed))))
     }
 
+    /// The same where all processes must find the same, and no other limit has had `number`.
+    #[cfg(all(target_os = "linux", not(tollgate_model)))]
+    pub(crate) fn renewed_as(&self, from: Salt, number: u64) -> Salt {
+        match &self.bytes {
+            Some(bytes) => Salt(bytes.name(&(from.0, "renewed", number))),
+            None => self.renewed(from),
+        }
+    }
+
     fn of_quota(&self, salt: Salt, quota: &Quota) -> Salt {
+        if let Some(bytes) = &self.bytes {
+            return Salt(bytes.quota(salt.0, quota));
+        }
         Salt(match quota.algorithm() {
             Algorithm::SlidingLog => self.names.hash_one((salt.0, quota.period())),
             _ => self.names.hash_one((salt.0, quota)),

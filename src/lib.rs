@@ -47,6 +47,8 @@ pub mod scoped;
 #[cfg(feature = "serde")]
 mod serial;
 pub mod set;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
+pub mod shared;
 mod slot;
 pub mod state;
 mod step;

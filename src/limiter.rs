@@ -20,6 +20,8 @@ use crate::quota::{Quota, QuotaError};
 use crate::reservation::SetReservation;
 use crate::scoped::Scoped;
 use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::shared::SharedTable;
 use crate::step::Steps;
 use crate::table::Table;
 
@@ -46,6 +48,8 @@ pub struct Limiter<C = ExactClock> {
     pub(crate) capacity: usize,
     pub(crate) steps: Steps,
     pub(crate) foreign: Foreign,
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    pub(crate) shared: Option<Box<SharedTable>>,
     #[cfg(feature = "async")]
     pub(crate) waiters: crate::wait::Waiters,
 }
@@ -178,6 +182,10 @@ impl<C: Clock> Limiter<C> {
             self.foreign.note();
             return *old;
         }
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(shared) = &self.shared {
+            return old.anew(self.hasher.renewed_as(old.salt, shared.renew()));
+        }
         old.anew(self.hasher.renewed(old.salt))
     }
 
@@ -202,10 +210,11 @@ impl<C: Clock> Limiter<C> {
     }
 
     /// Hashes a key once for several calls; the result can be given wherever a key can.
-    #[inline]
+    // Always: left to itself, the compiler weighs both ways before it knows which of them is there.
+    #[inline(always)]
     #[must_use]
     pub fn hash<K: LocalKey + ?Sized>(&self, key: &K) -> KeyHash {
-        self.hasher.key(key)
+        if self.clock.is_of_shared_table() { self.hasher.shared_key(key) } else { self.hasher.key(key) }
     }
 
     /// The same limiter under another limit.
@@ -237,14 +246,25 @@ impl<C: Clock> Limiter<C> {
         Scoped { limiter: self, limit: &self.limit, now: None }
     }
 
+    /// The table, if other processes may have it as well.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    #[must_use]
+    pub fn shared(&self) -> Option<&SharedTable> {
+        self.shared.as_deref()
+    }
+
     /// How the limiter is doing. Looks at no more than 4,096 lines of the table, so some tens of microseconds.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let counts = self.table.counts();
+        let (counts, now) = (self.table.counts(), self.clock.now());
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(shared) = &self.shared {
+            shared.see(now);
+        }
         Stats {
             capacity: self.capacity,
             bytes: self.table.bytes(),
-            busy: self.table.busy(self.limit.base.units(self.clock.now())),
+            busy: self.table.busy(self.limit.base.units(now)),
             evictions: counts.evictions,
             refused_full: counts.refused,
             untracked: counts.untracked,
@@ -425,6 +445,9 @@ impl<C> fmt::Debug for Limiter<C> {
 }
 
 /// How a limiter is doing. Nothing is counted on the allowed path.
+///
+/// Of a [shared](crate::shared) table `evictions`, `refused_full` and `untracked` are what all of its processes have counted since
+/// it was made, and `clock_steps` and `foreign` what this one has: do not add up the former.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

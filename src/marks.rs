@@ -21,12 +21,14 @@
 //!
 //! A mark is shared by many keys: one of them may withhold from another what could have come back, and nothing else.
 
+#[cfg(not(tollgate_model))]
 use crate::hash::Identity;
 use crate::sync::{Atomic, Ordering};
 use crate::word::Units;
 
 /// An instant that only becomes later. Raised before the word is changed for the reason that it marks.
 #[derive(Debug)]
+#[cfg_attr(not(tollgate_model), repr(transparent))]
 pub(crate) struct Mark(Atomic<u64>);
 
 impl Mark {
@@ -51,8 +53,10 @@ impl Mark {
     }
 }
 
-/// The marks of some keys.
+/// The marks of some keys. In a table that several processes have mapped, they are in the mapping: what one has promised the
+/// others may not give away.
 #[derive(Debug)]
+#[cfg_attr(not(tollgate_model), repr(C))]
 pub(crate) struct Marks {
     /// The latest instant at which one who reserved may go.
     pub(crate) promised: Mark,
@@ -69,15 +73,24 @@ impl Marks {
 }
 
 /// The marks of a table: a key has those that its identity falls on.
+#[cfg(not(tollgate_model))]
 #[derive(Debug)]
-pub(crate) struct MarkTable(Box<[Marks]>);
+pub(crate) struct MarkTable(crate::memory::Beside<Marks>);
 
+#[cfg(not(tollgate_model))]
 impl MarkTable {
     /// 6 KiB.
-    const COUNT: usize = 256;
+    pub(crate) const COUNT: usize = 256;
 
     pub(crate) fn new() -> Self {
         Self((0..Self::COUNT).map(|_| Marks::new()).collect())
+    }
+
+    /// In a mapping, of which they are `COUNT`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn shared(marks: crate::memory::Beside<Marks>) -> Self {
+        assert!(marks.len() == Self::COUNT);
+        Self(marks)
     }
 
     pub(crate) fn of(&self, id: Identity) -> &Marks {

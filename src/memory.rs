@@ -1,17 +1,28 @@
-//! The memory of a table: reserved at once; committed by the operating system as it is touched, zero until then, or at once.
+//! The memory of a table: reserved at once; committed by the operating system as it is touched, zero until then, or at once;
+//! or a file that other processes have mapped as well.
 //!
-//! The only module with unsafe code: it turns a mapping into a slice of lines, and gives prefetch hints.
+//! The only module with unsafe code for tables: it turns a mapping into slices of atomics, and gives prefetch hints.
+//!
+//! **Of a shared mapping** no reference to plain memory is ever formed, and no slice of bytes: only shared references to types
+//! that are atomics through and through, of which every bit pattern is a value. What another process does to them is what
+//! another thread would do, as long as it goes by the same rules. One that stores single bytes there is outside of what the
+//! language speaks of; the processor still loads what is there, and the engine takes whatever that is (`DESIGN.md` 14).
 
 #![expect(unsafe_code, reason = "a mapping is bytes; a table is lines")]
 
 use core::ops::Deref;
 use core::ptr::NonNull;
+use std::sync::Arc;
 
-use memmap2::MmapMut;
+use crossbeam_utils::CachePadded;
+use memmap2::{MmapMut, MmapRaw};
 
 use crate::error::BuildError;
+use crate::marks::Marks;
 use crate::probe::SLOTS_PER_LINE;
 use crate::slot::Slot;
+use crate::sync::Atomic;
+use crate::table::Counters;
 
 /// The slots of one cache line.
 #[derive(Debug)]
@@ -27,16 +38,24 @@ const PAGE: usize = 4 << 10;
 /// Up to so many bytes are committed when they are reserved: it takes a millisecond or so.
 const COMMITTED_ANYWAY: usize = 8 << 20;
 
-/// A mapping of zeroed lines.
+/// Kept for as long as it is pointed into.
+#[derive(Debug)]
+enum Mapping {
+    Own(#[expect(dead_code, reason = "held, never read")] MmapMut),
+    #[cfg(target_os = "linux")]
+    Shared(#[expect(dead_code, reason = "held, never read")] Arc<SharedMap>),
+}
+
+/// A mapping of zeroed lines, or of lines that others use as well.
 #[derive(Debug)]
 pub(crate) struct Lines {
     /// Owns what `first` points into; never moved or resized while mapped.
-    _mapping: MmapMut,
+    _mapping: Mapping,
     first: NonNull<Line>,
     count: usize,
 }
 
-// SAFETY: `Lines` owns its mapping alone, and hands out shared references to `Line`s, which are atomics throughout.
+// SAFETY: `Lines` owns its mapping, or a part of one, and hands out shared references to `Line`s, which are atomics throughout.
 unsafe impl Send for Lines {}
 // SAFETY: as above; nothing is reached through `&Lines` but atomics.
 unsafe impl Sync for Lines {}
@@ -75,7 +94,7 @@ impl Lines {
         // SAFETY: skip < align and the mapping is `bytes + align` long, so this stays inside it.
         let first = unsafe { start.add(skip) };
         let first = NonNull::new(first.cast::<Line>()).expect("a mapping is not at address zero");
-        Ok(Self { _mapping: mapping, first, count })
+        Ok(Self { _mapping: Mapping::Own(mapping), first, count })
     }
 }
 
@@ -96,8 +115,95 @@ impl Deref for Lines {
 
     #[inline]
     fn deref(&self) -> &[Line] {
-        // SAFETY: `first` is aligned for `Line`, followed by `count` lines inside the mapping that `self` owns; zeroed
-        // memory is a valid `Line` (atomics of plain 64-bit words), and all access is through shared references.
+        // SAFETY: `first` is aligned for `Line`, followed by `count` lines inside the mapping that `self` keeps; any memory is
+        // a valid `Line` (atomics of plain 64-bit words), and all access is through shared references.
         unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+/// Atomics of whole words through and through, without padding that anybody reads.
+///
+/// # Safety
+///
+/// Every bit pattern is a value, and nothing is reached through a shared reference but atomics.
+pub(crate) unsafe trait Atomics {}
+
+// SAFETY: an atomic of 64 plain bits.
+unsafe impl Atomics for Atomic<u64> {}
+// SAFETY: atomics of 64 plain bits, in the order that is written; what is between them nobody reads.
+unsafe impl Atomics for CachePadded<Counters> {}
+// SAFETY: atomics of 64 plain bits, in the order that is written.
+unsafe impl Atomics for Marks {}
+#[cfg(target_os = "linux")]
+// SAFETY: slots, which are atomics of 64 plain bits.
+unsafe impl Atomics for Line {}
+
+/// Some atomics beside the lines: a table's own, or a part of a mapping that others have as well.
+#[derive(Debug)]
+pub(crate) enum Beside<T> {
+    Own(Box<[T]>),
+    #[cfg(target_os = "linux")]
+    Shared {
+        /// Keeps what `first` points into.
+        _map: Arc<SharedMap>,
+        first: NonNull<T>,
+        count: usize,
+    },
+}
+
+// SAFETY: shared references to the atomics are all that is handed out; the mapping is kept as long as this.
+unsafe impl<T: Send + Sync> Send for Beside<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Beside<T> {}
+
+impl<T> FromIterator<T> for Beside<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(iter: I) -> Self {
+        Self::Own(iter.into_iter().collect())
+    }
+}
+
+impl<T> Deref for Beside<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Own(own) => own,
+            #[cfg(target_os = "linux")]
+            // SAFETY: made by `SharedMap::part` alone, of `count` aligned `Atomics` inside the mapping that is kept.
+            Self::Shared { first, count, .. } => unsafe { core::slice::from_raw_parts(first.as_ptr(), *count) },
+        }
+    }
+}
+
+/// A file that several processes have mapped. Never moved or resized while it is.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct SharedMap(MmapRaw);
+
+#[cfg(target_os = "linux")]
+impl SharedMap {
+    /// The first `bytes` of a file, for reading and writing.
+    pub(crate) fn of(file: &std::fs::File, bytes: usize) -> std::io::Result<Arc<Self>> {
+        memmap2::MmapOptions::new().len(bytes).map_raw(file).map(|map| Arc::new(Self(map)))
+    }
+
+    /// `count` atomics from a byte on; `None` if they are not aligned there, or not all inside.
+    fn at<T: Atomics>(&self, offset: usize, count: usize) -> Option<NonNull<T>> {
+        let end = count.checked_mul(size_of::<T>())?.checked_add(offset)?;
+        let first = NonNull::new(self.0.as_mut_ptr().wrapping_add(offset).cast::<T>())?;
+        (end <= self.0.len() && first.is_aligned()).then_some(first)
+    }
+
+    /// `count` atomics from a byte on, as long as they are kept.
+    pub(crate) fn part<T: Atomics>(self: &Arc<Self>, offset: usize, count: usize) -> Option<Beside<T>> {
+        let first = self.at(offset, count)?;
+        Some(Beside::Shared { _map: Arc::clone(self), first, count })
+    }
+
+    /// `count` lines from a byte on.
+    pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize) -> Option<Lines> {
+        let first = self.at::<Line>(offset, count)?;
+        Some(Lines { _mapping: Mapping::Shared(Arc::clone(self)), first, count })
     }
 }

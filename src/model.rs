@@ -359,7 +359,8 @@ impl Model {
         if matches!(word.state(), State::Claimed | State::Pending) || word.stamp() >= units {
             return false;
         }
-        let Some(claimed) = slot.claim(word, units) else { return false };
+        // As of a free slot.
+        let Some(claimed) = slot.claim(word, (word.stamp() + 1).max(units - 1)) else { return false };
         if steps > 1 {
             slot.publish(claimed, key.id);
         }

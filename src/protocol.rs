@@ -9,14 +9,16 @@
 //!     │ CAS by whoever inserts the key                 │  lost, or killed by a rival that comes before it:
 //!     │                                                ▼  CAS by whoever inserts the key
 //!    claimed ◄───────────────────────────────────── dead
-//!               claim: CAS
+//!       ▲       claim: CAS
+//!       └── taken over: CAS, of a slot that stays pending while a full set is looked at again and again
 //! ```
 //!
 //! - **No key twice** (P3): an inserter publishes its pending slot, then looks again at every other slot, with a full
 //!   fence between. Of two inserters of one key at least one sees the other, and the slot that comes first in the key's
 //!   own order wins; a live one beats any pending one.
-//! - **Nobody waits** (P9): a pending slot whose owner has stopped is adopted by the next inserter of its key. A claimed
-//!   one is passed over: one slot less.
+//! - **Nobody waits** (P9): a pending slot whose owner has stopped is adopted by the next inserter of its key, and taken over by
+//!   that of another key which finds no other. A claimed one is passed over: one slot less, until it is known that its claimer is
+//!   dead.
 //! - **Nothing is lost** (P4): only a slot whose stamp is earlier than now is claimed, by a CAS on the very word that
 //!   was judged; a claim moves the stamp and flips the generation, so that the words of a slot do not return.
 //!
@@ -71,6 +73,8 @@ pub(crate) struct Full {
 /// How often a full set of slots is looked at again while some of them are in other inserters' hands. Any number is
 /// right; the models take a small one, as every look again multiplies what they have to go through.
 const MAX_RESCANS: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
+/// More than a key has.
+const MAX_PLACES: usize = 32;
 
 /// As [`update`], of a key that was nowhere a moment ago. That proves nothing, but neither does the look that it spares:
 /// whoever inserts looks again once the slot is published.
@@ -103,9 +107,10 @@ pub(crate) fn update<P: Places>(
     let search = Search { places, id, now };
     let retry = Retry::new();
     let mut patience = MAX_RESCANS;
+    let mut pending = [Word::FULL; MAX_PLACES];
     loop {
         retry.again(patience);
-        let outcome = match search.find() {
+        let outcome = match search.find(&mut pending, patience) {
             Found::Live(place, word) => try_word(places.slot(place), word, decide),
             Found::Pending(place, pending) => search.settle(place, pending, decide),
             Found::Absent(Room::None(crowd)) if crowd.in_transit && patience > 0 => {
@@ -227,6 +232,24 @@ pub(crate) fn repair<P: Places>(
     moved.then_some(nearest)
 }
 
+/// Frees a slot whose claimer is dead: claimed, or pending. Only while nobody uses the table, as a claimer who lives writes
+/// without looking; whether it was one.
+#[cfg(not(tollgate_model))]
+pub(crate) fn free_abandoned(slot: &Slot) -> bool {
+    let word = slot.word();
+    !word.is_settled() && slot.replace(word, word.dead())
+}
+
+/// Takes the stamp of a slot back to the latest that a call at `now` can leave. Only while nobody uses the table.
+#[cfg(not(tollgate_model))]
+pub(crate) fn take_back(slot: &Slot, now: Units, reach: [Units; 2]) {
+    let word = slot.word();
+    let latest = now + reach[usize::from(word.is_overdrawn())];
+    if word.stamp() > latest {
+        slot.replace(word, word.at(latest));
+    }
+}
+
 /// One key and the slots it may use.
 struct Search<'a, P> {
     places: &'a P,
@@ -260,9 +283,10 @@ struct NoFreeSlot {
 }
 
 impl<P: Places> Search<'_, P> {
-    /// Looks at every slot the key may use. Finding nothing proves nothing: `settle` looks again.
-    fn find(&self) -> Found {
-        let mut words = [Word::FULL; 32];
+    /// Looks at every slot the key may use. Finding nothing proves nothing: `settle` looks again. `pending` are the words that
+    /// were pending when patience began.
+    fn find(&self, pending: &mut [Word; MAX_PLACES], patience: u32) -> Found {
+        let mut words = [Word::FULL; MAX_PLACES];
         let (mut mine, mut free) = (0_u32, 0_u32);
         self.places.each(|place, slot| {
             let (word, key) = slot.read();
@@ -280,18 +304,31 @@ impl<P: Places> Search<'_, P> {
         }
         match self.places.prefer(free, |place| words[place].stamp()) {
             Some(place) => Found::Absent(Room::Free(place, words[place])),
-            None => Found::Absent(self.crowd(&words[..self.places.count()])),
+            None => Found::Absent(self.crowd(&words[..self.places.count()], pending, patience)),
         }
     }
 
     /// What there is instead of a free slot.
+    ///
+    /// A slot that was pending when patience began and is at its end, by the very same word, is **taken over** as if it were
+    /// live: its owner, dead or slow, and whoever adopts it can take it live only by a CAS on that word, which does not return,
+    /// and starts over. Not so a claimed one, however long it has been that: its claimer writes without looking. Models:
+    /// takeover, stall.
     #[cold]
-    fn crowd(&self, words: &[Word]) -> Room {
+    fn crowd(&self, words: &[Word], pending: &mut [Word; MAX_PLACES], patience: u32) -> Room {
+        if patience == MAX_RESCANS {
+            pending[..words.len()].copy_from_slice(words);
+        }
         let mut crowd = NoFreeSlot { nearest: None, latest: self.now, in_transit: false };
         for (place, &word) in words.iter().enumerate() {
             if !word.is_settled() {
                 crowd.in_transit = true;
-                continue;
+                if patience > 0 || word.state() != State::Pending || word != pending[place] {
+                    continue;
+                }
+                if word.stamp() < self.now {
+                    return Room::Free(place, word);
+                }
             }
             crowd.latest = crowd.latest.max(word.stamp());
             // At the very end of the range there is no later stamp that a newcomer could begin with.

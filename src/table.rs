@@ -11,18 +11,20 @@ use crate::error::BuildError;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
 use crate::marks::{MarkTable, Marks};
-use crate::memory::{Line, Lines};
+use crate::memory::{Beside, Line, Lines};
 use crate::on_full::OnFull;
 use crate::probe::{LINES_PER_KEY, SLOTS_PER_HOME, SLOTS_PER_KEY, SLOTS_PER_LINE, Shape};
 use crate::protocol::{self, Outcome, Places, Tried};
 use crate::rehearsal::Rehearsal;
 use crate::slot::Slot;
 use crate::sync::{Atomic, Ordering};
+use crate::time_base::MAX_AHEAD;
 use crate::word::{Balance, State, Units, Word};
 
 /// What a shard counts, all of it off the allowed path. Padded: shards do not share cache lines.
 #[derive(Debug)]
-struct Counters {
+#[repr(C)]
+pub(crate) struct Counters {
     evictions: Atomic<u64>,
     refused: Atomic<u64>,
     untracked: Atomic<u64>,
@@ -40,11 +42,22 @@ pub(crate) struct Counts {
 pub(crate) struct Table {
     shape: Shape,
     lines: Lines,
-    shards: Box<[CachePadded<Counters>]>,
+    shards: Beside<CachePadded<Counters>>,
     marks: MarkTable,
     on_full: OnFull,
     /// How far ahead of now any limit of this table can leave a stamp: without debt, and with.
-    reach: [Atomic<u64>; 2],
+    reach: Beside<Atomic<u64>>,
+}
+
+/// Where the parts of a table are that several processes have mapped.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) lines: Lines,
+    pub(crate) shards: Beside<CachePadded<Counters>>,
+    pub(crate) marks: MarkTable,
+    /// Two.
+    pub(crate) reach: Beside<Atomic<u64>>,
 }
 
 impl Table {
@@ -60,8 +73,58 @@ impl Table {
             shards: (0..shape.shards()).map(|_| CachePadded::new(counters())).collect(),
             marks: MarkTable::new(),
             on_full,
-            reach: [Atomic::new(0), Atomic::new(0)],
+            reach: [Atomic::new(0), Atomic::new(0)].into_iter().collect(),
         })
+    }
+
+    /// A table whose parts are there already, of this shape: nothing else is asked of what they hold.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn shared(shape: Shape, Parts { lines, shards, marks, reach }: Parts, on_full: OnFull) -> Self {
+        assert!(lines.len() == shape.lines() && shards.len() == shape.shards() && reach.len() == 2);
+        Self { shape, lines, shards, marks, on_full, reach }
+    }
+
+    /// Frees the slots whose claimers are dead, and takes what is left further ahead than a limit can leave it at `now` back to
+    /// that, if there is one: the clock has been set anew. How many slots were freed. Only while nobody uses the table.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn recover(&self, now: Option<Units>) -> u64 {
+        let reach = [0, 1].map(|debt| self.reach_of(debt));
+        let mut freed = 0;
+        for slot in self.lines.iter().flat_map(|line| &line.slots) {
+            freed += u64::from(protocol::free_abandoned(slot));
+            if let Some(now) = now {
+                protocol::take_back(slot, now, reach);
+            }
+        }
+        freed
+    }
+
+    /// As if a limit had that reach.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn note_reach(&self, reach: Units) {
+        // Relaxed: one thread. No model.
+        self.reach.iter().for_each(|most| {
+            most.fetch_max(reach, Ordering::Relaxed);
+        });
+    }
+
+    /// Puts a word where there is none yet.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn put(&self, id: Identity, word: Word) {
+        let slot = &self.lines[self.shape.near(id)].slots[0];
+        let claimed = slot.claim(slot.word(), 1).expect("one thread");
+        assert!(slot.replace(slot.publish(claimed, id), word));
+    }
+
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn stamp_of(&self, id: Identity) -> Units {
+        self.entry(id).read(0).stamp
+    }
+
+    /// How far ahead of now any limit leaves a stamp. What others wrote there is not trusted further than that nothing wraps.
+    fn reach_of(&self, debt: usize) -> Units {
+        // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.
+        self.reach[debt].load(Ordering::Relaxed).min(MAX_AHEAD)
     }
 
     /// Takes note of a limit that will use this table.
@@ -108,10 +171,11 @@ impl Table {
     pub(crate) fn counts(&self) -> Counts {
         // Relaxed, with `count`: each counter is a number by itself; a sum over shards is no snapshot anyway. No model: nothing
         // is published.
+        // Wrapping: what stands in a mapping may be anything.
         self.shards.iter().fold(Counts::default(), |sum, shard| Counts {
-            evictions: sum.evictions + shard.evictions.load(Ordering::Relaxed),
-            refused: sum.refused + shard.refused.load(Ordering::Relaxed),
-            untracked: sum.untracked + shard.untracked.load(Ordering::Relaxed),
+            evictions: sum.evictions.wrapping_add(shard.evictions.load(Ordering::Relaxed)),
+            refused: sum.refused.wrapping_add(shard.refused.load(Ordering::Relaxed)),
+            untracked: sum.untracked.wrapping_add(shard.untracked.load(Ordering::Relaxed)),
         })
     }
 
@@ -217,8 +281,7 @@ impl<'a> Cells for Entry<'a> {
 
     fn repair_others(&self, cell: u64, now: impl Fn() -> Option<Units>) -> Option<Units> {
         let entry = self.cell(cell);
-        // Relaxed, with the maximum in `expect`: asked after the word was acquired. Model: clock.
-        let reach = || [0, 1].map(|debt| self.table.reach[debt].load(Ordering::Relaxed));
+        let reach = || [0, 1].map(|debt| self.table.reach_of(debt));
         protocol::repair(&entry.places(), now, reach, |id, stamp| self.table.marks.of(id).lowered.raise(stamp))
     }
 }

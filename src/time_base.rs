@@ -68,6 +68,29 @@ impl TimeBase {
         Self::with_units(units, start.saturating_sub(SECONDS_BEFORE), SECONDS_BEFORE.saturating_sub(start))
     }
 
+    /// The base of a table that another process made, from what [`parts`](Self::parts) said there; `None` if no base can be so.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn from_parts([units_per_second, first, lead]: [u64; 3]) -> Option<Self> {
+        let is_base = (NANOS_PER_SECOND..=MAX_UNITS_PER_SECOND).contains(&units_per_second)
+            && (first == 0 || lead == 0)
+            && first <= u64::MAX / NANOS_PER_SECOND
+            && lead <= SECONDS_BEFORE;
+        is_base.then(|| Self::with_units(units_per_second, first, lead))
+    }
+
+    /// Units per second, the first second of the range, and how many seconds before it zero lies: all that there is to it.
+    #[cfg(not(tollgate_model))]
+    pub(crate) const fn parts(&self) -> [u64; 3] {
+        [self.units_per_second, self.first / NANOS_PER_SECOND, self.lead / NANOS_PER_SECOND - 1]
+    }
+
+    /// When the limiter started, to the second.
+    #[cfg(not(tollgate_model))]
+    pub(crate) const fn start(&self) -> Instant {
+        let [_, first, lead] = self.parts();
+        Instant::from_secs(first.saturating_add(SECONDS_BEFORE - lead))
+    }
+
     /// Both in seconds, and at least one is 0.
     const fn with_units(units_per_second: u64, first: u64, lead: u64) -> Self {
         // units < 2^32, so the shifted value stays below 2^128.
@@ -154,6 +177,16 @@ impl TimeBase {
     pub(crate) const fn is_whole(&self) -> bool {
         self.whole != 0
     }
+}
+
+/// Quotas of everyday use: for a table to which limits come later, from programs that did not make it.
+#[cfg(all(target_os = "linux", not(tollgate_model)))]
+pub(crate) fn everyday() -> impl Iterator<Item = Quota> {
+    const COUNTS: [u64; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 20, 25, 30, 50];
+    const PERIODS: [fn(u64) -> Quota; 4] = [Quota::per_second, Quota::per_minute, Quota::per_hour, Quota::per_day];
+    // Up to a million a second: 1 to 9, then tens, and so on.
+    let counts = (0..6).flat_map(|power| COUNTS.map(|count| count * 10_u64.pow(power))).chain([1_000_000]);
+    counts.flat_map(|count| PERIODS.map(|per| per(count)))
 }
 
 /// The least number of units a second must have for the quota's token and window to be whole.

@@ -6,11 +6,13 @@ use ahash::{AHasher, RandomState};
 
 use super::Key;
 use super::writer::{Tag, sealed::Kinds};
-use crate::hash::KeyHash;
+use crate::hash::{KeyHash, of_bytes};
 
 /// What a [`Limiter`](crate::Limiter) takes as a key: a [`Key`], a [`KeyHash`] that it made before, or anything [`Hashed`].
 ///
-/// A table that is shared with other processes can take a [`Key`] only: the two others mean nothing there.
+/// A table that is [shared](crate::shared) with other processes takes a [`Key`], and a hash that the same limiter has made. What
+/// is [`Hashed`] may be hashed otherwise in another process, so there it is refused as another limiter's key, and counted as
+/// [foreign](crate::Stats::foreign).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key",
     note = "implement `tollgate::Key` for it by writing a tuple of its fields; or, if it has `Hash`, wrap it: `tollgate::key::Hashed(..)`"
@@ -25,6 +27,9 @@ mod sealed {
     pub trait LocalKey {
         /// The hash, or one that was made before.
         fn hash_with(&self, state: &RandomState) -> Result<u64, KeyHash>;
+
+        /// The hash that all processes agree in, or one that was made before, or none.
+        fn hash_bytes_with(&self, seeds: [u64; 2]) -> Result<u64, KeyHash>;
     }
 }
 
@@ -35,12 +40,22 @@ impl<K: Key + ?Sized> sealed::LocalKey for K {
         self.write_to(&mut words);
         Ok(words.finish())
     }
+
+    #[inline]
+    fn hash_bytes_with(&self, seeds: [u64; 2]) -> Result<u64, KeyHash> {
+        Ok(of_bytes(seeds, self))
+    }
 }
 
 // `KeyHash` is no `Key`, so that this is the only way to hash one.
 impl sealed::LocalKey for KeyHash {
     #[inline]
     fn hash_with(&self, _: &RandomState) -> Result<u64, KeyHash> {
+        Err(*self)
+    }
+
+    #[inline]
+    fn hash_bytes_with(&self, _: [u64; 2]) -> Result<u64, KeyHash> {
         Err(*self)
     }
 }
@@ -76,6 +91,11 @@ impl<T: Hash + ?Sized> sealed::LocalKey for Hashed<T> {
         hasher.write_u128(1 << 127);
         self.0.hash(&mut hasher);
         Ok(hasher.finish())
+    }
+
+    fn hash_bytes_with(&self, _: [u64; 2]) -> Result<u64, KeyHash> {
+        // Of no limiter, so that it is refused: what a type feeds to a hasher may be something else in another process.
+        Err(KeyHash::NONE)
     }
 }
 

@@ -9,6 +9,7 @@ use tollgate::error::{BuildError, LimitError, QuotaError};
 use tollgate::{Bucket, Handle, Limit, Limiter, Quota};
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few at a time")]
 pub(crate) enum Kind {
     Bucket(Bucket<ManualClock>),
     Keyed(Limiter<ManualClock>),

@@ -32,8 +32,13 @@ fn one_caller_who_does_what_he_is_told() {
 
 #[test]
 fn against_the_evicted_key() {
-    // One slot, burst 3, one token gone at 10: of four requests at 10.25 two are admitted, whoever evicts whom.
-    explore("evict: 2 keys, 2 takes each, 1 slot", [(2, 0), (1, 1), (0, 2)], || {
+    // One slot, burst 3, one token gone at 10: of four requests at 10.25 two are admitted, whoever evicts whom; fewer only where
+    // each was refused while the other's had the slot, and lost it to him.
+    let mut outcomes = vec![(2, 0), (1, 1), (0, 2)];
+    if patience_may_end() {
+        outcomes.extend([(1, 0), (0, 1)]);
+    }
+    explore("evict: 2 keys, 2 takes each, 1 slot", outcomes, || {
         let table = Shared::new(Table::new(1, 3, EvictNearestIdle));
         let keys = [Key::new(1, &[0]), Key::new(2, &[0])];
         assert!(table.take(&keys[0], seconds(10), 1));
@@ -41,8 +46,8 @@ fn against_the_evicted_key() {
         scene(threads, move |[a, b]| {
             assert_eq!(table.model.in_transit(), 0);
             assert_eq!(table.model.owners(&keys[0]) + table.model.owners(&keys[1]), 1);
-            // Nothing is left for anybody.
-            assert!(!table.take(&Key::new(3, &[0]), quarters(41), 1));
+            // Nothing is left for anybody, but what nobody took.
+            assert_eq!(table.take(&Key::new(3, &[0]), quarters(41), 1), a + b < 2);
             (a, b)
         })
     });

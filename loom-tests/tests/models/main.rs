@@ -17,6 +17,7 @@ mod reserve;
 mod set;
 mod stall;
 mod step;
+mod takeover;
 mod timeline;
 mod undo;
 mod window;

@@ -2,7 +2,9 @@
 
 use tollgate::OnFull::RefuseNew;
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, full, scene, seconds, sharing};
+use tollgate_loom_tests::{
+    Body, Shared, Table, explore, explore_bounded, full, patience_may_end, scene, seconds, sharing,
+};
 
 fn taker(table: &Shared<Table>, key: &Key) -> Body<bool> {
     table.thread(key, |table, key| table.take(key, seconds(10), 1))
@@ -12,14 +14,9 @@ fn taker(table: &Shared<Table>, key: &Key) -> Body<bool> {
 type Stall = (usize, u64, u32);
 
 /// Two inserters of key 1 over two slots, in some of which somebody has stopped before.
-fn stopped_before(name: &'static str, stalls: &'static [Stall], expected: (usize, usize)) {
-    let (owners, lost) = expected;
-    let state = (owners, u64::from(owners == 0));
-    let outcomes = if owners == 1 {
-        vec![(true, false, state, lost), (false, true, state, lost)]
-    } else {
-        vec![(false, false, state, lost)]
-    };
+fn stopped_before(name: &'static str, stalls: &'static [Stall], lost: &[usize]) {
+    let state = (1, 0);
+    let outcomes = lost.iter().flat_map(|&lost| [(true, false, state, lost), (false, true, state, lost)]);
     // Who finds no room looks again 16 times: a higher bound says no more and takes minutes.
     explore_bounded(name, 2, outcomes, move || {
         let table = Shared::new(Table::new(2, 1, RefuseNew));
@@ -35,13 +32,16 @@ fn stopped_before(name: &'static str, stalls: &'static [Stall], expected: (usize
 
 #[test]
 fn stopped_before_the_others_came() {
-    stopped_before("stall: same key claimed in slot 0", &[(0, 1, 1)], (1, 1));
-    stopped_before("stall: same key published in slot 0", &[(0, 1, 2)], (1, 0));
-    stopped_before("stall: same key published in slot 1", &[(1, 1, 2)], (1, 0));
-    stopped_before("stall: same key published in both slots", &[(0, 1, 2), (1, 1, 2)], (1, 0));
-    stopped_before("stall: other key claimed in slot 0", &[(0, 2, 1)], (1, 1));
-    stopped_before("stall: other key published in slot 1", &[(1, 2, 2)], (1, 1));
-    stopped_before("stall: other keys in both slots", &[(0, 2, 1), (1, 3, 2)], (0, 2));
+    stopped_before("stall: same key claimed in slot 0", &[(0, 1, 1)], &[1]);
+    stopped_before("stall: same key published in slot 0", &[(0, 1, 2)], &[0]);
+    stopped_before("stall: same key published in slot 1", &[(1, 1, 2)], &[0]);
+    stopped_before("stall: same key published in both slots", &[(0, 1, 2), (1, 1, 2)], &[0]);
+    stopped_before("stall: other key claimed in slot 0", &[(0, 2, 1)], &[1]);
+    // Taken over by one who finds the other slot claimed for a while.
+    let lost: &[usize] = if patience_may_end() { &[0, 1] } else { &[1] };
+    stopped_before("stall: other key published in slot 1", &[(1, 2, 2)], lost);
+    // Taken over, as there is no other.
+    stopped_before("stall: other keys in both slots", &[(0, 2, 1), (1, 3, 2)], &[1]);
 }
 
 /// One stops in a slot while another inserts the same key.

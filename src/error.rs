@@ -7,6 +7,8 @@ pub use crate::clock::ClockError;
 pub use crate::quota::{QuotaError, UnknownAlgorithm};
 pub use crate::rate::ParseQuotaError;
 pub use crate::set::{LimitSetError, ReserveError};
+#[cfg(not(tollgate_model))]
+pub use crate::snapshot::RestoreError;
 #[cfg(feature = "async")]
 pub use crate::wait::WaitError;
 

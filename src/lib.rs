@@ -48,6 +48,8 @@ pub mod scoped;
 mod serial;
 pub mod set;
 mod slot;
+#[cfg(not(tollgate_model))]
+pub mod snapshot;
 pub mod state;
 mod step;
 mod sync;

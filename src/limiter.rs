@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::io::Write;
 #[cfg(feature = "async")]
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::quota::{Quota, QuotaError};
 use crate::reservation::SetReservation;
 use crate::scoped::Scoped;
 use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
+use crate::snapshot::SnapshotInfo;
+use crate::snapshot::header::Header;
 use crate::step::Steps;
 use crate::table::Table;
 
@@ -235,6 +238,40 @@ impl<C: Clock> Limiter<C> {
     #[inline]
     const fn view(&self) -> Scoped<'_, C> {
         Scoped { limiter: self, limit: &self.limit, now: None }
+    }
+
+    /// Writes down the buckets that are not full, for [`LimiterBuilder::restore`]: of a later process, on another machine, with
+    /// another capacity.
+    ///
+    /// Goes through the table once, beside whatever else goes on: holds nobody up, takes no more memory than a buffer, and each
+    /// bucket is written as it is at one instant, which is another for each. So a snapshot is exact if nobody takes meanwhile; else
+    /// a key gets back at most what it has taken since its bucket was written, which is never more than its burst and what its
+    /// rate has added since. Leases and reservations are tokens that were taken.
+    ///
+    /// **Keep what is written to yourself** (mode 0600): it has the seeds of the hash, and whoever knows them can choose keys that
+    /// share slots. It has no keys, only hashes. Write to another name, and rename when all is written: a file that was cut is
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// What `to` answers.
+    ///
+    /// ```
+    /// use tollgate::Limiter;
+    ///
+    /// let limiter = Limiter::builder("10/hour").build()?;
+    /// assert_eq!(limiter.key("grace").take_up_to(4), 4);
+    /// let mut snapshot = Vec::new();
+    /// assert_eq!(limiter.snapshot(&mut snapshot)?.buckets, 1);
+    ///
+    /// let (later, restored) = Limiter::builder("10/hour").capacity(1_000_000).restore(&snapshot[..])?;
+    /// assert_eq!((restored.buckets, later.peek("grace").remaining()), (1, 6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot(&self, to: impl Write) -> std::io::Result<SnapshotInfo> {
+        let now = self.now();
+        let header = Header::new(&self.limit.base, &self.hasher, self.table.reach(), self.capacity, now);
+        crate::snapshot::write(header, to, |each| self.table.each_busy(self.limit.base.units(now), each))
     }
 
     /// How the limiter is doing. Looks at no more than 4,096 lines of the table, so some tens of microseconds.

@@ -211,6 +211,48 @@ pub(crate) fn look(slot: &Slot, now: Units) -> Option<(Identity, Balance)> {
     }
 }
 
+/// Takes slots that have all been idle since before `since`, and were not all never used, has `forget` make them such as were
+/// never used, and says whether it did. If one is in use, or is taken meanwhile, all stay, and none is held.
+///
+/// `DESIGN.md` 5 has the argument. No debit can fall on a claimed slot, so none is lost with it: to look first and forget
+/// then would lose the one that comes in between. Model: release.
+pub(crate) fn release<'a>(
+    slots: impl Iterator<Item = &'a Slot> + Clone,
+    now: Units,
+    since: Units,
+    forget: impl FnOnce() -> bool,
+) -> bool {
+    // Before anything is written: most of what is in use is found here.
+    let mut was_used = false;
+    for slot in slots.clone() {
+        let word = slot.word();
+        if !word.is_free(since) {
+            return false;
+        }
+        was_used |= word != Word::FULL;
+    }
+    if !was_used {
+        return false;
+    }
+    let mut claimed = slots.clone().map_while(|slot| {
+        let word = slot.word();
+        // As for a new key: see `Search::insert`.
+        let stamp = (word.stamp() + 1).max(now.saturating_sub(1));
+        let claimed = if word.is_free(since) { slot.claim(word, stamp) } else { None };
+        claimed.map(|claimed| (slot, claimed))
+    });
+    let (count, mut held) = (slots.clone().count(), Vec::new());
+    held.extend(&mut claimed);
+    if held.len() == count && forget() {
+        return true;
+    }
+    for (slot, claimed) in held {
+        // Nobody else changes a claimed slot, so this does not fail.
+        slot.replace(claimed, claimed.dead());
+    }
+    false
+}
+
 /// What became of a bucket that was put into a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {

@@ -262,8 +262,12 @@ unsafe fn with(
     length: usize,
     body: impl FnOnce(&Limiter, &LimitSet, &[u8]) -> c_int,
 ) -> c_int {
-    // SAFETY: null, or from `tollgate_open` and `tollgate_limit_new`; the key is null or `length` bytes.
-    let (table, limit, key) = unsafe { (table.as_ref(), limit.as_ref(), bytes(key, length)) };
+    // SAFETY: null, or from `tollgate_open`, and not closed.
+    let table = unsafe { table.as_ref() };
+    // SAFETY: null, or from `tollgate_limit_new`, and not freed.
+    let limit = unsafe { limit.as_ref() };
+    // SAFETY: null, or `length` bytes.
+    let key = unsafe { bytes(key, length) };
     let (Some(table), Some(limit), Some(key)) = (table, limit, key) else { return TOLLGATE_ERROR_ARGUMENT };
     catch_unwind(AssertUnwindSafe(|| body(&table.limiter, &limit.set, key))).unwrap_or(TOLLGATE_ERROR_PANIC)
 }

@@ -21,7 +21,7 @@ ROOT = pathlib.Path.cwd()
 # The copy of the tree that this thread plants defects in.
 HERE = threading.local()
 # Those with suites of their own kind; all others are of the engine.
-PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-gateway"]}
+PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-gateway"], "c": ["tollgate-c"]}
 # A suite that goes round in a circle has failed, in seconds.
 TIMEOUT = 300
 BUILD_TIMEOUT = 3_000
@@ -88,7 +88,7 @@ def commands(suite):
     if kind == "fuzz":
         # It ends as soon as something is found. The script builds and runs, so a build is a run of a second.
         return (["ci/fuzz.sh", "1", *rest], ".", env), (["ci/fuzz.sh", "60", *rest], ".", env)
-    if kind not in ("test", "lib", "http", "gateway"):
+    if kind not in ("test", "lib", *PACKAGES):
         fail(f"unknown suite: {suite}")
     name = ["--lib"] if kind == "lib" else ["--test", rest.pop(0)]
     package = PACKAGES.get(kind, ["tollgate"])

@@ -1,7 +1,9 @@
 //! How a limiter is set up: returns errors, never panics.
 
+use std::io::Read;
+
 use crate::clock::{Clock, ExactClock, Instant};
-use crate::error::{BuildError, ParseQuotaError};
+use crate::error::{BuildError, ParseQuotaError, RestoreError};
 use crate::foreign::Foreign;
 use crate::given::{IntoQuota, IntoQuotas};
 use crate::hash::Hasher;
@@ -13,6 +15,8 @@ use crate::probe::Shape;
 use crate::quota::Quota;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use crate::shared::{Shared, TableClock, Trusted, Wanted};
+use crate::snapshot::Restored;
+use crate::snapshot::records::Records;
 use crate::step::Steps;
 use crate::table::Table;
 use crate::time_base::TimeBase;
@@ -64,6 +68,16 @@ impl LimiterBuilder {
     /// gives no random seed. Where it starts no threads the clock is its own, see [`ExactClock`].
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.clock(ExactClock::new()).build()
+    }
+
+    /// A limiter on an [`ExactClock`], with buckets that another one had: see
+    /// [`restore`](LimiterBuilder::<ExactClock>::restore) with a clock of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn restore(self, from: impl Read) -> Result<(Limiter, Restored), RestoreError> {
+        self.clock(ExactClock::new()).restore(from)
     }
 
     /// The clock to go by; an [`ExactClock`] by default. A reference to one, and an `Arc`, are clocks too.
@@ -223,16 +237,59 @@ impl<C: Clock> LimiterBuilder<C> {
     /// If a text is no rate, the quota or the capacity is out of bounds, the memory cannot be reserved, or the operating system
     /// gives no random seed.
     pub fn build(self) -> Result<Limiter<C>, BuildError> {
-        let quotas = self.quotas()?;
-        let now = self.clock.now();
-        let base = TimeBase::new(&quotas, now);
         let hasher = self.seed.map_or_else(Hasher::from_os, |seed| Ok(Hasher::fixed(seed)));
         #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
         let hasher = if self.clock.is_of_shared_table() { Hasher::of_bytes(self.seed) } else { hasher };
         let hasher = hasher.map_err(BuildError::Entropy)?;
+        self.build_with(hasher, |quotas, now| (TimeBase::new(quotas, now), Steps::new(now)))
+    }
+
+    /// The limiter with buckets that another one had, from its [snapshot](Limiter::snapshot), which may have been another process,
+    /// on another machine, of another capacity. As [`build`](Self::build) else.
+    ///
+    /// A key finds its bucket again under a limit that was made of the same name and the same quota, or has become what it is by
+    /// the same [changes](Limiter::change_quota) from there. What a [reset](Limiter::reset_limit) had forgotten is there again.
+    /// Everything else waits until time has refilled it.
+    ///
+    /// The time unit and the seeds of the hash are those of the snapshot, so that what was announced with
+    /// [`also_exact_for`](LimiterBuilder::also_exact_for) and a [`fixed_seed`](LimiterBuilder::fixed_seed) have no say;
+    /// [`Limit::effective_rate`] tells whether a quota is exact. The clock must have the zero that the other's had, as all clocks
+    /// have that run by themselves: the Unix epoch. Then the time that has passed in between has refilled the buckets. Of a
+    /// clock that shows less than the other did, it counts as a [step back](crate::Stats::clock_steps).
+    ///
+    /// Where there is no room for a bucket, the one nearest to full of those that want its slots is left out;
+    /// [`Restored::displaced`] counts them. Takes about a second for five million buckets, and no memory but the table.
+    ///
+    /// # Errors
+    ///
+    /// If the settings are wrong, nothing can be read, or what is read is not a whole snapshot of a version that this one knows,
+    /// from a program that hashes as this one does and a time that the clock can go on from: see [`RestoreError`]. There is no
+    /// limiter then; what to begin with instead is for the caller to choose.
+    pub fn restore(self, from: impl Read) -> Result<(Limiter<C>, Restored), RestoreError> {
+        let (header, mut records) = Records::open(from)?;
+        // By the clock of a shared table keys are hashed as in those.
+        if self.clock.is_of_shared_table() {
+            return Err(RestoreError::Hash);
+        }
+        let (base, hasher) = (header.base()?, header.hasher()?);
+        let now = self.clock.now();
+        header.check_clock(&base, now)?;
+        let limiter = self.build_with(hasher, |_, now| (base, Steps::since(header.taken_at, now)))?;
+        limiter.table.expect_reach(header.reach);
+        let restored = limiter.table.restore(&mut records, base.units(now))?;
+        Ok((limiter, Restored { taken_at: header.taken_at, ..restored }))
+    }
+
+    fn build_with(
+        self,
+        hasher: Hasher,
+        time: impl FnOnce(&[Quota], Instant) -> (TimeBase, Steps),
+    ) -> Result<Limiter<C>, BuildError> {
+        let quotas = self.quotas()?;
+        let (base, steps) = time(&quotas, self.clock.now());
         let limit = Limit::new(quotas[0], hasher.salt(Limit::DEFAULT_NAME, &quotas[0]), hasher.owner, base)?;
         let table = Table::new(self.capacity, self.on_full, self.commit_at_build)?;
-        Ok(self.limiter(limit, table, hasher, now))
+        Ok(self.limiter(limit, table, hasher, steps))
     }
 }
 
@@ -246,10 +303,10 @@ impl<C> LimiterBuilder<C> {
         Ok(core::iter::once(quota).chain(self.expected.iter().copied()).collect())
     }
 
-    fn limiter(self, limit: Limit, table: Table, hasher: Hasher, now: Instant) -> Limiter<C> {
+    fn limiter(self, limit: Limit, table: Table, hasher: Hasher, steps: Steps) -> Limiter<C> {
         table.expect(&limit);
         Limiter {
-            steps: Steps::new(now),
+            steps,
             foreign: Foreign::new(),
             capacity: self.capacity,
             #[cfg(feature = "async")]
@@ -284,7 +341,8 @@ impl LimiterBuilder<DefaultClock> {
         let limit = Limit::new(quotas[0], salt, hasher.owner, attached.base)?;
         let clock = clock(attached.anchor);
         let now = clock.now();
-        let mut limiter = self.capacity(attached.capacity).clock(clock).limiter(limit, attached.table, hasher, now);
+        let mut limiter =
+            self.capacity(attached.capacity).clock(clock).limiter(limit, attached.table, hasher, Steps::new(now));
         limiter.shared = Some(Box::new(attached.shared));
         Ok(limiter)
     }

@@ -9,6 +9,8 @@ pub use crate::rate::ParseQuotaError;
 pub use crate::set::{LimitSetError, ReserveError};
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
 pub use crate::shared::error::SharedError;
+#[cfg(not(tollgate_model))]
+pub use crate::snapshot::RestoreError;
 #[cfg(feature = "async")]
 pub use crate::wait::WaitError;
 

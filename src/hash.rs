@@ -87,6 +87,12 @@ impl Identity {
         Self(if bits == 0 { 1 } else { bits })
     }
 
+    /// One that a snapshot has; never zero.
+    #[cfg(not(tollgate_model))]
+    pub(crate) const fn of_record(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
+
     #[cfg(any(test, tollgate_model))]
     pub(crate) const fn for_model(bits: u64) -> Self {
         Self::from_bits(bits)
@@ -155,6 +161,23 @@ pub(crate) struct Hasher {
     /// In the place of both, if other processes must come to the same.
     bytes: Option<ByteHash>,
     pub(crate) owner: Owner,
+    /// What both were seeded with, for a snapshot. Boxed: no check asks for it.
+    #[cfg_attr(tollgate_model, allow(dead_code, reason = "models make no snapshots"))]
+    origin: Box<Origin>,
+}
+
+/// What makes one hash function, and tells its limiter from those that it was restored from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) seeds: [u64; 8],
+    /// How many limiters before this one had these seeds: each the one from whose snapshot the next was restored.
+    pub(crate) lineage: u64,
+}
+
+impl core::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Origin(..)")
+    }
 }
 
 impl Hasher {
@@ -167,19 +190,53 @@ impl Hasher {
     fn drawn(draw: impl FnOnce(&mut [u8]) -> std::io::Result<()>) -> std::io::Result<Self> {
         let mut seeds = [0_u64; 8];
         draw(bytemuck::cast_slice_mut(&mut seeds))?;
-        let [a, b, c, d, e, f, g, h] = seeds;
+        Ok(Self::of(Origin { seeds, lineage: 0 }))
+    }
+
+    /// The one that was made of these seeds before, if this program hashes as that one did: see [`Self::fingerprint`].
+    pub(crate) fn of(origin: Origin) -> Self {
+        let [a, b, c, d, e, f, g, h] = origin.seeds;
         let (keys, names) = (RandomState::with_seeds(a, b, c, d), RandomState::with_seeds(e, f, g, h));
-        Ok(Self { keys, names, bytes: None, owner: Owner::next() })
+        Self { keys, names, bytes: None, owner: Owner::next(), origin: Box::new(origin) }
     }
 
     /// Seeded by the caller: the same hashes in every process.
     pub(crate) fn fixed(seed: u64) -> Self {
-        Self {
-            keys: RandomState::with_seeds(seed, 0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344, 0xA409_3822_299F_31D0),
-            names: RandomState::with_seeds(seed, 0x082E_FA98_EC4E_6C89, 0x4528_21E6_38D0_1377, 0xBE54_66CF_34E9_0C6C),
-            bytes: None,
-            owner: Owner::next(),
-        }
+        let keys = [seed, 0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344, 0xA409_3822_299F_31D0];
+        let names = [seed, 0x082E_FA98_EC4E_6C89, 0x4528_21E6_38D0_1377, 0xBE54_66CF_34E9_0C6C];
+        let ([a, b, c, d], [e, f, g, h]) = (keys, names);
+        Self::of(Origin { seeds: [a, b, c, d, e, f, g, h], lineage: 0 })
+    }
+
+    /// `None` of a shared table, whose seeds stay in its file.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.bytes.is_none().then_some(*self.origin)
+    }
+
+    /// What some keys and limits become under these seeds. `ahash` is another function where the compiler may use other
+    /// instructions, and so may its next version be; what a quota feeds to it belongs to a compiler, too. Where this is the
+    /// same, all of it is.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn fingerprint(&self) -> [u64; 4] {
+        use core::time::Duration;
+
+        let short = self.key("tollgate").bits ^ self.key(&7_u64).bits.rotate_left(1);
+        let bytes: [u8; 40] = core::array::from_fn(|at| u8::try_from(at).unwrap_or(0)); // at most 39
+        let long = self.key(&bytes[..]).bits ^ self.key(&("a", 1_u64, -1_i64)).bits.rotate_left(1);
+        let quota = Quota::new(3, Duration::from_millis(1_500)).unwrap_or(Quota::per_second(3));
+        let quotas = Algorithm::ALL.map(|algorithm| quota.with_algorithm(algorithm));
+        let more = [
+            quota.with_burst(7),
+            quota.with_max_debt(Duration::from_secs(1)),
+            quota.with_algorithm(Algorithm::FixedWindow).with_refused_counted(true),
+            quota.with_algorithm(Algorithm::FixedWindow).with_window_start(crate::quota::WindowStart::FirstHit),
+            Quota::unlimited(),
+        ];
+        let fold = |quotas: &[Quota]| {
+            quotas.iter().fold(0_u64, |sum, quota| sum.rotate_left(7) ^ self.salt("tollgate", quota).0)
+        };
+        [short, long, fold(&quotas), fold(&more)]
     }
 
     /// The same function as of a shared table, with seeds of its own: for a private one that goes by a clock of those.
@@ -240,7 +297,13 @@ impl Hasher {
 
         static RENEWED: Atomic<u64> = Atomic::new(0);
         // Relaxed: a number by itself. No model.
-        Salt(self.names.hash_one((from.0, RENEWED.fetch_add(1, Ordering::Relaxed))))
+        self.renewed_again(from, RENEWED.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Nor may it be one that a limiter before this one has had: its buckets may have come back with its snapshot.
+    #[cfg(not(tollgate_model))]
+    fn renewed_again(&self, from: Salt, number: u64) -> Salt {
+        Salt(self.names.hash_one((from.0, self.origin.lineage, number)))
     }
 
     /// The same where all processes must find the same, and no other limit has had `number`.
@@ -291,6 +354,23 @@ mod tests {
             let flipped = hashes(Some(byte));
             assert_eq!(flipped.0 == plain.0, byte >= 32, "byte {byte}");
             assert_eq!(flipped.1 == plain.1, byte < 32, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_made_again_hashes_alike_and_renews_otherwise() {
+        let first = Hasher::from_os().unwrap();
+        let next = Hasher::of(Origin { lineage: 1, ..first.origin().unwrap() });
+        let quota = Quota::per_second(1);
+        assert!(
+            first.key("key").bits == next.key("key").bits && first.salt("name", &quota) == next.salt("name", &quota)
+        );
+        assert_eq!(first.fingerprint(), next.fingerprint());
+        assert_ne!(first.renewed_again(Salt(7), 0), next.renewed_again(Salt(7), 0));
+        for at in 0..8 {
+            let mut origin = first.origin().unwrap();
+            origin.seeds[at] ^= 1;
+            assert_ne!(Hasher::of(origin).fingerprint(), first.fingerprint(), "seed {at}");
         }
     }
 

@@ -50,6 +50,8 @@ pub mod set;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(tollgate_model)))]
 pub mod shared;
 mod slot;
+#[cfg(not(tollgate_model))]
+pub mod snapshot;
 pub mod state;
 mod step;
 mod sync;

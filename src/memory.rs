@@ -1,7 +1,8 @@
 //! The memory of a table: reserved at once; committed by the operating system as it is touched, zero until then, or at once;
 //! or a file that other processes have mapped as well.
 //!
-//! The only module with unsafe code for tables: it turns a mapping into slices of atomics, and gives prefetch hints.
+//! The only module with unsafe code for tables: it turns a mapping into slices of atomics, gives pages of it back, and gives
+//! prefetch hints.
 //!
 //! **Of a shared mapping** no reference to plain memory is ever formed, and no slice of bytes: only shared references to types
 //! that are atomics through and through, of which every bit pattern is a value. What another process does to them is what
@@ -53,6 +54,8 @@ pub(crate) struct Lines {
     _mapping: Mapping,
     first: NonNull<Line>,
     count: usize,
+    /// How many lines make up a page of memory that can be given back; 0 if none can.
+    lines_per_page: usize,
 }
 
 // SAFETY: `Lines` owns its mapping, or a part of one, and hands out shared references to `Line`s, which are atomics throughout.
@@ -94,8 +97,50 @@ impl Lines {
         // SAFETY: skip < align and the mapping is `bytes + align` long, so this stays inside it.
         let first = unsafe { start.add(skip) };
         let first = NonNull::new(first.cast::<Line>()).expect("a mapping is not at address zero");
-        Ok(Self { _mapping: Mapping::Own(mapping), first, count })
+        let is_committed = commit || bytes <= COMMITTED_ANYWAY;
+        // What does not begin at a huge page is committed anyway, so that the first line begins a page.
+        let lines_per_page = if is_committed { 0 } else { page_size() / size_of::<Line>() };
+        Ok(Self { _mapping: Mapping::Own(mapping), first, count, lines_per_page })
     }
+
+    /// The lines of each page of memory that can be given back: none of a table that was committed when it was built.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &[Line]> {
+        // All of the table as one, of which there is no whole one.
+        let lines_per_page = if self.lines_per_page == 0 { self.count + 1 } else { self.lines_per_page };
+        self.chunks_exact(lines_per_page)
+    }
+
+    /// Gives the memory of a page of [`Self::pages`] back to the system, and says whether it took it. Every slot of it then reads
+    /// as never used, whatever it held.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn forget(page: &[Line]) -> bool {
+        let start = page.as_ptr().cast_mut().cast();
+        // SAFETY: the page is whole and aligned, and lies in a private anonymous mapping that lives as long as the borrow does: only
+        // `pages` makes such slices, from a first line at a multiple of the page size, and its length is a page. What the
+        // system does to it is to replace its bytes by zeros, at once and for all threads: a valid `Line`, reached through shared
+        // references to atomics, so that it is as if another thread had stored zeros.
+        unsafe { libc::madvise(start, size_of_val(page), libc::MADV_DONTNEED) == 0 }
+    }
+
+    /// Elsewhere the same call may leave the bytes as they are.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn forget(_: &[Line]) -> bool {
+        false
+    }
+}
+
+/// What the system gives and takes memory in; 0 where it is not asked.
+#[cfg(target_os = "linux")]
+fn page_size() -> usize {
+    // SAFETY: asks for a number, and changes nothing.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // A power of two; anything else, an error among it, is none that lines make up.
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two() && *size <= HUGE_PAGE).unwrap_or(0)
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn page_size() -> usize {
+    0
 }
 
 impl Line {
@@ -204,6 +249,7 @@ impl SharedMap {
     /// `count` lines from a byte on.
     pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize) -> Option<Lines> {
         let first = self.at::<Line>(offset, count)?;
-        Some(Lines { _mapping: Mapping::Shared(Arc::clone(self)), first, count })
+        // Not private memory, so none of it can be given back.
+        Some(Lines { _mapping: Mapping::Shared(Arc::clone(self)), first, count, lines_per_page: 0 })
     }
 }

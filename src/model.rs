@@ -327,6 +327,21 @@ impl Model {
         Some((wait, taken.into_iter().map(|(_, debit)| Reserved(debit)).collect()))
     }
 
+    /// Gives back the memory of all slots, if none has been in use since `since`.
+    pub fn release(&self, now: Duration, since: Duration) -> bool {
+        let units = |time| self.base.units(Instant::from_nanos(nanos(time)));
+        protocol::release(self.slots.iter(), units(now), units(since), || {
+            self.slots.iter().for_each(Slot::wipe);
+            true
+        })
+    }
+
+    /// What a snapshot says of a slot: when its bucket is full, and whether it is this key's; nothing if it is at `now`.
+    pub fn look(&self, slot: usize, key: &Key, now: Duration) -> Option<(bool, Duration)> {
+        let (id, balance) = protocol::look(&self.slots[slot], self.base.units(Instant::from_nanos(nanos(now))))?;
+        Some((id == key.id, Duration::from_nanos(self.base.instant(balance.stamp).as_nanos())))
+    }
+
     /// How many slots hold the key, live. More than one is a broken promise.
     pub fn owners(&self, key: &Key) -> usize {
         let live = |slot: &&Slot| {

@@ -200,6 +200,100 @@ pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
     }
 }
 
+/// Whose bucket a slot holds, and what of it, if it is live and not full at `now`: both of one instant. Writes nothing.
+///
+/// A pending slot has counted nothing yet. Of a claimed one the last owner has gone, and the next has yet to come.
+pub(crate) fn look(slot: &Slot, now: Units) -> Option<(Identity, Balance)> {
+    loop {
+        let (word, key) = slot.read();
+        if word.state() != State::Live || word.stamp() <= now {
+            return None;
+        }
+        // Lock-free: another thread has changed the slot. Model: peek.
+        if slot.still(word) {
+            return Some((key, word.balance()));
+        }
+    }
+}
+
+/// Takes slots that have all been idle since before `since`, and were not all never used, has `forget` make them such as were
+/// never used, and says whether it did. If one is in use, or is taken meanwhile, all stay, and none is held.
+///
+/// `DESIGN.md` 5 has the argument. No debit can fall on a claimed slot, so none is lost with it: to look first and forget
+/// then would lose the one that comes in between. Model: release.
+pub(crate) fn release<'a>(
+    slots: impl Iterator<Item = &'a Slot> + Clone,
+    now: Units,
+    since: Units,
+    forget: impl FnOnce() -> bool,
+) -> bool {
+    // Before anything is written: most of what is in use is found here.
+    let mut was_used = false;
+    for slot in slots.clone() {
+        let word = slot.word();
+        if !word.is_free(since) {
+            return false;
+        }
+        was_used |= word != Word::FULL;
+    }
+    if !was_used {
+        return false;
+    }
+    let mut claimed = slots.clone().map_while(|slot| {
+        let word = slot.word();
+        // As for a new key: see `Search::insert`.
+        let stamp = (word.stamp() + 1).max(now.saturating_sub(1));
+        let claimed = if word.is_free(since) { slot.claim(word, stamp) } else { None };
+        claimed.map(|claimed| (slot, claimed))
+    });
+    let (count, mut held) = (slots.clone().count(), Vec::new());
+    held.extend(&mut claimed);
+    if held.len() == count && forget() {
+        return true;
+    }
+    for (slot, claimed) in held {
+        // Nobody else changes a claimed slot, so this does not fail.
+        slot.replace(claimed, claimed.dead());
+    }
+    false
+}
+
+/// What became of a bucket that was put into a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is there.
+    Done,
+    /// The key had a bucket already, and has the one now that is further from idle.
+    Merged,
+    /// There was no room: of it and those in its slots, the one nearest to idle is gone.
+    Displaced,
+}
+
+/// Puts the bucket of `id` into a table that nobody else uses yet. It must not be idle at `now`.
+pub(crate) fn put_in<P: Places>(places: &P, id: Identity, balance: Balance, now: Units) -> Put {
+    let search = Search { places, id, now };
+    // With all patience: there is nobody to wait for.
+    let (place, word, put) = match search.find(&mut [Word::FULL; MAX_PLACES], MAX_RESCANS) {
+        Found::Live(place, word) | Found::Pending(place, word) => {
+            let further = if word.stamp() < balance.stamp { balance } else { word.balance() };
+            places.slot(place).replace(word, word.live(further));
+            return Put::Merged;
+        }
+        Found::Absent(Room::Free(place, word)) => (place, word, Put::Done),
+        Found::Absent(Room::None(NoFreeSlot { nearest: Some((place, word)), .. })) if word.stamp() < balance.stamp => {
+            (place, word, Put::Displaced)
+        }
+        Found::Absent(Room::None(_)) => return Put::Displaced,
+    };
+    let slot = places.slot(place);
+    // Nobody else is there, so no exchange fails.
+    if let Some(claimed) = slot.claim(word, word.stamp() + 1) {
+        let pending = slot.publish(claimed, id);
+        slot.replace(pending, pending.live(balance));
+    }
+    put
+}
+
 /// Takes back the stamps of live and dead slots that no call at `now` can have left: the clock has stepped back (`None` if
 /// it has not). Each is moved to the latest that such a call can leave, `reach` ahead without debt and with, so that a
 /// table used before the step has room again no later than one refill after it. The nearest stamp, if any was moved.

@@ -11,6 +11,9 @@
 //! | `key` store in `publish` | Release | pairs with the key load: carries the claim before it | `claim`, `peek` |
 //! | `word` store in `publish` | Release | pairs with the word load: carries the key | `claim` |
 //!
+//! A slot whose memory is given back becomes one that was never used, key and word at once, at the hands of the system: `wipe` stands
+//! for that in the models (`release`).
+//!
 //! The stores are the claimer's, who alone may write then; in the models they are swaps (`sync.rs` says why).
 
 use crate::hash::Identity;
@@ -92,5 +95,16 @@ impl Slot {
         self.key.store(id, Ordering::Release);
         self.word.store(pending, Ordering::Release);
         pending
+    }
+
+    /// What a slot claimed by this thread is once the system has taken its memory: as if never used. The key first, as nobody
+    /// who reads the word and then the key sees a new word and an old key: the system takes both at once, and whoever reads
+    /// after that reads zeros.
+    #[cfg(tollgate_model)]
+    pub(crate) fn wipe(&self) {
+        // Release, both, with the loads in `read`: the system interrupts every processor that may still have the old page, which
+        // orders more than this. Model: release.
+        self.key.store(Identity::NONE, Ordering::Release);
+        self.word.store(Word::FULL, Ordering::Release);
     }
 }

@@ -29,6 +29,18 @@ impl Steps {
         Self { latest: Atomic::new(less_slack(now)), before: Atomic::new(0), count: Atomic::new(0) }
     }
 
+    /// Of a clock that shows `now`, and had shown `before` to another limiter, whose buckets this one has taken over.
+    #[cfg(not(tollgate_model))]
+    pub(crate) fn since(before: Instant, now: Instant) -> Self {
+        let is_back = now < before;
+        let behind = if is_back { before.as_nanos() } else { 0 };
+        Self {
+            latest: Atomic::new(less_slack(now)),
+            before: Atomic::new(behind),
+            count: Atomic::new(u64::from(is_back)),
+        }
+    }
+
     /// A reading of the clock, looked at.
     #[inline]
     pub(crate) fn now(&self, clock: &(impl Clock + ?Sized)) -> Instant {

@@ -2,6 +2,9 @@
 //!
 //! A bucket that is full is as good as absent, so idle slots need no sweeper: whoever needs one takes it.
 
+mod release;
+mod snapshot;
+
 use core::fmt;
 
 use crossbeam_utils::CachePadded;

@@ -49,6 +49,15 @@ pub(crate) struct TimeBase {
     span: u64,
 }
 
+/// A number of a time base that none has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfRange {
+    pub(crate) name: &'static str,
+    pub(crate) found: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
 impl TimeBase {
     /// A base in which as many of `quotas` as possible are exact, earlier ones first, for a limiter that starts at
     /// `start`. Zero units lie a whole number of seconds from the clock's zero.
@@ -113,6 +122,29 @@ impl TimeBase {
 
     pub(crate) const fn units_per_second(&self) -> u64 {
         self.units_per_second
+    }
+
+    /// The base that [`Self::origin`] was asked of, or the first of the numbers that no base has, with its name and bounds.
+    pub(crate) fn of_origin(units_per_second: u64, first: u64, lead: u64) -> Result<Self, OutOfRange> {
+        let within = |name, found, min, max| {
+            if (min..=max).contains(&found) { Ok(()) } else { Err(OutOfRange { name, found, min, max }) }
+        };
+        within("units per second", units_per_second, NANOS_PER_SECOND, MAX_UNITS_PER_SECOND)?;
+        within("lead", lead, 0, SECONDS_BEFORE)?;
+        // One of the two is zero: the clock's own zero lies inside the range, or before it.
+        within("first second", first, 0, if lead == 0 { u64::MAX / NANOS_PER_SECOND } else { 0 })?;
+        Ok(Self::with_units(units_per_second, first, lead))
+    }
+
+    /// Units per second, and where the range begins, in seconds: what makes this base again.
+    pub(crate) const fn origin(&self) -> [u64; 3] {
+        // A second more than was asked for: see `with_units`.
+        [self.units_per_second, self.first / NANOS_PER_SECOND, self.lead / NANOS_PER_SECOND - 1]
+    }
+
+    /// The instants that are told apart, from the first to the last.
+    pub(crate) const fn range(&self) -> [Instant; 2] {
+        [Instant::from_nanos(self.first), Instant::from_nanos(self.first + self.span)]
     }
 
     /// Nanoseconds since zero units; an instant outside the range counts as its nearest end.

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::check_config::{self, CheckConfigArgs};
 use crate::commands::demonstrate;
 use crate::commands::serve::{self, GatewayArgs};
+use crate::commands::table::{self, TableArgs};
 use crate::replay::{self, NOTES as REPLAY_NOTES, ReplayArgs};
 use crate::values::failure::Failure;
 use crate::values::output;
@@ -45,6 +46,9 @@ enum Command {
     /// Check a configuration file of the gateway, and explain what it means
     #[command(after_help = EXIT_CODES)]
     CheckConfig(CheckConfigArgs),
+    /// Show what is in a snapshot of a table
+    #[command(after_help = EXIT_CODES)]
+    Table(TableArgs),
     /// Print the sample log that a run without arguments replays
     #[command(after_help = EXIT_CODES)]
     Sample,
@@ -57,6 +61,7 @@ pub fn run() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Gateway(args)) => serve::run(&args),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Table(args)) => table::run(&args),
         Some(Command::Sample) => output::print(&replay::sample::log()),
     };
     match outcome {

@@ -4,3 +4,4 @@ pub(crate) mod check_config;
 pub(crate) mod demonstrate;
 mod reload;
 pub(crate) mod serve;
+pub(crate) mod table;

@@ -1,0 +1,5 @@
+//! Tests against real servers, which they start themselves: `ci/redis.sh` says with which.
+
+mod cases;
+mod exact;
+mod harness;

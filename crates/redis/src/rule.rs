@@ -150,10 +150,11 @@ impl Rule {
         match self {
             Self::Unlimited | Self::Closed => {}
             Self::Bucket(bucket) => {
-                // A cost above the burst is judged as the burst and one token: it fits at no time.
-                let cost = bucket.token.parts(cost.min(bucket.burst.saturating_add(1)));
                 let wait = bucket.token.parts_of_us(wait_us.min(bucket.debt_us));
-                bucket.push(Some(cost), bucket.depth + wait, bucket.depth, converted, out);
+                // A cost above the burst fits at no time, however long it waits.
+                let limit = if cost <= bucket.burst { bucket.depth + wait } else { 0 };
+                let cost = bucket.token.parts(cost.min(bucket.burst.saturating_add(1)));
+                bucket.push(Some(cost), limit, bucket.depth, converted, out);
             }
             Self::Queue(bucket) => {
                 let wait = bucket.token.parts_of_us(wait_us.min(bucket.debt_us));

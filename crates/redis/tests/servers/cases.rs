@@ -48,7 +48,7 @@ async fn thirds_of_a_microsecond() {
     assert!(take(&fleet, &limit, 1).await.is_allowed());
     assert_eq!(stored(&server).await, [("4100000001003333:1 300/300".to_owned(), 4_100_000_001_004)]);
     server.set_clock(T0 + 1_000_000).await;
-    assert_eq!(fleet.under(&limit).key("ada").peek_n(0).await.remaining(), 298);
+    assert_eq!(fleet.under(&limit).key("ada").peek_n(0).await.remaining(), 299);
     server.set_clock(T0 + 1_003_334).await;
     assert_eq!(fleet.under(&limit).key("ada").peek_n(0).await.remaining(), 300);
     // The key names neither client nor secret, and is in braces for a cluster.

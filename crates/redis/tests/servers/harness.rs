@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use tollgate_redis::{Fleet, FleetBuilder};
 
-pub const SECRET: &str = "a secret of the tests";
+pub(crate) const SECRET: &str = "a secret of the tests";
 
 /// The program: `TOLLGATE_REDIS`, which `ci/redis.sh` sets.
-pub fn program() -> String {
+pub(crate) fn program() -> String {
     std::env::var("TOLLGATE_REDIS").expect("run by ci/redis.sh, which names the server in TOLLGATE_REDIS")
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // So that the cluster's bus, 10,000 higher, is a port.
@@ -26,19 +26,20 @@ pub fn free_port() -> u16 {
     }
 }
 
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub port: u16,
-    pub folder: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) folder: PathBuf,
     args: Vec<String>,
+    own: tokio::sync::OnceCell<redis::aio::MultiplexedConnection>,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    pub fn with(more: &[&str]) -> Self {
+    pub(crate) fn with(more: &[&str]) -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("tollgate-redis-{}-{number}", std::process::id()));
@@ -50,7 +51,7 @@ impl Server {
         args.extend(more.iter().map(|&arg| arg.to_owned()));
         args.extend(["--port".into(), port.to_string()]);
         let child = spawn(&program(), &args);
-        let server = Self { child, port, folder, args };
+        let server = Self { child, port, folder, args, own: tokio::sync::OnceCell::new() };
         server.wait();
         server
     }
@@ -63,68 +64,70 @@ impl Server {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&program(), &self.args);
+        self.own = tokio::sync::OnceCell::new();
         self.wait();
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {
         redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
     }
 
     /// A command of the test's own.
-    pub async fn run(&self, words: &[&str]) -> Value {
+    pub(crate) async fn run(&self, words: &[&str]) -> Value {
         let mut cmd = redis::cmd(words[0]);
         cmd.arg(&words[1..]);
-        cmd.query_async(&mut self.connection().await).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        let mut own = self.own.get_or_init(|| self.connection()).await.clone();
+        cmd.query_async(&mut own).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    pub async fn number(&self, words: &[&str]) -> i64 {
+    pub(crate) async fn number(&self, words: &[&str]) -> i64 {
         redis::from_redis_value(self.run(words).await).unwrap()
     }
 
-    pub async fn keys(&self) -> Vec<String> {
+    pub(crate) async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = redis::from_redis_value(self.run(&["KEYS", "tg1:*"]).await).unwrap();
         keys.sort();
         keys
     }
 
-    pub async fn fleet(&self) -> Fleet {
+    pub(crate) async fn fleet(&self) -> Fleet {
         ready(Fleet::builder(self.url())).await
     }
 
     /// A fleet whose time is what `set_clock` says.
-    pub async fn fleet_with_clock(&self) -> Fleet {
+    pub(crate) async fn fleet_with_clock(&self) -> Fleet {
         self.set_clock(T0).await;
         ready(Fleet::builder(self.url()).test_clock("clk")).await
     }
 
-    pub async fn set_clock(&self, us: u64) {
+    pub(crate) async fn set_clock(&self, us: u64) {
         self.run(&["SET", "clk", &us.to_string()]).await;
     }
 }
 
 /// As the cases of the design have it, but in 2099, as keys expire by the true time: 20 s into a minute.
-pub const T0: u64 = 4_100_000_000_000_000;
+pub(crate) const T0: u64 = 4_100_000_000_000_000;
 
-pub async fn ready(builder: FleetBuilder) -> Fleet {
+pub(crate) async fn ready(builder: FleetBuilder) -> Fleet {
     let fleet = builder.secret(SECRET).deadline(Duration::from_millis(500)).build().unwrap();
     assert!(fleet.ready(Duration::from_secs(10)).await, "no connection");
     fleet

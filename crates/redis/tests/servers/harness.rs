@@ -40,16 +40,31 @@ impl Server {
     }
 
     pub(crate) fn with(more: &[&str]) -> Self {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("tollgate-redis-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = folder();
         let port = free_port();
         let mut args: Vec<String> = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir"].map(Into::into).into();
         args.push(folder.display().to_string());
         args.extend(["--unixsocket".into(), folder.join("socket").display().to_string()]);
         args.extend(more.iter().map(|&arg| arg.to_owned()));
         args.extend(["--port".into(), port.to_string()]);
+        let child = spawn(&program(), &args);
+        let server = Self { child, port, folder, args, own: tokio::sync::OnceCell::new() };
+        server.wait();
+        server
+    }
+
+    /// A sentinel that watches the primary at a port, under the name `main`.
+    pub(crate) fn sentinel(primary: u16) -> Self {
+        let folder = folder();
+        let port = free_port();
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor main 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
+            folder = folder.display()
+        );
+        let file = folder.join("sentinel.conf");
+        std::fs::write(&file, text).unwrap();
+        let args = vec![file.display().to_string(), "--sentinel".to_owned()];
         let child = spawn(&program(), &args);
         let server = Self { child, port, folder, args, own: tokio::sync::OnceCell::new() };
         server.wait();
@@ -131,6 +146,14 @@ pub(crate) async fn ready(builder: FleetBuilder) -> Fleet {
     let fleet = builder.secret(SECRET).deadline(Duration::from_millis(500)).build().unwrap();
     assert!(fleet.ready(Duration::from_secs(10)).await, "no connection");
     fleet
+}
+
+fn folder() -> PathBuf {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("tollgate-redis-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 fn spawn(program: &str, args: &[String]) -> Child {

@@ -1,5 +1,10 @@
 //! Tests against real servers, which they start themselves: `ci/redis.sh` says with which.
 
+#![allow(clippy::cast_precision_loss, reason = "counts of a test, compared with bounds of seconds")]
+
 mod cases;
 mod exact;
+mod faults;
 mod harness;
+mod proxy;
+mod topologies;

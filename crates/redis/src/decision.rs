@@ -13,8 +13,7 @@ use crate::outage::OnOutage;
 pub enum Place {
     /// The server.
     Server,
-    /// This node: the limit admits everything or nothing, or the tokens were paid for in advance, or the server's last answer is
-    /// still certain.
+    /// This node: the limit admits everything, or nothing.
     Here,
     /// No server: what the limit says [for an outage](OnOutage), and why.
     Outage(OnOutage, Outage),
@@ -180,7 +179,6 @@ impl FleetSetDecision {
 
     /// What each limit said by itself, in the order given. If one refuses, "allowed" of another means that it would have
     /// admitted the request; nothing was taken there.
-    #[must_use]
     pub fn decisions(&self) -> &[FleetDecision] {
         &self.decisions
     }

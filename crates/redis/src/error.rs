@@ -68,7 +68,11 @@ impl fmt::Display for LimitError {
         match self {
             Self::Text(error) => error.fmt(f),
             Self::Name { length } => {
-                write!(f, "the name of a limit must have from 1 to {} bytes, and has {length}", crate::FleetLimit::MAX_NAME)
+                write!(
+                    f,
+                    "the name of a limit must have from 1 to {} bytes, and has {length}",
+                    crate::FleetLimit::MAX_NAME
+                )
             }
             Self::PeriodNotMicros { quota } => write!(
                 f,
@@ -79,7 +83,10 @@ impl fmt::Display for LimitError {
                 write!(f, "one token of `{quota}` is too fine a fraction of a microsecond for Redis to add exactly")
             }
             Self::TooDeep { quota, max } => {
-                write!(f, "a bucket of `{quota}`, with its debt, takes longer than {max:?} to fill, the longest on Redis")
+                write!(
+                    f,
+                    "a bucket of `{quota}`, with its debt, takes longer than {max:?} to fill, the longest on Redis"
+                )
             }
             Self::CountTooLarge { quota, max } => write!(
                 f,

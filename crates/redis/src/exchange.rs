@@ -66,7 +66,13 @@ pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until
 }
 
 /// Changes one bucket; how much was taken.
-pub(crate) async fn adjust(fleet: &Fleet, item: &FleetItem, how: Adjust, mine: u64, until: Instant) -> Result<u64, Outage> {
+pub(crate) async fn adjust(
+    fleet: &Fleet,
+    item: &FleetItem,
+    how: Adjust,
+    mine: u64,
+    until: Instant,
+) -> Result<u64, Outage> {
     let rule: &Rule = &item.limit.0.rule;
     let mut converted: Option<Converted> = None;
     for _ in 0..CONVERSIONS {
@@ -75,7 +81,9 @@ pub(crate) async fn adjust(fleet: &Fleet, item: &FleetItem, how: Adjust, mine: u
         let value = call(fleet, item, &fleet.0.scripts.adjust, args, until).await?;
         match reply::adjust(&value).ok_or(Outage::Unreadable)? {
             Reply::Decided { answer: None, .. } => return Ok(0),
-            Reply::Decided { answer: Some(taken), .. } => return rule.taken(item.cost, &taken).ok_or(Outage::Unreadable),
+            Reply::Decided { answer: Some(taken), .. } => {
+                return rule.taken(item.cost, &taken).ok_or(Outage::Unreadable);
+            }
             Reply::Changed { now, texts } => {
                 let seen = texts.first().ok_or(Outage::Unreadable)?;
                 converted = Some(rule.convert(&seen.1, now).ok_or(Outage::Unreadable)?);

@@ -154,7 +154,8 @@ impl<'a> FleetHandle<'a> {
         if matches!(self.rule(), Rule::Unlimited | Rule::Closed) {
             return Ok(());
         }
-        let args = vec![Arg::Static("*"), Arg::Number(0), Arg::Number(0), Arg::Static(""), Arg::Static(""), Arg::Static("")];
+        let args =
+            vec![Arg::Static("*"), Arg::Number(0), Arg::Number(0), Arg::Static(""), Arg::Static(""), Arg::Static("")];
         let value = exchange::call(self.fleet, &self.item(0), &self.fleet.0.scripts.undo, args, self.until()).await?;
         reply::undo(&value).map(|_| ()).ok_or(Outage::Unreadable)
     }
@@ -196,7 +197,12 @@ impl<'a> FleetHandle<'a> {
         made(wait, undo)
     }
 
-    fn reserve_here(&self, item: &FleetItem, max_wait: Duration, outage: Outage) -> Result<FleetReservation<'a>, FleetDecision> {
+    fn reserve_here(
+        &self,
+        item: &FleetItem,
+        max_wait: Duration,
+        outage: Outage,
+    ) -> Result<FleetReservation<'a>, FleetDecision> {
         let cost = item.cost;
         let made = |wait| Ok(FleetReservation { handle: *self, cost, wait, undo: None });
         let Some(limit) = &self.limit.0.local else {

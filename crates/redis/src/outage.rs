@@ -57,13 +57,9 @@ impl OnOutage {
                 retry_after: None,
                 reset_after: Duration::ZERO,
             },
-            _ => Report {
-                verdict: Verdict::Refused,
-                burst,
-                remaining: 0,
-                retry_after: Some(RETRY),
-                reset_after: RETRY,
-            },
+            _ => {
+                Report { verdict: Verdict::Refused, burst, remaining: 0, retry_after: Some(RETRY), reset_after: RETRY }
+            }
         }
     }
 }
@@ -119,7 +115,10 @@ impl FromStr for OnOutage {
     type Err = UnknownOnOutage;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|choice| choice.name() == word).ok_or_else(|| UnknownOnOutage { given: word.to_owned() })
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.name() == word)
+            .ok_or_else(|| UnknownOnOutage { given: word.to_owned() })
     }
 }
 

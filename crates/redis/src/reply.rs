@@ -26,9 +26,16 @@ pub(crate) struct Before {
 /// An answer.
 #[derive(Debug)]
 pub(crate) enum Reply<T> {
-    Decided { now: u64, is_yes: bool, answer: T },
+    Decided {
+        now: u64,
+        is_yes: bool,
+        answer: T,
+    },
     /// Other quotas wrote these buckets: which, and the text.
-    Changed { now: u64, texts: Vec<(usize, String)> },
+    Changed {
+        now: u64,
+        texts: Vec<(usize, String)>,
+    },
 }
 
 fn number(value: &Value) -> Option<u64> {
@@ -96,7 +103,9 @@ fn part_of(rule: &Rule, values: &[Value]) -> Option<Part> {
             });
             Evidence::Stamp { stamp: Span { us: number(us)?, parts: number(parts)? } }
         }
-        (Rule::Fixed(_) | Rule::First(_), [count, end]) => Evidence::Window { count: number(count)?, end: number(end)? },
+        (Rule::Fixed(_) | Rule::First(_), [count, end]) => {
+            Evidence::Window { count: number(count)?, end: number(end)? }
+        }
         (Rule::Sliding(window), [previous, current, end, rest]) => {
             let (end, rest) = (number(end)?, number(rest)?);
             // So that no figure of it wraps.

@@ -22,7 +22,6 @@ pub(crate) struct Scripts {
     pub(crate) check: Script,
     pub(crate) adjust: Script,
     pub(crate) undo: Script,
-    pub(crate) lease: Script,
 }
 
 impl Scripts {
@@ -44,12 +43,11 @@ impl Scripts {
             check: script(include_str!("scripts/check.lua")),
             adjust: script(include_str!("scripts/adjust.lua")),
             undo: script(include_str!("scripts/undo.lua")),
-            lease: script(include_str!("scripts/lease.lua")),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 4] {
-        [&self.check, &self.adjust, &self.undo, &self.lease]
+    pub(crate) fn all(&self) -> [&Script; 3] {
+        [&self.check, &self.adjust, &self.undo]
     }
 }
 

@@ -57,10 +57,24 @@ pub(crate) struct Window {
 /// What a script says of one limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    Stamp { stamp: Span },
-    Window { count: u64, end: u64 },
-    Sliding { previous: u64, current: u64, end: u64, rest: u64 },
-    Log { count: u64, must_leave: u64, last: u64 },
+    Stamp {
+        stamp: Span,
+    },
+    Window {
+        count: u64,
+        end: u64,
+    },
+    Sliding {
+        previous: u64,
+        current: u64,
+        end: u64,
+        rest: u64,
+    },
+    Log {
+        count: u64,
+        must_leave: u64,
+        last: u64,
+    },
     /// Nobody was asked.
     None,
 }
@@ -340,7 +354,13 @@ impl Bucket {
             return Err(too_deep());
         }
         let debt_us = match quota.max_debt() {
-            _ if is_queue => if quota.burst() == 0 { 0 } else { depth_us },
+            _ if is_queue => {
+                if quota.burst() == 0 {
+                    0
+                } else {
+                    depth_us
+                }
+            }
             Some(debt) => u64::try_from(debt.as_micros()).map_err(|_| too_deep())?,
             None => depth_us.max(u64::try_from(DEFAULT_DEBT.as_micros()).unwrap_or(0)).min(MAX_SPAN_US - depth_us),
         };
@@ -351,7 +371,10 @@ impl Bucket {
 
     /// Of a span within the reach, which is one; what is longer, by as much as a cost that never fits, is cut.
     fn span(&self, parts: u128) -> Span {
-        self.token.span(parts).filter(|span| span.us <= 2 * MAX_SPAN_US).unwrap_or(Span { us: 2 * MAX_SPAN_US, parts: 0 })
+        self.token
+            .span(parts)
+            .filter(|span| span.us <= 2 * MAX_SPAN_US)
+            .unwrap_or(Span { us: 2 * MAX_SPAN_US, parts: 0 })
     }
 
     /// What `cost` is cut to: as much as can ever be taken at once, in debt.
@@ -359,7 +382,14 @@ impl Bucket {
         cost.min(self.token.tokens_in(self.token.parts_of_us(self.reach_us)))
     }
 
-    fn push(&self, cost: Option<u128>, limit: u128, mark_from: u128, converted: Option<&Converted>, out: &mut Vec<Arg>) {
+    fn push(
+        &self,
+        cost: Option<u128>,
+        limit: u128,
+        mark_from: u128,
+        converted: Option<&Converted>,
+        out: &mut Vec<Arg>,
+    ) {
         out.push(Arg::Static("b"));
         out.push(Arg::Text(self.tag.to_string()));
         out.push(Arg::Number(self.token.parts_per_us()));
@@ -389,7 +419,13 @@ impl Bucket {
     /// still have the old quota.
     fn convert(&self, seen: &str, now: u64, is_queue: bool) -> Option<Converted> {
         let (stamp, tag) = seen.split_once(' ')?;
-        let mark = if stamp.ends_with('p') { "p" } else if stamp.ends_with('d') { "d" } else { "" };
+        let mark = if stamp.ends_with('p') {
+            "p"
+        } else if stamp.ends_with('d') {
+            "d"
+        } else {
+            ""
+        };
         let stamp = stamp.trim_end_matches(['p', 'd']);
         let (us, parts) = stamp.split_once(':').unwrap_or((stamp, "0"));
         let (tag, surplus) = tag.split_once('+').unwrap_or((tag, "0"));
@@ -435,7 +471,7 @@ impl Window {
         if quota.burst() != quota.count() {
             return Err(LimitError::BurstInWindow { quota });
         }
-        if quota.period().subsec_nanos() % 1_000 != 0 {
+        if !quota.period().subsec_nanos().is_multiple_of(1_000) {
             return Err(LimitError::PeriodNotMicros { quota });
         }
         let us = u64::try_from(quota.period().as_micros()).ok().filter(|&us| us <= MAX_SPAN_US);
@@ -518,7 +554,7 @@ mod tests {
         assert!(matches!(new("1000003 per 3600 days burst 2000000"), Ok(Rule::Bucket(_))));
         assert!(matches!(new("1 per 3600 days burst 100"), Err(LimitError::TooDeep { .. })));
         assert!(matches!(new("9000000000000000001/second burst 1"), Err(LimitError::RateTooFine { .. })));
-        assert!(matches!(new("52124 per day as sliding-window"), Ok(_)));
+        assert!(new("52124 per day as sliding-window").is_ok());
         assert!(matches!(new("52125 per day as sliding-window"), Err(LimitError::CountTooLarge { max: 52_124, .. })));
         assert!(matches!(new("1025/hour as sliding-log"), Err(LimitError::CountTooLarge { max: 1_024, .. })));
         assert!(matches!(new("1/1500ns as fixed-window"), Err(LimitError::PeriodNotMicros { .. })));

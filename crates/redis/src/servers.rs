@@ -66,9 +66,16 @@ impl Servers {
         Self::One(Shard::spawn(target, scripts, deadline))
     }
 
-    pub(crate) fn cluster(seeds: &[ConnectionInfo], like: ConnectionInfo, scripts: Arc<Scripts>, deadline: Duration) -> Self {
+    pub(crate) fn cluster(
+        seeds: &[ConnectionInfo],
+        like: ConnectionInfo,
+        scripts: Arc<Scripts>,
+        deadline: Duration,
+    ) -> Self {
         let shards = seeds.iter().filter_map(|info| {
-            let (redis::ConnectionAddr::Tcp(host, port) | redis::ConnectionAddr::TcpTls { host, port, .. }) = info.addr() else {
+            let (redis::ConnectionAddr::Tcp(host, port) | redis::ConnectionAddr::TcpTls { host, port, .. }) =
+                info.addr()
+            else {
                 return None;
             };
             let shard = Shard::spawn(Target::Fixed(info.clone()), Arc::clone(&scripts), deadline);
@@ -137,7 +144,9 @@ impl Servers {
             }
             Err(Unserved::Elsewhere { node, is_ask }) => {
                 let Self::Cluster(cluster) = self else {
-                    return Err(Outage::Refused("the server is of a cluster, and was given as one by itself".to_owned()));
+                    return Err(Outage::Refused(
+                        "the server is of a cluster, and was given as one by itself".to_owned(),
+                    ));
                 };
                 if !is_ask {
                     self.is_stale();

@@ -102,7 +102,8 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
     for (group, answer) in groups.iter_mut().zip(answers) {
         group.answer = Some(answer);
     }
-    let mut is_yes = is_open && groups.iter().all(|group| !matches!(&group.answer, Some(Ok(checked)) if !checked.is_yes));
+    let mut is_yes =
+        is_open && groups.iter().all(|group| !matches!(&group.answer, Some(Ok(checked)) if !checked.is_yes));
     for group in &groups {
         match &group.answer {
             Some(Ok(checked)) => {

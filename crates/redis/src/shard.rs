@@ -75,7 +75,10 @@ impl Counts {
 pub(crate) enum Unserved {
     Outage(Outage),
     /// The slot is another server's; whether for good, or for this one call.
-    Elsewhere { node: (String, u16), is_ask: bool },
+    Elsewhere {
+        node: (String, u16),
+        is_ask: bool,
+    },
     /// Nothing was run; it may be elsewhere or later.
     Again(Outage),
 }
@@ -183,8 +186,10 @@ impl Shard {
     /// What an error that the server sent says.
     fn judge(&self, error: &RedisError) -> Unserved {
         let outage = Outage::Refused(error.to_string());
-        if let (Some((host, port)), Some(code @ ("MOVED" | "ASK"))) = (error.redirect_node(), error.code()) {
-            return Unserved::Elsewhere { node: (host.to_owned(), port), is_ask: code == "ASK" };
+        if let (Some((address, _)), Some(code @ ("MOVED" | "ASK"))) = (error.redirect_node(), error.code()) {
+            // The last colon: the host may be an IPv6 address.
+            let node = address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+            return node.map_or(Unserved::Outage(outage), |node| Unserved::Elsewhere { node, is_ask: code == "ASK" });
         }
         match error.code() {
             Some("READONLY" | "MASTERDOWN") => {
@@ -286,10 +291,8 @@ async fn watch_over(shard: &Weak<Shard>, connection: &Arc<Connection>, place: Op
             () = tokio::time::sleep(WATCH) => {
                 let Some(place) = place else { continue };
                 // No answer from any sentinel says nothing.
-                if let Ok(info) = this.target.resolve(CONNECT).await {
-                    if info.addr().to_string() != place {
-                        this.close(connection);
-                    }
+                if this.target.resolve(CONNECT).await.is_ok_and(|info| info.addr().to_string() != place) {
+                    this.close(connection);
                 }
             }
         }

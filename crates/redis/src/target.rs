@@ -67,8 +67,7 @@ impl Target {
 }
 
 async fn ask(sentinel: &ConnectionInfo, primary: &str, within: Duration) -> Result<(String, u16), RedisError> {
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
     let mut redis = Client::open(sentinel.clone())?.get_multiplexed_async_connection_with_config(&config).await?;
     let answer: Option<(String, u16)> =
         redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(primary).query_async(&mut redis).await?;

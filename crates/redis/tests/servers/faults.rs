@@ -183,7 +183,10 @@ async fn servers() {
     let two = [limit.clone(), fleet.limit("b", "100/second").unwrap()];
     server.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let decision = fleet.check_set(&two, "grace").await;
-    assert!(matches!(decision.decision().outage(), Some(Outage::Refused(text)) if text.contains("OOM")), "{decision:?}");
+    assert!(
+        matches!(decision.decision().outage(), Some(Outage::Refused(text)) if text.contains("OOM")),
+        "{decision:?}"
+    );
     assert!(decision.is_refused() && fleet.stats().connected == 1, "the breaker is not for this");
     server.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
     for limit in &two {

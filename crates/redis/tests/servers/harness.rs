@@ -42,7 +42,8 @@ impl Server {
     pub(crate) fn with(more: &[&str]) -> Self {
         let folder = folder();
         let port = free_port();
-        let mut args: Vec<String> = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir"].map(Into::into).into();
+        let mut args: Vec<String> =
+            ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir"].map(Into::into).into();
         args.push(folder.display().to_string());
         args.extend(["--unixsocket".into(), folder.join("socket").display().to_string()]);
         args.extend(more.iter().map(|&arg| arg.to_owned()));
@@ -122,10 +123,6 @@ impl Server {
         let mut keys: Vec<String> = redis::from_redis_value(self.run(&["KEYS", "tg1:*"]).await).unwrap();
         keys.sort();
         keys
-    }
-
-    pub(crate) async fn fleet(&self) -> Fleet {
-        ready(Fleet::builder(self.url())).await
     }
 
     /// A fleet whose time is what `set_clock` says.

@@ -1,5 +1,6 @@
 //! Tests against real servers, which they start themselves: `ci/redis.sh` says with which.
 
+#![allow(clippy::disallowed_methods, reason = "measures how long decisions take")]
 #![allow(clippy::cast_precision_loss, reason = "counts of a test, compared with bounds of seconds")]
 
 mod cases;

@@ -23,7 +23,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nodes = [400, 200, 100, 50].map(|rate: u64| {
         let program = std::env::current_exe();
         program.and_then(|program| {
-            Command::new(program).args([&address, &rate.to_string(), &key]).stdout(Stdio::piped()).spawn().map(|node| (rate, node))
+            Command::new(program)
+                .args([&address, &rate.to_string(), &key])
+                .stdout(Stdio::piped())
+                .spawn()
+                .map(|node| (rate, node))
         })
     });
     let mut all = 0;
@@ -34,7 +38,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let admitted: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
         let offered = rate * SECONDS;
         let count = |n: u64| usize::try_from(n / 10).unwrap_or(0);
-        println!("{rate:>4}/s  {}{}  {admitted} of {offered}", "#".repeat(count(admitted)), ".".repeat(count(offered - admitted)));
+        println!(
+            "{rate:>4}/s  {}{}  {admitted} of {offered}",
+            "#".repeat(count(admitted)),
+            ".".repeat(count(offered - admitted))
+        );
         all += admitted;
     }
     println!("{all} in all; the limit allows {}", 100 + 200 * SECONDS);

@@ -1,5 +1,6 @@
 //! How a fleet is set up.
 
+use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::servers::Servers;
 use crate::target::{self, Target};
 
 /// What a [`Fleet`] is built from; from [`Fleet::builder`] and its like.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FleetBuilder {
     kind: Kind,
     addresses: Vec<String>,
@@ -146,5 +147,17 @@ impl FleetBuilder {
             _ => Servers::one(Target::Fixed(first), Arc::clone(&scripts), self.deadline),
         };
         Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local))
+    }
+}
+
+/// Without secret and addresses, which may hold a password.
+impl fmt::Debug for FleetBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetBuilder")
+            .field("kind", &self.kind)
+            .field("deadline", &self.deadline)
+            .field("nodes", &self.nodes)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }

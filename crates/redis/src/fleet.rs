@@ -1,5 +1,6 @@
 //! Limits that hold across a fleet.
 
+use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,10 +37,9 @@ use crate::set::FleetItem;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Fleet(pub(crate) Arc<Inner>);
 
-#[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) servers: Servers,
     pub(crate) scripts: Arc<Scripts>,
@@ -180,6 +180,16 @@ impl Fleet {
     pub(crate) fn count_outage(&self) {
         // Relaxed: as `stats`.
         self.0.outages.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Without addresses, which may hold a password.
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet")
+            .field("deadline", &self.0.deadline)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

@@ -135,6 +135,9 @@ impl<'a> FleetHandle<'a> {
     /// Gives `cost` tokens back, up to full: for a request that was admitted and then not made. While requests that were
     /// [reserved](Self::reserve) wait for their instants it gives nothing back.
     ///
+    /// Give back only what a server took: of a decision that [an outage made](FleetDecision::outage) nothing was taken there, and a
+    /// refund of it is one request more for somebody.
+    ///
     /// # Errors
     ///
     /// The outage, if no server has said so. Then they may or may not have come back.

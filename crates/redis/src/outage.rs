@@ -48,20 +48,20 @@ impl OnOutage {
     }
 
     /// The answer of who does not look at anything.
-    pub(crate) fn report(self, burst: u64) -> Report {
+    pub(crate) const fn report(self, burst: u64) -> Report {
         match self {
-            Self::Open => Report {
-                verdict: Verdict::Allowed,
-                burst,
-                remaining: 0,
-                retry_after: None,
-                reset_after: Duration::ZERO,
-            },
-            _ => {
-                Report { verdict: Verdict::Refused, burst, remaining: 0, retry_after: Some(RETRY), reset_after: RETRY }
+            Self::Open => {
+                let reset_after = Duration::ZERO;
+                Report { verdict: Verdict::Allowed, burst, remaining: 0, retry_after: None, reset_after }
             }
+            _ => refusal(burst),
         }
     }
+}
+
+/// Not now; a server may be there soon.
+pub(crate) const fn refusal(burst: u64) -> Report {
+    Report { verdict: Verdict::Refused, burst, remaining: 0, retry_after: Some(RETRY), reset_after: RETRY }
 }
 
 /// After that a connection has been tried again.

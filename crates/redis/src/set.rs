@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use tollgate::Verdict;
 
 use crate::decision::{FleetDecision, FleetSetDecision, Place};
 use crate::error::Outage;
@@ -37,19 +38,25 @@ impl FleetItem {
     pub(crate) fn without_answer(&self, fleet: &Fleet, outage: Outage, mode: Mode) -> FleetDecision {
         fleet.count_outage();
         let choice = self.limit.on_outage();
+        let rule = &self.limit.0.rule;
         let report = match &self.limit.0.local {
-            // Of nothing, as ever.
-            _ if self.cost == 0 => self.limit.0.rule.report(0, 0, true, &Evidence::None),
-            _ if self.cost > self.limit.0.rule.most() => self.limit.0.rule.report(self.cost, 0, false, &Evidence::None),
+            _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
             Some(limit) => {
                 let local = fleet.0.local.under(limit);
                 let key = local.key(self.subject.as_str());
-                match mode {
+                let report = match mode {
                     Mode::Peek => key.peek_n(self.cost).report(),
                     Mode::Take | Mode::Reserve(_) => key.check_n(self.cost).report(),
+                };
+                match report.verdict {
+                    // Only under the share.
+                    Verdict::NeverFits => crate::outage::refusal(rule.most()),
+                    _ => report,
                 }
             }
-            None => choice.report(self.limit.0.rule.most()),
+            // Of nothing, as ever.
+            None if self.cost == 0 => rule.report(0, 0, true, &Evidence::None),
+            None => choice.report(rule.most()),
         };
         FleetDecision { report, place: Place::Outage(choice, outage), at_us: None }
     }
@@ -104,6 +111,8 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
     }
     let mut is_yes =
         is_open && groups.iter().all(|group| !matches!(&group.answer, Some(Ok(checked)) if !checked.is_yes));
+    // What this node has taken by itself.
+    let mut taken_here = Vec::new();
     for group in &groups {
         match &group.answer {
             Some(Ok(checked)) => {
@@ -116,6 +125,9 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
                     // What this node decides by itself comes last, and only if all others admit the request.
                     let mode = if is_yes { Mode::Take } else { Mode::Peek };
                     let decision = items[i].without_answer(fleet, outage.clone(), mode);
+                    if mode == Mode::Take && decision.is_allowed() {
+                        taken_here.push(i);
+                    }
                     is_yes &= decision.is_allowed();
                     decisions[i] = Some(decision);
                 }
@@ -124,7 +136,7 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
         }
     }
     if !is_yes && mode == Mode::Take {
-        give_back(fleet, &items, &groups, &decisions).await;
+        give_back(fleet, &items, &groups, &taken_here).await;
     }
     let decisions = decisions.into_iter().zip(&items).map(|(decision, item)| {
         // Each is of a group, or was decided here.
@@ -148,31 +160,26 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
 }
 
 /// What was taken for a request that is refused elsewhere.
-async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], decisions: &[Option<FleetDecision>]) {
+async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_here: &[usize]) {
+    for item in taken_here.iter().map(|&i| &items[i]) {
+        if let Some(limit) = &item.limit.0.local {
+            fleet.0.local.under(limit).key(item.subject.as_str()).refund(item.cost);
+        }
+    }
     let until = Instant::now() + fleet.0.deadline;
     let mut calls = Vec::new();
     for group in groups {
-        match &group.answer {
-            Some(Ok(checked)) if checked.is_yes => {
-                for (&i, part) in group.indices.iter().zip(&checked.parts).filter(|&(&i, _)| items[i].cost > 0) {
-                    // Only to the window that counted it.
-                    let mine = match &part.evidence {
-                        Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
-                        Evidence::Log { last, .. } => *last,
-                        Evidence::Stamp { .. } | Evidence::None => 0,
-                    };
-                    calls.push(exchange::adjust(fleet, &items[i], Adjust::Refund, mine, until));
-                }
-            }
-            Some(Err(_)) => {
-                for &i in &group.indices {
-                    let was_taken = decisions[i].as_ref().is_some_and(FleetDecision::is_allowed);
-                    if let (true, Some(limit)) = (was_taken, &items[i].limit.0.local) {
-                        fleet.0.local.under(limit).key(items[i].subject.as_str()).refund(items[i].cost);
-                    }
-                }
-            }
-            _ => {}
+        let Some(Ok(checked)) = &group.answer else { continue };
+        for (&i, part) in
+            group.indices.iter().zip(&checked.parts).filter(|&(&i, _)| checked.is_yes && items[i].cost > 0)
+        {
+            // Only to the window that counted it.
+            let mine = match &part.evidence {
+                Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
+                Evidence::Log { last, .. } => *last,
+                Evidence::Stamp { .. } | Evidence::None => 0,
+            };
+            calls.push(exchange::adjust(fleet, &items[i], Adjust::Refund, mine, until));
         }
     }
     // Best effort: what does not come back is refused to others, and never sold twice.

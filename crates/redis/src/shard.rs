@@ -219,7 +219,7 @@ impl Shard {
         let place = self.target.is_watched().then(|| info.addr().to_string());
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(CONNECT))
+            .set_response_timeout(Some(2 * CONNECT.max(self.deadline)))
             .set_pipeline_buffer_size(usize::try_from(MAX_IN_FLIGHT).unwrap_or(1_024));
         let mut redis = Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
         if self.target.is_watched() {

@@ -286,6 +286,30 @@ async fn what_is_admitted_without_a_server() {
     assert!(unknown.limit_with("x", "1/second", OnOutage::Share).is_err());
 }
 
+/// All or nothing holds without a server as well, and what is given back is what was taken.
+#[tokio::test]
+async fn sets_without_a_server() {
+    let mut server = Server::start();
+    let fleet = fleet(server.url(), 1).await;
+    server.kill();
+    let local = |name, quota| fleet.limit_with(name, quota, OnOutage::Local).unwrap();
+    let (one, none, other) = (local("one", "5/hour"), local("none", "1/hour"), local("other", "5/hour"));
+    let peek = async |limit| fleet.key(limit, "ada").peek_n(0).await.remaining();
+    assert!(fleet.under(&none).check("ada").await.is_allowed());
+    assert!(fleet.under(&other).check("ada").await.is_allowed());
+    for _ in 0..9 {
+        let all = [one.clone(), none.clone(), other.clone()];
+        assert!(fleet.check_set(&all, "ada").await.is_refused());
+        assert_eq!((peek(&one).await, peek(&none).await, peek(&other).await), (5, 0, 4));
+    }
+    // One that is closed refuses for all.
+    let all = [one.clone(), fleet.limit("closed", "5/hour").unwrap()];
+    assert!(fleet.check_set(&all, "ada").await.is_refused());
+    assert_eq!(peek(&one).await, 5);
+    let debug = format!("{fleet:?} {:?}", Fleet::builder("redis://u:word@127.0.0.1/").secret(SECRET));
+    assert!(!debug.contains("word") && !debug.contains("secret of"), "{debug}");
+}
+
 /// Writes that a failover loses, made to order: a replica that is cut off, the primary killed, the replica promoted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_costs_what_it_lost_once() {

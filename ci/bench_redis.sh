@@ -22,6 +22,7 @@ ci/machine.sh
 "$server" --version
 export TOLLGATE_REDIS_ADDRESS=redis://127.0.0.1:$port/
 cargo bench --quiet --package tollgate-redis --bench fleet
+libraries=$(dirname "$(find "$root/debian" -name liblua5.1.so.0 2> /dev/null | head -n 1)")
 # The same script with the same arguments, by Redis' own client: as checks of a bucket have them, all of them allowed.
 script=$(cat crates/redis/src/scripts/prelude.lua crates/redis/src/scripts/check.lua)
 sha=$(python3 - "$port" "$script" << 'PY'
@@ -34,6 +35,6 @@ PY
 )
 for width in 1 32; do
     echo -n "redis-benchmark of the same script, $width at a time: "
-    "$benchmark" -p "$port" -c 1 -P "$width" -n 40000 -r 32 -q EVALSHA "$sha" 1 "tg1:{__rand_int__}:bench:b1000000000" \
+    LD_LIBRARY_PATH=$libraries "$benchmark" -p "$port" -c 1 -P "$width" -n 40000 -r 32 -q EVALSHA "$sha" 1 "tg1:{__rand_int__}:bench:b1000000000" \
         take b 1000000/1000000 1 1 0 1000000 0 1000000 0 3601000000 "" "" | tr '\r' '\n' | grep "requests per second" | tail -n 1 | sed 's/.*: //'
 done

@@ -32,6 +32,9 @@ pub(crate) struct Checked {
 
 /// Asks about items whose keys are in one slot, or on one server.
 pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until: Instant) -> Result<Checked, Outage> {
+    if !fleet.0.servers.is_up(items.first().map_or(0, |item| item.subject.slot())) {
+        return Err(Outage::Disconnected);
+    }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
     for _ in 0..CONVERSIONS {
         let (word, wait) = match mode {

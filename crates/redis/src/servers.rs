@@ -128,6 +128,18 @@ impl Servers {
         }
     }
 
+    /// Whether the server that holds a slot is connected: else nothing needs to be made ready for it.
+    pub(crate) fn is_up(&self, slot: u16) -> bool {
+        let is_up = match self {
+            Self::One(shard) => shard.is_up(),
+            Self::Cluster(cluster) => cluster.map.load().of_slot(slot).is_some_and(|shard| shard.is_up()),
+        };
+        if !is_up {
+            self.is_stale();
+        }
+        is_up
+    }
+
     /// Runs a script where its keys are. What proves that nothing was run is followed, or asked again, once.
     pub(crate) async fn call(&self, request: &Request<'_>, until: Instant) -> Result<Value, Outage> {
         let Some(shard) = self.shard(request.slot) else {

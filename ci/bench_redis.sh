@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Figures of crates/redis beside redis-benchmark, PING and a local check, in one run: throughput and latency of exact checks, and what
+# a decision costs while the breaker is open. A minute, and the build. Needs what ci/redis.sh has unpacked (run that first).
+set -euo pipefail
+. "$(dirname "$0")/help.sh"
+cd "$(dirname "$0")/.."
+
+fail() { echo "bench_redis: $*" >&2; exit 1; }
+
+root=$(realpath -m "${CARGO_TARGET_DIR:-target}")/redis
+server=${TOLLGATE_REDIS:-$root/redis-server}
+[[ -x $server ]] || fail "no $server: ci/redis.sh unpacks it"
+benchmark=$(command -v redis-benchmark || echo "$root/debian/usr/bin/redis-benchmark")
+cargo bench --quiet --package tollgate-redis --bench fleet --no-run
+socket=$(mktemp -d)
+port=$((20000 + RANDOM % 20000))
+"$server" --port "$port" --bind 127.0.0.1 --save "" --appendonly no --dir "$socket" > /dev/null &
+pid=$!
+trap 'kill "$pid"; wait "$pid" 2> /dev/null; rm -rf "$socket"' EXIT
+sleep 0.5
+ci/machine.sh
+"$server" --version
+export TOLLGATE_REDIS_ADDRESS=redis://127.0.0.1:$port/
+cargo bench --quiet --package tollgate-redis --bench fleet
+libraries=$(dirname "$(find "$root/debian" -name liblua5.1.so.0 2> /dev/null | head -n 1)")
+# The same script with the same arguments, by Redis' own client: as checks of a bucket have them, all of them allowed.
+script=$(cat crates/redis/src/scripts/prelude.lua crates/redis/src/scripts/check.lua)
+sha=$(python3 - "$port" "$script" << 'PY'
+import socket, sys
+port, body = int(sys.argv[1]), sys.argv[2].encode() + b"\n"
+link = socket.create_connection(("127.0.0.1", port))
+link.sendall(b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$%d\r\n%s\r\n" % (len(body), body))
+print(link.recv(200).decode().split("\r\n")[1])
+PY
+)
+for width in 1 32; do
+    echo -n "redis-benchmark of the same script, $width at a time: "
+    LD_LIBRARY_PATH=$libraries "$benchmark" -p "$port" -c 1 -P "$width" -n 40000 -r 32 -q EVALSHA "$sha" 1 "tg1:{__rand_int__}:bench:b1000000000" \
+        take b 1000000/1000000 1 1 0 1000000 0 1000000 0 3601000000 "" "" | tr '\r' '\n' | grep "requests per second" | tail -n 1 | sed 's/.*: //'
+done

@@ -1,0 +1,95 @@
+//! Figures beside their peers in one run; `ci/bench_redis.sh` starts the server. Ratios are what counts: the machine is shared.
+
+#![allow(clippy::disallowed_methods, reason = "measures time")]
+
+use std::time::{Duration, Instant};
+
+use tollgate::{Limiter, Quota};
+use tollgate_redis::{Fleet, OnOutage};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let Ok(address) = std::env::var("TOLLGATE_REDIS_ADDRESS") else {
+        // Built and run by whoever builds all benches.
+        eprintln!("no server: ci/bench_redis.sh starts one, and names it in TOLLGATE_REDIS_ADDRESS");
+        return;
+    };
+    let fleet =
+        Fleet::builder(&*address).secret("a secret of the bench").deadline(Duration::from_secs(1)).build().unwrap();
+    assert!(fleet.ready(Duration::from_secs(5)).await);
+    let limit = fleet.limit("bench", "1000000/second").unwrap();
+
+    for width in [1_u64, 32] {
+        let begun = Instant::now();
+        let calls = 40_000 / width;
+        let tasks: Vec<_> = (0..width)
+            .map(|task| {
+                let (fleet, limit) = (fleet.clone(), limit.clone());
+                tokio::spawn(async move {
+                    for _ in 0..calls {
+                        assert!(fleet.under(&limit).check(&task).await.is_allowed());
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let rate = f64::from(u32::try_from(calls * width).unwrap()) / begun.elapsed().as_secs_f64();
+        println!("exact checks, {width} at a time: {rate:.0}/s");
+    }
+
+    // Latency at 10,000/s, beside PING through a connection of the same client.
+    let mut info = redis::IntoConnectionInfo::into_connection_info(&*address).unwrap();
+    info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
+    let ping = redis::Client::open(info).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut times = [Vec::new(), Vec::new()];
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    for tick in 0..2_000 {
+        ticks.tick().await;
+        let is_ping = (tick / 100) % 2 == 0;
+        let tasks: Vec<_> = (0..10_u64)
+            .map(|key| {
+                let (fleet, limit, mut ping) = (fleet.clone(), limit.clone(), ping.clone());
+                tokio::spawn(async move {
+                    let begun = Instant::now();
+                    if is_ping {
+                        redis::cmd("PING").query_async::<String>(&mut ping).await.unwrap();
+                    } else {
+                        assert!(fleet.under(&limit).check(&key).await.is_allowed());
+                    }
+                    begun.elapsed()
+                })
+            })
+            .collect();
+        for task in tasks {
+            times[usize::from(!is_ping)].push(task.await.unwrap());
+        }
+    }
+    for (what, times) in ["PING", "exact check"].into_iter().zip(&mut times) {
+        times.sort_unstable();
+        let at = |part: usize| times[times.len() * part / 1_000];
+        println!("{what} at 10,000/s: p50 {:?}, p99 {:?}", at(500), at(990));
+    }
+
+    // A breaker that is open, beside a local check.
+    let local = Limiter::builder(Quota::per_second(1_000_000)).build().unwrap();
+    let open = Fleet::builder("redis://127.0.0.1:1/").secret("a secret of the bench").build().unwrap();
+    let closed = open.limit("bench", "1000000/second").unwrap();
+    let own = open.limit_with("own", "1000000/second", OnOutage::Local).unwrap();
+    let calls = 200_000_u32;
+    let begun = Instant::now();
+    for _ in 0..calls {
+        std::hint::black_box(local.check("ada").is_allowed());
+    }
+    let checked = begun.elapsed() / calls;
+    println!("a local check: {checked:?}");
+    for (what, limit) in [("closed", &closed), ("local", &own)] {
+        let begun = Instant::now();
+        for _ in 0..calls {
+            std::hint::black_box(open.under(limit).check("ada").await.is_allowed());
+        }
+        let took = begun.elapsed() / calls;
+        println!("breaker open, {what}: {took:?}, {:.1} local checks", took.as_secs_f64() / checked.as_secs_f64());
+    }
+}

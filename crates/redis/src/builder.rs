@@ -1,0 +1,163 @@
+//! How a fleet is set up.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use redis::ConnectionInfo;
+use tollgate::{Limiter, Quota};
+
+use crate::error::BuildError;
+use crate::fleet::Fleet;
+use crate::request::Scripts;
+use crate::secret::Secret;
+use crate::servers::Servers;
+use crate::target::{self, Target};
+
+/// What a [`Fleet`] is built from; from [`Fleet::builder`] and its like.
+#[derive(Clone)]
+pub struct FleetBuilder {
+    kind: Kind,
+    addresses: Vec<String>,
+    /// Of a sentinel's primary: its name, and what an address of it would be.
+    primary: Option<(String, String)>,
+    secret: Vec<u8>,
+    deadline: Duration,
+    nodes: Option<u64>,
+    capacity: usize,
+    clock_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    One,
+    Sentinel,
+    Cluster,
+}
+
+impl FleetBuilder {
+    /// The shortest secret, in bytes.
+    pub const MIN_SECRET: usize = 16;
+    /// The shortest deadline.
+    pub const MIN_DEADLINE: Duration = Duration::from_millis(5);
+    /// The longest deadline.
+    pub const MAX_DEADLINE: Duration = Duration::from_secs(1);
+    /// The deadline unless it is set.
+    pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(20);
+
+    fn new(kind: Kind, addresses: Vec<String>) -> Self {
+        Self {
+            kind,
+            addresses,
+            primary: None,
+            secret: Vec::new(),
+            deadline: Self::DEFAULT_DEADLINE,
+            nodes: None,
+            capacity: 65_536,
+            clock_key: None,
+        }
+    }
+
+    pub(crate) fn one(address: String) -> Self {
+        Self::new(Kind::One, vec![address])
+    }
+
+    pub(crate) fn sentinel(addresses: Vec<String>, primary: String, like: String) -> Self {
+        Self { primary: Some((primary, like)), ..Self::new(Kind::Sentinel, addresses) }
+    }
+
+    pub(crate) fn cluster(addresses: Vec<String>) -> Self {
+        Self::new(Kind::Cluster, addresses)
+    }
+
+    /// The secret that keys are hashed with: the same on all nodes, [`MIN_SECRET`](Self::MIN_SECRET) bytes or more, and known to
+    /// nobody else. Who knows it can tell which key on the server is whose; with another one all keys are new. Must be set.
+    #[must_use]
+    pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        secret.as_ref().clone_into(&mut self.secret);
+        self
+    }
+
+    /// How long a decision may take before [`OnOutage`](crate::OnOutage) decides; 20 ms unless it is set.
+    ///
+    /// The timer of the runtime is exact to a millisecond. A server whose answers take longer is one that does not answer.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How many nodes the fleet has at most, for limits that are [shared out](crate::OnOutage::Share) during an outage. Each node more
+    /// than this adds its share to what is admitted then.
+    #[must_use]
+    pub const fn nodes(mut self, nodes: u64) -> Self {
+        self.nodes = Some(nodes);
+        self
+    }
+
+    /// How many keys this node can decide by itself during an outage; 65,536 unless it is set, at 24 bytes each. Keys beyond that
+    /// are refused.
+    #[must_use]
+    pub const fn capacity(mut self, keys: usize) -> Self {
+        self.capacity = keys;
+        self
+    }
+
+    /// Has the servers read the time, in microseconds, from a key instead of their clock.
+    #[cfg(feature = "server-tests")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn test_clock(mut self, key: &str) -> Self {
+        self.clock_key = Some(key.to_owned());
+        self
+    }
+
+    /// Starts to connect, and does not wait for it: until a server is there, limits do what they do during an outage
+    /// ([`Fleet::ready`] waits).
+    ///
+    /// # Errors
+    ///
+    /// If an address, the secret, the deadline or a number is out of bounds, or if there is no tokio runtime.
+    pub fn build(self) -> Result<Fleet, BuildError> {
+        if self.secret.len() < Self::MIN_SECRET {
+            return Err(BuildError::Secret { length: self.secret.len() });
+        }
+        if !(Self::MIN_DEADLINE..=Self::MAX_DEADLINE).contains(&self.deadline) {
+            return Err(BuildError::Deadline { deadline: self.deadline });
+        }
+        if self.nodes == Some(0) {
+            return Err(BuildError::Nodes);
+        }
+        tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        #[cfg(feature = "tls")]
+        // Whoever has chosen one keeps it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let addresses = self.addresses.iter().map(|address| target::read(address));
+        let addresses = addresses.collect::<Result<Vec<ConnectionInfo>, _>>().map_err(BuildError::Address)?;
+        let first = addresses.first().cloned().ok_or(BuildError::NoAddress)?;
+        let local = Limiter::builder(Quota::unlimited()).capacity(self.capacity).build().map_err(BuildError::Local)?;
+        let scripts = Arc::new(Scripts::new(self.clock_key.as_deref()));
+        let servers = match (self.kind, self.primary) {
+            (Kind::Cluster, _) => Servers::cluster(&addresses, first, Arc::clone(&scripts), self.deadline),
+            (Kind::Sentinel, Some((primary, like))) => {
+                let like = target::read(&like).map_err(BuildError::Address)?;
+                let target = Target::Watched { sentinels: addresses, primary, like };
+                Servers::one(target, Arc::clone(&scripts), self.deadline)
+            }
+            _ => Servers::one(Target::Fixed(first), Arc::clone(&scripts), self.deadline),
+        };
+        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local))
+    }
+}
+
+/// Without secret and addresses, which may hold a password.
+impl fmt::Debug for FleetBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetBuilder")
+            .field("kind", &self.kind)
+            .field("deadline", &self.deadline)
+            .field("nodes", &self.nodes)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,241 @@
+//! Limits that hold across a fleet.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+use tollgate::quota::IntoQuota;
+use tollgate::{Key, Limiter};
+
+use crate::builder::FleetBuilder;
+use crate::decision::{FleetDecision, FleetSetDecision};
+use crate::error::LimitError;
+use crate::handle::{FleetHandle, FleetScoped};
+use crate::limit::FleetLimit;
+use crate::outage::OnOutage;
+use crate::request::Scripts;
+use crate::secret::Secret;
+use crate::servers::Servers;
+use crate::set::FleetItem;
+
+/// Limits that all nodes with the same servers and the same secret hold together. Cheap to clone; all clones share the
+/// connections, which close with the last.
+///
+/// The words are the engine's: what [`Limiter`] does in this process, this does on the servers, in one round trip.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use tollgate_redis::Fleet;
+///
+/// let fleet = Fleet::builder("redis://127.0.0.1/").secret("what all nodes know, and nobody else").build()?;
+/// let limit = fleet.limit("login", "10/minute")?;
+/// if fleet.under(&limit).check("ada").await.is_allowed() {
+///     // go on
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Fleet(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) servers: Servers,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) secret: Secret,
+    pub(crate) deadline: Duration,
+    nodes: Option<u64>,
+    /// Decides during outages.
+    pub(crate) local: Limiter,
+    pub(crate) outages: AtomicU64,
+}
+
+impl Fleet {
+    /// As many requests may wait for the answer of one server at a time; more are not sent.
+    pub const MAX_IN_FLIGHT: u64 = crate::shard::MAX_IN_FLIGHT;
+
+    pub(crate) fn new(
+        servers: Servers,
+        scripts: Arc<Scripts>,
+        secret: Secret,
+        deadline: Duration,
+        nodes: Option<u64>,
+        local: Limiter,
+    ) -> Self {
+        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages: AtomicU64::new(0) }))
+    }
+
+    /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
+    #[must_use]
+    pub fn builder(address: impl Into<String>) -> FleetBuilder {
+        FleetBuilder::one(address.into())
+    }
+
+    /// The primary that sentinels know under a name. `like` is an address with user, password, database and TLS of the primary;
+    /// the host of it is not used.
+    #[must_use]
+    pub fn sentinel(
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+        primary: impl Into<String>,
+        like: impl Into<String>,
+    ) -> FleetBuilder {
+        FleetBuilder::sentinel(sentinels.into_iter().map(Into::into).collect(), primary.into(), like.into())
+    }
+
+    /// A cluster, of which some nodes are given; user, password and TLS of the first are those of all.
+    #[must_use]
+    pub fn cluster(nodes: impl IntoIterator<Item = impl Into<String>>) -> FleetBuilder {
+        FleetBuilder::cluster(nodes.into_iter().map(Into::into).collect())
+    }
+
+    /// A limit that refuses during an outage.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no rate, the name is out of bounds, or a script could not count the quota exactly.
+    pub fn limit(&self, name: &str, quota: impl IntoQuota) -> Result<FleetLimit, LimitError> {
+        self.limit_with(name, quota, OnOutage::Closed)
+    }
+
+    /// A limit, and what it does during an outage.
+    ///
+    /// # Errors
+    ///
+    /// As [`limit`](Self::limit); and if it is to be shared out, and [`FleetBuilder::nodes`] was not set.
+    pub fn limit_with(&self, name: &str, quota: impl IntoQuota, on_outage: OnOutage) -> Result<FleetLimit, LimitError> {
+        let quota = quota.into_quota()?;
+        let nodes = match (on_outage, self.0.nodes) {
+            (OnOutage::Share, None) => return Err(LimitError::ShareWithoutNodes { name: name.to_owned() }),
+            (_, nodes) => nodes.unwrap_or(1),
+        };
+        let local = on_outage.quota(&quota, nodes);
+        let local = local.map(|quota| self.0.local.prepare(name, quota)).transpose()?;
+        FleetLimit::new(name, quota, on_outage, local)
+    }
+
+    /// Waits until the servers are connected, up to `within`; whether they are.
+    pub async fn ready(&self, within: Duration) -> bool {
+        self.0.servers.ready(Instant::now() + within).await
+    }
+
+    /// The fleet under one limit.
+    #[must_use]
+    pub fn under<'a>(&'a self, limit: &'a FleetLimit) -> FleetScoped<'a> {
+        FleetScoped { fleet: self, limit }
+    }
+
+    /// The bucket of a key under a limit, for all that can be asked of it.
+    pub fn key<'a, K: Key + ?Sized>(&'a self, limit: &'a FleetLimit, key: &K) -> FleetHandle<'a> {
+        FleetHandle { fleet: self, limit, subject: self.0.secret.subject(key) }
+    }
+
+    /// One part of a request that several limits decide.
+    pub fn item<K: Key + ?Sized>(&self, limit: &FleetLimit, key: &K, cost: u64) -> FleetItem {
+        FleetItem { limit: limit.clone(), subject: self.0.secret.subject(key), cost }
+    }
+
+    /// Checks one request of `key` under several limits, all or nothing, in one round trip.
+    pub async fn check_set<K: Key + ?Sized>(&self, limits: &[FleetLimit], key: &K) -> FleetSetDecision {
+        self.check_set_n(limits, key, 1).await
+    }
+
+    /// As [`check_set`](Self::check_set), for a request that costs `cost` tokens of each.
+    pub async fn check_set_n<K: Key + ?Sized>(&self, limits: &[FleetLimit], key: &K, cost: u64) -> FleetSetDecision {
+        let subject = self.0.secret.subject(key);
+        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject, cost });
+        crate::set::check(self, items.collect()).await
+    }
+
+    /// As [`check_set`](Self::check_set), for limits that have keys and costs of their own.
+    ///
+    /// On one server it is one round trip, and all or nothing. In a cluster keys of several subjects lie in several slots: each
+    /// slot is asked at once, and where one refuses, the others are given back in a second round trip. Then nobody is
+    /// over-admitted; for that round trip others may see less than there is. What cannot be given back, as the server is gone
+    /// by then, stays taken: at most the cost of this request.
+    pub async fn check_items(&self, items: Vec<FleetItem>) -> FleetSetDecision {
+        crate::set::check(self, items).await
+    }
+
+    /// How the fleet's servers are doing, as seen from here.
+    #[must_use]
+    pub fn stats(&self) -> FleetStats {
+        // Relaxed, all of these: numbers by themselves, to be shown. No model.
+        let mut stats = FleetStats { outages: self.0.outages.load(Ordering::Relaxed), ..FleetStats::default() };
+        for shard in self.0.servers.shards() {
+            let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            stats.servers += 1;
+            stats.connected += u64::from(shard.is_up());
+            stats.in_flight += shard.in_flight();
+            stats.calls += load(&shard.counts.calls);
+            stats.misses += load(&shard.counts.misses);
+            stats.closed += load(&shard.counts.closed);
+            stats.connects += load(&shard.counts.connects);
+            stats.repeats += load(&shard.counts.repeats);
+        }
+        stats
+    }
+
+    /// A decision that no server made.
+    pub(crate) fn count_outage(&self) {
+        // Relaxed: as `stats`.
+        self.0.outages.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Without addresses, which may hold a password.
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet")
+            .field("deadline", &self.0.deadline)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a fleet's servers are doing, as seen from one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FleetStats {
+    /// How many servers are known.
+    pub servers: u64,
+    /// How many of them are connected; of the others the breaker is open.
+    pub connected: u64,
+    /// Calls that wait for an answer now.
+    pub in_flight: u64,
+    /// Scripts and other commands sent since the start.
+    pub calls: u64,
+    /// Calls that were not answered within the deadline.
+    pub misses: u64,
+    /// Connections closed because they broke, or did not answer three times in a row.
+    pub closed: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Calls repeated because the answer proved that nothing was run.
+    pub repeats: u64,
+    /// Decisions made by [`OnOutage`].
+    pub outages: u64,
+}
+
+/// Every call under one limit.
+impl<'a> FleetScoped<'a> {
+    /// Admits one request of `key`, or not.
+    pub async fn check<K: Key + ?Sized>(&self, key: &K) -> FleetDecision {
+        self.key(key).check().await
+    }
+
+    /// Admits a request that costs `cost` tokens, all of it or nothing.
+    pub async fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> FleetDecision {
+        self.key(key).check_n(cost).await
+    }
+
+    /// What [`check`](Self::check) would answer. Writes nothing.
+    pub async fn peek<K: Key + ?Sized>(&self, key: &K) -> FleetDecision {
+        self.key(key).peek().await
+    }
+
+    /// The bucket of `key`.
+    pub fn key<K: Key + ?Sized>(&self, key: &K) -> FleetHandle<'a> {
+        self.fleet.key(self.limit, key)
+    }
+}

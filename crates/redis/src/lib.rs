@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod builder;
+mod decision;
+pub mod error;
+mod exchange;
+mod fleet;
+mod handle;
+mod limit;
+mod outage;
+mod reply;
+mod request;
+mod rule;
+mod secret;
+mod servers;
+mod set;
+mod shard;
+mod span;
+mod target;
+
+pub use builder::FleetBuilder;
+pub use decision::{FleetDecision, FleetSetDecision, Place};
+pub use fleet::{Fleet, FleetStats};
+pub use handle::{FleetHandle, FleetReservation, FleetScoped};
+pub use limit::FleetLimit;
+pub use outage::{OnOutage, UnknownOnOutage};
+pub use set::FleetItem;

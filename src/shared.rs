@@ -231,7 +231,7 @@ impl SharedTable {
     }
 
     /// Whether the path is another file's by now, or nobody's: then those who come later do not share this table, and a limit
-    /// may be admitted twice. Build a limiter anew. Two system calls; [`Limiter::stats`](crate::Limiter::stats) asks as well.
+    /// may be admitted twice. Build a limiter anew. Two system calls, and nothing else asks for it: ask now and then.
     #[must_use]
     pub fn is_detached(&self) -> bool {
         let is_gone = |path: &PathBuf| !self.file.is_at(path).unwrap_or(false);

@@ -43,7 +43,8 @@ impl Log {
             let (time, ip) = (time(fields[3]), fields[0]);
             let target = fields[6].split(['?', '#']).next().unwrap();
             let client = client(ip);
-            log.by_ip_and_path.push((time, format!("{client} {}", one_spelling(target))));
+            // Nor does the case of letters make another path of it.
+            log.by_ip_and_path.push((time, format!("{client} {}", one_spelling(target).to_ascii_lowercase())));
             log.by_ip.push((time, client));
         }
         log

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOMS = {
     "crates/http/src": """
         layer service service/body service/places limiter
-        decision/admission decision/refusal decision/shared decision/warnings decision/stats decision/straight
+        decision/admission decision/refusal decision/straight decision/shared decision/warnings decision/stats
         decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
         decision/gate decision/engine decision/in_flight decision
         config/serial config/looks_at config/limiter_config config/policy config/tiers config/exemption config/charge config

@@ -77,22 +77,6 @@ impl TimeBase {
         Self::with_units(units, start.saturating_sub(SECONDS_BEFORE), SECONDS_BEFORE.saturating_sub(start))
     }
 
-    /// The base of a table that another process made, from what [`parts`](Self::parts) said there; `None` if no base can be so.
-    #[cfg(not(tollgate_model))]
-    pub(crate) fn from_parts([units_per_second, first, lead]: [u64; 3]) -> Option<Self> {
-        let is_base = (NANOS_PER_SECOND..=MAX_UNITS_PER_SECOND).contains(&units_per_second)
-            && (first == 0 || lead == 0)
-            && first <= u64::MAX / NANOS_PER_SECOND
-            && lead <= SECONDS_BEFORE;
-        is_base.then(|| Self::with_units(units_per_second, first, lead))
-    }
-
-    /// Units per second, the first second of the range, and how many seconds before it zero lies: all that there is to it.
-    #[cfg(not(tollgate_model))]
-    pub(crate) const fn parts(&self) -> [u64; 3] {
-        [self.units_per_second, self.first / NANOS_PER_SECOND, self.lead / NANOS_PER_SECOND - 1]
-    }
-
     /// When the limiter started, to the second.
     #[cfg(not(tollgate_model))]
     pub(crate) const fn start(&self) -> Instant {
@@ -124,8 +108,8 @@ impl TimeBase {
         self.units_per_second
     }
 
-    /// The base that [`Self::origin`] was asked of, or the first of the numbers that no base has, with its name and bounds.
-    pub(crate) fn of_origin(units_per_second: u64, first: u64, lead: u64) -> Result<Self, OutOfRange> {
+    /// The base that [`Self::parts`] was asked of, or the first of the numbers that no base has, with its name and bounds.
+    pub(crate) fn from_parts([units_per_second, first, lead]: [u64; 3]) -> Result<Self, OutOfRange> {
         let within = |name, found, min, max| {
             if (min..=max).contains(&found) { Ok(()) } else { Err(OutOfRange { name, found, min, max }) }
         };
@@ -137,7 +121,7 @@ impl TimeBase {
     }
 
     /// Units per second, and where the range begins, in seconds: what makes this base again.
-    pub(crate) const fn origin(&self) -> [u64; 3] {
+    pub(crate) const fn parts(&self) -> [u64; 3] {
         // A second more than was asked for: see `with_units`.
         [self.units_per_second, self.first / NANOS_PER_SECOND, self.lead / NANOS_PER_SECOND - 1]
     }

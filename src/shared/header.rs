@@ -238,7 +238,7 @@ impl Header {
             2 => false,
             _ => return damaged("the clock"),
         };
-        let Some(base) = TimeBase::from_parts([words[19], words[20], words[21]]) else {
+        let Ok(base) = TimeBase::from_parts([words[19], words[20], words[21]]) else {
             return damaged("the time base");
         };
         if words[22] > i64::MAX.cast_unsigned() {

@@ -46,7 +46,7 @@ impl Header {
         now: Instant,
     ) -> Option<Self> {
         let origin = hasher.origin()?;
-        let [units_per_second, first, lead] = base.origin();
+        let [units_per_second, first, lead] = base.parts();
         Some(Self {
             units_per_second,
             first,
@@ -139,7 +139,7 @@ impl Header {
     }
 
     pub(crate) fn base(&self) -> Result<TimeBase, RestoreError> {
-        TimeBase::of_origin(self.units_per_second, self.first, self.lead).map_err(|bad| RestoreError::Field {
+        TimeBase::from_parts([self.units_per_second, self.first, self.lead]).map_err(|bad| RestoreError::Field {
             name: bad.name,
             found: bad.found,
             min: bad.min,

@@ -363,6 +363,6 @@ fn no_snapshot_is_made_of_it_nor_restored_on_its_clock() {
 
     let mut written = Vec::new();
     builder("10/hour", 100).build().unwrap().snapshot(&mut written).unwrap();
-    let on_its_clock = builder("10/hour", 100).clock(here.clock().clone()).restore(&written[..]);
+    let on_its_clock = builder("10/hour", 100).clock(*here.clock()).restore(&written[..]);
     assert!(matches!(on_its_clock, Err(RestoreError::Hash)), "{on_its_clock:?}");
 }

@@ -151,8 +151,9 @@ fn an_upload_that_a_limit_refuses_sees_its_answer() {
     assert_eq!(client.response().status, 200);
     for _ in 0..3 {
         let mut socket = std::net::TcpStream::connect(front.addr()).unwrap();
-        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n{}", "x".repeat(3_000_000));
-        // All of it is taken, however early the answer came.
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12000000\r\n\r\n{}", "x".repeat(12_000_000));
+        // All of it is taken, however early the answer came: more than the buffers of sockets hold.
         std::io::Write::write_all(&mut socket, request.as_bytes()).unwrap();
         let mut answer = [0; 12];
         std::io::Read::read_exact(&mut socket, &mut answer).unwrap();

@@ -196,6 +196,47 @@ fn the_picture_is_well_formed_and_complete() {
 }
 
 #[test]
+fn times_are_shown_in_the_local_zone_on_demand() {
+    let log = file("access.log", (0..90).map(|second| line("192.0.2.1", second)).collect::<String>());
+    let picture = log.with_file_name("timeline.svg");
+    let run = |zone: &str, options: &[&str]| {
+        let mut command = program();
+        command.env("TZ", zone).args(["replay", "--limit", "10/minute", "--svg"]).arg(&picture).args(options).arg(&log);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), std::fs::read_to_string(&picture).unwrap())
+    };
+    // 10:00 in UTC; India has no whole hours, and New York has summer time in May.
+    for (zone, options, time, zone_shown) in [
+        ("IST-5:30", &["--local-time"][..], "17 May 2015 15:30", "local time"),
+        ("America/New_York", &["--local-time"], "17 May 2015 06:00", "America/New_York"),
+        ("America/New_York", &[], "17 May 2015 10:00", "UTC"),
+    ] {
+        let clock = &time[time.len() - 5..];
+        let (report, svg) = run(zone, options);
+        for part in [
+            format!("{time}:00 to {}:29 {zone_shown}, 1 min 29 s", time.replace(":30", ":31").replace(":00", ":01")),
+            format!("requests per 2 seconds ({zone_shown})"),
+            format!("\n     {clock}"),
+            format!("  {time}:1"),
+            format!("\n  {time}  "),
+        ] {
+            assert!(report.contains(&part), "{zone}: no `{part}` in {report}");
+        }
+        for part in [
+            format!("times in {zone_shown}<"),
+            format!("from {time}:00 to"),
+            format!("<title>{time}:00,"),
+            format!(">{clock}:00<"),
+        ] {
+            assert!(svg.contains(&part), "{zone}: no `{part}` in {svg}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&run(zone, &[options, &["--json"]].concat()).0).unwrap();
+        assert_eq!(json["totals"]["first"], "2015-05-17T10:00:00Z", "for programs it stays UTC");
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     let log = file(
         "access.log",

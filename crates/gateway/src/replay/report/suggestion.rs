@@ -25,17 +25,17 @@ impl Suggestion {
 }
 
 /// The report for people.
-pub(crate) fn text(input: &Input, suggestion: &Suggestion, key: &str, layout: Layout) -> String {
+pub(crate) fn text(input: &Input, suggestion: &Suggestion, key: &str, layout: &Layout) -> String {
     let mut text = String::new();
     // Writing into a `String` cannot fail.
     let _ = write_all(&mut text, input, suggestion, key, layout);
     text
 }
 
-fn write_all(text: &mut String, input: &Input, suggestion: &Suggestion, key: &str, layout: Layout) -> Result {
+fn write_all(text: &mut String, input: &Input, suggestion: &Suggestion, key: &str, layout: &Layout) -> Result {
     let title = format!("Which limit for each {}: {}", printable(key), suggestion.goal());
     writeln!(text, "{}", super::text::bold(&shortened(&title, layout.width), layout))?;
-    super::text::what_was_read(text, input)?;
+    super::text::what_was_read(text, input, &layout.clock)?;
     let (keys, requests) = (counted(suggestion.keys, "key"), counted(suggestion.requests, "request"));
     writeln!(text, "  {keys} with {requests} that are not exempt")?;
     super::text::clients(text, input)?;

@@ -7,27 +7,27 @@ use std::time::Duration;
 use tollgate_http::stats::PolicyStats;
 
 use super::super::ingest::{Flaw, Input};
-use super::super::log::time::timestamp;
 use super::super::simulate::difference::{Difference, KeyDifference};
 use super::super::simulate::keys::{LimitedKey, ShadowedKey};
 use super::super::simulate::matches::{KeyId, KeyName};
 use super::super::simulate::run::{Delays, Engine, Refuser};
 use super::super::tally::{Counts, Minute};
 use super::super::timeline::{Timeline, terminal};
-use super::{Against, Layout, Replay, counted, moment, sum};
+use super::super::wall_clock::WallClock;
+use super::{Against, Layout, Replay, counted, sum};
 use crate::values::output::{grouped, percent, printable, shortened};
 
 /// The whole report.
-pub(crate) fn render(input: &Input, replay: &Replay, against: Option<&Against>, layout: Layout) -> String {
+pub(crate) fn render(input: &Input, replay: &Replay, against: Option<&Against>, layout: &Layout) -> String {
     let mut text = String::new();
     // Writing into a `String` cannot fail.
     let _ = write_all(&mut text, input, replay, against, layout);
     text
 }
 
-fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<&Against>, layout: Layout) -> Result {
+fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<&Against>, layout: &Layout) -> Result {
     heading(text, replay, layout)?;
-    what_was_read(text, input)?;
+    what_was_read(text, input, &layout.clock)?;
     let has_exempt = replay.tally.totals.exempt > 0 || !replay.exempt.is_empty();
     totals(text, replay.tally.totals, replay.simulation.delays, has_exempt)?;
     remarks(text, input, replay)?;
@@ -62,7 +62,7 @@ impl Replay {
     }
 }
 
-fn heading(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn heading(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
     writeln!(text, "{}", bold(&replay.title, layout))?;
     if !replay.exempt.is_empty() {
         writeln!(text, "  exempt: {}", replay.exempt.join(", "))?;
@@ -70,7 +70,7 @@ fn heading(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     Ok(())
 }
 
-pub(super) fn what_was_read(text: &mut String, input: &Input) -> Result {
+pub(super) fn what_was_read(text: &mut String, input: &Input, clock: &WallClock) -> Result {
     let lines = sum(input, |file| file.lines);
     let from = match &*input.files {
         [file] => file.name.clone(),
@@ -102,17 +102,17 @@ pub(super) fn what_was_read(text: &mut String, input: &Input) -> Result {
     }
     let (first, last) = (input.records.first(), input.records.last());
     if let (Some(first), Some(last)) = (first, last) {
-        let (from, to) = (timestamp(first.time), timestamp(last.time));
+        let (from, to, zone) = (clock.moment(first.time), clock.moment(last.time), clock.name());
         match Duration::from_nanos(last.time - first.time) {
-            Duration::ZERO => writeln!(text, "  all at {} UTC", moment(from))?,
-            span => writeln!(text, "  {} to {} UTC, {}", moment(from), moment(to), spell(span))?,
+            Duration::ZERO => writeln!(text, "  all at {from} {zone}")?,
+            span => writeln!(text, "  {from} to {to} {zone}, {}", spell(span))?,
         }
     }
     if input.out_of_order > 0 {
         writeln!(text, "  {} earlier than a line before it: put in order", counted(input.out_of_order, "request"))?;
     }
     if let (count @ 1.., time) = input.far_away {
-        let when = moment(timestamp(time));
+        let when = clock.moment(time);
         writeln!(
             text,
             "  {} more than ten years from the rest left out, such as at {when}",
@@ -209,7 +209,7 @@ fn remarks(text: &mut String, input: &Input, replay: &Replay) -> Result {
     Ok(())
 }
 
-fn policies(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn policies(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
     writeln!(text, "\n{}", bold("By policy", layout))?;
     let policies = &replay.simulation.policies;
     let longest = policies.iter().map(|view| view.name.chars().count()).max().unwrap_or(0).max("policy".len());
@@ -229,8 +229,9 @@ fn policies(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     Ok(())
 }
 
-fn over_time(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
-    let timeline = Timeline::new(&input.records, &replay.simulation.outcomes, terminal::room(layout.width));
+fn over_time(text: &mut String, input: &Input, replay: &Replay, layout: &Layout) -> Result {
+    let timeline =
+        Timeline::new(&input.records, &replay.simulation.outcomes, terminal::room(layout.width), &layout.clock);
     writeln!(text, "\n{}", bold("Over time", layout))?;
     text.push_str(&terminal::draw(&timeline, layout.width, layout.is_colored));
     Ok(())
@@ -244,7 +245,7 @@ struct KeyTable {
 }
 
 impl KeyTable {
-    fn new(names: &[&KeyName], replay: &Replay, others: usize, layout: Layout) -> Self {
+    fn new(names: &[&KeyName], replay: &Replay, others: usize, layout: &Layout) -> Self {
         let longest = |of: fn(&KeyName) -> &str| names.iter().map(|name| of(name).chars().count()).max().unwrap_or(0);
         let policy = longest(|name| &name.policy).clamp("policy".len(), 24);
         let policy = replay.config.is_some().then_some(policy);
@@ -263,7 +264,7 @@ impl KeyTable {
 /// Characters of a row of keys behind the key and its policy.
 const KEY_COLUMNS: usize = 56;
 
-fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
+fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: &Layout) -> Result {
     let limited = &replay.keys.limited;
     if limited.is_empty() && input.without_address > 0 {
         let (count, share) =
@@ -295,7 +296,7 @@ fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: Layou
             Some(limit) if by > 0 => format!("  {limit}"),
             _ => String::new(),
         };
-        let (share, first) = (percent(counts.refused, counts.requests), moment(timestamp(*time)));
+        let (share, first) = (percent(counts.refused, counts.requests), layout.clock.moment(*time));
         let (refused, requests) = (grouped(counts.refused), grouped(counts.requests));
         let cells = table.cells(&name.policy, &name.key);
         writeln!(text, "{cells}  {refused:>9}  {requests:>9}  {share:>7}  {first}{by}")?;
@@ -303,7 +304,7 @@ fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: Layou
     more(text, limited.len() - listed.len(), "more key")
 }
 
-fn shadowed_keys(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn shadowed_keys(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
     let shadowed = &replay.keys.shadowed;
     let listed = &shadowed[..shadowed.len().min(layout.top)];
     if listed.is_empty() {
@@ -316,7 +317,7 @@ fn shadowed_keys(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     writeln!(text, "{head}  {:>9}  {:>9}  {:>7}  first refused", "refused", "requests", "share")?;
     for ShadowedKey { key, name, refused, first } in listed {
         let requests = replay.keys.of(*key).requests;
-        let (share, first) = (percent(*refused, requests), moment(timestamp(*first)));
+        let (share, first) = (percent(*refused, requests), layout.clock.moment(*first));
         let (refused, requests) = (grouped(*refused), grouped(requests));
         let cells = table.cells(&name.policy, &name.key);
         writeln!(text, "{cells}  {refused:>9}  {requests:>9}  {share:>7}  {first}")?;
@@ -324,7 +325,7 @@ fn shadowed_keys(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     more(text, shadowed.len() - listed.len(), "more key")
 }
 
-fn worst_minutes(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
+fn worst_minutes(text: &mut String, input: &Input, replay: &Replay, layout: &Layout) -> Result {
     let worst = replay.tally.worst_minutes(layout.top);
     if worst.is_empty() {
         return Ok(());
@@ -344,7 +345,7 @@ fn worst_minutes(text: &mut String, input: &Input, replay: &Replay, layout: Layo
             let name = shortened(&printable(&name), layout.width.saturating_sub(62).max(16));
             format!("{name} ({})", grouped(count))
         });
-        let time = timestamp(*start).strftime("%-d %b %Y %H:%M").to_string();
+        let time = layout.clock.minute(*start);
         let (refused, requests) = (grouped(counts.refused), grouped(counts.total()));
         writeln!(text, "  {time:<17}  {refused:>9}  {requests:>9}  {keys:>5}  {most}")?;
     }
@@ -367,7 +368,7 @@ fn refused_in(minute: &Minute, input: &Input, replay: &Replay) -> (usize, Option
     (refused.len(), most)
 }
 
-fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: Layout) -> Result {
+fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: &Layout) -> Result {
     if shown.is_empty() {
         return Ok(());
     }
@@ -422,11 +423,11 @@ fn spell(length: Duration) -> String {
     }
 }
 
-pub(super) fn bold(text: &str, layout: Layout) -> String {
+pub(super) fn bold(text: &str, layout: &Layout) -> String {
     if layout.is_colored { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-fn difference(text: &mut String, replay: &Replay, against: &Against, layout: Layout) -> Result {
+fn difference(text: &mut String, replay: &Replay, against: &Against, layout: &Layout) -> Result {
     let Against { replay: other, difference } = against;
     let Difference { both, only_here, only_there, by_policy_here, by_policy_there, keys, .. } = difference;
     writeln!(text, "\n{}", bold(&format!("{} against {}", replay.name(), other.name()), layout))?;

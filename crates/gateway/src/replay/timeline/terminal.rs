@@ -49,8 +49,9 @@ fn legend(timeline: &Timeline, is_colored: bool) -> String {
     let paint = |style: &str, text: String| if is_colored { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text };
     let refused = if is_colored { '█' } else { HATCH };
     format!(
-        "  requests per {} (UTC)   {} passed  {} refused\n",
+        "  requests per {} ({})   {} passed  {} refused\n",
         axis::length(timeline.step),
+        timeline.clock.name(),
         paint(PASSED, '█'.to_string()),
         paint(REFUSED, refused.to_string()),
     )
@@ -151,7 +152,7 @@ impl Line {
 /// The line under the bars, the times under that, and the days under the times.
 fn time_axis(timeline: &Timeline, gutter: usize, column: usize) -> String {
     let plot = timeline.bins.len() * column;
-    let ticks = axis::times(timeline.start, timeline.end() - 1, (plot / 12).clamp(1, 12));
+    let ticks = axis::times(timeline.start, timeline.end() - 1, (plot / 12).clamp(1, 12), &timeline.clock);
     let place = |tick: &Tick| {
         let bin = usize::try_from((tick.time - timeline.start) / timeline.step).unwrap_or(0);
         bin * column
@@ -187,12 +188,12 @@ fn words<'t>(placed: impl Iterator<Item = (usize, &'t str)>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SECOND;
+    use super::super::{SECOND, WallClock};
     use super::*;
 
     fn timeline(bins: &[(u64, u64)]) -> Timeline {
         let bins = bins.iter().map(|&(allowed, refused)| Counts { allowed, refused, ..Counts::default() }).collect();
-        Timeline { start: 1_431_856_800 * SECOND, step: 60 * SECOND, bins }
+        Timeline { start: 1_431_856_800 * SECOND, step: 60 * SECOND, bins, clock: WallClock::utc() }
     }
 
     #[test]

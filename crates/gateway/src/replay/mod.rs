@@ -35,7 +35,7 @@ use crate::values::failure::Failure;
 use crate::values::output::{self, printable};
 
 /// Where the width of the terminal is not known.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::tool::{file, refused, replay, replay_json, total};
+use crate::tool::{file, flat, refused, replay, replay_json, total};
 
 /// A kind of log. In its line `@IP` stands for the client and `@S` for the second, on 1 March 2024 at 12:00 UTC.
 struct Kind {
@@ -438,7 +438,7 @@ fn lists_of_addresses_are_read_from_the_right() {
 fn who_cannot_be_told_is_said() {
     let line = |client: &str| format!("{client} - - [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200 12\n");
     let log = file("access.log", [line("one.example"), line("two.example"), line("192.0.2.1"), line("-")].concat());
-    let report = replay("--limit 9/day", &[&log]).ok().stdout;
+    let report = flat(&replay("--limit 9/day", &[&log]).ok().stdout);
     assert!(
         report.contains("3 requests without the address of a client, but for example `one.example`, `two.example`"),
         "{report}"

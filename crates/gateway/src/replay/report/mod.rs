@@ -1,7 +1,9 @@
 //! A finished replay, for people and for programs.
 
 pub(super) mod json;
+mod names;
 pub(super) mod suggestion;
+mod table;
 pub(super) mod text;
 
 use super::ingest::{FileCount, Input};

@@ -32,8 +32,8 @@ What is read:
 
   Names of --format: common, combined, vhost, nginx-main, json, w3c (IIS,
   CloudFront), alb, elb, s3, haproxy, envoy, squid, nginx-proxy-manager,
-  apache-ssl, gin, pairs (Heroku, logfmt, LTSV), and names of servers that
-  write one of these; or the string of a log_format or LogFormat.
+  apache-ssl, gin, uvicorn, pairs (Heroku, logfmt, LTSV), and names of servers
+  that write one of these; or the string of a log_format or LogFormat.
 
   In JSON the usual names are looked for, in any letter case, at the top, under
   `request` and under what loggers wrap requests in; a header by its own name,

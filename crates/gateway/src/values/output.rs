@@ -55,24 +55,32 @@ pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
+/// Characters that are taken for each column: marks over letters take no column, and there may be any number of them.
+const MARKS: usize = 4;
+
+/// Whether `text` fits into `width` columns.
+pub(crate) fn fits(text: &str, width: usize) -> bool {
+    columns(text) <= width && text.chars().count() <= MARKS * width
+}
+
+/// Counts the characters that are too many for `width` columns.
+fn is_over(width: usize) -> impl FnMut(char) -> bool {
+    let (mut taken, mut count) = (0, 0);
+    move |c| {
+        taken += c.width().unwrap_or(0);
+        count += 1;
+        taken > width || count > MARKS * width
+    }
+}
+
 /// As much of the beginning of `text` as fits into `width` columns.
 pub(crate) fn beginning(text: &str, width: usize) -> &str {
-    let mut taken = 0;
-    let is_over = |c: char| {
-        taken += c.width().unwrap_or(0);
-        taken > width
-    };
-    text.find(is_over).map_or(text, |end| &text[..end])
+    text.find(is_over(width)).map_or(text, |end| &text[..end])
 }
 
 /// As much of its end.
 pub(crate) fn ending(text: &str, width: usize) -> &str {
-    let mut taken = 0;
-    let is_over = |c: char| {
-        taken += c.width().unwrap_or(0);
-        taken > width
-    };
-    let Some(over) = text.rfind(is_over) else { return text };
+    let Some(over) = text.rfind(is_over(width)) else { return text };
     let mut rest = text[over..].chars();
     rest.next();
     rest.as_str()
@@ -80,7 +88,7 @@ pub(crate) fn ending(text: &str, width: usize) -> &str {
 
 /// `text` in at most `width` columns, its end replaced by an ellipsis when it has to be cut.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
-    if columns(text) <= width { text.to_owned() } else { format!("{}…", beginning(text, width.saturating_sub(1))) }
+    if fits(text, width) { text.to_owned() } else { format!("{}…", beginning(text, width.saturating_sub(1))) }
 }
 
 /// `text` with every line that is longer than `width` columns continued on the next, further in; codes of colours take none.
@@ -220,6 +228,15 @@ mod tests {
         assert_eq!(
             (ending("日本語", 5), ending("abc", 2), ending("abc", 9), ending("abc", 0)),
             ("本語", "bc", "abc", "")
+        );
+    }
+
+    #[test]
+    fn marks_over_a_letter_take_no_column_and_not_any_number_of_them() {
+        let marks = format!("e{}", "\u{301}".repeat(1_000));
+        assert_eq!(
+            (columns(&marks), shortened(&marks, 4).chars().count(), ending(&marks, 4).chars().count()),
+            (1, 13, 16)
         );
     }
 

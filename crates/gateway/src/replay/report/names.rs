@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::values::output::{beginning, columns, ending, printable};
+use crate::values::output::{beginning, columns, ending, fits, printable};
 
 /// The names of all keys that a report shows, in all of its tables the same.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Names {
         let mut seen = HashSet::new();
         for key in keys.into_iter().filter(|key| seen.insert(*key)) {
             let text = visible(key);
-            if columns(&text) <= width && taken.insert(text.clone()) {
+            if fits(&text, width) && taken.insert(text.clone()) {
                 names.insert(key.to_owned(), text);
             } else {
                 long.push((key, text));
@@ -25,7 +25,7 @@ impl Names {
         // Where to go on with the numbers of those that are cut alike.
         let mut next: HashMap<String, u64> = HashMap::new();
         for (key, text) in long {
-            let next = next.entry(cut(&text, width, 1)).or_insert(if columns(&text) > width { 1 } else { 2 });
+            let next = next.entry(cut(&text, width, 1)).or_insert(if fits(&text, width) { 2 } else { 1 });
             let name = loop {
                 let name = cut(&text, width, *next);
                 *next += 1;

@@ -400,6 +400,7 @@ fn an_array_of_objects_is_read_as_one_an_object() {
         ("an array with other line ends", pretty.replace('\n', "\r\n")),
         ("an array on one line", serde_json::to_string(&entries).unwrap()),
         ("objects over many lines", objects),
+        ("an array behind a byte order mark", format!("\u{feff}{pretty}")),
     ] {
         let log = file("log.json", &text);
         assert_right(name, &log, "", "json");

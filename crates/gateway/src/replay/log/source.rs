@@ -95,6 +95,10 @@ impl Source {
             reader = Box::new(Cursor::new(start.clone()).chain(reader));
         }
         if objects::is_spread(&start) {
+            // A byte order mark is no text between objects.
+            if start.starts_with("\u{feff}".as_bytes()) {
+                reader.read_exact(&mut [0; 3]).map_err(|error| read_failure(&name, &error))?;
+            }
             reader = Box::new(BufReader::with_capacity(BUFFER, Objects::new(reader)));
         }
         Ok(Self { name, reader, taken })

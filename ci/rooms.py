@@ -29,7 +29,7 @@ ROOMS = {
         main cli commands
         replay replay/report replay/args replay/suggest replay/timeline replay/simulate/difference replay/simulate/keys replay/simulate/run
         replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
-        replay/progress replay/log
+        replay/progress replay/wall_clock replay/log
         config admin
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
         proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body proxy/live

@@ -13,6 +13,7 @@ use super::ingest::Wanted;
 use super::log::time::Times;
 use super::log::{Form, Format, Places, Rules};
 use super::suggest::{Goal, Share};
+use super::wall_clock::WallClock;
 use crate::values::failure::Failure;
 use crate::values::output::printable;
 use crate::values::rates::Rates;
@@ -31,8 +32,8 @@ What is read:
 
   Names of --format: common, combined, vhost, nginx-main, json, w3c (IIS,
   CloudFront), alb, elb, s3, haproxy, envoy, squid, nginx-proxy-manager,
-  apache-ssl, gin, pairs (Heroku, logfmt, LTSV), and names of servers that
-  write one of these; or the string of a log_format or LogFormat.
+  apache-ssl, gin, uvicorn, pairs (Heroku, logfmt, LTSV), and names of servers
+  that write one of these; or the string of a log_format or LogFormat.
 
   In JSON the usual names are looked for, in any letter case, at the top, under
   `request` and under what loggers wrap requests in; a header by its own name,
@@ -193,6 +194,12 @@ pub(crate) struct ReplayArgs {
     #[arg(short, long, value_name = "N", default_value_t = DEFAULT_TOP)]
     pub(crate) top: usize,
 
+    /// Show times in the local time zone instead of UTC; `TZ=Europe/Berlin` before the command sets another
+    ///
+    /// In the report and in pictures. JSON stays in UTC.
+    #[arg(long)]
+    pub(crate) local_time: bool,
+
     /// Also draw the timeline as an SVG picture
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
@@ -235,6 +242,7 @@ impl ReplayArgs {
             against: None,
             capacity_from_config: false,
             top: DEFAULT_TOP,
+            local_time: false,
             svg: None,
             json: false,
             sample: true,
@@ -267,6 +275,14 @@ impl ReplayArgs {
             _ => ClientAddress::default(),
         };
         Ok(LimiterConfig::new().client(client).policy(self.exempt.iter().cloned().fold(policy, Policy::exempt)))
+    }
+
+    /// By which clock times are shown.
+    pub(super) fn clock(&self) -> Result<WallClock, Failure> {
+        if !self.local_time {
+            return Ok(WallClock::utc());
+        }
+        WallClock::local().map_err(|error| Failure::Usage(format!("--local-time: {error}")))
     }
 
     /// What is read of the logs, and how.

@@ -14,6 +14,7 @@ mod simulate;
 mod suggest;
 mod tally;
 mod timeline;
+mod wall_clock;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -23,18 +24,18 @@ use tollgate_http::LimiterConfig;
 pub(crate) use self::args::{NOTES, ReplayArgs};
 use self::ingest::{Input, Keep, Reader};
 use self::log::source::Source;
-use self::log::time::timestamp;
 use self::progress::Interrupt;
 use self::report::{Against, Layout, Replay};
 use self::simulate::difference::Difference;
 use self::simulate::fields::RequestFields;
 use self::timeline::{Timeline, svg};
+use self::wall_clock::WallClock;
 use crate::config;
 use crate::values::failure::Failure;
 use crate::values::output::{self, printable};
 
 /// Where the width of the terminal is not known.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 
 /// Replays what `args` name.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if args.json {
         output::print(&report::json::render(&input, &replay, against.as_ref())?)?;
     } else {
-        output::print(&report::text::render(&input, &replay, against.as_ref(), layout(args)))?;
+        output::print(&report::text::render(&input, &replay, against.as_ref(), &layout(args)?))?;
     }
     draw(args, &input, &replay)?;
     match () {
@@ -83,7 +84,7 @@ fn suggest(args: &ReplayArgs) -> Result<(), Failure> {
     if args.json {
         output::print(&report::suggestion::json(&suggestion, &key)?)?;
     } else {
-        output::print(&report::suggestion::text(&input, &suggestion, &key, layout(args)))?;
+        output::print(&report::suggestion::text(&input, &suggestion, &key, &layout(args)?))?;
     }
     if let Some(path) = &args.svg {
         let picture = report::suggestion::picture(&suggestion, &key);
@@ -118,7 +119,8 @@ fn replay(
 /// Draws the picture, if one is wanted.
 fn draw(args: &ReplayArgs, input: &Input, replay: &Replay) -> Result<(), Failure> {
     let Some(path) = &args.svg else { return Ok(()) };
-    std::fs::write(path, picture(input, replay)).map_err(|error| Failure::cannot_write(path, &error))?;
+    std::fs::write(path, picture(input, replay, &args.clock()?))
+        .map_err(|error| Failure::cannot_write(path, &error))?;
     if args.json { Ok(()) } else { output::print(&format!("\nThe timeline is in {}\n", path.display())) }
 }
 
@@ -155,7 +157,7 @@ fn read_with(args: &ReplayArgs, reader: Reader<'_>) -> Result<Input, Failure> {
     if args.files.is_empty() { reader.files(&[PathBuf::from("-")]) } else { reader.files(&args.files) }
 }
 
-fn layout(args: &ReplayArgs) -> Layout {
+fn layout(args: &ReplayArgs) -> Result<Layout, Failure> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let out = io::stdout();
@@ -163,24 +165,24 @@ fn layout(args: &ReplayArgs) -> Layout {
         Some((terminal_size::Width(width), _)) => usize::from(width),
         None => WIDTH,
     };
-    Layout {
+    Ok(Layout {
         width: width.clamp(60, 200),
         // https://no-color.org: set and not empty.
         is_colored: out.is_terminal() && !is_dumb && !is_set("NO_COLOR"),
         top: args.top,
-    }
+        clock: args.clock()?,
+    })
 }
 
-fn picture(input: &Input, replay: &Replay) -> String {
+fn picture(input: &Input, replay: &Replay, clock: &WallClock) -> String {
     let (records, totals) = (&input.records, replay.tally.totals);
     let mut subtitle = report::counted(totals.total(), "request");
     if let (Some(first), Some(last)) = (records.first(), records.last()) {
-        let (first, last) = (timestamp(first.time), timestamp(last.time));
-        let (first, last) = (report::moment(first), report::moment(last));
+        let (first, last) = (clock.moment(first.time), clock.moment(last.time));
         subtitle.push_str(&if first == last { format!(" at {first}") } else { format!(" from {first} to {last}") });
     }
     let refused = output::percent(totals.refused, totals.total());
     let keys = report::counted(u64::try_from(replay.keys.limited.len()).unwrap_or(u64::MAX), "key");
     subtitle.push_str(&format!(": {} refused ({refused}), {keys} limited", output::grouped(totals.refused)));
-    svg::draw(&Timeline::new(records, &replay.simulation.outcomes, svg::ROOM), &replay.title, &subtitle)
+    svg::draw(&Timeline::new(records, &replay.simulation.outcomes, svg::ROOM, clock), &replay.title, &subtitle)
 }

@@ -109,12 +109,13 @@ fn ctrl_c_shows_what_there_is() {
     command.args(["replay", "--limit", "1/day"]).stdin(std::process::Stdio::piped());
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    input.write_all(minute_of("192.0.2.1").as_bytes()).unwrap();
-    input.flush().unwrap();
-    // The lines have been taken when the pipe is empty; another line lets it look up.
-    let pipe = std::os::fd::AsFd::as_fd(&input);
-    while rustix::io::ioctl_fionread(pipe).unwrap() > 0 {
-        std::thread::yield_now();
+    // It asks for the second part when it has read the lines of the first, which it then has taken; another line lets it look up.
+    for part in [minute_of("192.0.2.1"), line("192.0.2.1", 60)] {
+        input.write_all(part.as_bytes()).unwrap();
+        let pipe = std::os::fd::AsFd::as_fd(&input);
+        while rustix::io::ioctl_fionread(pipe).unwrap() > 0 {
+            std::thread::yield_now();
+        }
     }
     let id = i32::try_from(child.id()).unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), rustix::process::Signal::INT).unwrap();

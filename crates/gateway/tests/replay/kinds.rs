@@ -1,8 +1,9 @@
 //! A small log of every kind that is read, and what it must come to.
 
+use std::io::Write;
 use std::path::Path;
 
-use crate::tool::{file, refused, replay, replay_json, total};
+use crate::tool::{file, flat, refused, replay, replay_json, total};
 
 /// A kind of log. In its line `@IP` stands for the client and `@S` for the second, on 1 March 2024 at 12:00 UTC.
 struct Kind {
@@ -275,6 +276,33 @@ const KINDS: &[Kind] = &[
         r#"[01/Mar/2024:12:00:0@S +0000] @IP TLSv1.3 TLS_AES_256_GCM_SHA384 "GET /a HTTP/1.1" 12"#,
     ),
     kind("Gin", "gin", "gin", "[GIN] 2024/03/01 - 12:00:0@S |\u{1b}[97;42m 200 \u{1b}[0m|      1.2ms |      @IP |\u{1b}[97;44m GET     \u{1b}[0m \"/a\""),
+    kind(
+        "IIS without its comments",
+        "w3c with the columns of IIS",
+        "iis",
+        "2024-03-01 12:00:0@S 198.51.100.1 GET /a - 443 - @IP agent/1.0 - 200 0 0 15",
+    )
+    .agent(),
+    kind(
+        "uvicorn with a time",
+        "uvicorn",
+        "uvicorn",
+        r#"2024-03-01 12:00:0@S,250 - uvicorn.access - INFO - @IP:52342 - "GET /a HTTP/1.1" 200"#,
+    ),
+    kind(
+        "gunicorn before uvicorn",
+        "uvicorn",
+        "uvicorn",
+        r#"[2024-03-01 13:00:0@S +0100] [8] [INFO] @IP:52342 - "GET /a HTTP/1.1" 200"#,
+    ),
+    kind(
+        "Caddy's console",
+        "json",
+        "caddy",
+        "2024/03/01 12:00:0@S.250\tINFO\thttp.log.access.log0\thandled request\t{\"request\": {\"client_ip\": \"@IP\", \"method\": \"GET\", \"host\": \"api.example.com\", \"uri\": \"/a\", \"headers\": {\"User-Agent\": [\"agent/1.0\"]}}, \"status\": 200}",
+    )
+    .agent()
+    .host(),
     kind("Python's http.server", "common", "common", r#"@IP - - [01/Mar/2024 12:00:0@S] "GET /a HTTP/1.1" 200 -"#),
 ];
 
@@ -346,6 +374,64 @@ fn what_collectors_add_is_taken_off() {
             assert_right(&format!("{} in {name}", kind.name), &file("access.log", log), "", kind.form);
         }
     }
+}
+
+#[test]
+fn an_array_of_objects_is_read_as_one_an_object() {
+    // As `gcloud logging read --format json` writes the log of a load balancer: the newest first.
+    let entry = |client: &str, second: usize| {
+        serde_json::json!({
+            "httpRequest": {
+                "remoteIp": client, "requestMethod": "GET", "requestUrl": "https://api.example.com/a", "status": 200,
+                "userAgent": "agent/1.0", "latency": "0.012s"
+            },
+            "insertId": "f00", "jsonPayload": {"@type": "type.example/LoadBalancerLogEntry", "statusDetails": "a } { ] [ \" b"},
+            "logName": "projects/p/logs/requests", "receiveTimestamp": "2024-03-01T12:00:09.5Z", "severity": "INFO",
+            "resource": {"labels": {"zone": "global"}, "type": "http_load_balancer"},
+            "timestamp": format!("2024-03-01T12:00:0{second}.123456Z"), "trace": "t"
+        })
+    };
+    let clients = ["192.0.2.10", "192.0.2.10", "192.0.2.10", "192.0.2.11"];
+    let entries: Vec<_> = clients.iter().enumerate().map(|(second, client)| entry(client, second)).rev().collect();
+    let pretty = serde_json::to_string_pretty(&entries).unwrap();
+    let objects: String = entries.iter().map(|entry| serde_json::to_string_pretty(entry).unwrap() + "\n").collect();
+    for (name, text) in [
+        ("an array", pretty.clone()),
+        ("an array with other line ends", pretty.replace('\n', "\r\n")),
+        ("an array on one line", serde_json::to_string(&entries).unwrap()),
+        ("objects over many lines", objects),
+        ("an array behind a byte order mark", format!("\u{feff}{pretty}")),
+    ] {
+        let log = file("log.json", &text);
+        assert_right(name, &log, "", "json");
+        assert_right(name, &log, "--format google-load-balancer", "json");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        assert_right(name, &file("log.json.gz", packed.finish().unwrap()), "", "json");
+    }
+    let user = replay_json("--limit 1/day --key header:user-agent+path", &[&file("log.json", &pretty)]);
+    assert_eq!(refused(&user)["header:user-agent:agent/1.0 /a"], 3);
+    // Cut off in the middle: what is whole counts, and the rest is said.
+    let cut = replay_json("--limit 1/day", &[&file("log.json", &pretty[..pretty.len() - 100])]);
+    assert_eq!((total(&cut, "requests"), total(&cut, "unreadable")), (3, 1));
+}
+
+#[test]
+fn what_is_missing_on_a_line_is_said_with_what_helps() {
+    let uvicorn = "INFO:     192.0.2.10:52342 - \"GET /a HTTP/1.1\" 200 OK\n";
+    for options in ["--limit 1/day", "--limit 1/day --format uvicorn"] {
+        replay(options, &[&file("uvicorn.log", uvicorn)]).fails(65, "add %(asctime)s to its log format");
+    }
+    let stamped = ["2024-03-01T12:00:00.5Z ", "2024-03-01T12:00:01+0000 web1 uvicorn[7]: "]
+        .map(|stamp| format!("{stamp}{uvicorn}"));
+    let result = replay_json("--limit 1/day", &[&file("uvicorn.log", stamped.concat())]);
+    assert_eq!((total(&result, "requests"), refused(&result)["192.0.2.10"]), (2, 1));
+    assert_eq!(result["totals"]["first"], "2024-03-01T12:00:00.5Z");
+    let columns = "2024-03-01 12:00:00 GET /a 192.0.2.10 200\n";
+    replay("--limit 1/day", &[&file("iis.log", columns)]).fails(65, "put the comment of the log in front");
+    let caddy = "2024/03/01 12:00:00.250\tINFO\thttp.log.access\thandled request\t{\"request\": {\"remote_ip\": \"192.0.2.1\", \"uri\": \"/a\"}}\n";
+    let result = replay_json("--limit 1/day --timezone +02:00", &[&file("caddy.log", caddy)]);
+    assert_eq!((total(&result, "without_zone"), &result["totals"]["first"]), (1, &"2024-03-01T10:00:00.25Z".into()));
 }
 
 #[test]
@@ -438,7 +524,7 @@ fn lists_of_addresses_are_read_from_the_right() {
 fn who_cannot_be_told_is_said() {
     let line = |client: &str| format!("{client} - - [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200 12\n");
     let log = file("access.log", [line("one.example"), line("two.example"), line("192.0.2.1"), line("-")].concat());
-    let report = replay("--limit 9/day", &[&log]).ok().stdout;
+    let report = flat(&replay("--limit 9/day", &[&log]).ok().stdout);
     assert!(
         report.contains("3 requests without the address of a client, but for example `one.example`, `two.example`"),
         "{report}"

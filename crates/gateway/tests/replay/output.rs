@@ -28,7 +28,7 @@ fn the_report_names_who_when_and_by_which_limit() {
         "91 lines in ",
         "17 May 2015 10:00:00 to 17 May 2015 10:01:29 UTC, 1 min 29 s",
         "1 of 2 keys would be limited",
-        "17 May 2015 10:00:10  10 per 1 minute",
+        "17 May 2015 10:00:10\n    by 10 per 1 minute",
         "17 May 2015 10:00         50         61      1  192.0.2.1 (50)",
         "17 May 2015 10:01         20         30      1  192.0.2.1 (20)",
         "91 checks in ",
@@ -39,9 +39,76 @@ fn the_report_names_who_when_and_by_which_limit() {
     assert!(nobody.contains("Nobody would be limited."), "{nobody}");
     let one = replay("--limit 1/minute --top 1", &[&log]).ok().stdout;
     assert!(one.contains("and 1 more minute"), "{one}");
+}
+
+/// No line of `report` is wider than a terminal, or ends in blanks.
+#[track_caller]
+fn assert_fits(report: &str) {
     for line in report.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
+        assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{line}\n{report}");
         assert_eq!(line, line.trim_end());
+    }
+}
+
+#[test]
+fn every_line_fits_a_terminal() {
+    assert_fits(&replay("--sample --limit 10/minute,100/hour,300/day --top 100", &[]).ok().stdout);
+    assert_fits(&replay("--sample --suggest", &[]).ok().stdout);
+    // Long keys that are alike, wide letters, letters that do not show, a list in the place of a name, lines that are none, and
+    // a file with a long name.
+    let mut text = String::new();
+    let middle = "x".repeat(400);
+    let paths = ["one", "two", "日本語日本語", "a\u{200b}", "a", "…"]
+        .map(|part| format!("/{}/{part}/{middle}", "long".repeat(30)));
+    for (path, second) in paths.iter().cycle().zip(0..1_800) {
+        let (day, minute, second) = (1 + second / 600, second / 60 % 60, second % 60);
+        for client in ["2001:db8:1234:5678::1", "client.with-a-very-long-name.in-a-very-long-domain.example"] {
+            let time = format!("{day:02}/May/2015:10:{minute:02}:{second:02} +0000");
+            text.push_str(&format!("{client} - - [{time}] \"GET {path} HTTP/1.1\" 200 1 \"-\" \"{path}\"\n"));
+        }
+    }
+    text.push_str(&format!("no request {}\n\u{1b}[2J\u{202e}{}\n", "word ".repeat(60), "日本".repeat(90)));
+    text.push_str(&format!(
+        "192.0.2.1, 192.0.2.2 - - [01/May/2015:10:00:00] \"GET / HTTP/1.1\" 200 1 \"{}\n",
+        "r".repeat(300)
+    ));
+    let log = file(&format!("{}.log", "name-".repeat(40)), text);
+    let limits = "--limit 1000000/day,2/minute,3/hour --top 1000";
+    for key in ["ip", "path", "ip+path", "header:user-agent", "host"] {
+        let report =
+            replay(&format!("{limits} --key {key} --exempt path:/static/{}", "e".repeat(90)), &[&log]).ok().stdout;
+        assert_fits(&report);
+        assert_fits(&replay(&format!("--suggest --key {key}"), &[&log]).ok().stdout);
+        if key != "path" {
+            continue;
+        }
+        let (_, table) = report.split_once("first refused").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let keys = table.lines().skip(1).filter(|line| !line.starts_with("    "));
+        let keys: Vec<&str> = keys.map(|line| line.split_whitespace().next().unwrap()).collect();
+        let different: std::collections::HashSet<&&str> = keys.iter().collect();
+        assert_eq!((keys.len(), different.len()), (6, 6), "{report}");
+    }
+    let policies = |limit: u32, is_shadow: bool| {
+        let policy = |number: usize, key: &str| {
+            format!(
+                "  - {{name: {}{number}, limits: {limit}/day, key: {key}, shadow: {is_shadow}}}\n",
+                "policy-".repeat(7)
+            )
+        };
+        let all = ["path", "ip+path", "header:user-agent"].iter().zip(1..).map(|(key, number)| policy(number, key));
+        file("a-config-file.yaml", format!("policies:\n{}", all.collect::<String>()))
+    };
+    for (is_shadow, parts) in
+        [(false, ["By policy", "Worst minutes", "limited by"]), (true, ["By policy", "Whom shadow", "requests"])]
+    {
+        let (one, other) = (policies(5, is_shadow), policies(900, false));
+        let options = format!("--top 1000 --config {} --against {}", one.display(), other.display());
+        let report = replay(&options, &[&log]).ok().stdout;
+        for part in parts {
+            assert!(report.contains(part), "no {part} in {report}");
+        }
+        assert_fits(&report);
     }
 }
 
@@ -193,6 +260,47 @@ fn the_picture_is_well_formed_and_complete() {
     let answer = run(["replay", "--sample", "-l", "1/s", "--svg", &nowhere]);
     assert_eq!(answer.code, 73, "{}", answer.stderr);
     assert!(answer.stderr.starts_with("tollgate: cannot write no-such-folder"), "{}", answer.stderr);
+}
+
+#[test]
+fn times_are_shown_in_the_local_zone_on_demand() {
+    let log = file("access.log", (0..90).map(|second| line("192.0.2.1", second)).collect::<String>());
+    let picture = log.with_file_name("timeline.svg");
+    let run = |zone: &str, options: &[&str]| {
+        let mut command = program();
+        command.env("TZ", zone).args(["replay", "--limit", "10/minute", "--svg"]).arg(&picture).args(options).arg(&log);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), std::fs::read_to_string(&picture).unwrap())
+    };
+    // 10:00 in UTC; India has no whole hours, and New York has summer time in May.
+    for (zone, options, time, zone_shown) in [
+        ("IST-5:30", &["--local-time"][..], "17 May 2015 15:30", "local time"),
+        ("America/New_York", &["--local-time"], "17 May 2015 06:00", "America/New_York"),
+        ("America/New_York", &[], "17 May 2015 10:00", "UTC"),
+    ] {
+        let clock = &time[time.len() - 5..];
+        let (report, svg) = run(zone, options);
+        for part in [
+            format!("{time}:00 to {}:29 {zone_shown}, 1 min 29 s", time.replace(":30", ":31").replace(":00", ":01")),
+            format!("requests per 2 seconds ({zone_shown})"),
+            format!("\n     {clock}"),
+            format!("  {time}:1"),
+            format!("\n  {time}  "),
+        ] {
+            assert!(report.contains(&part), "{zone}: no `{part}` in {report}");
+        }
+        for part in [
+            format!("times in {zone_shown}<"),
+            format!("from {time}:00 to"),
+            format!("<title>{time}:00,"),
+            format!(">{clock}:00<"),
+        ] {
+            assert!(svg.contains(&part), "{zone}: no `{part}` in {svg}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&run(zone, &[options, &["--json"]].concat()).0).unwrap();
+        assert_eq!(json["totals"]["first"], "2015-05-17T10:00:00Z", "for programs it stays UTC");
+    }
 }
 
 #[test]

@@ -85,6 +85,11 @@ pub(crate) fn replay_input(options: &str, input: &[u8]) -> Answer {
     answer(child.wait_with_output().unwrap())
 }
 
+/// `report` as one line with single blanks, for what may be told on two lines.
+pub(crate) fn flat(report: &str) -> String {
+    report.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A file of that content, gone when the tests are cleaned up.
 pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);

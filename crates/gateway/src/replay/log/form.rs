@@ -16,6 +16,9 @@ pub enum Form {
     W3c,
     /// Names and values, as Heroku writes them, and LTSV.
     Pairs,
+    /// The columns that IIS writes unless told otherwise, without the comment that says so.
+    Iis,
+    Uvicorn,
     /// One of [`BUILTIN`], by its index.
     Builtin(u8),
     /// What the command line says.
@@ -98,6 +101,7 @@ const SYNONYMS: &[(&str, Form)] = &[
     ("w3c", Form::W3c),
     ("iis", Form::W3c),
     ("cloudfront", Form::W3c),
+    ("uvicorn", Form::Uvicorn),
     ("pairs", Form::Pairs),
     ("logfmt", Form::Pairs),
     ("ltsv", Form::Pairs),
@@ -105,7 +109,7 @@ const SYNONYMS: &[(&str, Form)] = &[
 ];
 
 /// How many forms there are.
-pub(crate) const FORMS: usize = 6 + BUILTIN.len();
+pub(crate) const FORMS: usize = 8 + BUILTIN.len();
 
 impl Form {
     /// What it is called.
@@ -117,6 +121,8 @@ impl Form {
             Self::Json => "json",
             Self::W3c => "w3c",
             Self::Pairs => "pairs",
+            Self::Iis => "w3c with the columns of IIS",
+            Self::Uvicorn => "uvicorn",
             Self::Builtin(index) => BUILTIN.get(usize::from(index)).map_or("", |(name, _)| name),
             Self::Custom => "the given format",
         }
@@ -131,13 +137,16 @@ impl Form {
             Self::W3c => 3,
             Self::Pairs => 4,
             Self::Custom => 5,
-            Self::Builtin(index) => 6 + usize::from(index),
+            Self::Iis => 6,
+            Self::Uvicorn => 7,
+            Self::Builtin(index) => 8 + usize::from(index),
         }
     }
 
     /// All of them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let fixed = [Self::Common, Self::Combined, Self::Json, Self::W3c, Self::Pairs, Self::Custom];
+        let fixed =
+            [Self::Common, Self::Combined, Self::Json, Self::W3c, Self::Pairs, Self::Custom, Self::Iis, Self::Uvicorn];
         fixed.into_iter().chain(Self::builtin())
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod form;
 mod json;
 pub(crate) mod lines;
 mod names;
+mod objects;
 mod pairs;
 mod parser;
 mod prefix;
@@ -13,6 +14,7 @@ mod roles;
 pub mod source;
 mod template;
 pub mod time;
+mod uvicorn;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

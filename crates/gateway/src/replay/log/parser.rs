@@ -9,7 +9,7 @@ use super::columns::Columns;
 use super::form::{Form, Format};
 use super::json::{self, Object, Places};
 use super::time::Times;
-use super::{Reason, Request, Rest, clf, pairs, prefix};
+use super::{Reason, Request, Rest, clf, columns, pairs, prefix, uvicorn};
 
 /// How a log is to be read, as far as somebody says so.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +87,7 @@ impl<'r> Parser<'r> {
             return Ok(Parsed::Comment);
         }
         // Of collectors' objects only what the server wrote goes on, until there is a line that is none.
-        let (mut stamp, mut depth) = (None, 0);
+        let (mut stamp, mut is_zoneless, mut depth) = (None, false, 0);
         loop {
             let text = match (depth, is_mended) {
                 (0, false) => text,
@@ -96,7 +96,9 @@ impl<'r> Parser<'r> {
             };
             let stripped = prefix::strip(text);
             let line = stripped.map_or(text, |stripped| stripped.line);
+            self.times.take_zoneless();
             let prefixed = stripped.and_then(|stripped| stripped.stamp).and_then(|stamp| self.times.any(stamp).ok());
+            is_zoneless = if prefixed.is_some() { self.times.take_zoneless() } else { is_zoneless };
             stamp = prefixed.or(stamp);
             if !self.tries_json() || !line.trim_start().starts_with('{') {
                 break;
@@ -108,7 +110,8 @@ impl<'r> Parser<'r> {
             self.times.take_zoneless();
             match json::request(object, &self.rules.places, &self.times, stamp)? {
                 Object::Request(mut request) => {
-                    request.is_zoneless = self.times.take_zoneless();
+                    // Of the object, or of the line that it is on.
+                    request.is_zoneless = self.times.take_zoneless() || (is_zoneless && stamp == Some(request.time));
                     return Ok(Parsed::Request(Form::Json, *request));
                 }
                 Object::Text(inner, time) => {
@@ -146,6 +149,7 @@ impl<'r> Parser<'r> {
             request.is_zoneless = self.times.take_zoneless();
             let form = match &request.rest {
                 Rest::Common(rest) => rest.name(),
+                _ if form == Form::W3c && self.columns.is_none() => Form::Iis,
                 _ => form,
             };
             Ok(Parsed::Request(form, request))
@@ -170,18 +174,20 @@ impl<'r> Parser<'r> {
             Ok(parsed) => return Ok(parsed),
             Err(reason) => reason,
         };
-        let others = [Form::W3c, Form::Combined].into_iter().chain(Form::builtin()).chain([Form::Pairs]);
+        let others = [Form::W3c, Form::Combined].into_iter().chain(Form::builtin()).chain([Form::Uvicorn, Form::Pairs]);
+        let mut advice = None;
         for form in others.filter(|form| *form != last) {
-            if form == Form::W3c && self.columns.is_none() {
-                continue;
-            }
-            if let Ok(parsed) = either(form) {
-                self.last.set(form);
-                return Ok(parsed);
+            match either(form) {
+                Ok(parsed) => {
+                    self.last.set(form);
+                    return Ok(parsed);
+                }
+                Err(why) if why == uvicorn::NO_TIME || why == columns::NO_FIELDS => advice = Some(why),
+                Err(_) => {}
             }
         }
-        // Many forms do not fit a line; the one that is expected says what is wrong with it.
-        Err(reason)
+        // Many forms do not fit a line; the one that is expected says what is wrong with it, unless one knows what helps.
+        Err(advice.unwrap_or(reason))
     }
 
     fn read<'a>(&'a self, form: Form, line: &'a str, stamp: Option<u64>) -> Result<Request<'a>, Reason> {
@@ -193,8 +199,10 @@ impl<'r> Parser<'r> {
             },
             Form::W3c => match &self.columns {
                 Some(columns) => columns.parse(line, &self.times),
-                None => Err("no `#Fields` comment before the line says what its columns are".into()),
+                None => Columns::of_iis(line)?.parse(line, &self.times),
             },
+            Form::Iis => Columns::of_iis(line)?.parse(line, &self.times),
+            Form::Uvicorn => uvicorn::parse(line, &self.times, stamp),
             Form::Pairs => {
                 let pairs = pairs::read(line).ok_or("no pairs of names and values")?;
                 match json::request(pairs, &self.rules.places, &self.times, stamp)? {

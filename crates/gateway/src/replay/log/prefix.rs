@@ -27,6 +27,11 @@ pub(super) fn strip(line: &str) -> Option<Stripped<'_>> {
 
 /// Most lines begin with an address, and one look at a few bytes tells that there is no prefix.
 fn one(line: &str) -> Option<Stripped<'_>> {
+    if matches!(line.as_bytes(), [b'0'..=b'9', _, _, _, b'-' | b'/', ..])
+        && let Some(found) = console(line)
+    {
+        return Some(found);
+    }
     match line.as_bytes() {
         [b'<', ..] => priority(line),
         [a, b, c, b' ', ..] if [a, b, c].iter().all(|byte| byte.is_ascii_alphabetic()) => {
@@ -165,6 +170,15 @@ fn tagged(text: &str) -> Option<&str> {
     None
 }
 
+/// `2024/03/01 12:00:00.123 INFO http.log.access handled request {...}` with tabs between, as Caddy writes it for people to read.
+fn console(line: &str) -> Option<Stripped<'_>> {
+    let (stamp, rest) = line.split_once('\t')?;
+    let object = rest.find("\t{")? + 1;
+    // A date and a time, and nothing of a collector before them.
+    let is_stamp = stamp.len() >= 19 && stamp.is_ascii() && stamp.split(' ').count() <= 2;
+    is_stamp.then_some(Stripped { line: &rest[object..], stamp: Some(stamp) })
+}
+
 /// `nginx-1  | ` of `docker compose logs`.
 fn compose(line: &str) -> Option<Stripped<'_>> {
     let at = line.bytes().take(80).position(|byte| byte == b'|')?;
@@ -239,6 +253,9 @@ mod tests {
         ] {
             assert_eq!(strip(line), None, "{line}");
         }
+        let console =
+            strip("2024/03/01 12:00:00.123\tINFO\thttp.log.access\thandled request\t{\"a\": \"\t{\"}").unwrap();
+        assert_eq!((console.line, console.stamp), ("{\"a\": \"\t{\"}", Some("2024/03/01 12:00:00.123")));
         let stripped = strip("2024-03-01T12:00:00.123456Z 192.0.2.10").unwrap();
         assert_eq!(stripped.stamp, Some("2024-03-01T12:00:00.123456Z"));
     }

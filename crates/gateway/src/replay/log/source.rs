@@ -13,6 +13,7 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use super::objects::{self, Objects};
 use crate::values::failure::Failure;
 
 const BUFFER: usize = 256 * 1024;
@@ -74,8 +75,8 @@ impl Source {
         let mut counted = Counted { input, taken: Rc::clone(&taken) };
         let start = beginning(&mut counted).map_err(|error| read_failure(&name, &error))?;
         let kind = Compression::of(&start);
-        let whole: BufReader<Chain<_, _>> = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(counted));
-        let reader: Box<dyn BufRead> = match kind {
+        let whole: BufReader<Chain<_, _>> = BufReader::with_capacity(BUFFER, Cursor::new(start.clone()).chain(counted));
+        let mut reader: Box<dyn BufRead> = match kind {
             None => Box::new(whole),
             Some(Compression::Gzip) => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole))),
             Some(Compression::Zstd) => Box::new(BufReader::with_capacity(BUFFER, Zstd::new(whole))),
@@ -87,6 +88,19 @@ impl Source {
                 )));
             }
         };
+        // Of what is in the archive; one that is damaged there says so when it is read.
+        let start =
+            if kind.is_some() { beginning(&mut reader).map_err(|error| read_failure(&name, &error))? } else { start };
+        if kind.is_some() {
+            reader = Box::new(Cursor::new(start.clone()).chain(reader));
+        }
+        if objects::is_spread(&start) {
+            // A byte order mark is no text between objects.
+            if start.starts_with("\u{feff}".as_bytes()) {
+                reader.read_exact(&mut [0; 3]).map_err(|error| read_failure(&name, &error))?;
+            }
+            reader = Box::new(BufReader::with_capacity(BUFFER, Objects::new(reader)));
+        }
         Ok(Self { name, reader, taken })
     }
 }

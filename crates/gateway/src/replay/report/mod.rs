@@ -1,10 +1,10 @@
 //! A finished replay, for people and for programs.
 
 pub(super) mod json;
+mod names;
 pub(super) mod suggestion;
+mod table;
 pub(super) mod text;
-
-use jiff::Timestamp;
 
 use super::ingest::{FileCount, Input};
 use super::simulate::difference::{Difference, Side};
@@ -12,6 +12,7 @@ use super::simulate::fields::RequestFields;
 use super::simulate::keys::KeyTally;
 use super::simulate::run::Simulation;
 use super::tally::Tally;
+use super::wall_clock::WallClock;
 use crate::values::output::grouped;
 
 /// What came of a log under one set of rules, counted.
@@ -35,13 +36,14 @@ pub(super) struct Against {
 }
 
 /// How a report is laid out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Layout {
     /// Characters in a line.
     pub(super) width: usize,
     pub(super) is_colored: bool,
     /// Keys and minutes listed.
     pub(super) top: usize,
+    pub(super) clock: WallClock,
 }
 
 impl Replay {
@@ -75,9 +77,4 @@ fn sum(input: &Input, of: fn(&FileCount) -> u64) -> u64 {
 /// `1 key`, `2 keys`.
 pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// A moment as reports show it.
-pub(super) fn moment(time: Timestamp) -> String {
-    time.strftime("%-d %b %Y %H:%M:%S").to_string()
 }

@@ -8,7 +8,7 @@ use super::super::ingest::Input;
 use super::super::suggest::{Choice, Goal, PERIODS, Period, SHARES, Suggestion};
 use super::{Layout, counted};
 use crate::values::failure::Failure;
-use crate::values::output::{grouped, percent, printable, shortened};
+use crate::values::output::{grouped, percent, printable, shortened, wrapped};
 
 /// What is said of a key's busiest times: of a half of the keys, of nine in ten, and so on.
 const COLUMNS: [&str; SHARES.len() + 1] = ["p50", "p90", "p99", "p99.9", "most"];
@@ -25,17 +25,17 @@ impl Suggestion {
 }
 
 /// The report for people.
-pub(crate) fn text(input: &Input, suggestion: &Suggestion, key: &str, layout: Layout) -> String {
+pub(crate) fn text(input: &Input, suggestion: &Suggestion, key: &str, layout: &Layout) -> String {
     let mut text = String::new();
     // Writing into a `String` cannot fail.
     let _ = write_all(&mut text, input, suggestion, key, layout);
-    text
+    wrapped(&text, layout.width)
 }
 
-fn write_all(text: &mut String, input: &Input, suggestion: &Suggestion, key: &str, layout: Layout) -> Result {
+fn write_all(text: &mut String, input: &Input, suggestion: &Suggestion, key: &str, layout: &Layout) -> Result {
     let title = format!("Which limit for each {}: {}", printable(key), suggestion.goal());
-    writeln!(text, "{}", super::text::bold(&shortened(&title, layout.width), layout))?;
-    super::text::what_was_read(text, input)?;
+    writeln!(text, "{}", super::text::bold(&title, layout))?;
+    super::text::what_was_read(text, input, &layout.clock)?;
     let (keys, requests) = (counted(suggestion.keys, "key"), counted(suggestion.requests, "request"));
     writeln!(text, "  {keys} with {requests} that are not exempt")?;
     super::text::clients(text, input)?;
@@ -56,13 +56,17 @@ fn write_all(text: &mut String, input: &Input, suggestion: &Suggestion, key: &st
         super::text::bold(&format!("The smallest limits with {}, replayed", suggestion.goal()), layout)
     )?;
     for (name, choice) in [("token-bucket", bucket as fn(&Period) -> &Choice), ("fixed-window", window)] {
-        writeln!(text, "  {name:<24}  {:>10}  {:>7}  {:>12}  {:>7}", "keys hit", "", "refused", "")?;
+        let rates = suggestion.periods.iter().map(|period| format!("{:#}", choice(period).quota).len());
+        // Behind the longest that is possible the counts would be beyond the edge.
+        let width = rates.max().unwrap_or(0).clamp(22, 32);
+        let head = format!("  {name:<0$}  {1:>10}  {2:>7}  {3:>12}", width + 2, "keys hit", "", "refused");
+        writeln!(text, "{head}")?;
         for period in &suggestion.periods {
             let Choice { quota, refused, keys_hit } = choice(period);
             let (hit, of_keys) = (grouped(*keys_hit), percent(*keys_hit, suggestion.keys));
             let (refused, of_requests) = (grouped(*refused), percent(*refused, suggestion.requests));
             let rate = format!("{quota:#}");
-            writeln!(text, "    {rate:<22}  {hit:>10}  {of_keys:>7}  {refused:>12}  {of_requests:>7}")?;
+            writeln!(text, "    {rate:<width$}  {hit:>10}  {of_keys:>7}  {refused:>12}  {of_requests:>7}")?;
         }
     }
 

@@ -7,27 +7,29 @@ use std::time::Duration;
 use tollgate_http::stats::PolicyStats;
 
 use super::super::ingest::{Flaw, Input};
-use super::super::log::time::timestamp;
 use super::super::simulate::difference::{Difference, KeyDifference};
 use super::super::simulate::keys::{LimitedKey, ShadowedKey};
 use super::super::simulate::matches::{KeyId, KeyName};
 use super::super::simulate::run::{Delays, Engine, Refuser};
 use super::super::tally::{Counts, Minute};
 use super::super::timeline::{Timeline, terminal};
-use super::{Against, Layout, Replay, counted, moment, sum};
-use crate::values::output::{grouped, percent, printable, shortened};
+use super::super::wall_clock::WallClock;
+use super::names::Names;
+use super::table::{Column, Table};
+use super::{Against, Layout, Replay, counted, sum};
+use crate::values::output::{grouped, percent, printable, shortened, wrapped};
 
 /// The whole report.
-pub(crate) fn render(input: &Input, replay: &Replay, against: Option<&Against>, layout: Layout) -> String {
+pub(crate) fn render(input: &Input, replay: &Replay, against: Option<&Against>, layout: &Layout) -> String {
     let mut text = String::new();
     // Writing into a `String` cannot fail.
     let _ = write_all(&mut text, input, replay, against, layout);
-    text
+    wrapped(&text, layout.width)
 }
 
-fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<&Against>, layout: Layout) -> Result {
+fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<&Against>, layout: &Layout) -> Result {
     heading(text, replay, layout)?;
-    what_was_read(text, input)?;
+    what_was_read(text, input, &layout.clock)?;
     let has_exempt = replay.tally.totals.exempt > 0 || !replay.exempt.is_empty();
     totals(text, replay.tally.totals, replay.simulation.delays, has_exempt)?;
     remarks(text, input, replay)?;
@@ -40,11 +42,18 @@ fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<
         policies(text, replay, layout)?;
     }
     over_time(text, input, replay, layout)?;
-    limited_keys(text, input, replay, layout)?;
-    shadowed_keys(text, replay, layout)?;
-    worst_minutes(text, input, replay, layout)?;
+    let worst = worst(input, replay, layout);
+    let listed = listed(replay, layout).map(|limited| &*limited.name.key);
+    let shadowed = replay.keys.shadowed.iter().take(layout.top).map(|shadowed| &*shadowed.name.key);
+    let most = worst.iter().filter_map(|worst| worst.most).map(|(name, _)| &*name.key);
+    let differing = against.iter().flat_map(|against| against.difference.keys.iter().take(layout.top));
+    let keys = listed.chain(shadowed).chain(most).chain(differing.map(|difference| &*difference.key));
+    let names = Names::new(keys, layout.width.saturating_sub(BESIDE_KEYS).max(16));
+    limited_keys(text, input, replay, &names, layout)?;
+    shadowed_keys(text, replay, &names, layout)?;
+    worst_minutes(text, &worst, replay, &names, layout)?;
     if let Some(against) = against {
-        difference(text, replay, against, layout)?;
+        difference(text, replay, against, &names, layout)?;
     }
     flaws(text, "Lines that could not be read", &input.unreadable, sum(input, |file| file.unreadable), layout)?;
     flaws(text, "Lines kept although their end is odd", &input.odd, sum(input, |file| file.odd), layout)?;
@@ -62,7 +71,7 @@ impl Replay {
     }
 }
 
-fn heading(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn heading(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
     writeln!(text, "{}", bold(&replay.title, layout))?;
     if !replay.exempt.is_empty() {
         writeln!(text, "  exempt: {}", replay.exempt.join(", "))?;
@@ -70,7 +79,7 @@ fn heading(text: &mut String, replay: &Replay, layout: Layout) -> Result {
     Ok(())
 }
 
-pub(super) fn what_was_read(text: &mut String, input: &Input) -> Result {
+pub(super) fn what_was_read(text: &mut String, input: &Input, clock: &WallClock) -> Result {
     let lines = sum(input, |file| file.lines);
     let from = match &*input.files {
         [file] => file.name.clone(),
@@ -102,17 +111,17 @@ pub(super) fn what_was_read(text: &mut String, input: &Input) -> Result {
     }
     let (first, last) = (input.records.first(), input.records.last());
     if let (Some(first), Some(last)) = (first, last) {
-        let (from, to) = (timestamp(first.time), timestamp(last.time));
+        let (from, to, zone) = (clock.moment(first.time), clock.moment(last.time), clock.name());
         match Duration::from_nanos(last.time - first.time) {
-            Duration::ZERO => writeln!(text, "  all at {} UTC", moment(from))?,
-            span => writeln!(text, "  {} to {} UTC, {}", moment(from), moment(to), spell(span))?,
+            Duration::ZERO => writeln!(text, "  all at {from} {zone}")?,
+            span => writeln!(text, "  {from} to {to} {zone}, {}", spell(span))?,
         }
     }
     if input.out_of_order > 0 {
         writeln!(text, "  {} earlier than a line before it: put in order", counted(input.out_of_order, "request"))?;
     }
     if let (count @ 1.., time) = input.far_away {
-        let when = moment(timestamp(time));
+        let when = clock.moment(time);
         writeln!(
             text,
             "  {} more than ten years from the rest left out, such as at {when}",
@@ -209,61 +218,50 @@ fn remarks(text: &mut String, input: &Input, replay: &Replay) -> Result {
     Ok(())
 }
 
-fn policies(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn policies(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
     writeln!(text, "\n{}", bold("By policy", layout))?;
     let policies = &replay.simulation.policies;
-    let longest = policies.iter().map(|view| view.name.chars().count()).max().unwrap_or(0).max("policy".len());
-    let width = longest.min(32);
-    writeln!(text, "  {:<width$}  {:>9}  {:>9}  {:>9}  {:>9}", "policy", "allowed", "refused", "shadow", "exempt")?;
+    let names = Names::new(policies.iter().map(|view| view.name.as_str()), 32);
+    let counts = ["allowed", "refused", "shadow", "exempt"].map(|head| Column::number(head, 9));
+    let mut table = Table::new([Column::text("policy", 0)].into_iter().chain(counts));
     for PolicyStats { name, route, key, limits, counts, is_shadow, .. } in policies {
         let [allowed, refused, shadow, exempt] =
             [counts.allowed, counts.refused, counts.shadow_refused, counts.exempt].map(grouped);
         let shadow = if *is_shadow { shadow } else { "-".to_owned() };
         let refused = if *is_shadow { "-".to_owned() } else { refused };
-        let name = shortened(name, width);
-        writeln!(text, "  {name:<width$}  {allowed:>9}  {refused:>9}  {shadow:>9}  {exempt:>9}")?;
         let limits = if limits.is_empty() { "no rate".to_owned() } else { limits.join(" and ") };
         let rule = printable(&format!("{limits} for each {key}, {route}"));
-        writeln!(text, "    {}", shortened(&rule, layout.width.saturating_sub(4)))?;
+        table.row_with([names.of(name).to_owned(), allowed, refused, shadow, exempt], rule);
     }
-    Ok(())
+    table.write(text, layout.width)
 }
 
-fn over_time(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
-    let timeline = Timeline::new(&input.records, &replay.simulation.outcomes, terminal::room(layout.width));
+fn over_time(text: &mut String, input: &Input, replay: &Replay, layout: &Layout) -> Result {
+    let timeline =
+        Timeline::new(&input.records, &replay.simulation.outcomes, terminal::room(layout.width), &layout.clock);
     writeln!(text, "\n{}", bold("Over time", layout))?;
     text.push_str(&terminal::draw(&timeline, layout.width, layout.is_colored));
     Ok(())
 }
 
-/// A table of keys: columns of a fixed width behind the key and, unless all are of the one policy of the command line,
-/// its policy.
-struct KeyTable {
-    key: usize,
-    policy: Option<usize>,
+/// Columns of a row of keys beside the key, where its counts are below ten millions.
+const BESIDE_KEYS: usize = 56;
+
+/// The limited keys that are shown.
+fn listed<'r>(replay: &'r Replay, layout: &Layout) -> impl ExactSizeIterator<Item = &'r LimitedKey> + use<'r> {
+    replay.keys.limited.iter().take(layout.top)
 }
 
-impl KeyTable {
-    fn new(names: &[&KeyName], replay: &Replay, others: usize, layout: Layout) -> Self {
-        let longest = |of: fn(&KeyName) -> &str| names.iter().map(|name| of(name).chars().count()).max().unwrap_or(0);
-        let policy = longest(|name| &name.policy).clamp("policy".len(), 24);
-        let policy = replay.config.is_some().then_some(policy);
-        let key = longest(|name| &name.key).max("key".len());
-        let others = others + policy.map_or(0, |policy| policy + 2);
-        Self { policy, key: key.min(layout.width.saturating_sub(others).max(16)) }
-    }
-
-    fn cells(&self, policy: &str, key: &str) -> String {
-        let key = shortened(&printable(key), self.key);
-        let policy = self.policy.map_or_else(String::new, |width| format!("  {:<width$}", shortened(policy, width)));
-        format!("  {key:<0$}{policy}", self.key)
-    }
+/// A table of keys. Their policies are told unless all are of the one of the command line; their limits, unless there is only one.
+fn table_of_keys(replay: &Replay, has_limits: bool) -> Table {
+    let policy = replay.config.is_some().then_some(Column::text("policy", 0));
+    let by = has_limits.then_some(Column::text("by", 0));
+    let counts = [Column::number("refused", 9), Column::number("requests", 9), Column::number("share", 7)];
+    let key = [Column::text("key", 0)].into_iter();
+    Table::new(key.chain(counts).chain([Column::text("first refused", 0)]).chain(policy).chain(by))
 }
 
-/// Characters of a row of keys behind the key and its policy.
-const KEY_COLUMNS: usize = 56;
-
-fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
+fn limited_keys(text: &mut String, input: &Input, replay: &Replay, names: &Names, layout: &Layout) -> Result {
     let limited = &replay.keys.limited;
     if limited.is_empty() && input.without_address > 0 {
         let (count, share) =
@@ -276,78 +274,92 @@ fn limited_keys(text: &mut String, input: &Input, replay: &Replay, layout: Layou
     if limited.is_empty() {
         return writeln!(text, "\nNobody would be limited.");
     }
-    let listed = &limited[..limited.len().min(layout.top)];
-    if listed.is_empty() {
+    let listed = listed(replay, layout);
+    let count = listed.len();
+    if count == 0 {
         return Ok(());
     }
     writeln!(text, "\n{}", bold("Who would be limited", layout))?;
-    let limits: Vec<String> = replay.simulation.refusers.iter().map(|limit| limit.rate.clone()).collect();
     // One limit is in the heading already.
-    let by = if replay.has_several_limits() { limits.iter().map(String::len).max().unwrap_or(0) + 2 } else { 0 };
-    let names: Vec<&KeyName> = listed.iter().map(|limited| &limited.name).collect();
-    let table = KeyTable::new(&names, replay, KEY_COLUMNS + by, layout);
-    let head = table.cells("policy", "key");
-    let by_head = if by > 0 { "         by" } else { "" };
-    writeln!(text, "{head}  {:>9}  {:>9}  {:>7}  first refused{by_head}", "refused", "requests", "share")?;
+    let has_limits = replay.has_several_limits();
+    let mut table = table_of_keys(replay, has_limits);
     for LimitedKey { key, name, first: (time, limit) } in listed {
         let counts = replay.keys.of(*key);
-        let by = match limits.get(usize::from(*limit)) {
-            Some(limit) if by > 0 => format!("  {limit}"),
-            _ => String::new(),
-        };
-        let (share, first) = (percent(counts.refused, counts.requests), moment(timestamp(*time)));
-        let (refused, requests) = (grouped(counts.refused), grouped(counts.requests));
-        let cells = table.cells(&name.policy, &name.key);
-        writeln!(text, "{cells}  {refused:>9}  {requests:>9}  {share:>7}  {first}{by}")?;
+        let limit = replay.simulation.refusers.get(usize::from(*limit)).map(|limit| limit.rate.clone());
+        let share = percent(counts.refused, counts.requests);
+        let [refused, requests] = [counts.refused, counts.requests].map(grouped);
+        let cells = [names.of(&name.key).to_owned(), refused, requests, share, layout.clock.moment(*time)];
+        let policy = replay.config.is_some().then(|| printable(&name.policy));
+        table.row(cells.into_iter().chain(policy).chain(has_limits.then(|| limit.unwrap_or_default())));
     }
-    more(text, limited.len() - listed.len(), "more key")
+    table.write(text, layout.width)?;
+    more(text, limited.len() - count, "more key")
 }
 
-fn shadowed_keys(text: &mut String, replay: &Replay, layout: Layout) -> Result {
+fn shadowed_keys(text: &mut String, replay: &Replay, names: &Names, layout: &Layout) -> Result {
     let shadowed = &replay.keys.shadowed;
     let listed = &shadowed[..shadowed.len().min(layout.top)];
     if listed.is_empty() {
         return Ok(());
     }
     writeln!(text, "\n{}", bold("Whom shadow policies would refuse", layout))?;
-    let names: Vec<&KeyName> = listed.iter().map(|shadowed| &shadowed.name).collect();
-    let table = KeyTable::new(&names, replay, KEY_COLUMNS, layout);
-    let head = table.cells("policy", "key");
-    writeln!(text, "{head}  {:>9}  {:>9}  {:>7}  first refused", "refused", "requests", "share")?;
+    let mut table = table_of_keys(replay, false);
     for ShadowedKey { key, name, refused, first } in listed {
         let requests = replay.keys.of(*key).requests;
-        let (share, first) = (percent(*refused, requests), moment(timestamp(*first)));
-        let (refused, requests) = (grouped(*refused), grouped(requests));
-        let cells = table.cells(&name.policy, &name.key);
-        writeln!(text, "{cells}  {refused:>9}  {requests:>9}  {share:>7}  {first}")?;
+        let share = percent(*refused, requests);
+        let [refused, requests] = [*refused, requests].map(grouped);
+        let cells = [names.of(&name.key).to_owned(), refused, requests, share, layout.clock.moment(*first)];
+        table.row(cells.into_iter().chain(replay.config.is_some().then(|| printable(&name.policy))));
     }
+    table.write(text, layout.width)?;
     more(text, shadowed.len() - listed.len(), "more key")
 }
 
-fn worst_minutes(text: &mut String, input: &Input, replay: &Replay, layout: Layout) -> Result {
-    let worst = replay.tally.worst_minutes(layout.top);
+/// A minute in which many requests were refused.
+struct WorstMinute<'r> {
+    minute: &'r Minute,
+    /// How many keys were refused.
+    keys: usize,
+    /// The one that was refused most, and how often.
+    most: Option<(&'r KeyName, u64)>,
+}
+
+fn worst<'r>(input: &Input, replay: &'r Replay, layout: &Layout) -> Vec<WorstMinute<'r>> {
+    let names: HashMap<KeyId, &KeyName> =
+        replay.keys.limited.iter().map(|limited| (limited.key, &limited.name)).collect();
+    let worst = replay.tally.worst_minutes(layout.top).into_iter().map(|minute| {
+        let (keys, most) = refused_in(minute, input, replay);
+        let most = most.and_then(|(key, count)| names.get(&key).map(|name| (*name, count)));
+        WorstMinute { minute, keys, most }
+    });
+    worst.collect()
+}
+
+fn worst_minutes(
+    text: &mut String,
+    worst: &[WorstMinute<'_>],
+    replay: &Replay,
+    names: &Names,
+    layout: &Layout,
+) -> Result {
     if worst.is_empty() {
         return Ok(());
     }
-    let names: HashMap<KeyId, &KeyName> =
-        replay.keys.limited.iter().map(|limited| (limited.key, &limited.name)).collect();
     writeln!(text, "\n{}", bold("Worst minutes", layout))?;
-    writeln!(text, "  {:<17}  {:>9}  {:>9}  {:>5}  most refused", "minute", "refused", "requests", "keys")?;
-    for minute in &worst {
-        let Minute { start, counts, .. } = minute;
-        let (keys, most) = refused_in(minute, input, replay);
-        let most = most.map_or_else(String::new, |(key, count)| {
-            let name = names.get(&key).map_or_else(String::new, |name| match &replay.config {
-                Some(_) => format!("{} {}", name.policy, name.key),
-                None => name.key.clone(),
-            });
-            let name = shortened(&printable(&name), layout.width.saturating_sub(62).max(16));
-            format!("{name} ({})", grouped(count))
+    let counts = [Column::number("refused", 9), Column::number("requests", 9), Column::number("keys", 5)];
+    let minute = [Column::text("minute", 17)].into_iter();
+    let mut table = Table::new(minute.chain(counts).chain([Column::text("most refused", 0)]));
+    for WorstMinute { minute: Minute { start, counts, .. }, keys, most } in worst {
+        let most = most.map_or_else(String::new, |(name, count)| {
+            let key = names.of(&name.key);
+            let key =
+                if replay.config.is_some() { format!("{} {key}", printable(&name.policy)) } else { key.to_owned() };
+            format!("{key} ({})", grouped(count))
         });
-        let time = timestamp(*start).strftime("%-d %b %Y %H:%M").to_string();
-        let (refused, requests) = (grouped(counts.refused), grouped(counts.total()));
-        writeln!(text, "  {time:<17}  {refused:>9}  {requests:>9}  {keys:>5}  {most}")?;
+        let [refused, requests] = [counts.refused, counts.total()].map(grouped);
+        table.row([layout.clock.minute(*start), refused, requests, keys.to_string(), most]);
     }
+    table.write(text, layout.width)?;
     let all = replay.tally.minutes.iter().filter(|minute| minute.counts.refused > 0).count();
     more(text, all - worst.len(), "more minute")
 }
@@ -367,7 +379,7 @@ fn refused_in(minute: &Minute, input: &Input, replay: &Replay) -> (usize, Option
     (refused.len(), most)
 }
 
-fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: Layout) -> Result {
+fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: &Layout) -> Result {
     if shown.is_empty() {
         return Ok(());
     }
@@ -375,7 +387,8 @@ fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: Layou
     for Flaw { file, line, reason, text: excerpt } in shown {
         writeln!(text, "  {file}:{line}: {reason}")?;
         if !excerpt.is_empty() {
-            writeln!(text, "    {}", shortened(excerpt, layout.width.saturating_sub(4)))?;
+            // Blanks at its end would be cut off, and so be room.
+            writeln!(text, "    {}", shortened(excerpt.trim_end(), layout.width.saturating_sub(4)))?;
         }
     }
     let listed = u64::try_from(shown.len()).unwrap_or(0);
@@ -422,11 +435,11 @@ fn spell(length: Duration) -> String {
     }
 }
 
-pub(super) fn bold(text: &str, layout: Layout) -> String {
+pub(super) fn bold(text: &str, layout: &Layout) -> String {
     if layout.is_colored { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-fn difference(text: &mut String, replay: &Replay, against: &Against, layout: Layout) -> Result {
+fn difference(text: &mut String, replay: &Replay, against: &Against, names: &Names, layout: &Layout) -> Result {
     let Against { replay: other, difference } = against;
     let Difference { both, only_here, only_there, by_policy_here, by_policy_there, keys, .. } = difference;
     writeln!(text, "\n{}", bold(&format!("{} against {}", replay.name(), other.name()), layout))?;
@@ -443,19 +456,18 @@ fn difference(text: &mut String, replay: &Replay, against: &Against, layout: Lay
     if listed.is_empty() {
         return Ok(());
     }
-    let shown: Vec<String> = listed.iter().map(|key| printable(&key.key)).collect();
-    let longest = shown.iter().map(|key| key.chars().count()).max().unwrap_or(0).max("key".len());
-    let width = longest.min(layout.width.saturating_sub(62).max(16));
-    writeln!(text, "  {:<width$}  {:>9}  {:>9}  limited by", "key", "refused", "against")?;
-    for (KeyDifference { counts, .. }, key) in listed.iter().zip(&shown) {
+    let counts = [Column::number("refused", 9), Column::number("against", 9)];
+    let key = [Column::text("key", 0)].into_iter();
+    let mut table = Table::new(key.chain(counts).chain([Column::text("limited by", 0)]));
+    for KeyDifference { counts, key } in listed {
         let by = match () {
             () if counts.is_limited_only_here() => format!("{} alone", replay.name()),
             () if counts.is_limited_only_there() => format!("{} alone", other.name()),
             () => "both".to_owned(),
         };
-        let (key, here, there) = (shortened(key, width), grouped(counts.here), grouped(counts.there));
-        writeln!(text, "  {key:<width$}  {here:>9}  {there:>9}  {}", shortened(&by, 34))?;
+        table.row([names.of(key).to_owned(), grouped(counts.here), grouped(counts.there), by]);
     }
+    table.write(text, layout.width)?;
     more(text, keys.len() - listed.len(), "more key")
 }
 

@@ -1,9 +1,7 @@
 //! Round numbers and round times for the axes.
 
-use jiff::Timestamp;
-
 use super::STEPS;
-use crate::replay::log::time::timestamp;
+use crate::replay::wall_clock::WallClock;
 
 /// Nanoseconds in a second.
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -20,36 +18,37 @@ pub(crate) struct Tick {
     pub(crate) day: Option<String>,
 }
 
-/// At most `max` (and at least one) round times from `start` to `end`.
-pub(crate) fn times(start: u64, end: u64, max: usize) -> Vec<Tick> {
-    let most = u64::try_from(max.max(1)).unwrap_or(u64::MAX);
-    let count = |step: u64| (end / step + 1) - start.div_ceil(step);
-    let steps = STEPS.map(|seconds| seconds * SECOND);
+/// About `max` (and at least one) times from `start` to `end` that are round on `clock`: never more, but for a change to or from
+/// summer time in between.
+pub(crate) fn times(start: u64, end: u64, max: usize, clock: &WallClock) -> Vec<Tick> {
+    let most = i128::try_from(max.max(1)).unwrap_or(i128::MAX);
+    let (from, to) = (clock.reading(start), clock.reading(end));
+    // The first multiple of the step that is not before the start.
+    let first = |step: i128| from + (-from).rem_euclid(step);
+    let count = |step: i128| (to - first(step)).div_euclid(step) + 1;
+    let steps = STEPS.map(|seconds| i128::from(seconds * SECOND));
     let step = steps.into_iter().find(|&step| count(step) <= most).unwrap_or(steps[steps.len() - 1]);
-    let mut ticks: Vec<Tick> = Vec::new();
-    let mut last_day = None;
-    let mut time = start.div_ceil(step) * step;
+    let times = (0..).map_while(|number: i128| clock.when(first(step) + number * step)).take_while(|time| *time <= end);
+    let mut times: Vec<u64> = times.filter(|time| *time >= start).collect();
+    // A time that a clock leaves out in spring is the one after it.
+    times.dedup();
     // A span shorter than the step can fall between two round times: then its start is as good as any.
-    if time > end {
-        time = start;
+    if times.is_empty() {
+        times.push(start);
     }
-    while time <= end {
-        let moment = timestamp(time);
-        let is_new_day = last_day.replace(time / DAY) != Some(time / DAY);
-        let label = if step >= DAY { date(moment) } else { clock(moment, step) };
-        let day = (is_new_day && step < DAY).then(|| date(moment));
-        ticks.push(Tick { time, label, day });
-        time += step;
-    }
-    ticks
-}
-
-fn date(moment: Timestamp) -> String {
-    moment.strftime("%-d %b %Y").to_string()
-}
-
-fn clock(moment: Timestamp, step: u64) -> String {
-    moment.strftime(if step.is_multiple_of(MINUTE) { "%H:%M" } else { "%H:%M:%S" }).to_string()
+    let is_of_days = step >= i128::from(DAY);
+    let has_seconds = step % i128::from(MINUTE) != 0;
+    let mut last_day = None;
+    let tick = |time: u64| {
+        let date = clock.date(time);
+        if is_of_days {
+            return Tick { time, label: date, day: None };
+        }
+        let is_new_day = last_day.as_ref() != Some(&date);
+        last_day = Some(date.clone());
+        Tick { time, label: clock.time_of_day(time, has_seconds), day: is_new_day.then_some(date) }
+    };
+    times.into_iter().map(tick).collect()
 }
 
 /// A round step that takes at most `max` of itself to reach `peak`.
@@ -85,7 +84,7 @@ mod tests {
     const START: u64 = 1_431_857_103 * SECOND;
 
     fn labels(seconds: u64, max: usize) -> Vec<String> {
-        let ticks = times(START, START + seconds * SECOND, max);
+        let ticks = times(START, START + seconds * SECOND, max, &WallClock::utc());
         ticks
             .into_iter()
             .map(|tick| tick.day.map_or(tick.label.clone(), |day| format!("{} {day}", tick.label)))
@@ -99,6 +98,32 @@ mod tests {
         assert_eq!(labels(4 * 86_400, 5), ["18 May 2015", "19 May 2015", "20 May 2015", "21 May 2015"]);
         assert_eq!(labels(10, 3), ["10:05:05 17 May 2015", "10:05:10"]);
         assert_eq!(labels(0, 3), ["10:05:03 17 May 2015"]);
+    }
+
+    #[test]
+    fn ticks_are_round_on_the_clock_that_is_shown() {
+        use jiff::tz::TimeZone;
+        let zoned = |start: u64, seconds: u64, max: usize, zone: &str| -> Vec<String> {
+            let clock = WallClock::of(TimeZone::posix(zone).unwrap());
+            let ticks = times(start * SECOND, (start + seconds) * SECOND, max, &clock);
+            ticks
+                .into_iter()
+                .map(|tick| tick.day.map_or(tick.label.clone(), |day| format!("{} {day}", tick.label)))
+                .collect()
+        };
+        // 2015-05-17T10:05:03Z is 15:35:03 in India.
+        assert_eq!(
+            zoned(START / SECOND, 86_400, 4, "IST-5:30"),
+            ["18:00 17 May 2015", "00:00 18 May 2015", "06:00", "12:00"]
+        );
+        // 2024-03-30T23:00:00Z and 2024-10-26T22:00:00Z: midnight before the days with 23 and with 25 hours.
+        let central = "CET-1CEST,M3.5.0,M10.5.0/3";
+        assert_eq!(
+            zoned(1_711_839_600, 4 * 3_600, 6, central),
+            ["00:00 31 Mar 2024", "01:00", "03:00", "04:00", "05:00"]
+        );
+        assert_eq!(zoned(1_729_980_000, 4 * 3_600, 6, central), ["00:00 27 Oct 2024", "01:00", "02:00", "03:00"]);
+        assert_eq!(zoned(1_711_839_600, 2 * 86_400, 3, central), ["31 Mar 2024", "1 Apr 2024", "2 Apr 2024"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod terminal;
 use self::axis::SECOND;
 use super::record::Record;
 use super::tally::{Counts, Stored};
+use super::wall_clock::WallClock;
 
 /// Lengths of a bin that divide a larger unit of time evenly, so that bins start at round times. In seconds.
 pub(crate) const STEPS: [u64; 24] = [
@@ -22,26 +23,36 @@ pub(crate) struct Timeline {
     /// The length of a bin in nanoseconds.
     pub(crate) step: u64,
     pub(crate) bins: Vec<Counts>,
+    /// By which times are shown, and bins begin at round ones.
+    pub(crate) clock: WallClock,
 }
 
 impl Timeline {
     /// At most `max_bins` bins (and at least one, and a few more than that when the log spans decades).
-    pub(crate) fn new(records: &[Record], outcomes: &[Stored], max_bins: usize) -> Self {
+    ///
+    /// All are of one length: after a change to or from summer time, bins of a day no longer begin at midnight.
+    pub(crate) fn new(records: &[Record], outcomes: &[Stored], max_bins: usize, clock: &WallClock) -> Self {
         let (first, last) = match (records.first(), records.last()) {
             (Some(first), Some(last)) => (first.time, last.time),
             _ => (0, 0),
         };
         let most = u64::try_from(max_bins.max(1)).unwrap_or(u64::MAX);
-        let fits = |&step: &u64| last / step - first / step < most;
+        // How far into a bin the first request is: the clock may be hours from UTC, where the others are counted from.
+        let into = |step: u64| {
+            let into = clock.reading(first).rem_euclid(i128::from(step));
+            // No bin begins before 1970.
+            u64::try_from(into).unwrap_or(0).min(first)
+        };
+        let fits = |&step: &u64| (last - first + into(step)) / step < most;
         let step =
             STEPS.map(|seconds| seconds * SECOND).into_iter().find(fits).unwrap_or(STEPS[STEPS.len() - 1] * SECOND);
-        let start = first - first % step;
+        let start = first - into(step);
         let index = |time: u64| usize::try_from((time - start) / step).unwrap_or(usize::MAX);
         let mut bins = vec![Counts::default(); index(last) + 1];
         for (record, outcome) in records.iter().zip(outcomes) {
             bins[index(record.time)].add(outcome.get());
         }
-        Self { start, step, bins }
+        Self { start, step, bins, clock: clock.clone() }
     }
 
     /// Where the last bin ends.
@@ -75,11 +86,26 @@ mod tests {
             (vec![59, 3_660], 61, 120, 31),
         ] {
             let records: Vec<Record> = seconds.iter().map(|&second| at(second)).collect();
-            let timeline = Timeline::new(&records, &vec![Stored::from(Outcome::Exempt); records.len()], max_bins);
+            let outcomes = vec![Stored::from(Outcome::Exempt); records.len()];
+            let timeline = Timeline::new(&records, &outcomes, max_bins, &WallClock::utc());
             assert_eq!((timeline.step, timeline.bins.len()), (step * SECOND, bins), "{seconds:?}");
             assert_eq!(timeline.start % timeline.step, 0);
             assert_eq!(timeline.bins.iter().map(Counts::total).sum::<u64>(), records.len() as u64);
             assert!(timeline.end() > { records[records.len() - 1].time });
         }
+    }
+
+    #[test]
+    fn bins_begin_at_round_times_of_the_clock() {
+        let clock = WallClock::of(jiff::tz::TimeZone::posix("IST-5:30").unwrap());
+        let outcomes = [Stored::from(Outcome::Exempt); 2];
+        // 10:05:03 and a day later in UTC, 15:35:03 in India.
+        let timeline = Timeline::new(&[at(1_431_857_103), at(1_431_943_503)], &outcomes, 26, &clock);
+        assert_eq!((timeline.step, timeline.bins.len()), (3_600 * SECOND, 25));
+        assert_eq!(timeline.start, 1_431_855_000 * SECOND, "15:00 there, 09:30 in UTC");
+        assert_eq!((timeline.bins[0].total(), timeline.bins[24].total()), (1, 1));
+        // No clock was before 1970.
+        let timeline = Timeline::new(&[at(60), at(86_400)], &outcomes, 2, &clock);
+        assert_eq!((timeline.start, timeline.bins.iter().map(Counts::total).sum::<u64>()), (0, 2));
     }
 }

@@ -76,8 +76,9 @@ fn write_all(
     writeln!(svg, "  <text class=\"text\" x=\"24\" y=\"60\">{subtitle}</text>")?;
     writeln!(
         svg,
-        "  <text class=\"quiet\" x=\"24\" y=\"92\">requests per {}, times in UTC</text>",
-        axis::length(timeline.step)
+        "  <text class=\"quiet\" x=\"24\" y=\"92\">requests per {}, times in {}</text>",
+        axis::length(timeline.step),
+        escaped(&timeline.clock.name())
     )?;
     legend(svg, timeline)?;
     value_axis(svg, step, top)?;
@@ -131,8 +132,7 @@ fn bars(svg: &mut String, timeline: &Timeline, top: u64) -> std::fmt::Result {
             continue;
         }
         let x = LEFT * PX + PLOT_WIDTH * PX * i / bins + (slot - width) / 2;
-        let start =
-            super::super::log::time::timestamp(timeline.start + i * timeline.step).strftime("%-d %b %Y %H:%M:%S");
+        let start = timeline.clock.moment(timeline.start + i * timeline.step);
         write!(svg, "  <g><title>{start}")?;
         for (name, of) in SERIES.into_iter().filter(|(_, of)| of(bin) > 0) {
             write!(svg, ", {} {name}", grouped(of(bin)))?;
@@ -157,7 +157,7 @@ fn bars(svg: &mut String, timeline: &Timeline, top: u64) -> std::fmt::Result {
 fn time_axis(svg: &mut String, timeline: &Timeline) -> std::fmt::Result {
     let y = TOP + PLOT_HEIGHT;
     let (start, span) = (timeline.start, timeline.end() - timeline.start);
-    for tick in axis::times(start, timeline.end() - 1, 9) {
+    for tick in axis::times(start, timeline.end() - 1, 9, &timeline.clock) {
         let along = u128::from(tick.time - start) * u128::from(PLOT_WIDTH * PX) / u128::from(span.max(1));
         let x = Pixels(LEFT * PX + u64::try_from(along).unwrap_or(0));
         writeln!(svg, "  <line class=\"axis\" x1=\"{x}\" y1=\"{y}\" x2=\"{x}\" y2=\"{}\"/>", y + 5)?;

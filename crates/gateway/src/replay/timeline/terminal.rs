@@ -41,7 +41,7 @@ pub(crate) fn draw(timeline: &Timeline, width: usize, is_colored: bool) -> Strin
         let edge = if label.is_empty() { '│' } else { '┤' };
         text.push_str(&format!("{label:>gutter$} {edge}{}\n", line.finish()));
     }
-    text.push_str(&time_axis(timeline, gutter, column));
+    text.push_str(&time_axis(timeline, gutter, column, width));
     text
 }
 
@@ -49,8 +49,9 @@ fn legend(timeline: &Timeline, is_colored: bool) -> String {
     let paint = |style: &str, text: String| if is_colored { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text };
     let refused = if is_colored { '█' } else { HATCH };
     format!(
-        "  requests per {} (UTC)   {} passed  {} refused\n",
+        "  requests per {} ({})   {} passed  {} refused\n",
         axis::length(timeline.step),
+        timeline.clock.name(),
         paint(PASSED, '█'.to_string()),
         paint(REFUSED, refused.to_string()),
     )
@@ -149,9 +150,9 @@ impl Line {
 }
 
 /// The line under the bars, the times under that, and the days under the times.
-fn time_axis(timeline: &Timeline, gutter: usize, column: usize) -> String {
+fn time_axis(timeline: &Timeline, gutter: usize, column: usize, width: usize) -> String {
     let plot = timeline.bins.len() * column;
-    let ticks = axis::times(timeline.start, timeline.end() - 1, (plot / 12).clamp(1, 12));
+    let ticks = axis::times(timeline.start, timeline.end() - 1, (plot / 12).clamp(1, 12), &timeline.clock);
     let place = |tick: &Tick| {
         let bin = usize::try_from((tick.time - timeline.start) / timeline.step).unwrap_or(0);
         bin * column
@@ -161,8 +162,9 @@ fn time_axis(timeline: &Timeline, gutter: usize, column: usize) -> String {
         rule[place(tick).min(plot - 1)] = '┬';
     }
     let rule: String = rule.into_iter().collect();
-    let labels = words(ticks.iter().map(|tick| (place(tick), tick.label.as_str())));
-    let days = words(ticks.iter().filter_map(|tick| tick.day.as_deref().map(|day| (place(tick), day))));
+    let room = width.saturating_sub(gutter + 2);
+    let labels = words(ticks.iter().map(|tick| (place(tick), tick.label.as_str())), room);
+    let days = words(ticks.iter().filter_map(|tick| tick.day.as_deref().map(|day| (place(tick), day))), room);
     let mut text = format!("{:>gutter$} └{rule}\n", 0);
     for line in [labels, days] {
         if !line.is_empty() {
@@ -172,10 +174,11 @@ fn time_axis(timeline: &Timeline, gutter: usize, column: usize) -> String {
     text
 }
 
-/// Each word at its place; one that would touch the word before it is left out.
-fn words<'t>(placed: impl Iterator<Item = (usize, &'t str)>) -> String {
+/// Each word at its place, or as near as there is `room` for; one that would touch the word before it is left out.
+fn words<'t>(placed: impl Iterator<Item = (usize, &'t str)>, room: usize) -> String {
     let mut line = String::new();
     for (place, word) in placed {
+        let place = place.min(room.saturating_sub(word.len()));
         let end = line.chars().count();
         if end == 0 || place > end {
             line.extend(std::iter::repeat_n(' ', place - end));
@@ -187,12 +190,12 @@ fn words<'t>(placed: impl Iterator<Item = (usize, &'t str)>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SECOND;
+    use super::super::{SECOND, WallClock};
     use super::*;
 
     fn timeline(bins: &[(u64, u64)]) -> Timeline {
         let bins = bins.iter().map(|&(allowed, refused)| Counts { allowed, refused, ..Counts::default() }).collect();
-        Timeline { start: 1_431_856_800 * SECOND, step: 60 * SECOND, bins }
+        Timeline { start: 1_431_856_800 * SECOND, step: 60 * SECOND, bins, clock: WallClock::utc() }
     }
 
     #[test]
@@ -225,10 +228,11 @@ mod tests {
 
     #[test]
     fn lines_fit() {
-        for bins in [1, 3, 60, 68] {
-            let bins: Vec<(u64, u64)> = (0..bins).map(|i| (i * 1_000, i)).collect();
-            for line in draw(&timeline(&bins), 80, false).lines() {
-                assert!(line.chars().count() <= 80, "{line}");
+        for (count, step) in (1..=68).flat_map(|count| [1, 60, 3_600, 86_400, 7_257_600].map(|step| (count, step))) {
+            let bins: Vec<(u64, u64)> = (0..count).map(|i| (i * 1_000, i)).collect();
+            let timeline = Timeline { step: step * SECOND, ..timeline(&bins) };
+            for line in draw(&timeline, 80, false).lines() {
+                assert!(line.chars().count() <= 80, "{count} {step}: {line}");
             }
         }
     }

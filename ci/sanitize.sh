@@ -23,7 +23,8 @@ esac
 export RUSTC_BOOTSTRAP=1 RUST_BACKTRACE=0
 # A fifth of the calls that the oracle makes by default; `TOLLGATE_STEPS` says otherwise.
 export TOLLGATE_STEPS=${TOLLGATE_STEPS:-200000}
-export CARGO_PROFILE_DEV_OPT_LEVEL=1
+# Reports name functions that were inlined, and so do suppressions.
+export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 export ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=
 host=$(rustc -vV | sed -n 's/^host: //p')
 scratch=$(mktemp -d)

@@ -24,7 +24,7 @@ use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use crate::shared::SharedTable;
 use crate::snapshot::SnapshotInfo;
-use crate::snapshot::header::Header;
+use crate::snapshot::header::Hashed;
 use crate::step::Steps;
 use crate::table::Table;
 
@@ -264,13 +264,17 @@ impl<C: Clock> Limiter<C> {
     /// a key gets back at most what it has taken since its bucket was written, which is never more than its burst and what its
     /// rate has added since. Leases and reservations are tokens that were taken.
     ///
+    /// Of a [shared](crate::shared) table any of its processes can do it, for all of them; it is restored into a shared table, by
+    /// `LimiterBuilder<Shared>::restore`.
+    ///
     /// **Keep what is written to yourself** (mode 0600): it has the seeds of the hash, and whoever knows them can choose keys that
     /// share slots. It has no keys, only hashes. Write to another name, and rename when all is written: a file that was cut is
     /// refused.
     ///
     /// # Errors
     ///
-    /// What `to` answers; [`Unsupported`](std::io::ErrorKind::Unsupported) of a shared table, which is a file already.
+    /// What `to` answers; [`Unsupported`](std::io::ErrorKind::Unsupported) of a private table that goes by the clock of a shared
+    /// one.
     ///
     /// ```
     /// use tollgate::Limiter;
@@ -285,15 +289,22 @@ impl<C: Clock> Limiter<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self, to: impl Write) -> std::io::Result<SnapshotInfo> {
-        let now = self.now();
-        let header = Header::new(&self.limit.base, &self.hasher, self.table.reach(), self.capacity, now);
-        let header = header.ok_or_else(|| {
+        let hashed = self.hashed().ok_or_else(|| {
             std::io::Error::new(
                 std::io::ErrorKind::Unsupported,
-                "no snapshots are made of shared tables, which are files already",
+                "no snapshot is made of a private table that goes by the clock of a shared one",
             )
         })?;
-        crate::snapshot::write(header, to, |each| self.table.each_busy(self.limit.base.units(now), each))
+        crate::snapshot::of_table(&self.table, &self.limit.base, hashed, self.capacity, self.now(), to)
+    }
+
+    /// How keys are hashed here, and the fingerprint of that.
+    fn hashed(&self) -> Option<(Hashed, [u64; 4])> {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(shared) = &self.shared {
+            return Some(shared.hashed());
+        }
+        self.hasher.origin().map(|origin| (Hashed::Local(origin), self.hasher.fingerprint()))
     }
 
     /// Gives memory back to the operating system that a flood of keys has left behind, and says how many bytes: every page of

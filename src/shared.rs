@@ -39,6 +39,8 @@ mod clock;
 pub(crate) mod error;
 mod file;
 mod header;
+mod inspect;
+mod restore;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -46,11 +48,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::{TableClock, Trusted};
+pub use inspect::{Inspected, TableInfo};
 
-pub(crate) use attach::Wanted;
+pub(crate) use attach::{Attached, Wanted};
 
 use crate::arith::saturating_nanos;
 use crate::clock::Instant;
+use crate::hash::ByteHash;
+use crate::snapshot::header::Hashed;
 use file::{Demands, TableFile};
 use header::{Facts, Header};
 
@@ -248,6 +253,20 @@ impl SharedTable {
     /// A number that no process of this table has had from here.
     pub(crate) fn renew(&self) -> u64 {
         self.header.renew()
+    }
+
+    /// How its keys are hashed, and the fingerprint of that.
+    pub(crate) fn hashed(&self) -> (Hashed, [u64; 4]) {
+        let seeds = self.facts.seeds;
+        (Hashed::Bytes { seeds, renewed: self.header.renewed() }, ByteHash::new(seeds).fingerprint())
+    }
+
+    fn latest(&self) -> u64 {
+        self.header.latest()
+    }
+
+    fn set_renewed(&self, count: u64) {
+        self.header.set_renewed(count);
     }
 
     /// Tells the others what time it is here.

@@ -171,6 +171,15 @@ impl Table {
         busy * self.lines.len() as u64 / looked_at.max(1)
     }
 
+    /// How many slots are in use, and how many of these are between owners. Reads all of them.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn census(&self, now: Units) -> (u64, u64) {
+        self.lines.iter().flat_map(|line| &line.slots).fold((0, 0), |(busy, between), slot| {
+            let is_between = !slot.word().is_settled();
+            (busy + u64::from(!is_between && slot.is_busy(now)), between + u64::from(is_between))
+        })
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         // Relaxed, with `count`: each counter is a number by itself; a sum over shards is no snapshot anyway. No model: nothing
         // is published.

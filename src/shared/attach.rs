@@ -36,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) quotas: &'a [Quota],
     /// What a clock of the caller's shows; `None` of the operating system's.
     pub(crate) now: Option<Instant>,
+    /// Whether any capacity, policy and clock will do: to look at a table that is there.
+    pub(crate) accepts_any: bool,
 }
 
 /// A table to use.
@@ -106,7 +108,7 @@ impl Shared {
     }
 
     /// Of a table that is made now.
-    fn facts(&self, wanted: &Wanted<'_>) -> Result<(Facts, Layout), SharedError> {
+    pub(super) fn facts(&self, wanted: &Wanted<'_>) -> Result<(Facts, Layout), SharedError> {
         let capacity = wanted.capacity as u64; // a usize has no more bits
         let Some(layout) = Layout::of(capacity) else { return Err(SharedError::Damaged { what: "the capacity" }) };
         let mut drawn = [0_u64; ByteHash::SEEDS + 2];
@@ -156,9 +158,10 @@ impl Shared {
                 if !is_alone {
                     return Err(SharedError::InUse);
                 }
-                // Whoever waits for the lock finds the name gone, and comes again.
-                header.retire();
+                // Whoever waits for the lock finds the name gone, and comes again. The name first: a kill in between leaves a file
+                // that nobody finds, and not one that nobody can attach to.
                 file.unlink(path)?;
+                header.retire();
                 return Ok(Tried::Gone);
             }
         };
@@ -188,7 +191,7 @@ impl Shared {
             let is_replaceable = header.is_table() && !matches!(error, SharedError::Foreign);
             Mismatch { error, is_replaceable }
         })?;
-        let adopts = self.on_mismatch == OnMismatch::Adopt;
+        let adopts = self.on_mismatch == OnMismatch::Adopt || wanted.accepts_any;
         let asked = wanted.capacity as u64; // a usize has no more bits
         if facts.capacity != asked && !adopts {
             return Err(SharedError::Capacity { found: facts.capacity, asked }.into());
@@ -196,7 +199,7 @@ impl Shared {
         if facts.on_full != wanted.on_full && !adopts {
             return Err(SharedError::OnFull { found: facts.on_full, asked: wanted.on_full }.into());
         }
-        if facts.is_system_clock != wanted.now.is_none() {
+        if facts.is_system_clock != wanted.now.is_none() && !wanted.accepts_any {
             return Err(SharedError::Clock { is_of_system: facts.is_system_clock }.into());
         }
         let is_new_boot = facts.is_system_clock && facts.boot != file::boot()?;
@@ -210,7 +213,9 @@ impl Shared {
             facts.boot = file::boot()?;
             facts.time_namespace = file::time_namespace();
         }
-        let now_is = |anchor: u64| wanted.now.map_or_else(|| anchor.saturating_add(since_boot()), Instant::as_nanos);
+        // Who looks at a table of its callers' clock has none of his own.
+        let callers = wanted.now.or_else(|| (!facts.is_system_clock).then(|| Instant::from_nanos(header.latest())));
+        let now_is = |anchor: u64| callers.map_or_else(|| anchor.saturating_add(since_boot()), Instant::as_nanos);
         let expected = file::time_namespace();
         if facts.is_system_clock && facts.time_namespace != expected {
             return Err(SharedError::TimeNamespace { found: facts.time_namespace, expected }.into());
@@ -261,7 +266,7 @@ impl From<SharedError> for Mismatch {
 }
 
 /// A table in a file that nobody else knows yet.
-fn made(file: TableFile, path: Option<&Path>, facts: &Facts, layout: Layout) -> Result<Attached, SharedError> {
+pub(super) fn made(file: TableFile, path: Option<&Path>, facts: &Facts, layout: Layout) -> Result<Attached, SharedError> {
     let (map, header) = mapped(&file)?;
     let Some(parts) = layout.parts(&map) else { return Err(SharedError::Damaged { what: "the length" }) };
     header.write(facts, file.bytes());
@@ -280,7 +285,7 @@ fn attached(table: Table, shared: SharedTable) -> Attached {
     Attached { table, base: facts.base, capacity, seeds: facts.seeds, anchor: facts.anchor, shared }
 }
 
-fn mapped(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
+pub(super) fn mapped(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
     const LEAST: u64 = super::header::BYTES as u64;
     let bytes = file.bytes();
     if bytes < LEAST {
@@ -304,7 +309,8 @@ mod tests {
 
     fn open(shared: &Shared) -> Result<Attached, SharedError> {
         let quotas = [Quota::per_hour(10)];
-        shared.open(&Wanted { capacity: CAPACITY, on_full: OnFull::EvictNearestIdle, quotas: &quotas, now: None })
+        let on_full = OnFull::EvictNearestIdle;
+        shared.open(&Wanted { capacity: CAPACITY, on_full, quotas: &quotas, now: None, accepts_any: false })
     }
 
     /// A table without a name, and the way to attach to it again.

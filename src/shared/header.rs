@@ -301,6 +301,16 @@ impl Header {
         self.0[FREED].fetch_add(slots, Ordering::Relaxed);
     }
 
+    /// How many limits have been renewed.
+    pub(super) fn renewed(&self) -> u64 {
+        self.get(RENEWED)
+    }
+
+    /// Of a table that begins with another's buckets: as many as there.
+    pub(super) fn set_renewed(&self, count: u64) {
+        self.set(RENEWED, count);
+    }
+
     /// A number that no process has had from here.
     pub(super) fn renew(&self) -> u64 {
         // Relaxed: a number by itself. No model.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tollgate::OnFull;
 use tollgate::clock::{Clock as _, ManualClock};
-use tollgate::error::{BuildError, RestoreError, SharedError};
+use tollgate::error::{BuildError, SharedError};
 use tollgate::key::Hashed;
 use tollgate::shared::{OnMismatch, Shared};
 
@@ -358,19 +358,4 @@ fn clocks_must_be_of_one_kind() {
     }
     clock.advance(Duration::from_secs(10 * 365 * 86_400));
     assert!(matches!(trusting(), Err(BuildError::Shared { source: SharedError::TooOld { .. }, .. })));
-}
-
-/// Its seeds stay in its file, and a private table would not find its keys.
-#[test]
-fn no_snapshot_is_made_of_it_nor_restored_on_its_clock() {
-    let directory = Directory::new("snapshot");
-    let here = shared("10/hour", 100, &directory.table());
-    let refused = here.snapshot(std::io::sink()).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
-    assert_eq!(here.release_idle(), 0, "memory that others have as well");
-
-    let mut written = Vec::new();
-    builder("10/hour", 100).build().unwrap().snapshot(&mut written).unwrap();
-    let on_its_clock = builder("10/hour", 100).clock(*here.clock()).restore(&written[..]);
-    assert!(matches!(on_its_clock, Err(RestoreError::Hash)), "{on_its_clock:?}");
 }

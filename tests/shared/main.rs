@@ -7,4 +7,5 @@ mod attach;
 mod damage;
 mod kill;
 mod process;
+mod snapshot;
 mod together;

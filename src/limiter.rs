@@ -312,7 +312,9 @@ impl<C: Clock> Limiter<C> {
     /// page anew, as the first did.
     ///
     /// Of a table that is in memory since it was built, so of up to 8 MiB or with
-    /// [`commit_at_build`](crate::LimiterBuilder::commit_at_build), and on other systems than Linux, it gives back nothing.
+    /// [`commit_at_build`](crate::LimiterBuilder::commit_at_build), and on other systems than Linux, it gives back nothing. Of a
+    /// [shared](crate::shared) table only if it is [`sparse`](crate::shared::Shared::sparse) and on a tmpfs, then for all of its
+    /// processes; whoever is killed in the middle of it leaves the slots of one page out of use until they are freed.
     ///
     /// Call it now and then, from a thread that may wait: it reads all of the table, 0.2 to 0.5 ms for each MiB that is in use. Checks go on
     /// meanwhile. While a page is on its way, for some microseconds, no new key finds room in it; one whose other slots are
@@ -336,10 +338,14 @@ impl<C: Clock> Limiter<C> {
     pub fn stats(&self) -> Stats {
         let (counts, now) = (self.table.counts(), self.clock.now());
         #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        if let Some(shared) = &self.shared {
+        let is_detached = self.shared.as_ref().is_some_and(|shared| {
             shared.see(now);
-        }
+            shared.is_detached()
+        });
+        #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+        let is_detached = false;
         Stats {
+            is_detached,
             capacity: self.capacity,
             bytes: self.table.bytes(),
             busy: self.table.busy(self.limit.base.units(now)),
@@ -531,6 +537,9 @@ impl<C> fmt::Debug for Limiter<C> {
 pub struct Stats {
     /// How many keys may be busy at once, as configured.
     pub capacity: usize,
+    /// Whether the file of a shared table has been removed or replaced, so that others do not share it any more:
+    /// [`is_detached`](crate::shared::SharedTable::is_detached). False of a private table.
+    pub is_detached: bool,
     /// Bytes of memory reserved for buckets and counters.
     pub bytes: usize,
     /// How many keys are busy (not full), estimated from a sample of the table.

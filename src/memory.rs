@@ -51,7 +51,7 @@ enum Mapping {
 #[derive(Debug)]
 pub(crate) struct Lines {
     /// Owns what `first` points into; never moved or resized while mapped.
-    _mapping: Mapping,
+    mapping: Mapping,
     first: NonNull<Line>,
     count: usize,
     /// How many lines make up a page of memory that can be given back; 0 if none can.
@@ -100,7 +100,7 @@ impl Lines {
         let is_committed = commit || bytes <= COMMITTED_ANYWAY;
         // What does not begin at a huge page is committed anyway, so that the first line begins a page.
         let lines_per_page = if is_committed { 0 } else { page_size() / size_of::<Line>() };
-        Ok(Self { _mapping: Mapping::Own(mapping), first, count, lines_per_page })
+        Ok(Self { mapping: Mapping::Own(mapping), first, count, lines_per_page })
     }
 
     /// The lines of each page of memory that can be given back: none of a table that was committed when it was built.
@@ -111,20 +111,26 @@ impl Lines {
     }
 
     /// Gives the memory of a page of [`Self::pages`] back to the system, and says whether it took it. Every slot of it then reads
-    /// as never used, whatever it held.
+    /// as never used, whatever it held, to all who have it mapped.
     #[cfg(target_os = "linux")]
-    pub(crate) fn forget(page: &[Line]) -> bool {
+    pub(crate) fn forget(&self, page: &[Line]) -> bool {
         let start = page.as_ptr().cast_mut().cast();
-        // SAFETY: the page is whole and aligned, and lies in a private anonymous mapping that lives as long as the borrow does: only
-        // `pages` makes such slices, from a first line at a multiple of the page size, and its length is a page. What the
-        // system does to it is to replace its bytes by zeros, at once and for all threads: a valid `Line`, reached through shared
-        // references to atomics, so that it is as if another thread had stored zeros.
-        unsafe { libc::madvise(start, size_of_val(page), libc::MADV_DONTNEED) == 0 }
+        let advice = match self.mapping {
+            Mapping::Own(_) => libc::MADV_DONTNEED,
+            // Of the file, not of this mapping of it alone.
+            Mapping::Shared(_) => libc::MADV_REMOVE,
+        };
+        // SAFETY: the page is whole and aligned, and lies in a mapping that lives as long as the borrow does, private and anonymous or
+        // shared, whichever the advice is for: only `pages` makes such slices, from a first line at a multiple of the page size, and its
+        // length is a page. What the system does to it is to replace its bytes by zeros, at once and for all threads, those of other
+        // processes among them (tmpfs takes the page out of all page tables first, and has who faults wait until its bytes are gone): a
+        // valid `Line`, reached through shared references to atomics, so that it is as if another thread had stored zeros.
+        unsafe { libc::madvise(start, size_of_val(page), advice) == 0 }
     }
 
     /// Elsewhere the same call may leave the bytes as they are.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn forget(_: &[Line]) -> bool {
+    pub(crate) fn forget(&self, _: &[Line]) -> bool {
         false
     }
 }
@@ -246,10 +252,10 @@ impl SharedMap {
         Some(Beside::Shared { _map: Arc::clone(self), first, count })
     }
 
-    /// `count` lines from a byte on.
-    pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize) -> Option<Lines> {
-        let first = self.at::<Line>(offset, count)?;
-        // Not private memory, so none of it can be given back.
-        Some(Lines { _mapping: Mapping::Shared(Arc::clone(self)), first, count, lines_per_page: 0 })
+    /// `count` lines from a byte on; whether pages of them can be given back, as nothing is reserved for them.
+    pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize, can_go: bool) -> Option<Lines> {
+        let (first, page) = (self.at::<Line>(offset, count)?, page_size());
+        let lines_per_page = if can_go && page > 0 && offset.is_multiple_of(page) { page / size_of::<Line>() } else { 0 };
+        Some(Lines { mapping: Mapping::Shared(Arc::clone(self)), first, count, lines_per_page })
     }
 }

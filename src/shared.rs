@@ -56,6 +56,7 @@ use crate::arith::saturating_nanos;
 use crate::clock::Instant;
 use crate::hash::ByteHash;
 use crate::snapshot::header::Hashed;
+use crate::sync::{Atomic, Ordering};
 use file::{Demands, TableFile};
 use header::{Facts, Header};
 
@@ -149,7 +150,8 @@ impl Shared {
         self
     }
 
-    /// Does not reserve the memory of a new table: it takes what its keys need. **If the file system or the memory is full, a check
+    /// Does not reserve the memory of a new table: it takes what its keys need, and
+    /// [`release_idle`](crate::Limiter::release_idle) gives back what they needed. **If the file system or the memory is full, a check
     /// that is the first to touch a page ends the process with the signal SIGBUS.** Goes by what the file says where there is
     /// one.
     #[must_use]
@@ -183,7 +185,12 @@ pub struct SharedTable {
     facts: Facts,
     path: Option<PathBuf>,
     is_creator: bool,
+    /// Which the table asks as well.
+    detached: Detached,
 }
+
+/// Set once a call of this process has found that the file is gone.
+type Detached = Arc<Atomic<u64>>;
 
 impl SharedTable {
     /// The path, unless it has none.
@@ -236,11 +243,18 @@ impl SharedTable {
     }
 
     /// Whether the path is another file's by now, or nobody's: then those who come later do not share this table, and a limit
-    /// may be admitted twice. Build a limiter anew. Two system calls, and nothing else asks for it: ask now and then.
+    /// may be admitted twice. Build a limiter anew. A system call, and only [`Limiter::stats`](crate::Limiter::stats) asks for it
+    /// besides: ask now and then. From when it has been noticed, what leases hold is void, and they go to the bucket each time.
     #[must_use]
     pub fn is_detached(&self) -> bool {
-        let is_gone = |path: &PathBuf| !self.file.is_at(path).unwrap_or(false);
-        self.header.is_retired() || self.path.as_ref().is_some_and(is_gone)
+        let is_gone = match &self.path {
+            Some(path) => !self.file.is_at(path).unwrap_or(false),
+            None => self.file.has_lost_its_name(),
+        };
+        let is_detached = is_gone || self.header.is_retired();
+        // Relaxed, with the load in `Table::is_detached`: a flag by itself. No model.
+        self.detached.store(u64::from(is_detached), Ordering::Relaxed);
+        is_detached
     }
 
     /// The file, for a process that cannot open it by its path: it attaches by [`Shared::fd`]. Closed on exec unless told

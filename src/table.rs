@@ -6,6 +6,7 @@ mod release;
 mod snapshot;
 
 use core::fmt;
+use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
@@ -50,6 +51,8 @@ pub(crate) struct Table {
     on_full: OnFull,
     /// How far ahead of now any limit of this table can leave a stamp: without debt, and with.
     reach: Beside<Atomic<u64>>,
+    /// Of a table that processes share: whether one of this process's calls has found that its file is gone.
+    detached: Option<Arc<Atomic<u64>>>,
 }
 
 /// Where the parts of a table are that several processes have mapped.
@@ -61,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) marks: MarkTable,
     /// Two.
     pub(crate) reach: Beside<Atomic<u64>>,
+    /// Not in the mapping: of this process.
+    pub(crate) detached: Arc<Atomic<u64>>,
 }
 
 impl Table {
@@ -77,14 +82,23 @@ impl Table {
             marks: MarkTable::new(),
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)].into_iter().collect(),
+            detached: None,
         })
     }
 
     /// A table whose parts are there already, of this shape: nothing else is asked of what they hold.
     #[cfg(target_os = "linux")]
-    pub(crate) fn shared(shape: Shape, Parts { lines, shards, marks, reach }: Parts, on_full: OnFull) -> Self {
+    pub(crate) fn shared(shape: Shape, parts: Parts, on_full: OnFull) -> Self {
+        let Parts { lines, shards, marks, reach, detached } = parts;
         assert!(lines.len() == shape.lines() && shards.len() == shape.shards() && reach.len() == 2);
-        Self { shape, lines, shards, marks, on_full, reach }
+        Self { shape, lines, shards, marks, on_full, reach, detached: Some(detached) }
+    }
+
+    /// Whether the file that others find by its name is another, as somebody in this process has noticed.
+    #[inline]
+    pub(crate) fn is_detached(&self) -> bool {
+        // Relaxed, with the store in `SharedTable::is_detached`: a flag by itself, and who does not see it yet goes on as before. No model.
+        self.detached.as_ref().is_some_and(|detached| detached.load(Ordering::Relaxed) != 0)
     }
 
     /// Frees the slots whose claimers are dead, and takes what is left further ahead than a limit can leave it at `now` back to
@@ -258,6 +272,11 @@ impl<'a> Cells for Entry<'a> {
         let mut has_room = false;
         self.places().each(|_, slot| has_room |= slot.word().is_free(now));
         has_room
+    }
+
+    #[inline]
+    fn is_detached(&self) -> bool {
+        self.table.is_detached()
     }
 
     #[inline]
@@ -552,6 +571,30 @@ mod tests {
 
         fn count_eviction(&self) {
             self.0.count_eviction();
+        }
+    }
+
+    /// A process that has the table mapped changes a word whenever somebody is about to: he gets an answer, by policy.
+    #[test]
+    fn who_is_overtaken_without_end_comes_to_one() {
+        for on_full in POLICIES {
+            let table = Table::new(CAPACITY, on_full, false).unwrap();
+            let id = Identity::for_model(0x1234_5678_9ABC_DEF0);
+            let entry = table.entry(id);
+            let taken = entry.update(0, 1_000, |_| Some(Balance::at(2_000)));
+            assert!(matches!(taken, Outcome::Changed(_)));
+            let rounds = Cell::new(0_u64);
+            let outcome = entry.update(0, 1_000, |held| {
+                let (slot, word) = entry.find().unwrap();
+                rounds.set(rounds.get() + 1);
+                assert!(rounds.get() < 1_000_000, "held for ever");
+                assert!(slot.replace(word, word.live(Balance::at(2_000 + rounds.get()))));
+                Some(Balance::at(held.stamp + 1))
+            });
+            match on_full {
+                OnFull::AdmitUntracked => assert_eq!(outcome, Outcome::Untracked),
+                OnFull::EvictNearestIdle | OnFull::RefuseNew => assert!(matches!(outcome, Outcome::Full(_))),
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::clock::since_boot;
 use super::error::SharedError;
 use super::file::{self, Lock, Opened, TableFile};
 use super::header::{Facts, Header, Layout};
-use super::{LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
+use super::{Detached, LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
 use crate::clock::{Instant, os};
 use crate::hash::ByteHash;
 use crate::memory::SharedMap;
@@ -149,7 +149,7 @@ impl Shared {
         }
         let (map, header) = mapped(&file)?;
         let judged = self.judge(&file, &map, &header, is_alone, wanted);
-        let (facts, table) = match judged {
+        let (facts, table, detached) = match judged {
             Ok(judged) => judged,
             Err(Mismatch { error, is_replaceable }) => {
                 let Some(path) = path.filter(|_| is_replaceable && self.on_mismatch == OnMismatch::Replace) else {
@@ -174,7 +174,8 @@ impl Shared {
                 return Ok(Tried::Gone);
             }
         }
-        let shared = SharedTable { file, header, facts, path: path.map(Path::to_owned), is_creator: false };
+        let path = path.map(Path::to_owned);
+        let shared = SharedTable { file, header, facts, path, is_creator: false, detached };
         Ok(Tried::Attached(Box::new(attached(table, shared))))
     }
 
@@ -186,7 +187,7 @@ impl Shared {
         header: &Header,
         is_alone: bool,
         wanted: &Wanted<'_>,
-    ) -> Result<(Facts, Table), Mismatch> {
+    ) -> Result<(Facts, Table, Detached), Mismatch> {
         let mut facts = header.read(file.bytes()).map_err(|error| {
             let is_replaceable = header.is_table() && !matches!(error, SharedError::Foreign);
             Mismatch { error, is_replaceable }
@@ -233,8 +234,9 @@ impl Shared {
             file.fill()?;
         }
         let layout = Layout::of(facts.capacity);
-        let parts = layout.and_then(|layout| Some((layout, layout.parts(map)?)));
+        let parts = layout.and_then(|layout| Some((layout, layout.parts(map, facts.is_sparse && file.is_memory())?)));
         let Some((layout, parts)) = parts else { return Err(SharedError::Damaged { what: "the length" }.into()) };
+        let detached = Arc::clone(&parts.detached);
         let table = Table::shared(layout.shape, parts, facts.on_full);
         if is_alone {
             let clamp_at = is_new_boot.then(|| facts.base.units(Instant::from_nanos(now)));
@@ -244,7 +246,7 @@ impl Shared {
             header.write(&facts, file.bytes());
         }
         header.see(now);
-        Ok((facts, table))
+        Ok((facts, table, detached))
     }
 }
 
@@ -268,14 +270,15 @@ impl From<SharedError> for Mismatch {
 /// A table in a file that nobody else knows yet.
 pub(super) fn made(file: TableFile, path: Option<&Path>, facts: &Facts, layout: Layout) -> Result<Attached, SharedError> {
     let (map, header) = mapped(&file)?;
-    let Some(parts) = layout.parts(&map) else { return Err(SharedError::Damaged { what: "the length" }) };
+    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory()) else { return Err(SharedError::Damaged { what: "the length" }) };
     header.write(facts, file.bytes());
     header.see(facts.created);
     // Before the file has a name: whoever finds it there finds it locked.
     file.lock_shared()?;
+    let detached = Arc::clone(&parts.detached);
     let table = Table::shared(layout.shape, parts, facts.on_full);
     let path = path.map(Path::to_owned);
-    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true }))
+    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached }))
 }
 
 fn attached(table: Table, shared: SharedTable) -> Attached {

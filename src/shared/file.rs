@@ -145,6 +145,11 @@ impl TableFile {
         self.stat.st_ino
     }
 
+    /// Whether it is on a tmpfs, where who touches a page that is given back waits until it is.
+    pub(super) fn is_memory(&self) -> bool {
+        rustix::fs::fstatfs(&self.file).is_ok_and(|found| u64::try_from(found.f_type) == Ok(TMPFS))
+    }
+
     pub(super) const fn file(&self) -> &File {
         &self.file
     }
@@ -170,6 +175,12 @@ impl TableFile {
             1 => Ok(true),
             found => Err(SharedError::Links { found }),
         }
+    }
+
+    /// Whether this file had a name when it was opened, and has none any more.
+    pub(super) fn has_lost_its_name(&self) -> bool {
+        let has_none = || rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink == 0);
+        self.stat.st_nlink > 0 && has_none()
     }
 
     /// Takes the name away, if this file still has it.

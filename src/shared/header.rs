@@ -95,13 +95,14 @@ impl Layout {
         Some(Self { shape, lines, bytes: (lines + length).next_multiple_of(4_096) })
     }
 
-    /// The parts of a table in a mapping that is as long.
-    pub(super) fn parts(&self, map: &std::sync::Arc<SharedMap>) -> Option<Parts> {
+    /// The parts of a table in a mapping that is as long; `can_go`: pages of its lines may be given back.
+    pub(super) fn parts(&self, map: &std::sync::Arc<SharedMap>, can_go: bool) -> Option<Parts> {
         Some(Parts {
-            lines: map.lines(self.lines, self.shape.lines())?,
+            lines: map.lines(self.lines, self.shape.lines(), can_go)?,
             shards: map.part(COUNTERS, self.shape.shards())?,
             marks: MarkTable::shared(map.part(MARKS, MarkTable::COUNT)?),
             reach: map.part(REACH * size_of::<u64>(), 2)?,
+            detached: std::sync::Arc::default(),
         })
     }
 }

@@ -1,6 +1,5 @@
 //! What a table gives back of its memory.
 
-use crate::memory::Lines;
 use crate::protocol;
 use crate::table::Table;
 use crate::word::Units;
@@ -10,7 +9,7 @@ impl Table {
     pub(crate) fn release_idle(&self, now: Units, since: Units) -> usize {
         let pages = self.lines.pages().filter(|page| {
             let slots = page.iter().flat_map(|line| &line.slots);
-            protocol::release(slots, now, since, || Lines::forget(page))
+            protocol::release(slots, now, since, || self.lines.forget(page))
         });
         pages.map(size_of_val).sum()
     }

@@ -107,7 +107,7 @@ impl Table {
     pub(crate) fn recover(&self, now: Option<Units>) -> u64 {
         let reach = [0, 1].map(|debt| self.reach_of(debt));
         let mut freed = 0;
-        for slot in self.lines.iter().flat_map(|line| &line.slots) {
+        for slot in self.lines.used().into_iter().flatten().flat_map(|line| &line.slots) {
             freed += u64::from(protocol::free_abandoned(slot));
             if let Some(now) = now {
                 protocol::take_back(slot, now, reach);
@@ -174,21 +174,24 @@ impl Table {
         self.lines.len() * size_of::<Line>() + self.shards.len() * size_of::<CachePadded<Counters>>()
     }
 
-    /// Busy slots, extrapolated from at most `SAMPLE` lines spread evenly.
+    /// Busy slots, extrapolated from at most `SAMPLE` lines spread evenly over those that were ever used.
     pub(crate) fn busy(&self, now: Units) -> u64 {
         const SAMPLE: usize = 4_096;
-        let step = self.lines.len().div_ceil(SAMPLE).max(1);
-        let sampled = self.lines.iter().step_by(step);
+        let used = self.lines.used();
+        let lines: usize = used.iter().map(|lines| lines.len()).sum();
+        let step = lines.div_ceil(SAMPLE).max(1);
+        let sampled: Vec<_> = used.into_iter().flatten().step_by(step).collect();
         let looked_at = sampled.len() as u64; // at most SAMPLE
-        let busy = sampled.flat_map(|line| &line.slots).filter(|slot| slot.is_busy(now)).count() as u64;
+        let busy = sampled.into_iter().flat_map(|line| &line.slots).filter(|slot| slot.is_busy(now)).count() as u64;
         // At most 4 * SAMPLE times the number of lines, which is below 2^40.
-        busy * self.lines.len() as u64 / looked_at.max(1)
+        busy * lines as u64 / looked_at.max(1)
     }
 
     /// How many slots are in use, and how many of these are between owners. Reads all of them.
     #[cfg(target_os = "linux")]
     pub(crate) fn census(&self, now: Units) -> (u64, u64) {
-        self.lines.iter().flat_map(|line| &line.slots).fold((0, 0), |(busy, between), slot| {
+        let slots = self.lines.used().into_iter().flatten().flat_map(|line| &line.slots);
+        slots.fold((0, 0), |(busy, between), slot| {
             let is_between = !slot.word().is_settled();
             (busy + u64::from(!is_between && slot.is_busy(now)), between + u64::from(is_between))
         })

@@ -61,3 +61,25 @@ fn what_is_reserved_stays() {
     std::thread::sleep(Duration::from_millis(1_200));
     assert_eq!(limiter.release_idle(), 0);
 }
+
+/// To look at all slots, or at some, takes no memory that no key has needed: whoever is alone, `stats`, a snapshot, a sweep.
+#[test]
+fn nobody_who_looks_commits_what_is_sparse() {
+    let directory = Directory::new("looks");
+    let path = directory.table();
+    let blocks = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let build = || builder("10/hour", 1_000_000).shared(Shared::at(&path).sparse()).build().unwrap();
+    let made = build();
+    assert!((0..100).all(|key| made.key(&key).take_up_to(4) == 4));
+    let few = blocks();
+    assert!(few < 2 << 20);
+    let busy = made.stats().busy;
+    assert!(busy > 10 && busy < 1_000, "{busy}");
+    assert_eq!(made.snapshot(std::io::sink()).unwrap().buckets, 100);
+    assert_eq!(made.release_idle(), 0);
+    drop(made);
+    let alone = build();
+    assert!((0..100).all(|key| alone.key(&key).take_up_to(9) == 6));
+    assert_eq!(Shared::at(&path).inspect().unwrap().info().busy, 100);
+    assert!(blocks() < few + (64 << 10), "{} of {few}", blocks());
+}

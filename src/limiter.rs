@@ -333,6 +333,21 @@ impl<C: Clock> Limiter<C> {
         self.table.release_idle(base.units(now), base.units(now.saturating_sub(Duration::from_secs(1))))
     }
 
+    /// Frees the slots of a [shared](crate::shared) table in which processes have died in the middle of an insertion, while others
+    /// go on, and says how many. By proof of death, never by time: each process has a lock that goes with it, and one that is stopped
+    /// has it still. Processes that were forked from one another after it was built have one lock; what one of
+    /// them leaves is freed when all have ended.
+    ///
+    /// Whoever attaches does it, so that it needs calling only where processes are killed and none come. Reads all of the table, as
+    /// [`release_idle`](Self::release_idle). Nothing happens to a private table.
+    pub fn free_dead_slots(&self) -> u64 {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(shared) = &self.shared {
+            return shared.free_of_the_dead(&self.table);
+        }
+        0
+    }
+
     /// How the limiter is doing. Looks at no more than 4,096 lines of the table, so some tens of microseconds.
     #[must_use]
     pub fn stats(&self) -> Stats {

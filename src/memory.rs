@@ -303,7 +303,8 @@ impl SharedMap {
     /// `count` lines from a byte on; whether pages of them can be given back, as nothing is reserved for them.
     pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize, can_go: bool) -> Option<Lines> {
         let (first, page) = (self.at::<Line>(offset, count)?, page_size());
-        let lines_per_page = if can_go && page > 0 && offset.is_multiple_of(page) { page / size_of::<Line>() } else { 0 };
+        let lines_per_page =
+            if can_go && page > 0 && offset.is_multiple_of(page) { page / size_of::<Line>() } else { 0 };
         let sparse_at = if can_go { u64::try_from(offset).ok() } else { None };
         Some(Lines { mapping: Mapping::Shared(Arc::clone(self)), first, count, lines_per_page, sparse_at })
     }

@@ -24,6 +24,7 @@
 //!
 //! `DESIGN.md` has the argument in full, and what remains of the ABA problem where operations lower words.
 
+use crate::claimer::Claimer;
 use crate::hash::Identity;
 use crate::on_full::OnFull;
 use crate::slot::Slot;
@@ -44,6 +45,10 @@ pub(crate) trait Places {
     fn likely(&self, now: Units) -> Option<(usize, Word)>;
     /// Takes note that a busy key was forgotten to make room.
     fn count_eviction(&self);
+    /// Who claims slots here, of a table that others share.
+    fn claimer(&self) -> Option<Claimer> {
+        None
+    }
 }
 
 /// What became of an attempt to change a bucket.
@@ -244,6 +249,7 @@ pub(crate) fn release<'a>(
     slots: impl Iterator<Item = &'a Slot> + Clone,
     now: Units,
     since: Units,
+    claimer: Option<Claimer>,
     forget: impl FnOnce() -> bool,
 ) -> bool {
     // Before anything is written: most of what is in use is found here.
@@ -262,7 +268,7 @@ pub(crate) fn release<'a>(
         let word = slot.word();
         // As for a new key: see `Search::insert`.
         let stamp = (word.stamp() + 1).max(now.saturating_sub(1));
-        let claimed = if word.is_free(since) { slot.claim(word, stamp) } else { None };
+        let claimed = if word.is_free(since) { slot.claim(word, stamp, claimer) } else { None };
         claimed.map(|claimed| (slot, claimed))
     });
     let (count, mut held) = (slots.clone().count(), Vec::new());
@@ -271,8 +277,7 @@ pub(crate) fn release<'a>(
         return true;
     }
     for (slot, claimed) in held {
-        // Nobody else changes a claimed slot, so this does not fail.
-        slot.replace(claimed, claimed.dead());
+        slot.give_up(claimed);
     }
     false
 }
@@ -306,7 +311,7 @@ pub(crate) fn put_in<P: Places>(places: &P, id: Identity, balance: Balance, now:
     };
     let slot = places.slot(place);
     // Nobody else is there, so no exchange fails.
-    if let Some(claimed) = slot.claim(word, word.stamp() + 1) {
+    if let Some(claimed) = slot.claim(word, word.stamp() + 1, places.claimer()) {
         let pending = slot.publish(claimed, id);
         slot.replace(pending, pending.live(balance));
     }
@@ -350,7 +355,20 @@ pub(crate) fn repair<P: Places>(
 #[cfg(not(tollgate_model))]
 pub(crate) fn free_abandoned(slot: &Slot) -> bool {
     let word = slot.word();
-    !word.is_settled() && slot.replace(word, word.dead())
+    // The stamp that a claimed slot would have had is no later than that with which it is buried.
+    let dead = if word.state() == State::Claimed { Claimer::bury(word) } else { word.dead() };
+    !word.is_settled() && slot.replace(word, dead)
+}
+
+/// Frees a slot that is claimed by somebody who is dead, while others use the table; whether it was one. Nothing is done by time.
+///
+/// `lives` is asked after the word was read. If the one who is named is dead then, the word is his or that of one before him with
+/// his number, who is dead as well; so no store of a claimer's can come. Nor can the word return until the exchange: its next owner,
+/// whatever his number is, begins with a later stamp. Model: takeover.
+pub(crate) fn free_of_the_dead(slot: &Slot, lives: impl FnOnce(Claimer) -> bool) -> bool {
+    let word = slot.word();
+    let Some(claimer) = Claimer::of(word) else { return false };
+    !lives(claimer) && slot.replace(word, Claimer::bury(word))
 }
 
 /// Takes the stamp of a slot back to the latest that a call at `now` can leave. Only while nobody uses the table.
@@ -489,7 +507,7 @@ impl<P: Places> Search<'_, P> {
             }
         };
         let slot = self.places.slot(place);
-        let claimed = slot.claim(word, stamp)?;
+        let claimed = slot.claim(word, stamp, self.places.claimer())?;
         if forced {
             // Here and not when the request is counted: its key may turn out to be elsewhere, and the other is gone.
             self.places.count_eviction();

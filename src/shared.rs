@@ -40,6 +40,7 @@ pub(crate) mod error;
 mod file;
 mod header;
 mod inspect;
+mod owners;
 mod restore;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -53,10 +54,12 @@ pub use inspect::{Inspected, TableInfo};
 pub(crate) use attach::{Attached, Wanted};
 
 use crate::arith::saturating_nanos;
+use crate::claimer::Claimer;
 use crate::clock::Instant;
 use crate::hash::ByteHash;
 use crate::snapshot::header::Hashed;
 use crate::sync::{Atomic, Ordering};
+use crate::table::Table;
 use file::{Demands, TableFile};
 use header::{Facts, Header};
 
@@ -187,6 +190,7 @@ pub struct SharedTable {
     is_creator: bool,
     /// Which the table asks as well.
     detached: Detached,
+    claimer: Claimer,
 }
 
 /// Set once a call of this process has found that the file is gone.
@@ -235,11 +239,23 @@ impl SharedTable {
         now.saturating_duration_since(Instant::from_nanos(self.facts.created))
     }
 
-    /// How many slots of processes that died in the middle of an insertion have been freed since it was made: by a process that
-    /// found itself alone.
+    /// How many slots of processes that died in the middle of an insertion have been freed since it was made: by those who came after,
+    /// or by [`free_dead_slots`](crate::Limiter::free_dead_slots).
     #[must_use]
     pub fn freed_slots(&self) -> u64 {
         self.header.freed()
+    }
+
+    /// Whether somebody lives who has claimed slots by this number; this process does.
+    fn lives(&self, claimer: Claimer) -> bool {
+        self.claimer == claimer || self.file.lives(claimer)
+    }
+
+    /// Frees what those have left who died in the middle of an insertion.
+    pub(crate) fn free_of_the_dead(&self, table: &Table) -> u64 {
+        let freed = table.free_of_the_dead(|claimer| self.lives(claimer));
+        self.header.count_freed(freed);
+        freed
     }
 
     /// Whether the path is another file's by now, or nobody's: then those who come later do not share this table, and a limit

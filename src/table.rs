@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::cells::{Cells, Room};
+use crate::claimer::Claimer;
 use crate::error::BuildError;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
@@ -53,6 +54,8 @@ pub(crate) struct Table {
     reach: Beside<Atomic<u64>>,
     /// Of a table that processes share: whether one of this process's calls has found that its file is gone.
     detached: Option<Arc<Atomic<u64>>>,
+    /// Who this process is to the others.
+    claimer: Option<Claimer>,
 }
 
 /// Where the parts of a table are that several processes have mapped.
@@ -66,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) reach: Beside<Atomic<u64>>,
     /// Not in the mapping: of this process.
     pub(crate) detached: Arc<Atomic<u64>>,
+    pub(crate) claimer: Claimer,
 }
 
 impl Table {
@@ -83,15 +87,16 @@ impl Table {
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)].into_iter().collect(),
             detached: None,
+            claimer: None,
         })
     }
 
     /// A table whose parts are there already, of this shape: nothing else is asked of what they hold.
     #[cfg(target_os = "linux")]
     pub(crate) fn shared(shape: Shape, parts: Parts, on_full: OnFull) -> Self {
-        let Parts { lines, shards, marks, reach, detached } = parts;
+        let Parts { lines, shards, marks, reach, detached, claimer } = parts;
         assert!(lines.len() == shape.lines() && shards.len() == shape.shards() && reach.len() == 2);
-        Self { shape, lines, shards, marks, on_full, reach, detached: Some(detached) }
+        Self { shape, lines, shards, marks, on_full, reach, detached: Some(detached), claimer: Some(claimer) }
     }
 
     /// Whether the file that others find by its name is another, as somebody in this process has noticed.
@@ -129,7 +134,7 @@ impl Table {
     #[cfg(all(test, target_os = "linux"))]
     pub(crate) fn put(&self, id: Identity, word: Word) {
         let slot = &self.lines[self.shape.near(id)].slots[0];
-        let claimed = slot.claim(slot.word(), 1).expect("one thread");
+        let claimed = slot.claim(slot.word(), 1, None).expect("one thread");
         assert!(slot.replace(slot.publish(claimed, id), word));
     }
 
@@ -388,6 +393,10 @@ impl Places for KeyPlaces<'_> {
             free |= u32::from(seen.is_free(now)) << place;
         }
         Shape::prefer_first_home(free, |place| words[place].stamp()).map(|place| (place, words[place]))
+    }
+
+    fn claimer(&self) -> Option<Claimer> {
+        self.entry.table.claimer
     }
 
     fn count_eviction(&self) {

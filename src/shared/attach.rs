@@ -19,6 +19,7 @@ use super::error::SharedError;
 use super::file::{self, Lock, Opened, TableFile};
 use super::header::{Facts, Header, Layout};
 use super::{Detached, LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
+use crate::claimer::Claimer;
 use crate::clock::{Instant, os};
 use crate::hash::ByteHash;
 use crate::memory::SharedMap;
@@ -149,7 +150,7 @@ impl Shared {
         }
         let (map, header) = mapped(&file)?;
         let judged = self.judge(&file, &map, &header, is_alone, wanted);
-        let (facts, table, detached) = match judged {
+        let (facts, table, (detached, claimer)) = match judged {
             Ok(judged) => judged,
             Err(Mismatch { error, is_replaceable }) => {
                 let Some(path) = path.filter(|_| is_replaceable && self.on_mismatch == OnMismatch::Replace) else {
@@ -175,7 +176,7 @@ impl Shared {
             }
         }
         let path = path.map(Path::to_owned);
-        let shared = SharedTable { file, header, facts, path, is_creator: false, detached };
+        let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimer };
         Ok(Tried::Attached(Box::new(attached(table, shared))))
     }
 
@@ -187,7 +188,7 @@ impl Shared {
         header: &Header,
         is_alone: bool,
         wanted: &Wanted<'_>,
-    ) -> Result<(Facts, Table, Detached), Mismatch> {
+    ) -> Result<(Facts, Table, (Detached, Claimer)), Mismatch> {
         let mut facts = header.read(file.bytes()).map_err(|error| {
             let is_replaceable = header.is_table() && !matches!(error, SharedError::Foreign);
             Mismatch { error, is_replaceable }
@@ -233,11 +234,17 @@ impl Shared {
         if !facts.is_sparse {
             file.fill()?;
         }
+        let claimer = file.take_number()?;
         let layout = Layout::of(facts.capacity);
-        let parts = layout.and_then(|layout| Some((layout, layout.parts(map, facts.is_sparse && file.is_memory())?)));
+        let parts =
+            layout.and_then(|layout| Some((layout, layout.parts(map, facts.is_sparse && file.is_memory(), claimer)?)));
         let Some((layout, parts)) = parts else { return Err(SharedError::Damaged { what: "the length" }.into()) };
         let detached = Arc::clone(&parts.detached);
         let table = Table::shared(layout.shape, parts, facts.on_full);
+        if !is_alone {
+            // Who had this number before is dead, and this process has claimed nothing yet.
+            header.count_freed(table.free_of_the_dead(|dead| dead != claimer && file.lives(dead)));
+        }
         if is_alone {
             let clamp_at = is_new_boot.then(|| facts.base.units(Instant::from_nanos(now)));
             header.count_freed(table.recover(clamp_at));
@@ -246,7 +253,7 @@ impl Shared {
             header.write(&facts, file.bytes());
         }
         header.see(now);
-        Ok((facts, table, detached))
+        Ok((facts, table, (detached, claimer)))
     }
 }
 
@@ -268,9 +275,17 @@ impl From<SharedError> for Mismatch {
 }
 
 /// A table in a file that nobody else knows yet.
-pub(super) fn made(file: TableFile, path: Option<&Path>, facts: &Facts, layout: Layout) -> Result<Attached, SharedError> {
+pub(super) fn made(
+    file: TableFile,
+    path: Option<&Path>,
+    facts: &Facts,
+    layout: Layout,
+) -> Result<Attached, SharedError> {
     let (map, header) = mapped(&file)?;
-    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory()) else { return Err(SharedError::Damaged { what: "the length" }) };
+    let claimer = file.take_number()?;
+    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), claimer) else {
+        return Err(SharedError::Damaged { what: "the length" });
+    };
     header.write(facts, file.bytes());
     header.see(facts.created);
     // Before the file has a name: whoever finds it there finds it locked.
@@ -278,7 +293,7 @@ pub(super) fn made(file: TableFile, path: Option<&Path>, facts: &Facts, layout: 
     let detached = Arc::clone(&parts.detached);
     let table = Table::shared(layout.shape, parts, facts.on_full);
     let path = path.map(Path::to_owned);
-    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached }))
+    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimer }))
 }
 
 fn attached(table: Table, shared: SharedTable) -> Attached {

@@ -117,9 +117,9 @@ mod shared {
     use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
     use clap::ValueEnum;
+    use tollgate::OnFull;
     use tollgate::error::{BuildError, SharedError};
     use tollgate::shared::{OnMismatch, Shared};
-    use tollgate::OnFull;
 
     use super::*;
 

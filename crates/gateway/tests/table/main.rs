@@ -73,7 +73,10 @@ fn a_shared_table_goes_into_a_file_and_back() {
     let has = |name: &str, value: &str| text.lines().any(|line| line.starts_with(name) && line.ends_with(value));
     assert_eq!(code, Some(0), "{text}");
     assert!(has("buckets not full", " 7") && has("room for", " 1,000 keys"), "{text}");
-    assert!(has("between owners", " 0 slots") && text.contains(&format!("by process {}", std::process::id())), "{text}");
+    assert!(
+        has("between owners", " 0 slots") && text.contains(&format!("by process {}", std::process::id())),
+        "{text}"
+    );
 
     let (code, text) = run(&["snapshot"], &[&table, &snapshot]);
     assert!(code == Some(0) && text.contains(": 7 buckets in "), "{text}");

@@ -94,10 +94,8 @@ impl Slot {
         let claimed = claimer.map_or(claimed, |claimer| claimer.name_in(claimed));
         // Relaxed, both: what it expects was acquired by `read`, the key store in `publish` carries the claim, and a
         // failure starts over. Models: claim, reclaim.
-        self.word
-            .compare_exchange(old, claimed, Ordering::Relaxed, Ordering::Relaxed)
-            .ok()
-            .map(|_| Claimed { word: claimed, stamp })
+        let is_won = self.word.compare_exchange(old, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        is_won.then_some(Claimed { word: claimed, stamp })
     }
 
     /// Gives a slot back that this thread has claimed.

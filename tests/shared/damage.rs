@@ -141,8 +141,9 @@ fn who_flips_words_without_end_holds_nobody() {
     let flipper = Child::new(|| {
         let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let map = memmap2::MmapOptions::new().map_raw(&file).unwrap();
+        let first = map.as_mut_ptr().wrapping_add(20_480).cast::<AtomicU64>();
         // SAFETY: aligned, inside the file, and only ever reached as these atomics.
-        let words = unsafe { std::slice::from_raw_parts(map.as_mut_ptr().add(20_480).cast::<AtomicU64>(), 40) };
+        let words = unsafe { std::slice::from_raw_parts(first, 40) };
         let (mut draw, keys) = (3, [0_usize, 2, 4].map(|at| words[at].load(Ordering::Relaxed)));
         loop {
             for (at, word) in words.iter().enumerate() {

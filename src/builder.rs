@@ -14,7 +14,7 @@ use crate::on_full::OnFull;
 use crate::probe::Shape;
 use crate::quota::Quota;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-use crate::shared::{Shared, TableClock, Trusted, Wanted};
+use crate::shared::{Attached, Shared, TableClock, Trusted, Wanted};
 use crate::snapshot::Restored;
 use crate::snapshot::records::Records;
 use crate::step::Steps;
@@ -112,6 +112,23 @@ impl LimiterBuilder<Shared> {
         builder.build_shared(&shared, None, TableClock::new)
     }
 
+    /// A limiter on a new shared table that begins with the buckets of another, from its [snapshot](Limiter::snapshot): of before a
+    /// restart of the machine, of another machine, or of another capacity. As
+    /// [`restore`](LimiterBuilder::<ExactClock>::restore) of a private one else.
+    ///
+    /// There must be no table at the path, unless it is to be [replaced](crate::shared::OnMismatch::Replace); then nobody else may have it mapped. The new one gets
+    /// its name once it has all buckets, so that others find the old one, or none, or all. Time goes on by the wall
+    /// clock, and never back: if that shows less than the table did, the table's time goes on from there. The nine years
+    /// of a table count from when the first of those was made that were restored from one another.
+    ///
+    /// # Errors
+    ///
+    /// As there, and as [`build`](Self::build); of a snapshot of a private table [`RestoreError::Kind`].
+    pub fn restore(self, from: impl Read) -> Result<(Limiter<TableClock>, Restored), RestoreError> {
+        let (builder, shared) = self.with(DefaultClock);
+        builder.restore_shared(&shared, None, TableClock::new, from)
+    }
+
     /// Goes by a clock of the caller's, which he says shows **the same time in every process** of the table: for tests, and for
     /// clocks that several processes read from one place. Where they differ by `s`, a key may be admitted what its rate adds in
     /// `s` each time that they take turns. All processes of a table must say so, or none.
@@ -133,6 +150,17 @@ impl<C: Clock> LimiterBuilder<(Shared, Trusted<C>)> {
         let (builder, (shared, clock)) = self.with(DefaultClock);
         let now = clock.now();
         builder.build_shared(&shared, Some(now), |_| clock)
+    }
+
+    /// A limiter on a new shared table that begins with the buckets of another, and on the clock that was given.
+    ///
+    /// # Errors
+    ///
+    /// As without a clock, and if this one shows less than the table did.
+    pub fn restore(self, from: impl Read) -> Result<(Limiter<Trusted<C>>, Restored), RestoreError> {
+        let (builder, (shared, clock)) = self.with(DefaultClock);
+        let now = clock.now();
+        builder.restore_shared(&shared, Some(now), |_| clock, from)
     }
 }
 
@@ -267,11 +295,11 @@ impl<C: Clock> LimiterBuilder<C> {
     /// limiter then; what to begin with instead is for the caller to choose.
     pub fn restore(self, from: impl Read) -> Result<(Limiter<C>, Restored), RestoreError> {
         let (header, mut records) = Records::open(from)?;
+        let (base, hasher) = (header.base()?, header.hasher()?);
         // By the clock of a shared table keys are hashed as in those.
         if self.clock.is_of_shared_table() {
-            return Err(RestoreError::Hash);
+            return Err(RestoreError::Kind { is_of_shared: false });
         }
-        let (base, hasher) = (header.base()?, header.hasher()?);
         let now = self.clock.now();
         header.check_clock(&base, now)?;
         let limiter = self.build_with(hasher, |_, now| (base, Steps::since(header.taken_at, now)))?;
@@ -331,14 +359,44 @@ impl LimiterBuilder<DefaultClock> {
         clock: impl FnOnce(u64) -> C,
     ) -> Result<Limiter<C>, BuildError> {
         let quotas = self.quotas()?;
+        self.on_shared(&quotas, now, clock, |wanted| {
+            shared.open(wanted).map_err(|source| BuildError::Shared { path: shared.name(), source })
+        })
+    }
+
+    /// On a new one, with the buckets of a snapshot.
+    fn restore_shared<C: Clock>(
+        self,
+        shared: &Shared,
+        now: Option<Instant>,
+        clock: impl FnOnce(u64) -> C,
+        from: impl Read,
+    ) -> Result<(Limiter<C>, Restored), RestoreError> {
+        let quotas = self.quotas()?;
+        let mut restored = Restored { taken_at: Instant::default(), buckets: 0, refilled: 0, displaced: 0 };
+        let limiter = self.on_shared(&quotas, now, clock, |wanted| {
+            let attached;
+            (attached, restored) = shared.open_restored(wanted, from)?;
+            Ok::<_, RestoreError>(attached)
+        })?;
+        Ok((limiter, restored))
+    }
+
+    fn on_shared<C: Clock, E: From<BuildError>>(
+        self,
+        quotas: &[Quota],
+        now: Option<Instant>,
+        clock: impl FnOnce(u64) -> C,
+        open: impl FnOnce(&Wanted<'_>) -> Result<Attached, E>,
+    ) -> Result<Limiter<C>, E> {
         if !(1..=Shape::MAX_CAPACITY).contains(&self.capacity) {
-            return Err(BuildError::Capacity { capacity: self.capacity, max: Shape::MAX_CAPACITY });
+            return Err(BuildError::Capacity { capacity: self.capacity, max: Shape::MAX_CAPACITY }.into());
         }
-        let wanted = Wanted { capacity: self.capacity, on_full: self.on_full, quotas: &quotas, now };
-        let attached = shared.open(&wanted).map_err(|source| BuildError::Shared { path: shared.name(), source })?;
+        let wanted = Wanted { capacity: self.capacity, on_full: self.on_full, quotas, now, accepts_any: false };
+        let attached = open(&wanted)?;
         let hasher = Hasher::shared(attached.seeds);
         let salt = hasher.salt(Limit::DEFAULT_NAME, &quotas[0]);
-        let limit = Limit::new(quotas[0], salt, hasher.owner, attached.base)?;
+        let limit = Limit::new(quotas[0], salt, hasher.owner, attached.base).map_err(BuildError::from)?;
         let clock = clock(attached.anchor);
         let now = clock.now();
         let mut limiter =

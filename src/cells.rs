@@ -32,6 +32,11 @@ pub(crate) trait Cells: Copy {
     /// The balance of a cell; full if it is not there.
     fn read(&self, cell: u64) -> Balance;
 
+    /// Whether others who come to the table by its name do not find this one, as somebody has noticed.
+    fn is_detached(&self) -> bool {
+        false
+    }
+
     /// Takes note of what one request found, whatever number of cells it wanted.
     fn note(&self, _room: Room) {}
 
@@ -128,6 +133,14 @@ impl Cells for AnyCells<'_> {
             #[cfg(not(tollgate_model))]
             Self::Table(entry) => entry.has_room(now),
             Self::Bucket(words) => words.has_room(now),
+        }
+    }
+
+    fn is_detached(&self) -> bool {
+        match self {
+            #[cfg(not(tollgate_model))]
+            Self::Table(entry) => entry.is_detached(),
+            Self::Bucket(_) => false,
         }
     }
 

@@ -208,7 +208,7 @@ impl Hasher {
         Self::of(Origin { seeds: [a, b, c, d, e, f, g, h], lineage: 0 })
     }
 
-    /// `None` of a shared table, whose seeds stay in its file.
+    /// `None` if keys are hashed as those of shared tables.
     #[cfg(not(tollgate_model))]
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.bytes.is_none().then_some(*self.origin)

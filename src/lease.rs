@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::algorithm::batch::Batch;
-use crate::cells::AnyCells;
+use crate::cells::{AnyCells, Cells as _};
 use crate::clock::{Clock, ExactClock, Instant};
 use crate::decision::Decision;
 use crate::foreign::Foreign;
@@ -47,6 +47,7 @@ pub use crate::owned_lease::OwnedLease;
 /// One exception is of your making: [`refund`](crate::Handle::refund) and [`reset`](crate::Handle::reset) while tokens are
 /// held. These give back what the bucket takes for used, so they also count (as a cost less than zero) in spans that begin
 /// later, in which held tokens are used. In a forked child what was held is void: its parent has it.
+/// So is what was held of a shared table, once it is [noticed](crate::shared::SharedTable::is_detached) that its file is gone.
 ///
 /// # How much may go unused
 ///
@@ -169,12 +170,20 @@ impl<'a, C: Clock> Lease<'a, C> {
             return foreign.refuse(self.limit, cost, now);
         }
         self.holding.forget_if_forked();
+        if self.cells.is_detached() {
+            // Tokens of a table that others have left: nothing is held of it, nor given back to it.
+            self.holding = Holding::nothing();
+            return self.op(now).check(cost);
+        }
         self.op(now).take_ahead(&mut self.holding.batch, cost, self.batch)
     }
 
     /// How many whole tokens are held, and good at the time of the clock.
     #[must_use]
     pub fn held(&self) -> u64 {
+        if self.cells.is_detached() {
+            return 0;
+        }
         self.holding.at(self.limit, self.clock.now())
     }
 
@@ -190,7 +199,7 @@ impl<'a, C: Clock> Lease<'a, C> {
     /// since this handle did; else nothing, as what others have taken lies behind it: then it lapses, in its time.
     pub fn give_back(&mut self) {
         self.holding.forget_if_forked();
-        if self.holding.batch.is_none() {
+        if self.holding.batch.is_none() || self.cells.is_detached() {
             return;
         }
         self.op(self.clock.now()).give_back(&mut self.holding.batch);

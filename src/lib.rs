@@ -13,6 +13,7 @@ mod bucket;
 #[cfg(not(tollgate_model))]
 mod builder;
 mod cells;
+mod claimer;
 pub mod clock;
 mod decision;
 pub mod error;

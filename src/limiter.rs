@@ -24,7 +24,7 @@ use crate::set::{LimitSet, LimitSetError, ReserveError, SetDecision, SetItem};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use crate::shared::SharedTable;
 use crate::snapshot::SnapshotInfo;
-use crate::snapshot::header::Header;
+use crate::snapshot::header::Hashed;
 use crate::step::Steps;
 use crate::table::Table;
 
@@ -264,13 +264,17 @@ impl<C: Clock> Limiter<C> {
     /// a key gets back at most what it has taken since its bucket was written, which is never more than its burst and what its
     /// rate has added since. Leases and reservations are tokens that were taken.
     ///
+    /// Of a [shared](crate::shared) table any of its processes can do it, for all of them; it is restored into a shared table, by
+    /// `LimiterBuilder<Shared>::restore`.
+    ///
     /// **Keep what is written to yourself** (mode 0600): it has the seeds of the hash, and whoever knows them can choose keys that
     /// share slots. It has no keys, only hashes. Write to another name, and rename when all is written: a file that was cut is
     /// refused.
     ///
     /// # Errors
     ///
-    /// What `to` answers; [`Unsupported`](std::io::ErrorKind::Unsupported) of a shared table, which is a file already.
+    /// What `to` answers; [`Unsupported`](std::io::ErrorKind::Unsupported) of a private table that goes by the clock of a shared
+    /// one.
     ///
     /// ```
     /// use tollgate::Limiter;
@@ -285,15 +289,22 @@ impl<C: Clock> Limiter<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self, to: impl Write) -> std::io::Result<SnapshotInfo> {
-        let now = self.now();
-        let header = Header::new(&self.limit.base, &self.hasher, self.table.reach(), self.capacity, now);
-        let header = header.ok_or_else(|| {
+        let hashed = self.hashed().ok_or_else(|| {
             std::io::Error::new(
                 std::io::ErrorKind::Unsupported,
-                "no snapshots are made of shared tables, which are files already",
+                "no snapshot is made of a private table that goes by the clock of a shared one",
             )
         })?;
-        crate::snapshot::write(header, to, |each| self.table.each_busy(self.limit.base.units(now), each))
+        crate::snapshot::of_table(&self.table, &self.limit.base, hashed, self.capacity, self.now(), to)
+    }
+
+    /// How keys are hashed here, and the fingerprint of that.
+    fn hashed(&self) -> Option<(Hashed, [u64; 4])> {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(shared) = &self.shared {
+            return Some(shared.hashed());
+        }
+        self.hasher.origin().map(|origin| (Hashed::Local(origin), self.hasher.fingerprint()))
     }
 
     /// Gives memory back to the operating system that a flood of keys has left behind, and says how many bytes: every page of
@@ -301,7 +312,9 @@ impl<C: Clock> Limiter<C> {
     /// page anew, as the first did.
     ///
     /// Of a table that is in memory since it was built, so of up to 8 MiB or with
-    /// [`commit_at_build`](crate::LimiterBuilder::commit_at_build), and on other systems than Linux, it gives back nothing.
+    /// [`commit_at_build`](crate::LimiterBuilder::commit_at_build), and on other systems than Linux, it gives back nothing. Of a
+    /// [shared](crate::shared) table only if it is [`sparse`](crate::shared::Shared::sparse) and on a tmpfs, then for all of its
+    /// processes; whoever is killed in the middle of it leaves the slots of one page out of use until they are freed.
     ///
     /// Call it now and then, from a thread that may wait: it reads all of the table, 0.2 to 0.5 ms for each MiB that is in use. Checks go on
     /// meanwhile. While a page is on its way, for some microseconds, no new key finds room in it; one whose other slots are
@@ -320,15 +333,34 @@ impl<C: Clock> Limiter<C> {
         self.table.release_idle(base.units(now), base.units(now.saturating_sub(Duration::from_secs(1))))
     }
 
+    /// Frees the slots of a [shared](crate::shared) table in which processes have died in the middle of an insertion, while others
+    /// go on, and says how many. By proof of death, never by time: each process has a lock that goes with it, and one that is stopped
+    /// has it still. Processes that were forked from one another after it was built have one lock; what one of
+    /// them leaves is freed when all have ended.
+    ///
+    /// Whoever attaches does it, so that it needs calling only where processes are killed and none come. Reads all of the table, as
+    /// [`release_idle`](Self::release_idle). Nothing happens to a private table.
+    pub fn free_dead_slots(&self) -> u64 {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if let Some(shared) = &self.shared {
+            return shared.free_of_the_dead(&self.table);
+        }
+        0
+    }
+
     /// How the limiter is doing. Looks at no more than 4,096 lines of the table, so some tens of microseconds.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (counts, now) = (self.table.counts(), self.clock.now());
         #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        if let Some(shared) = &self.shared {
+        let is_detached = self.shared.as_ref().is_some_and(|shared| {
             shared.see(now);
-        }
+            shared.is_detached()
+        });
+        #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+        let is_detached = false;
         Stats {
+            is_detached,
             capacity: self.capacity,
             bytes: self.table.bytes(),
             busy: self.table.busy(self.limit.base.units(now)),
@@ -520,6 +552,9 @@ impl<C> fmt::Debug for Limiter<C> {
 pub struct Stats {
     /// How many keys may be busy at once, as configured.
     pub capacity: usize,
+    /// Whether the file of a shared table has been removed or replaced, so that others do not share it any more:
+    /// [`is_detached`](crate::shared::SharedTable::is_detached). False of a private table.
+    pub is_detached: bool,
     /// Bytes of memory reserved for buckets and counters.
     pub bytes: usize,
     /// How many keys are busy (not full), estimated from a sample of the table.

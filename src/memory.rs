@@ -44,18 +44,21 @@ const COMMITTED_ANYWAY: usize = 8 << 20;
 enum Mapping {
     Own(#[expect(dead_code, reason = "held, never read")] MmapMut),
     #[cfg(target_os = "linux")]
-    Shared(#[expect(dead_code, reason = "held, never read")] Arc<SharedMap>),
+    Shared(Arc<SharedMap>),
 }
 
 /// A mapping of zeroed lines, or of lines that others use as well.
 #[derive(Debug)]
 pub(crate) struct Lines {
     /// Owns what `first` points into; never moved or resized while mapped.
-    _mapping: Mapping,
+    mapping: Mapping,
     first: NonNull<Line>,
     count: usize,
     /// How many lines make up a page of memory that can be given back; 0 if none can.
     lines_per_page: usize,
+    /// Where in its file the first line is, of a table for which nothing was reserved.
+    #[cfg(target_os = "linux")]
+    sparse_at: Option<u64>,
 }
 
 // SAFETY: `Lines` owns its mapping, or a part of one, and hands out shared references to `Line`s, which are atomics throughout.
@@ -100,31 +103,56 @@ impl Lines {
         let is_committed = commit || bytes <= COMMITTED_ANYWAY;
         // What does not begin at a huge page is committed anyway, so that the first line begins a page.
         let lines_per_page = if is_committed { 0 } else { page_size() / size_of::<Line>() };
-        Ok(Self { _mapping: Mapping::Own(mapping), first, count, lines_per_page })
+        Ok(Self {
+            mapping: Mapping::Own(mapping),
+            first,
+            count,
+            lines_per_page,
+            #[cfg(target_os = "linux")]
+            sparse_at: None,
+        })
     }
 
     /// The lines of each page of memory that can be given back: none of a table that was committed when it was built.
     pub(crate) fn pages(&self) -> impl Iterator<Item = &[Line]> {
         // All of the table as one, of which there is no whole one.
         let lines_per_page = if self.lines_per_page == 0 { self.count + 1 } else { self.lines_per_page };
-        self.chunks_exact(lines_per_page)
+        self.used().into_iter().flat_map(move |lines| lines.chunks_exact(lines_per_page))
+    }
+
+    /// All lines but those of a sparse file that nobody has touched yet. Not by looking at them: a look at a hole of a file in memory
+    /// fills it.
+    pub(crate) fn used(&self) -> Vec<&[Line]> {
+        #[cfg(target_os = "linux")]
+        if let (Some(first), Mapping::Shared(map)) = (self.sparse_at, &self.mapping)
+            && let Some(runs) = map.runs(first, self.count)
+        {
+            return runs.into_iter().filter_map(|run| self.get(run)).collect();
+        }
+        vec![self]
     }
 
     /// Gives the memory of a page of [`Self::pages`] back to the system, and says whether it took it. Every slot of it then reads
-    /// as never used, whatever it held.
+    /// as never used, whatever it held, to all who have it mapped.
     #[cfg(target_os = "linux")]
-    pub(crate) fn forget(page: &[Line]) -> bool {
+    pub(crate) fn forget(&self, page: &[Line]) -> bool {
         let start = page.as_ptr().cast_mut().cast();
-        // SAFETY: the page is whole and aligned, and lies in a private anonymous mapping that lives as long as the borrow does: only
-        // `pages` makes such slices, from a first line at a multiple of the page size, and its length is a page. What the
-        // system does to it is to replace its bytes by zeros, at once and for all threads: a valid `Line`, reached through shared
-        // references to atomics, so that it is as if another thread had stored zeros.
-        unsafe { libc::madvise(start, size_of_val(page), libc::MADV_DONTNEED) == 0 }
+        let advice = match self.mapping {
+            Mapping::Own(_) => libc::MADV_DONTNEED,
+            // Of the file, not of this mapping of it alone.
+            Mapping::Shared(_) => libc::MADV_REMOVE,
+        };
+        // SAFETY: the page is whole and aligned, and lies in a mapping that lives as long as the borrow does, private and anonymous or
+        // shared, whichever the advice is for: only `pages` makes such slices, from a first line at a multiple of the page size, and its
+        // length is a page. What the system does to it is to replace its bytes by zeros, at once and for all threads, those of other
+        // processes among them (tmpfs takes the page out of all page tables first, and has who faults wait until its bytes are gone): a
+        // valid `Line`, reached through shared references to atomics, so that it is as if another thread had stored zeros.
+        unsafe { libc::madvise(start, size_of_val(page), advice) == 0 }
     }
 
     /// Elsewhere the same call may leave the bytes as they are.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn forget(_: &[Line]) -> bool {
+    pub(crate) fn forget(&self, _: &[Line]) -> bool {
         false
     }
 }
@@ -224,13 +252,39 @@ impl<T> Deref for Beside<T> {
 /// A file that several processes have mapped. Never moved or resized while it is.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
-pub(crate) struct SharedMap(MmapRaw);
+pub(crate) struct SharedMap(MmapRaw, std::fs::File);
 
 #[cfg(target_os = "linux")]
 impl SharedMap {
     /// The first `bytes` of a file, for reading and writing.
     pub(crate) fn of(file: &std::fs::File, bytes: usize) -> std::io::Result<Arc<Self>> {
-        memmap2::MmapOptions::new().len(bytes).map_raw(file).map(|map| Arc::new(Self(map)))
+        let map = memmap2::MmapOptions::new().len(bytes).map_raw(file)?;
+        Ok(Arc::new(Self(map, file.try_clone()?)))
+    }
+
+    /// Which of `count` lines from a byte on are no holes; `None` if the system does not say.
+    fn runs(&self, first: u64, count: usize) -> Option<Vec<core::ops::Range<usize>>> {
+        use rustix::fs::{SeekFrom, seek};
+
+        const LINE: u64 = size_of::<Line>() as u64;
+        let line = |byte: u64| usize::try_from(byte.saturating_sub(first) / LINE).unwrap_or(usize::MAX).min(count);
+        let end = first.checked_add(u64::try_from(count).ok()?.checked_mul(LINE)?)?;
+        let (mut at, mut runs) = (first, Vec::new());
+        while at < end {
+            let data = match seek(&self.1, SeekFrom::Data(at)) {
+                Ok(data) => data,
+                Err(rustix::io::Errno::NXIO) => break,
+                Err(_) => return None,
+            };
+            let hole = seek(&self.1, SeekFrom::Hole(data)).ok()?;
+            // Forward, whatever the answers are.
+            let (from, to) = (line(data), line(hole.saturating_add(LINE - 1)));
+            if from < to {
+                runs.push(from..to);
+            }
+            at = hole.max(at + LINE);
+        }
+        Some(runs)
     }
 
     /// `count` atomics from a byte on; `None` if they are not aligned there, or not all inside.
@@ -246,10 +300,12 @@ impl SharedMap {
         Some(Beside::Shared { _map: Arc::clone(self), first, count })
     }
 
-    /// `count` lines from a byte on.
-    pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize) -> Option<Lines> {
-        let first = self.at::<Line>(offset, count)?;
-        // Not private memory, so none of it can be given back.
-        Some(Lines { _mapping: Mapping::Shared(Arc::clone(self)), first, count, lines_per_page: 0 })
+    /// `count` lines from a byte on; whether pages of them can be given back, as nothing is reserved for them.
+    pub(crate) fn lines(self: &Arc<Self>, offset: usize, count: usize, can_go: bool) -> Option<Lines> {
+        let (first, page) = (self.at::<Line>(offset, count)?, page_size());
+        let lines_per_page =
+            if can_go && page > 0 && offset.is_multiple_of(page) { page / size_of::<Line>() } else { 0 };
+        let sparse_at = if can_go { u64::try_from(offset).ok() } else { None };
+        Some(Lines { mapping: Mapping::Shared(Arc::clone(self)), first, count, lines_per_page, sparse_at })
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::algorithm::Debit;
 use crate::algorithm::batch::Batch;
 use crate::cells::Cells;
+use crate::claimer::Claimer;
 use crate::clock::kept::{Kept, Taken};
 use crate::clock::timeline::{PLACES, Reading, Source, Timeline};
 use crate::clock::{Clock, Instant};
@@ -330,7 +331,7 @@ impl Model {
     /// Gives back the memory of all slots, if none has been in use since `since`.
     pub fn release(&self, now: Duration, since: Duration) -> bool {
         let units = |time| self.base.units(Instant::from_nanos(nanos(time)));
-        protocol::release(self.slots.iter(), units(now), units(since), || {
+        protocol::release(self.slots.iter(), units(now), units(since), Claimer::numbered(1), || {
             self.slots.iter().for_each(Slot::wipe);
             true
         })
@@ -358,6 +359,15 @@ impl Model {
         self.evictions.load(Ordering::Relaxed)
     }
 
+    /// Who has stalled, if he is dead.
+    const DEAD: u64 = 7;
+
+    /// Frees what they have claimed who have stalled, if they are dead; all others live. How many slots it were.
+    pub fn free_of_the_dead(&self, are_dead: bool) -> usize {
+        let lives = |claimer| !are_dead || Some(claimer) != Claimer::numbered(Self::DEAD);
+        self.slots.iter().filter(|slot| protocol::free_of_the_dead(slot, lives)).count()
+    }
+
     /// How many slots are between owners. Once all threads are through, more than were stalled is a leak.
     pub fn in_transit(&self) -> usize {
         let between = |slot: &&Slot| matches!(slot.read().0.state(), State::Claimed | State::Pending);
@@ -375,7 +385,8 @@ impl Model {
             return false;
         }
         // As of a free slot.
-        let Some(claimed) = slot.claim(word, (word.stamp() + 1).max(units - 1)) else { return false };
+        let stamp = (word.stamp() + 1).max(units - 1);
+        let Some(claimed) = slot.claim(word, stamp, Claimer::numbered(Self::DEAD)) else { return false };
         if steps > 1 {
             slot.publish(claimed, key.id);
         }
@@ -420,6 +431,11 @@ impl Places for Entry<'_> {
     fn likely(&self, now: Units) -> Option<(usize, Word)> {
         let word = self.slot(0).word();
         word.is_free(now).then_some((0, word))
+    }
+
+    /// As in a table that processes share, so that it is seen that nothing comes of it.
+    fn claimer(&self) -> Option<Claimer> {
+        Claimer::numbered(1)
     }
 
     fn count_eviction(&self) {

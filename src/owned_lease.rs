@@ -108,6 +108,9 @@ impl<C: Clock> OwnedLease<C> {
     /// See [`Lease::held`].
     #[must_use]
     pub fn held(&self) -> u64 {
+        if matches!(&self.from, From::Limiter(limiter, _) if limiter.table.is_detached()) {
+            return 0;
+        }
         self.holding.at(&self.limit, self.from.now())
     }
 

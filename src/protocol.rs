@@ -24,6 +24,7 @@
 //!
 //! `DESIGN.md` has the argument in full, and what remains of the ABA problem where operations lower words.
 
+use crate::claimer::Claimer;
 use crate::hash::Identity;
 use crate::on_full::OnFull;
 use crate::slot::Slot;
@@ -44,6 +45,10 @@ pub(crate) trait Places {
     fn likely(&self, now: Units) -> Option<(usize, Word)>;
     /// Takes note that a busy key was forgotten to make room.
     fn count_eviction(&self);
+    /// Who claims slots here, of a table that others share.
+    fn claimer(&self) -> Option<Claimer> {
+        None
+    }
 }
 
 /// What became of an attempt to change a bucket.
@@ -75,6 +80,13 @@ pub(crate) struct Full {
 const MAX_RESCANS: u32 = if cfg!(tollgate_model) { 2 } else { 16 };
 /// More than a key has.
 const MAX_PLACES: usize = 32;
+/// How often a call starts over because others were faster. Threads of these rules do not come near it: of 64 that want one word all
+/// the time one succeeds each time, so that a call is overtaken 8,192 times running once in 10^56. It is for a process that has the
+/// table mapped and changes words without end: it gets the answer of a full set, instead of holding calls for ever. Models have
+/// no such process, and end by themselves.
+const MAX_ROUNDS: u32 = if cfg!(tollgate_model) { u32::MAX } else { 8_192 };
+/// The same of a loop within one round.
+const MAX_ROUNDS_WITHIN: u32 = if cfg!(tollgate_model) { u32::MAX } else { 64 };
 
 /// As [`update`], of a key that was nowhere a moment ago. That proves nothing, but neither does the look that it spares:
 /// whoever inserts looks again once the slot is published.
@@ -95,7 +107,7 @@ pub(crate) fn insert<P: Places>(
 /// Changes the bucket of `id` from the balance it has to the one `decide` answers; a key nobody has is full.
 ///
 /// `decide` is pure and may be called several times; `None` leaves everything untouched. Lock-free: a retry means that
-/// another thread has changed a slot of this key.
+/// another thread has changed a slot of this key; and bounded: see `MAX_ROUNDS`.
 #[cold]
 pub(crate) fn update<P: Places>(
     places: &P,
@@ -108,7 +120,7 @@ pub(crate) fn update<P: Places>(
     let retry = Retry::new();
     let mut patience = MAX_RESCANS;
     let mut pending = [Word::FULL; MAX_PLACES];
-    loop {
+    for _ in 0..MAX_ROUNDS {
         retry.again(patience);
         let outcome = match search.find(&mut pending, patience) {
             Found::Live(place, word) => try_word(places.slot(place), word, decide),
@@ -122,6 +134,12 @@ pub(crate) fn update<P: Places>(
         };
         if let Some(outcome) = outcome {
             return outcome;
+        }
+    }
+    match on_full {
+        OnFull::AdmitUntracked => Outcome::Untracked,
+        OnFull::EvictNearestIdle | OnFull::RefuseNew => {
+            Outcome::Full(Full { nearest: now, latest: now, inherits: false })
         }
     }
 }
@@ -164,14 +182,14 @@ pub(crate) fn try_word(
 }
 
 /// Tries at a slot that held the key when this word of it was read, for as long as it holds it, live. Lock-free: nobody
-/// comes round twice with the same word.
+/// comes round twice with the same word; and bounded, by what `update` goes on with.
 pub(crate) fn try_words(
     slot: &Slot,
     mut word: Word,
     id: Identity,
     decide: &mut impl FnMut(Balance) -> Option<Balance>,
 ) -> Option<Outcome> {
-    loop {
+    for _ in 0..MAX_ROUNDS {
         let outcome = try_word(slot, word, decide);
         let (newer, key) = slot.read();
         if outcome.is_some() || newer == word || key != id {
@@ -179,12 +197,14 @@ pub(crate) fn try_words(
         }
         word = newer;
     }
+    None
 }
 
 /// The balance of `id`; full if nobody has it. Writes nothing.
 #[cold]
 pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
-    'again: loop {
+    let mut last = Balance::FULL;
+    'again: for _ in 0..MAX_ROUNDS {
         for place in 0..places.count() {
             let slot = places.slot(place);
             let (word, key) = slot.read();
@@ -192,19 +212,22 @@ pub(crate) fn read<P: Places>(places: &P, id: Identity) -> Balance {
                 if slot.still(word) {
                     return word.balance();
                 }
+                last = word.balance();
                 continue 'again;
             }
         }
         // Absent, or pending: nothing has been counted. A key that moved while we looked was idle for a moment of it.
         return Balance::FULL;
     }
+    // Somebody changes the word without end. It was one that he has put there.
+    last
 }
 
 /// Whose bucket a slot holds, and what of it, if it is live and not full at `now`: both of one instant. Writes nothing.
 ///
 /// A pending slot has counted nothing yet. Of a claimed one the last owner has gone, and the next has yet to come.
 pub(crate) fn look(slot: &Slot, now: Units) -> Option<(Identity, Balance)> {
-    loop {
+    for _ in 0..MAX_ROUNDS {
         let (word, key) = slot.read();
         if word.state() != State::Live || word.stamp() <= now {
             return None;
@@ -214,6 +237,7 @@ pub(crate) fn look(slot: &Slot, now: Units) -> Option<(Identity, Balance)> {
             return Some((key, word.balance()));
         }
     }
+    None
 }
 
 /// Takes slots that have all been idle since before `since`, and were not all never used, has `forget` make them such as were
@@ -225,6 +249,7 @@ pub(crate) fn release<'a>(
     slots: impl Iterator<Item = &'a Slot> + Clone,
     now: Units,
     since: Units,
+    claimer: Option<Claimer>,
     forget: impl FnOnce() -> bool,
 ) -> bool {
     // Before anything is written: most of what is in use is found here.
@@ -243,7 +268,7 @@ pub(crate) fn release<'a>(
         let word = slot.word();
         // As for a new key: see `Search::insert`.
         let stamp = (word.stamp() + 1).max(now.saturating_sub(1));
-        let claimed = if word.is_free(since) { slot.claim(word, stamp) } else { None };
+        let claimed = if word.is_free(since) { slot.claim(word, stamp, claimer) } else { None };
         claimed.map(|claimed| (slot, claimed))
     });
     let (count, mut held) = (slots.clone().count(), Vec::new());
@@ -252,8 +277,7 @@ pub(crate) fn release<'a>(
         return true;
     }
     for (slot, claimed) in held {
-        // Nobody else changes a claimed slot, so this does not fail.
-        slot.replace(claimed, claimed.dead());
+        slot.give_up(claimed);
     }
     false
 }
@@ -287,7 +311,7 @@ pub(crate) fn put_in<P: Places>(places: &P, id: Identity, balance: Balance, now:
     };
     let slot = places.slot(place);
     // Nobody else is there, so no exchange fails.
-    if let Some(claimed) = slot.claim(word, word.stamp() + 1) {
+    if let Some(claimed) = slot.claim(word, word.stamp() + 1, places.claimer()) {
         let pending = slot.publish(claimed, id);
         slot.replace(pending, pending.live(balance));
     }
@@ -331,7 +355,20 @@ pub(crate) fn repair<P: Places>(
 #[cfg(not(tollgate_model))]
 pub(crate) fn free_abandoned(slot: &Slot) -> bool {
     let word = slot.word();
-    !word.is_settled() && slot.replace(word, word.dead())
+    // The stamp that a claimed slot would have had is no later than that with which it is buried.
+    let dead = if word.state() == State::Claimed { Claimer::bury(word) } else { word.dead() };
+    !word.is_settled() && slot.replace(word, dead)
+}
+
+/// Frees a slot that is claimed by somebody who is dead, while others use the table; whether it was one. Nothing is done by time.
+///
+/// `lives` is asked after the word was read. If the one who is named is dead then, the word is his or that of one before him with
+/// his number, who is dead as well; so no store of a claimer's can come. Nor can the word return until the exchange: its next owner,
+/// whatever his number is, begins with a later stamp. Model: takeover.
+pub(crate) fn free_of_the_dead(slot: &Slot, lives: impl FnOnce(Claimer) -> bool) -> bool {
+    let word = slot.word();
+    let Some(claimer) = Claimer::of(word) else { return false };
+    !lives(claimer) && slot.replace(word, Claimer::bury(word))
 }
 
 /// Takes the stamp of a slot back to the latest that a call at `now` can leave. Only while nobody uses the table.
@@ -470,7 +507,7 @@ impl<P: Places> Search<'_, P> {
             }
         };
         let slot = self.places.slot(place);
-        let claimed = slot.claim(word, stamp)?;
+        let claimed = slot.claim(word, stamp, self.places.claimer())?;
         if forced {
             // Here and not when the request is counted: its key may turn out to be elsewhere, and the other is gone.
             self.places.count_eviction();
@@ -511,7 +548,13 @@ impl<P: Places> Search<'_, P> {
         self.places.each(|other, slot| rivals |= u32::from(other != place && slot.key() == self.id) << other);
         for other in bits(rivals) {
             let slot = self.places.slot(other);
+            let mut rounds = 0;
             loop {
+                // Somebody changes the word without end. To give this pending slot up is right whatever the other is.
+                if rounds == MAX_ROUNDS_WITHIN {
+                    return true;
+                }
+                rounds += 1;
                 // The word after the key that was seen above, so not an older owner's.
                 let (word, key) = slot.read();
                 match word.state() {

@@ -147,9 +147,11 @@ impl Serialize for Report {
 #[cfg(not(tollgate_model))]
 impl Serialize for Stats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { capacity, bytes, busy, evictions, refused_full, untracked, clock_steps, foreign } = self;
-        let mut stats = serializer.serialize_struct("Stats", 8)?;
+        let Self { capacity, is_detached, bytes, busy, evictions, refused_full, untracked, clock_steps, foreign } =
+            self;
+        let mut stats = serializer.serialize_struct("Stats", 9)?;
         stats.serialize_field("capacity", capacity)?;
+        stats.serialize_field("is_detached", is_detached)?;
         stats.serialize_field("bytes", bytes)?;
         stats.serialize_field("busy", busy)?;
         stats.serialize_field("evictions", evictions)?;

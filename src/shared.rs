@@ -39,6 +39,9 @@ mod clock;
 pub(crate) mod error;
 mod file;
 mod header;
+mod inspect;
+mod owners;
+mod restore;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -46,11 +49,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::{TableClock, Trusted};
+pub use inspect::{Inspected, TableInfo};
 
-pub(crate) use attach::Wanted;
+pub(crate) use attach::{Attached, Wanted};
 
 use crate::arith::saturating_nanos;
+use crate::claimer::Claimer;
 use crate::clock::Instant;
+use crate::hash::ByteHash;
+use crate::snapshot::header::Hashed;
+use crate::sync::{Atomic, Ordering};
+use crate::table::Table;
 use file::{Demands, TableFile};
 use header::{Facts, Header};
 
@@ -144,7 +153,8 @@ impl Shared {
         self
     }
 
-    /// Does not reserve the memory of a new table: it takes what its keys need. **If the file system or the memory is full, a check
+    /// Does not reserve the memory of a new table: it takes what its keys need, and
+    /// [`release_idle`](crate::Limiter::release_idle) gives back what they needed. **If the file system or the memory is full, a check
     /// that is the first to touch a page ends the process with the signal SIGBUS.** Goes by what the file says where there is
     /// one.
     #[must_use]
@@ -178,7 +188,13 @@ pub struct SharedTable {
     facts: Facts,
     path: Option<PathBuf>,
     is_creator: bool,
+    /// Which the table asks as well.
+    detached: Detached,
+    claimer: Claimer,
 }
+
+/// Set once a call of this process has found that the file is gone.
+type Detached = Arc<Atomic<u64>>;
 
 impl SharedTable {
     /// The path, unless it has none.
@@ -223,19 +239,38 @@ impl SharedTable {
         now.saturating_duration_since(Instant::from_nanos(self.facts.created))
     }
 
-    /// How many slots of processes that died in the middle of an insertion have been freed since it was made: by a process that
-    /// found itself alone.
+    /// How many slots of processes that died in the middle of an insertion have been freed since it was made: by those who came after,
+    /// or by [`free_dead_slots`](crate::Limiter::free_dead_slots).
     #[must_use]
     pub fn freed_slots(&self) -> u64 {
         self.header.freed()
     }
 
+    /// Whether somebody lives who has claimed slots by this number; this process does.
+    fn lives(&self, claimer: Claimer) -> bool {
+        self.claimer == claimer || self.file.lives(claimer)
+    }
+
+    /// Frees what those have left who died in the middle of an insertion.
+    pub(crate) fn free_of_the_dead(&self, table: &Table) -> u64 {
+        let freed = table.free_of_the_dead(|claimer| self.lives(claimer));
+        self.header.count_freed(freed);
+        freed
+    }
+
     /// Whether the path is another file's by now, or nobody's: then those who come later do not share this table, and a limit
-    /// may be admitted twice. Build a limiter anew. Two system calls, and nothing else asks for it: ask now and then.
+    /// may be admitted twice. Build a limiter anew. A system call, and only [`Limiter::stats`](crate::Limiter::stats) asks for it
+    /// besides: ask now and then. From when it has been noticed, what leases hold is void, and they go to the bucket each time.
     #[must_use]
     pub fn is_detached(&self) -> bool {
-        let is_gone = |path: &PathBuf| !self.file.is_at(path).unwrap_or(false);
-        self.header.is_retired() || self.path.as_ref().is_some_and(is_gone)
+        let is_gone = match &self.path {
+            Some(path) => !self.file.is_at(path).unwrap_or(false),
+            None => self.file.has_lost_its_name(),
+        };
+        let is_detached = is_gone || self.header.is_retired();
+        // Relaxed, with the load in `Table::is_detached`: a flag by itself. No model.
+        self.detached.store(u64::from(is_detached), Ordering::Relaxed);
+        is_detached
     }
 
     /// The file, for a process that cannot open it by its path: it attaches by [`Shared::fd`]. Closed on exec unless told
@@ -248,6 +283,20 @@ impl SharedTable {
     /// A number that no process of this table has had from here.
     pub(crate) fn renew(&self) -> u64 {
         self.header.renew()
+    }
+
+    /// How its keys are hashed, and the fingerprint of that.
+    pub(crate) fn hashed(&self) -> (Hashed, [u64; 4]) {
+        let seeds = self.facts.seeds;
+        (Hashed::Bytes { seeds, renewed: self.header.renewed() }, ByteHash::new(seeds).fingerprint())
+    }
+
+    fn latest(&self) -> u64 {
+        self.header.latest()
+    }
+
+    fn set_renewed(&self, count: u64) {
+        self.header.set_renewed(count);
     }
 
     /// Tells the others what time it is here.

@@ -16,6 +16,7 @@
 //!
 //! The stores are the claimer's, who alone may write then; in the models they are swaps (`sync.rs` says why).
 
+use crate::claimer::Claimer;
 use crate::hash::Identity;
 use crate::sync::{Atomic, Ordering};
 use crate::word::{Units, Word};
@@ -30,6 +31,13 @@ pub(crate) struct Slot {
 
 #[cfg(not(tollgate_model))]
 const _: () = assert!(size_of::<Slot>() == 16);
+
+/// A claim that was won: the word that stands there now, and the stamp that the slot has from then on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimed {
+    word: Word,
+    stamp: Units,
+}
 
 impl Slot {
     #[cfg(tollgate_model)]
@@ -80,17 +88,25 @@ impl Slot {
     }
 
     /// Takes the slot from nobody or from an idle (or, if forced, a busy) owner whose word was read as `old`. The
-    /// claimer alone may change it until it is published.
-    pub(crate) fn claim(&self, old: Word, stamp: Units) -> Option<Word> {
+    /// claimer alone may change it until it is published; or who knows that he is dead, if he is named.
+    pub(crate) fn claim(&self, old: Word, stamp: Units, claimer: Option<Claimer>) -> Option<Claimed> {
         let claimed = old.claimed(stamp);
+        let claimed = claimer.map_or(claimed, |claimer| claimer.name_in(claimed));
         // Relaxed, both: what it expects was acquired by `read`, the key store in `publish` carries the claim, and a
         // failure starts over. Models: claim, reclaim.
-        self.word.compare_exchange(old, claimed, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| claimed)
+        let is_won = self.word.compare_exchange(old, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        is_won.then_some(Claimed { word: claimed, stamp })
+    }
+
+    /// Gives a slot back that this thread has claimed.
+    pub(crate) fn give_up(&self, Claimed { word, stamp }: Claimed) {
+        // Nobody else changes a claimed slot of one who lives, so this does not fail.
+        self.replace(word, word.dead().at(stamp));
     }
 
     /// Writes the key of a slot claimed by this thread, and lets everybody read it: pending.
-    pub(crate) fn publish(&self, claimed: Word, id: Identity) -> Word {
-        let pending = claimed.pending();
+    pub(crate) fn publish(&self, Claimed { word, stamp }: Claimed, id: Identity) -> Word {
+        let pending = word.pending().at(stamp);
         // Release, both, with the loads in `read`: the key carries the claim, the word carries the key. Models: claim, peek.
         self.key.store(id, Ordering::Release);
         self.word.store(pending, Ordering::Release);

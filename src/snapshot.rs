@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   0  "TOLLSNAP" | version, length of the header: 32 bits each
-//!  16  hash scheme | units per second, first second, lead | the limiter's clock, and the wall clock, in ns | reach: without
-//!      debt, with | capacity | lineage | eight seeds | four fingerprints | five zeros
+//!  16  hash scheme: 1 of a private table, 2 of a shared one | units per second, first second, lead | the limiter's clock, and the wall clock, in ns | reach: without
+//!      debt, with | capacity | lineage, or how many limits were reset | eight seeds, or four and zeros | four fingerprints | five zeros
 //! 248  CRC-32 of all before, 32 zeros
 //! 256  records of 16 bytes: identity, never zero; balance: the stamp in 60 bits, and bit 60 if it was written past empty
 //!      the end: zero, and the number of records
@@ -25,10 +25,12 @@ use std::io::{self, BufWriter, Read, Write};
 
 use crate::clock::Instant;
 use crate::hash::Identity;
+use crate::table::Table;
+use crate::time_base::TimeBase;
 use crate::word::Balance;
 
 pub use error::RestoreError;
-use header::Header;
+use header::{Hashed, Header};
 use records::{Checked, RECORD, Records, encode};
 
 /// What is in a snapshot.
@@ -47,6 +49,8 @@ pub struct SnapshotInfo {
     pub bytes: u64,
     /// How many keys its limiter had room for.
     pub capacity: u64,
+    /// Whether that was one of a [shared](crate::shared) table: it is restored into such a one only.
+    pub is_of_shared: bool,
     /// The time unit of its limiter.
     pub units_per_second: u64,
     /// How long the slowest bucket may take to be full again, in nanoseconds, with the debt that is allowed.
@@ -87,8 +91,21 @@ pub struct Restored {
     pub displaced: u64,
 }
 
+/// Writes down a table's buckets as of `now`.
+pub(crate) fn of_table(
+    table: &Table,
+    base: &TimeBase,
+    hashed: (Hashed, [u64; 4]),
+    capacity: usize,
+    now: Instant,
+    to: impl Write,
+) -> io::Result<SnapshotInfo> {
+    let header = Header::new(base, hashed, table.reach(), capacity, now);
+    write(header, to, |each| table.each_busy(base.units(now), each))
+}
+
 /// Writes what `each` is called with.
-pub(crate) fn write(
+fn write(
     header: Header,
     to: impl Write,
     walk: impl FnOnce(&mut dyn FnMut(Identity, Balance) -> io::Result<()>) -> io::Result<()>,
@@ -97,6 +114,10 @@ pub(crate) fn write(
     to.write(&header.encode())?;
     let mut count = 0_u64;
     walk(&mut |id, balance| {
+        // Nobody's, which no program writes into a live slot; but what stands in a mapping may be anything.
+        if id.bits() == 0 {
+            return Ok(());
+        }
         count += 1;
         to.write(&encode(id.bits(), records::balance_bits(balance)))
     })?;

@@ -6,10 +6,12 @@ mod release;
 mod snapshot;
 
 use core::fmt;
+use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
 use crate::cells::{Cells, Room};
+use crate::claimer::Claimer;
 use crate::error::BuildError;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
@@ -50,6 +52,10 @@ pub(crate) struct Table {
     on_full: OnFull,
     /// How far ahead of now any limit of this table can leave a stamp: without debt, and with.
     reach: Beside<Atomic<u64>>,
+    /// Of a table that processes share: whether one of this process's calls has found that its file is gone.
+    detached: Option<Arc<Atomic<u64>>>,
+    /// Who this process is to the others.
+    claimer: Option<Claimer>,
 }
 
 /// Where the parts of a table are that several processes have mapped.
@@ -61,6 +67,9 @@ pub(crate) struct Parts {
     pub(crate) marks: MarkTable,
     /// Two.
     pub(crate) reach: Beside<Atomic<u64>>,
+    /// Not in the mapping: of this process.
+    pub(crate) detached: Arc<Atomic<u64>>,
+    pub(crate) claimer: Claimer,
 }
 
 impl Table {
@@ -77,14 +86,24 @@ impl Table {
             marks: MarkTable::new(),
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)].into_iter().collect(),
+            detached: None,
+            claimer: None,
         })
     }
 
     /// A table whose parts are there already, of this shape: nothing else is asked of what they hold.
     #[cfg(target_os = "linux")]
-    pub(crate) fn shared(shape: Shape, Parts { lines, shards, marks, reach }: Parts, on_full: OnFull) -> Self {
+    pub(crate) fn shared(shape: Shape, parts: Parts, on_full: OnFull) -> Self {
+        let Parts { lines, shards, marks, reach, detached, claimer } = parts;
         assert!(lines.len() == shape.lines() && shards.len() == shape.shards() && reach.len() == 2);
-        Self { shape, lines, shards, marks, on_full, reach }
+        Self { shape, lines, shards, marks, on_full, reach, detached: Some(detached), claimer: Some(claimer) }
+    }
+
+    /// Whether the file that others find by its name is another, as somebody in this process has noticed.
+    #[inline]
+    pub(crate) fn is_detached(&self) -> bool {
+        // Relaxed, with the store in `SharedTable::is_detached`: a flag by itself, and who does not see it yet goes on as before. No model.
+        self.detached.as_ref().is_some_and(|detached| detached.load(Ordering::Relaxed) != 0)
     }
 
     /// Frees the slots whose claimers are dead, and takes what is left further ahead than a limit can leave it at `now` back to
@@ -93,7 +112,7 @@ impl Table {
     pub(crate) fn recover(&self, now: Option<Units>) -> u64 {
         let reach = [0, 1].map(|debt| self.reach_of(debt));
         let mut freed = 0;
-        for slot in self.lines.iter().flat_map(|line| &line.slots) {
+        for slot in self.lines.used().into_iter().flatten().flat_map(|line| &line.slots) {
             freed += u64::from(protocol::free_abandoned(slot));
             if let Some(now) = now {
                 protocol::take_back(slot, now, reach);
@@ -115,7 +134,7 @@ impl Table {
     #[cfg(all(test, target_os = "linux"))]
     pub(crate) fn put(&self, id: Identity, word: Word) {
         let slot = &self.lines[self.shape.near(id)].slots[0];
-        let claimed = slot.claim(slot.word(), 1).expect("one thread");
+        let claimed = slot.claim(slot.word(), 1, None).expect("one thread");
         assert!(slot.replace(slot.publish(claimed, id), word));
     }
 
@@ -160,15 +179,27 @@ impl Table {
         self.lines.len() * size_of::<Line>() + self.shards.len() * size_of::<CachePadded<Counters>>()
     }
 
-    /// Busy slots, extrapolated from at most `SAMPLE` lines spread evenly.
+    /// Busy slots, extrapolated from at most `SAMPLE` lines spread evenly over those that were ever used.
     pub(crate) fn busy(&self, now: Units) -> u64 {
         const SAMPLE: usize = 4_096;
-        let step = self.lines.len().div_ceil(SAMPLE).max(1);
-        let sampled = self.lines.iter().step_by(step);
+        let used = self.lines.used();
+        let lines: usize = used.iter().map(|lines| lines.len()).sum();
+        let step = lines.div_ceil(SAMPLE).max(1);
+        let sampled: Vec<_> = used.into_iter().flatten().step_by(step).collect();
         let looked_at = sampled.len() as u64; // at most SAMPLE
-        let busy = sampled.flat_map(|line| &line.slots).filter(|slot| slot.is_busy(now)).count() as u64;
+        let busy = sampled.into_iter().flat_map(|line| &line.slots).filter(|slot| slot.is_busy(now)).count() as u64;
         // At most 4 * SAMPLE times the number of lines, which is below 2^40.
-        busy * self.lines.len() as u64 / looked_at.max(1)
+        busy * lines as u64 / looked_at.max(1)
+    }
+
+    /// How many slots are in use, and how many of these are between owners. Reads all of them.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn census(&self, now: Units) -> (u64, u64) {
+        let slots = self.lines.used().into_iter().flatten().flat_map(|line| &line.slots);
+        slots.fold((0, 0), |(busy, between), slot| {
+            let is_between = !slot.word().is_settled();
+            (busy + u64::from(!is_between && slot.is_busy(now)), between + u64::from(is_between))
+        })
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -249,6 +280,11 @@ impl<'a> Cells for Entry<'a> {
         let mut has_room = false;
         self.places().each(|_, slot| has_room |= slot.word().is_free(now));
         has_room
+    }
+
+    #[inline]
+    fn is_detached(&self) -> bool {
+        self.table.is_detached()
     }
 
     #[inline]
@@ -357,6 +393,10 @@ impl Places for KeyPlaces<'_> {
             free |= u32::from(seen.is_free(now)) << place;
         }
         Shape::prefer_first_home(free, |place| words[place].stamp()).map(|place| (place, words[place]))
+    }
+
+    fn claimer(&self) -> Option<Claimer> {
+        self.entry.table.claimer
     }
 
     fn count_eviction(&self) {
@@ -543,6 +583,30 @@ mod tests {
 
         fn count_eviction(&self) {
             self.0.count_eviction();
+        }
+    }
+
+    /// A process that has the table mapped changes a word whenever somebody is about to: he gets an answer, by policy.
+    #[test]
+    fn who_is_overtaken_without_end_comes_to_one() {
+        for on_full in POLICIES {
+            let table = Table::new(CAPACITY, on_full, false).unwrap();
+            let id = Identity::for_model(0x1234_5678_9ABC_DEF0);
+            let entry = table.entry(id);
+            let taken = entry.update(0, 1_000, |_| Some(Balance::at(2_000)));
+            assert!(matches!(taken, Outcome::Changed(_)));
+            let rounds = Cell::new(0_u64);
+            let outcome = entry.update(0, 1_000, |held| {
+                let (slot, word) = entry.find().unwrap();
+                rounds.set(rounds.get() + 1);
+                assert!(rounds.get() < 1_000_000, "held for ever");
+                assert!(slot.replace(word, word.live(Balance::at(2_000 + rounds.get()))));
+                Some(Balance::at(held.stamp + 1))
+            });
+            match on_full {
+                OnFull::AdmitUntracked => assert_eq!(outcome, Outcome::Untracked),
+                OnFull::EvictNearestIdle | OnFull::RefuseNew => assert!(matches!(outcome, Outcome::Full(_))),
+            }
         }
     }
 

@@ -96,6 +96,7 @@ fn figures_are_numbers_and_spans_are_seconds() {
     let stats = to_value(limiter.stats()).unwrap();
     let zeros = ["busy", "evictions", "refused_full", "untracked", "clock_steps", "foreign"];
     assert!(zeros.iter().all(|name| stats[name] == json!(0)), "{stats}");
-    assert_eq!((&stats["capacity"], stats.as_object().unwrap().len()), (&json!(100), 8));
+    assert_eq!((&stats["capacity"], stats.as_object().unwrap().len()), (&json!(100), 9));
+    assert_eq!(stats["is_detached"], false);
     assert!(stats["bytes"].as_u64().unwrap() > 0);
 }

@@ -18,7 +18,8 @@ use super::clock::since_boot;
 use super::error::SharedError;
 use super::file::{self, Lock, Opened, TableFile};
 use super::header::{Facts, Header, Layout};
-use super::{LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
+use super::{Detached, LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
+use crate::claimer::Claimer;
 use crate::clock::{Instant, os};
 use crate::hash::ByteHash;
 use crate::memory::SharedMap;
@@ -36,6 +37,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) quotas: &'a [Quota],
     /// What a clock of the caller's shows; `None` of the operating system's.
     pub(crate) now: Option<Instant>,
+    /// Whether any capacity, policy and clock will do: to look at a table that is there.
+    pub(crate) accepts_any: bool,
 }
 
 /// A table to use.
@@ -106,7 +109,7 @@ impl Shared {
     }
 
     /// Of a table that is made now.
-    fn facts(&self, wanted: &Wanted<'_>) -> Result<(Facts, Layout), SharedError> {
+    pub(super) fn facts(&self, wanted: &Wanted<'_>) -> Result<(Facts, Layout), SharedError> {
         let capacity = wanted.capacity as u64; // a usize has no more bits
         let Some(layout) = Layout::of(capacity) else { return Err(SharedError::Damaged { what: "the capacity" }) };
         let mut drawn = [0_u64; ByteHash::SEEDS + 2];
@@ -147,7 +150,7 @@ impl Shared {
         }
         let (map, header) = mapped(&file)?;
         let judged = self.judge(&file, &map, &header, is_alone, wanted);
-        let (facts, table) = match judged {
+        let (facts, table, (detached, claimer)) = match judged {
             Ok(judged) => judged,
             Err(Mismatch { error, is_replaceable }) => {
                 let Some(path) = path.filter(|_| is_replaceable && self.on_mismatch == OnMismatch::Replace) else {
@@ -156,9 +159,10 @@ impl Shared {
                 if !is_alone {
                     return Err(SharedError::InUse);
                 }
-                // Whoever waits for the lock finds the name gone, and comes again.
-                header.retire();
+                // Whoever waits for the lock finds the name gone, and comes again. The name first: a kill in between leaves a file
+                // that nobody finds, and not one that nobody can attach to.
                 file.unlink(path)?;
+                header.retire();
                 return Ok(Tried::Gone);
             }
         };
@@ -171,7 +175,8 @@ impl Shared {
                 return Ok(Tried::Gone);
             }
         }
-        let shared = SharedTable { file, header, facts, path: path.map(Path::to_owned), is_creator: false };
+        let path = path.map(Path::to_owned);
+        let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimer };
         Ok(Tried::Attached(Box::new(attached(table, shared))))
     }
 
@@ -183,12 +188,12 @@ impl Shared {
         header: &Header,
         is_alone: bool,
         wanted: &Wanted<'_>,
-    ) -> Result<(Facts, Table), Mismatch> {
+    ) -> Result<(Facts, Table, (Detached, Claimer)), Mismatch> {
         let mut facts = header.read(file.bytes()).map_err(|error| {
             let is_replaceable = header.is_table() && !matches!(error, SharedError::Foreign);
             Mismatch { error, is_replaceable }
         })?;
-        let adopts = self.on_mismatch == OnMismatch::Adopt;
+        let adopts = self.on_mismatch == OnMismatch::Adopt || wanted.accepts_any;
         let asked = wanted.capacity as u64; // a usize has no more bits
         if facts.capacity != asked && !adopts {
             return Err(SharedError::Capacity { found: facts.capacity, asked }.into());
@@ -196,7 +201,7 @@ impl Shared {
         if facts.on_full != wanted.on_full && !adopts {
             return Err(SharedError::OnFull { found: facts.on_full, asked: wanted.on_full }.into());
         }
-        if facts.is_system_clock != wanted.now.is_none() {
+        if facts.is_system_clock != wanted.now.is_none() && !wanted.accepts_any {
             return Err(SharedError::Clock { is_of_system: facts.is_system_clock }.into());
         }
         let is_new_boot = facts.is_system_clock && facts.boot != file::boot()?;
@@ -210,7 +215,9 @@ impl Shared {
             facts.boot = file::boot()?;
             facts.time_namespace = file::time_namespace();
         }
-        let now_is = |anchor: u64| wanted.now.map_or_else(|| anchor.saturating_add(since_boot()), Instant::as_nanos);
+        // Who looks at a table of its callers' clock has none of his own.
+        let callers = wanted.now.or_else(|| (!facts.is_system_clock).then(|| Instant::from_nanos(header.latest())));
+        let now_is = |anchor: u64| callers.map_or_else(|| anchor.saturating_add(since_boot()), Instant::as_nanos);
         let expected = file::time_namespace();
         if facts.is_system_clock && facts.time_namespace != expected {
             return Err(SharedError::TimeNamespace { found: facts.time_namespace, expected }.into());
@@ -227,10 +234,17 @@ impl Shared {
         if !facts.is_sparse {
             file.fill()?;
         }
+        let claimer = file.take_number()?;
         let layout = Layout::of(facts.capacity);
-        let parts = layout.and_then(|layout| Some((layout, layout.parts(map)?)));
+        let parts =
+            layout.and_then(|layout| Some((layout, layout.parts(map, facts.is_sparse && file.is_memory(), claimer)?)));
         let Some((layout, parts)) = parts else { return Err(SharedError::Damaged { what: "the length" }.into()) };
+        let detached = Arc::clone(&parts.detached);
         let table = Table::shared(layout.shape, parts, facts.on_full);
+        if !is_alone {
+            // Who had this number before is dead, and this process has claimed nothing yet.
+            header.count_freed(table.free_of_the_dead(|dead| dead != claimer && file.lives(dead)));
+        }
         if is_alone {
             let clamp_at = is_new_boot.then(|| facts.base.units(Instant::from_nanos(now)));
             header.count_freed(table.recover(clamp_at));
@@ -239,7 +253,7 @@ impl Shared {
             header.write(&facts, file.bytes());
         }
         header.see(now);
-        Ok((facts, table))
+        Ok((facts, table, (detached, claimer)))
     }
 }
 
@@ -261,16 +275,25 @@ impl From<SharedError> for Mismatch {
 }
 
 /// A table in a file that nobody else knows yet.
-fn made(file: TableFile, path: Option<&Path>, facts: &Facts, layout: Layout) -> Result<Attached, SharedError> {
+pub(super) fn made(
+    file: TableFile,
+    path: Option<&Path>,
+    facts: &Facts,
+    layout: Layout,
+) -> Result<Attached, SharedError> {
     let (map, header) = mapped(&file)?;
-    let Some(parts) = layout.parts(&map) else { return Err(SharedError::Damaged { what: "the length" }) };
+    let claimer = file.take_number()?;
+    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), claimer) else {
+        return Err(SharedError::Damaged { what: "the length" });
+    };
     header.write(facts, file.bytes());
     header.see(facts.created);
     // Before the file has a name: whoever finds it there finds it locked.
     file.lock_shared()?;
+    let detached = Arc::clone(&parts.detached);
     let table = Table::shared(layout.shape, parts, facts.on_full);
     let path = path.map(Path::to_owned);
-    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true }))
+    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimer }))
 }
 
 fn attached(table: Table, shared: SharedTable) -> Attached {
@@ -280,7 +303,7 @@ fn attached(table: Table, shared: SharedTable) -> Attached {
     Attached { table, base: facts.base, capacity, seeds: facts.seeds, anchor: facts.anchor, shared }
 }
 
-fn mapped(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
+pub(super) fn mapped(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
     const LEAST: u64 = super::header::BYTES as u64;
     let bytes = file.bytes();
     if bytes < LEAST {
@@ -304,7 +327,8 @@ mod tests {
 
     fn open(shared: &Shared) -> Result<Attached, SharedError> {
         let quotas = [Quota::per_hour(10)];
-        shared.open(&Wanted { capacity: CAPACITY, on_full: OnFull::EvictNearestIdle, quotas: &quotas, now: None })
+        let on_full = OnFull::EvictNearestIdle;
+        shared.open(&Wanted { capacity: CAPACITY, on_full, quotas: &quotas, now: None, accepts_any: false })
     }
 
     /// A table without a name, and the way to attach to it again.

@@ -10,6 +10,8 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, MemfdFl
 use rustix::io::Errno;
 
 use super::error::SharedError;
+use super::owners;
+use crate::claimer::Claimer;
 
 const TMPFS: u64 = 0x0102_1994;
 /// ext2 to ext4, XFS, btrfs: coherent for all who map a file, but they write it back.
@@ -145,6 +147,11 @@ impl TableFile {
         self.stat.st_ino
     }
 
+    /// Whether it is on a tmpfs, where who touches a page that is given back waits until it is.
+    pub(super) fn is_memory(&self) -> bool {
+        rustix::fs::fstatfs(&self.file).is_ok_and(|found| u64::try_from(found.f_type) == Ok(TMPFS))
+    }
+
     pub(super) const fn file(&self) -> &File {
         &self.file
     }
@@ -172,6 +179,12 @@ impl TableFile {
         }
     }
 
+    /// Whether this file had a name when it was opened, and has none any more.
+    pub(super) fn has_lost_its_name(&self) -> bool {
+        let has_none = || rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink == 0);
+        self.stat.st_nlink > 0 && has_none()
+    }
+
     /// Takes the name away, if this file still has it.
     pub(super) fn unlink(&self, path: &Path) -> Result<(), SharedError> {
         if self.is_at(path)? {
@@ -194,6 +207,25 @@ impl TableFile {
                 Err(error) => return Err(SharedError::io("locking it", error)),
             }
         }
+    }
+
+    /// A number that nobody else who lives has, or none if all are taken: kept by a lock on a byte beyond the end, which goes with the
+    /// mappings of this description, as that of the file does.
+    pub(super) fn take_number(&self) -> Result<Claimer, SharedError> {
+        for number in 1..=Claimer::MOST {
+            if let Some(claimer) = Claimer::numbered(number)
+                && owners::take(&self.file, number)
+                    .map_err(|error| SharedError::io("taking a number among its processes", error))?
+            {
+                return Ok(claimer);
+            }
+        }
+        Ok(Claimer::UNKNOWN)
+    }
+
+    /// Whether one who has this number lives, or may: asked without a wait, and answered with yes if the system does not say.
+    pub(super) fn lives(&self, claimer: Claimer) -> bool {
+        owners::is_taken(&self.file, claimer.number()).unwrap_or(true)
     }
 
     /// Waits until whoever recovers the table is done, and for no longer than he could reasonably take.

@@ -21,6 +21,7 @@ use siphasher::sip::SipHasher13;
 
 use super::error::SharedError;
 use crate::algorithm::sliding_window::SlidingWindow;
+use crate::claimer::Claimer;
 use crate::hash::{ByteHash, Identity};
 use crate::marks::{MarkTable, Marks};
 use crate::memory::{Beside, Line, SharedMap};
@@ -95,13 +96,15 @@ impl Layout {
         Some(Self { shape, lines, bytes: (lines + length).next_multiple_of(4_096) })
     }
 
-    /// The parts of a table in a mapping that is as long.
-    pub(super) fn parts(&self, map: &std::sync::Arc<SharedMap>) -> Option<Parts> {
+    /// The parts of a table in a mapping that is as long; `can_go`: pages of its lines may be given back.
+    pub(super) fn parts(&self, map: &std::sync::Arc<SharedMap>, can_go: bool, claimer: Claimer) -> Option<Parts> {
         Some(Parts {
-            lines: map.lines(self.lines, self.shape.lines())?,
+            lines: map.lines(self.lines, self.shape.lines(), can_go)?,
             shards: map.part(COUNTERS, self.shape.shards())?,
             marks: MarkTable::shared(map.part(MARKS, MarkTable::COUNT)?),
             reach: map.part(REACH * size_of::<u64>(), 2)?,
+            detached: std::sync::Arc::default(),
+            claimer,
         })
     }
 }
@@ -114,6 +117,7 @@ pub(super) fn layout_hash() -> u64 {
     sizes.into_iter().chain([COUNTERS, MARKS, SMALL_LINES, HUGE_PAGE]).for_each(|size| add(size as u64));
     add(ENCODING);
     add(u64::from(Word::STAMP_WIDTH));
+    add(Claimer::MOST);
     // What the shape, the places of a key and the counts of windows are, rather than the rules by which they come about.
     for capacity in [1, 17, 100, 1_000, 65_536, 1 << 20, 10_000_000] {
         let shape = Shape::for_capacity(capacity);
@@ -301,6 +305,16 @@ impl Header {
         self.0[FREED].fetch_add(slots, Ordering::Relaxed);
     }
 
+    /// How many limits have been renewed.
+    pub(super) fn renewed(&self) -> u64 {
+        self.get(RENEWED)
+    }
+
+    /// Of a table that begins with another's buckets: as many as there.
+    pub(super) fn set_renewed(&self, count: u64) {
+        self.set(RENEWED, count);
+    }
+
     /// A number that no process has had from here.
     pub(super) fn renew(&self) -> u64 {
         // Relaxed: a number by itself. No model.
@@ -334,7 +348,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_layout_stays_what_it_is() {
-        assert_eq!(layout_hash(), 175_643_209_573_590_698);
+        assert_eq!(layout_hash(), 387_488_108_309_156_820);
         assert_eq!((COUNTERS, MARKS, SMALL_LINES), (4_096, 12_288, 20_480));
     }
 

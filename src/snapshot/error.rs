@@ -72,6 +72,12 @@ pub enum RestoreError {
     /// This program hashes keys or limits otherwise than the one that made it, so that no key would be found again: it was built
     /// for other instructions of the processor, by another compiler, or with another version of the hash function.
     Hash,
+    /// It is of a table of the other kind: of one that processes share, for a private limiter, or the other way round. Their keys are
+    /// hashed by different functions.
+    Kind {
+        /// Whether it is of a shared table.
+        is_of_shared: bool,
+    },
     /// The clock shows a time that the limiter could not tell from others for long enough: it has another zero, or the first
     /// of the limiters that were restored from one another is too old.
     Clock {
@@ -113,6 +119,12 @@ impl fmt::Display for RestoreError {
             Self::Hash => f.write_str(
                 "this program hashes keys otherwise than the one that made the snapshot, so that none would be found again",
             ),
+            Self::Kind { is_of_shared: true } => {
+                f.write_str("the snapshot is of a table that processes share, and is restored into such a one only")
+            }
+            Self::Kind { is_of_shared: false } => {
+                f.write_str("the snapshot is of a private table, and is restored into such a one only")
+            }
             Self::Clock { now, earliest, latest } => write!(
                 f,
                 "the clock must show from {} to {} ns to go on from this snapshot, and shows {}",

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{RestoreError, SnapshotInfo};
 use crate::clock::Instant;
-use crate::hash::{Hasher, Origin};
+use crate::hash::{ByteHash, Hasher, Origin};
 use crate::probe::{SLOTS_PER_LINE, Shape};
 use crate::time_base::{MAX_AHEAD, TimeBase};
 use crate::word::Units;
@@ -15,8 +15,11 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const LENGTH: usize = 256;
 /// Where the header's own checksum is.
 const SUM_AT: usize = LENGTH - 8;
-/// The one hash scheme there is: `ahash` with eight seeds, fed as `key/local.rs` says.
+/// Of a private table: `ahash` with eight seeds, fed as `key/local.rs` says.
 const LOCAL: u64 = 1;
+/// Of a table that processes share: the function of `hash/bytes.rs`, with four seeds, and zeros in the place of the others.
+const BYTES: u64 = 2;
+const _: () = assert!(ByteHash::SCHEME == 1, "another function of bytes has another number here as well");
 /// So long the limiter must be able to go on.
 const LEAST_LEFT: Duration = Duration::from_secs(365 * 86_400);
 
@@ -32,22 +35,49 @@ pub(crate) struct Header {
     unix_nanos: u64,
     pub(crate) reach: [Units; 2],
     capacity: u64,
-    origin: Origin,
+    hashed: Hashed,
     fingerprint: [u64; 4],
 }
 
+/// How the keys of a table are hashed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hashed {
+    /// By the function of one program.
+    Local(Origin),
+    /// By that of all programs, in a table that processes share.
+    Bytes {
+        seeds: [u64; ByteHash::SEEDS],
+        /// How many limits of the table have been reset.
+        renewed: u64,
+    },
+}
+
+impl core::fmt::Debug for Hashed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Hashed(..)")
+    }
+}
+
+impl Hashed {
+    /// The scheme, its count and its seeds.
+    const fn fields(&self) -> (u64, u64, [u64; 8]) {
+        match *self {
+            Self::Local(origin) => (LOCAL, origin.lineage, origin.seeds),
+            Self::Bytes { seeds: [a, b, c, d], renewed } => (BYTES, renewed, [a, b, c, d, 0, 0, 0, 0]),
+        }
+    }
+}
+
 impl Header {
-    /// `None` of a shared table, whose seeds stay in its file.
     pub(crate) fn new(
         base: &TimeBase,
-        hasher: &Hasher,
+        (hashed, fingerprint): (Hashed, [u64; 4]),
         reach: [Units; 2],
         capacity: usize,
         now: Instant,
-    ) -> Option<Self> {
-        let origin = hasher.origin()?;
+    ) -> Self {
         let [units_per_second, first, lead] = base.parts();
-        Some(Self {
+        Self {
             units_per_second,
             first,
             lead,
@@ -55,16 +85,16 @@ impl Header {
             unix_nanos: crate::clock::os::unix_nanos(),
             reach,
             capacity: u64::try_from(capacity).unwrap_or(u64::MAX), // below 2^37
-            origin,
-            fingerprint: hasher.fingerprint(),
-        })
+            hashed,
+            fingerprint,
+        }
     }
 
     pub(crate) fn encode(&self) -> [u8; LENGTH] {
         let mut fields = [0; FIELDS];
-        let ([a, b, c, d, e, f, g, h], [i, j, k, l]) = (self.origin.seeds, self.fingerprint);
+        let (scheme, count, seeds) = self.hashed.fields();
         let known = [
-            LOCAL,
+            scheme,
             self.units_per_second,
             self.first,
             self.lead,
@@ -73,9 +103,9 @@ impl Header {
             self.reach[0],
             self.reach[1],
             self.capacity,
-            self.origin.lineage,
+            count,
         ];
-        let all = known.into_iter().chain([a, b, c, d, e, f, g, h]).chain([i, j, k, l]);
+        let all = known.into_iter().chain(seeds).chain(self.fingerprint);
         fields.iter_mut().zip(all).for_each(|(field, value)| *field = value);
 
         let mut bytes = [0; LENGTH];
@@ -112,10 +142,18 @@ impl Header {
             if is_within { Ok(found) } else { Err(RestoreError::Field { name, found, min, max }) }
         };
         within("header length", length, LENGTH as u64, LENGTH as u64)?;
-        let [_, _, scheme, units_per_second, first, lead, now, unix_nanos, reach, debt, capacity, lineage, rest @ ..] =
+        let [_, _, scheme, units_per_second, first, lead, now, unix_nanos, reach, debt, capacity, count, rest @ ..] =
             words(bytes);
         let [a, b, c, d, e, f, g, h, i, j, k, l, zeros @ .., _] = rest;
-        within("hash scheme", scheme, LOCAL, LOCAL)?;
+        within("hash scheme", scheme, LOCAL, BYTES)?;
+        let hashed = if scheme == LOCAL {
+            Hashed::Local(Origin { seeds: [a, b, c, d, e, f, g, h], lineage: count })
+        } else {
+            for zero in [e, f, g, h] {
+                within("reserved seed", zero, 0, 0)?;
+            }
+            Hashed::Bytes { seeds: [a, b, c, d], renewed: count }
+        };
         within("reach", reach, 0, MAX_AHEAD)?;
         within("reach with debt", debt, 0, MAX_AHEAD)?;
         within("capacity", capacity, 1, Shape::MAX_CAPACITY as u64)?;
@@ -130,7 +168,7 @@ impl Header {
             unix_nanos,
             reach: [reach, debt],
             capacity,
-            origin: Origin { seeds: [a, b, c, d, e, f, g, h], lineage },
+            hashed,
             fingerprint: [i, j, k, l],
         };
         let [first, last] = header.base()?.range().map(Instant::as_nanos);
@@ -147,11 +185,21 @@ impl Header {
         })
     }
 
-    /// The hash function, for the next limiter that has it.
+    /// The hash function, for the next limiter that has it: of a private table.
     pub(crate) fn hasher(&self) -> Result<Hasher, RestoreError> {
-        let lineage = self.origin.lineage.wrapping_add(1);
-        let hasher = Hasher::of(Origin { lineage, ..self.origin });
+        let Hashed::Local(origin) = self.hashed else { return Err(RestoreError::Kind { is_of_shared: true }) };
+        let hasher = Hasher::of(Origin { lineage: origin.lineage.wrapping_add(1), ..origin });
         if hasher.fingerprint() == self.fingerprint { Ok(hasher) } else { Err(RestoreError::Hash) }
+    }
+
+    /// The seeds of a shared table, and how many of its limits have been reset.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    pub(crate) fn of_bytes(&self) -> Result<([u64; ByteHash::SEEDS], u64), RestoreError> {
+        let Hashed::Bytes { seeds, renewed } = self.hashed else {
+            return Err(RestoreError::Kind { is_of_shared: false });
+        };
+        let is_known = ByteHash::new(seeds).fingerprint() == self.fingerprint;
+        if is_known { Ok((seeds, renewed)) } else { Err(RestoreError::Hash) }
     }
 
     /// Whether a limiter can go on from `now`, and for a while.
@@ -179,6 +227,7 @@ impl Header {
             buckets,
             bytes,
             capacity: self.capacity,
+            is_of_shared: matches!(self.hashed, Hashed::Bytes { .. }),
             units_per_second: self.units_per_second,
             reach_nanos: u64::try_from(reach).unwrap_or(u64::MAX),
             range: self.base().map_or([Instant::default(); 2], |base| base.range()),

@@ -19,7 +19,7 @@ impl Table {
         now: Units,
         each: &mut dyn FnMut(Identity, Balance) -> Result<(), E>,
     ) -> Result<(), E> {
-        let slots = self.lines.iter().flat_map(|line| &line.slots);
+        let slots = self.lines.used().into_iter().flatten().flat_map(|line| &line.slots);
         slots.filter_map(|slot| protocol::look(slot, now)).try_for_each(|(id, balance)| each(id, balance))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tollgate::OnFull;
 use tollgate::clock::{Clock as _, ManualClock};
-use tollgate::error::{BuildError, RestoreError, SharedError};
+use tollgate::error::{BuildError, SharedError};
 use tollgate::key::Hashed;
 use tollgate::shared::{OnMismatch, Shared};
 
@@ -296,7 +296,44 @@ fn a_file_that_is_gone_is_noticed() {
     assert!(old.shared().unwrap().is_detached());
     let new = shared("10/hour", 100, &path);
     assert!(old.shared().unwrap().is_detached() && !new.shared().unwrap().is_detached());
+    assert!(old.stats().is_detached && !new.stats().is_detached);
     assert_ne!(old.shared().unwrap().inode(), new.shared().unwrap().inode());
+}
+
+/// What leases hold of a table that is gone is void once `stats` has noticed; until then it is theirs.
+#[test]
+fn leases_on_a_table_that_is_gone_are_void() {
+    let directory = Directory::new("void");
+    let path = directory.table();
+    let old = std::sync::Arc::new(shared("1000/hour", 100, &path));
+    let mut lease = old.key("key").lease(64);
+    let mut owned = std::sync::Arc::clone(&old).lease_owned(*old.default_limit(), "owned", 64);
+    assert!(lease.check().is_allowed() && owned.check().is_allowed());
+    assert_eq!((lease.held(), owned.held()), (63, 63));
+    std::fs::remove_file(&path).unwrap();
+    assert!(!shared("1000/hour", 100, &path).stats().is_detached);
+    assert!(lease.check().is_allowed() && lease.held() == 62, "nobody has noticed");
+    assert!(old.stats().is_detached);
+    assert_eq!((lease.held(), owned.held()), (0, 0));
+    // They go to the bucket, one by one, and give nothing back to it.
+    let before = old.peek("key").remaining();
+    assert!(lease.check().is_allowed() && owned.check().is_allowed());
+    assert_eq!((lease.held(), owned.held(), old.peek("key").remaining()), (0, 0, before - 1));
+    drop((lease, owned));
+    assert_eq!(old.peek("key").remaining(), before - 1);
+}
+
+/// A file that came by its descriptor has a name or none, and may lose it.
+#[test]
+fn a_descriptor_whose_file_is_removed_is_noticed() {
+    let directory = Directory::new("lost-name");
+    let path = directory.table();
+    let maker = shared("10/hour", 100, &path);
+    let descriptor = maker.shared().unwrap().descriptor().try_clone_to_owned().unwrap();
+    let other = builder("10/hour", 100).shared(Shared::fd(descriptor)).build().unwrap();
+    assert!(!other.stats().is_detached);
+    std::fs::remove_file(&path).unwrap();
+    assert!(other.stats().is_detached);
 }
 
 /// Limits that come later are exact, though they were not announced; and the same in all processes.
@@ -358,19 +395,4 @@ fn clocks_must_be_of_one_kind() {
     }
     clock.advance(Duration::from_secs(10 * 365 * 86_400));
     assert!(matches!(trusting(), Err(BuildError::Shared { source: SharedError::TooOld { .. }, .. })));
-}
-
-/// Its seeds stay in its file, and a private table would not find its keys.
-#[test]
-fn no_snapshot_is_made_of_it_nor_restored_on_its_clock() {
-    let directory = Directory::new("snapshot");
-    let here = shared("10/hour", 100, &directory.table());
-    let refused = here.snapshot(std::io::sink()).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
-    assert_eq!(here.release_idle(), 0, "memory that others have as well");
-
-    let mut written = Vec::new();
-    builder("10/hour", 100).build().unwrap().snapshot(&mut written).unwrap();
-    let on_its_clock = builder("10/hour", 100).clock(*here.clock()).restore(&written[..]);
-    assert!(matches!(on_its_clock, Err(RestoreError::Hash)), "{on_its_clock:?}");
 }

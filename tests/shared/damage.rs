@@ -3,13 +3,14 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tollgate::clock::{Clock as _, Instant, ManualClock};
 use tollgate::error::{BuildError, SharedError};
 use tollgate::shared::{OnMismatch, Shared};
 
-use crate::process::{Directory, builder, shared};
+use crate::process::{Child, Directory, builder, shared};
 
 fn step(draw: &mut u64) -> u64 {
     *draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -129,6 +130,43 @@ fn slots_counters_and_marks_may_hold_anything() {
         }
         let _ = limiter.stats();
     }
+}
+
+/// A process that changes keys and words without end does not keep anybody's call from coming to one.
+#[test]
+fn who_flips_words_without_end_holds_nobody() {
+    let directory = Directory::new("flipper");
+    let path = directory.table();
+    let limiter = shared("10/second", 16, &path);
+    let flipper = Child::new(|| {
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let map = memmap2::MmapOptions::new().map_raw(&file).unwrap();
+        let first = map.as_mut_ptr().wrapping_add(20_480).cast::<AtomicU64>();
+        // SAFETY: aligned, inside the file, and only ever reached as these atomics.
+        let words = unsafe { std::slice::from_raw_parts(first, 40) };
+        let (mut draw, keys) = (3, [0_usize, 2, 4].map(|at| words[at].load(Ordering::Relaxed)));
+        loop {
+            for (at, word) in words.iter().enumerate() {
+                let drawn = step(&mut draw);
+                // Keys that were there, and words of every state, at all distances.
+                let value = if at % 2 == 0 { keys[at / 2 % 3] } else { drawn >> (drawn % 5) };
+                word.store(value, Ordering::Relaxed);
+            }
+        }
+    });
+    let quotas = ["10/second", "5/minute as sliding-window", "7/hour as sliding-log", "9/second debt 30 second"];
+    let limits = quotas.map(|quota| limiter.prepare("flipped", quota).unwrap());
+    for round in 0..400_u64 {
+        for limit in &limits {
+            let handle = limiter.under(limit).key(&(round % 3));
+            let _ = (handle.check(), handle.peek(), handle.state(), handle.take_up_to(3), handle.charge(2));
+            handle.refund(1);
+            let _ = handle.reserve(1, Duration::from_secs(5)).map(|reserved| reserved.cancel());
+        }
+        let _ = limiter.snapshot(std::io::sink()).unwrap();
+    }
+    let _ = limiter.stats();
+    flipper.kill();
 }
 
 /// How far ahead limits leave stamps stands in the mapping, and is taken for no more than it can be.

@@ -187,8 +187,84 @@ fn killed(original: &Original, path: &Path, steps: u64, left: &[u8; SLOTS * 16],
     assert_eq!(limiter.shared().unwrap().freed_slots(), (claimed + pending) as u64, "step {steps}: freed");
     let scene = Scene { second: Scene::limits(&limiter).1, limiter, at };
     assert_eq!(scene.second.quota(), second.quota());
-    assert_eq!(scene.take("other", 0), !is_done, "step {steps}: freed");
-    assert!(!scene.take("other", 0), "step {steps}: once");
+    // A microsecond later at the latest.
+    let later = u64::from(claimed > 0);
+    assert_eq!(scene.take("other", later), !is_done, "step {steps}: freed");
+    assert!(!scene.take("other", later), "step {steps}: once");
+}
+
+/// A slot that is claimed is freed while others live once its claimer is dead, and not before: he has attached by himself, is
+/// stopped, and then killed, at each of the two moments between which it is claimed, and beside them.
+#[test]
+fn what_the_dead_have_claimed_is_freed_while_others_live() {
+    let directory = Directory::new("dead");
+    let path = directory.table();
+    let original = Original::new(&path);
+    for (state, frees) in [([0, 0], 0), ([1, 0], 1), ([0, 1], 0)] {
+        let scene = original.scene(&path);
+        let file = std::fs::File::open(&path).unwrap();
+        // He has a number of his own, beside the one that the scene's has.
+        let (second, at) = (scene.second, scene.at);
+        let mut claimer = Child::new(|| {
+            let limiter = Scene::attach(&path);
+            let second = limiter.prepare("second", *second.quota()).unwrap();
+            let mine = limiter.under(&second).at(at).key("mine");
+            // SAFETY: takes no pointers; the parent is this test.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            // SAFETY: stops until the parent goes on.
+            unsafe { libc::raise(libc::SIGSTOP) };
+            let _ = mine.check();
+        });
+        assert!(libc::WIFSTOPPED(claimer.wait()));
+        while between_owners(&slots(&file)) != state {
+            assert_eq!(step(&mut claimer), None, "{state:?}");
+        }
+        assert_eq!(scene.limiter.free_dead_slots(), 0, "{state:?}: he is stopped, and lives");
+        drop(Scene::attach(&path));
+        assert_eq!(between_owners(&slots(&file)), state, "who attaches does not take it either");
+        claimer.kill();
+        if frees > 0 {
+            assert!(!scene.take("other", 1), "nobody has looked yet");
+        }
+        assert_eq!(scene.limiter.free_dead_slots(), frees, "{state:?}");
+        assert_eq!(scene.limiter.shared().unwrap().freed_slots(), frees, "{state:?}");
+        assert_eq!(scene.limiter.free_dead_slots(), 0, "{state:?}: once");
+        assert!(scene.take("other", 1) && !scene.take("other", 1), "{state:?}: it is free again");
+    }
+}
+
+/// Who attaches while others live frees what the dead have left, be it under the number that he gets himself; and those who were forked
+/// from one that lives count as alive.
+#[test]
+fn who_attaches_frees_what_the_dead_have_claimed() {
+    let directory = Directory::new("attaches");
+    let path = directory.table();
+    let original = Original::new(&path);
+    for is_of_the_family in [false, true] {
+        let scene = original.scene(&path);
+        let file = std::fs::File::open(&path).unwrap();
+        let (second, at) = (scene.second, scene.at);
+        let mut claimer = Child::new(|| {
+            let own = (!is_of_the_family).then(|| Scene::attach(&path));
+            let limiter = own.as_ref().unwrap_or(&scene.limiter);
+            let second = limiter.prepare("second", *second.quota()).unwrap();
+            let mine = limiter.under(&second).at(at).key("mine");
+            // SAFETY: takes no pointers; the parent is this test.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            // SAFETY: stops until the parent goes on.
+            unsafe { libc::raise(libc::SIGSTOP) };
+            let _ = mine.check();
+        });
+        assert!(libc::WIFSTOPPED(claimer.wait()));
+        while between_owners(&slots(&file)) != [1, 0] {
+            assert_eq!(step(&mut claimer), None);
+        }
+        claimer.kill();
+        let next = Scene::attach(&path);
+        let freed = next.shared().unwrap().freed_slots();
+        assert_eq!(freed, u64::from(!is_of_the_family));
+        assert_eq!(scene.take("other", 1), !is_of_the_family);
+    }
 }
 
 /// He is stopped, his slot is given to others twice, and then he wakes up.

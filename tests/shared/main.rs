@@ -7,4 +7,6 @@ mod attach;
 mod damage;
 mod kill;
 mod process;
+mod release;
+mod snapshot;
 mod together;

@@ -81,10 +81,11 @@ fn what_one_has_promised_others_do_not_give_away() {
 }
 
 /// Four processes on one key, as fast as they can: what they record is merged, and no window of it has too much.
+/// `TOLLGATE_TOGETHER_SECONDS` for longer.
 #[test]
 fn four_processes_on_one_key_admit_one_limit() {
     const PROCESSES: usize = 4;
-    const SECONDS: u64 = 2;
+    let seconds = std::env::var("TOLLGATE_TOGETHER_SECONDS").map_or(2, |text| text.parse().expect("seconds"));
     let directory = Directory::new("one-key");
     let path = directory.table();
     // 2,000 a second, burst 400.
@@ -100,7 +101,7 @@ fn four_processes_on_one_key_admit_one_limit() {
                 let mut admitted = Vec::new();
                 loop {
                     let now = limiter.now();
-                    if now.saturating_duration_since(start) > Duration::from_secs(SECONDS) {
+                    if now.saturating_duration_since(start) > Duration::from_secs(seconds) {
                         break;
                     }
                     if limiter.at(now).check("key").is_allowed() {
@@ -134,5 +135,6 @@ fn four_processes_on_one_key_admit_one_limit() {
     let (first, last, count) = (admitted[0], admitted[admitted.len() - 1], admitted.len() as u64);
     let all = burst + rate * (last - first) / 1_000_000_000;
     assert!(count <= all + 1 && count + 4 >= all, "{count} of {all}");
-    assert!(last - start.as_nanos() > (SECONDS * 1_000 - 100) * 1_000_000, "until the end");
+    println!("{count} of {all} admitted in {seconds} s");
+    assert!(last - start.as_nanos() > (seconds * 1_000 - 100) * 1_000_000, "until the end");
 }

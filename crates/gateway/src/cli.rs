@@ -46,7 +46,7 @@ enum Command {
     /// Check a configuration file of the gateway, and explain what it means
     #[command(after_help = EXIT_CODES)]
     CheckConfig(CheckConfigArgs),
-    /// Show what is in a snapshot of a table
+    /// Show what is in a table or its snapshot, write one down, restore it
     #[command(after_help = EXIT_CODES)]
     Table(TableArgs),
     /// Print the sample log that a run without arguments replays

@@ -74,3 +74,35 @@ fn a_debt_stays_with_its_slot() {
         scene([taker(&table, &one, 10), taker(&table, &two, 10)], move |[a, b]| (a, b, table.model.in_transit()))
     });
 }
+
+/// Who has claimed the slot is dead, and somebody finds that out while another key comes to it: it is admitted, or finds no room, and
+/// then there is room.
+#[test]
+fn what_the_dead_have_claimed_is_freed() {
+    explore("takeover: of the dead", [(1, false, 0), (1, true, 0)], || {
+        let table = Shared::new(Table::new(1, 1, RefuseNew));
+        assert!(table.model.stall(&Key::new(2, &[0]), 0, seconds(10), 1));
+        let key = Key::new(1, &[0]);
+        // A microsecond later: the slot is buried with the latest stamp that it can have had.
+        let finder = table.thread(&key, |table, _| (table.model.free_of_the_dead(true), false));
+        let taker = table.thread(&key, |table, key| (0, table.take(key, seconds(11), 1)));
+        scene([finder, taker], move |[(freed, _), (_, taken)]| (freed, taken, table.model.in_transit()))
+    });
+}
+
+/// Two who live insert, and may be anywhere in it, while somebody looks for what the dead have left: nothing is taken from them, and
+/// what the one takes that is admitted is counted.
+#[test]
+fn of_those_who_live_nothing_is_freed() {
+    let outcomes = [(true, false, 0, (1, 0), (0, 1), 0), (false, true, 0, (0, 1), (1, 0), 0)];
+    explore_bounded("takeover: of the living", 3, outcomes, || {
+        let table = Shared::new(Table::new(1, 1, RefuseNew));
+        let [one, two] = [1, 2].map(|id| Key::new(id, &[0]));
+        let finder = table.thread(&one, |table, _| (false, table.model.free_of_the_dead(true)));
+        let taker = |key: &Key| table.thread(key, |table, key| (table.take(key, seconds(10), 1), 0));
+        scene([taker(&one), taker(&two), finder], move |[(a, _), (b, _), (_, freed)]| {
+            let [one, two] = [&one, &two].map(|key| table.state(key, seconds(10)));
+            (a, b, freed, one, two, table.model.in_transit())
+        })
+    });
+}

@@ -45,6 +45,12 @@ pub(crate) fn check(file: &Path) -> Output {
     program().arg("check-config").arg(file).output().unwrap()
 }
 
+/// The program with these arguments, which ends by itself.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub(crate) fn run(args: &[&str]) -> Output {
+    program().args(args).output().unwrap()
+}
+
 /// The gateway on the file at a path, until dropped.
 pub(crate) struct Gateway {
     child: Child,

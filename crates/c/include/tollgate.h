@@ -85,6 +85,20 @@ struct tollgate_decision {
   uint64_t retry_after_ns;
 };
 
+// What one request needs of one limit. Set `size` of each.
+struct tollgate_item {
+  // sizeof(struct tollgate_item).
+  size_t size;
+  // The limit, one rate or several.
+  const struct tollgate_limit *limit;
+  // The key under that limit: so many bytes, or null for none.
+  const uint8_t *key;
+  // How many bytes.
+  size_t length;
+  // What the request costs there.
+  uint64_t cost;
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -134,6 +148,16 @@ int tollgate_refund(const struct tollgate *table,
                     const uint8_t *key,
                     size_t length,
                     uint64_t cost);
+
+// Admits a request under several limits that have keys and costs of their own, as per address, per user and for all together: takes of all,
+// or of none.
+//
+// `items` points to `count` of them, at least 1; all their rates together may be 32. `decision->index` is that of an item, the figures are
+// those of its rate that is refused, or has least left. Else as `tollgate_check`.
+int tollgate_check_items(const struct tollgate *table,
+                         const struct tollgate_item *items,
+                         size_t count,
+                         struct tollgate_decision *decision);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tollgate::error::BuildError;
-use tollgate::{LimitSet, Limiter, LimiterBuilder, OnFull};
+use tollgate::{LimitSet, Limiter, LimiterBuilder, OnFull, SetDecision, SetItem};
 
 use clock::AnyClock;
 
@@ -341,15 +341,25 @@ pub unsafe extern "C" fn tollgate_check(
     let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
     let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
         let answer = limiter.check_set_n(set, key, cost);
-        to.allowed = u32::from(answer.is_allowed());
-        to.index = u32::try_from(answer.index()).unwrap_or(u32::MAX);
-        let figures = answer.decision();
-        (to.remaining, to.burst) = (figures.remaining(), figures.burst());
-        to.retry_after_ns = wait(answer.is_allowed(), answer.retry_after());
+        tell(to, &answer, u32::try_from(answer.index()).unwrap_or(u32::MAX));
         TOLLGATE_OK
     };
     // SAFETY: as in the header.
     unsafe { with(table, limit, key, length, body) }
+}
+
+fn tell(to: &mut Decision, answer: &SetDecision<'_>, index: u32) {
+    let figures = answer.decision();
+    let is_allowed = answer.is_allowed();
+    let wait = wait(is_allowed, answer.retry_after());
+    *to = Decision {
+        size: to.size,
+        allowed: u32::from(is_allowed),
+        index,
+        remaining: figures.remaining(),
+        burst: figures.burst(),
+        retry_after_ns: wait,
+    };
 }
 
 fn wait(is_allowed: bool, retry_after: Option<Duration>) -> u64 {
@@ -409,4 +419,76 @@ pub unsafe extern "C" fn tollgate_refund(
     };
     // SAFETY: as in the header.
     unsafe { with(table, limit, key, length, body) }
+}
+
+/// What one request needs of one limit. Set `size` of each.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Item {
+    /// sizeof(struct tollgate_item).
+    pub size: usize,
+    /// The limit, one rate or several.
+    pub limit: *const Limit,
+    /// The key under that limit: so many bytes, or null for none.
+    pub key: *const u8,
+    /// How many bytes.
+    pub length: usize,
+    /// What the request costs there.
+    pub cost: u64,
+}
+
+/// Admits a request under several limits that have keys and costs of their own, as per address, per user and for all together: takes of all,
+/// or of none.
+///
+/// `items` points to `count` of them, at least 1; all their rates together may be 32. `decision->index` is that of an item, the figures are
+/// those of its rate that is refused, or has least left. Else as `tollgate_check`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tollgate_check_items(
+    table: *const Tollgate,
+    items: *const Item,
+    count: usize,
+    decision: *mut Decision,
+) -> c_int {
+    // SAFETY: as in the header.
+    let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
+    // SAFETY: null, or from `tollgate_open`, and not closed.
+    let Some(table) = (unsafe { table.as_ref() }) else { return TOLLGATE_ERROR_ARGUMENT };
+    // SAFETY: null, or an item; its size alone, as the rest may be another version's.
+    let is_known = unsafe { items.cast::<usize>().as_ref() } == Some(&size_of::<Item>());
+    if !is_known || !(1..=LimitSet::MAX).contains(&count) {
+        return TOLLGATE_ERROR_ARGUMENT;
+    }
+    // SAFETY: not null, and `count` of them, each as large as the first says.
+    let items = unsafe { std::slice::from_raw_parts(items, count) };
+    let body = || {
+        let limiter = &table.limiter;
+        let none = SetItem { limit: limiter.default_limit(), key: limiter.hash(&[] as &[u8]), cost: 0 };
+        let (mut parts, mut of, mut filled) = ([none; LimitSet::MAX], [0_u32; LimitSet::MAX], 0_usize);
+        for (index, item) in (0_u32..).zip(items) {
+            // SAFETY: null, or from `tollgate_limit_new`, and not freed.
+            let limit = unsafe { item.limit.as_ref() };
+            // SAFETY: null, or `length` bytes.
+            let key = unsafe { bytes(item.key, item.length) };
+            let (Some(limit), Some(key)) = (limit, key) else { return TOLLGATE_ERROR_ARGUMENT };
+            if item.size != size_of::<Item>() {
+                return TOLLGATE_ERROR_ARGUMENT;
+            }
+            let key = limiter.hash(key);
+            for limit in limit.set.limits() {
+                let (Some(part), Some(whose)) = (parts.get_mut(filled), of.get_mut(filled)) else {
+                    return TOLLGATE_ERROR_ARGUMENT;
+                };
+                *part = SetItem { limit, key, cost: item.cost };
+                *whose = index;
+                filled += 1; // at most 32
+            }
+        }
+        let Some(Ok(answer)) = parts.get(..filled).map(|parts| limiter.check_items(parts)) else {
+            return TOLLGATE_ERROR_ARGUMENT;
+        };
+        let index = of.get(answer.index()).copied().unwrap_or(u32::MAX);
+        tell(to, &answer, index);
+        TOLLGATE_OK
+    };
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(TOLLGATE_ERROR_PANIC)
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 
 use tollgate_c::{
-    Decision, Error, Limit, Options, TOLLGATE_ERROR_ARGUMENT, TOLLGATE_ERROR_RATE, TOLLGATE_ERROR_SHARED,
-    TOLLGATE_ERROR_TABLE, TOLLGATE_OK, Tollgate, tollgate_check, tollgate_close, tollgate_limit_free,
-    tollgate_limit_new, tollgate_open, tollgate_peek, tollgate_refund,
+    Decision, Error, Item, Limit, Options, TOLLGATE_ERROR_ARGUMENT, TOLLGATE_ERROR_RATE, TOLLGATE_ERROR_SHARED,
+    TOLLGATE_ERROR_TABLE, TOLLGATE_OK, Tollgate, tollgate_check, tollgate_check_items, tollgate_close,
+    tollgate_limit_free, tollgate_limit_new, tollgate_open, tollgate_peek, tollgate_refund,
 };
 
 fn options(path: Option<&CStr>) -> Options {
@@ -216,5 +216,72 @@ fn threads_and_mappings_of_one_path_admit_one_limit() {
         unsafe { tollgate_limit_free(*limit) };
         // SAFETY: as above.
         unsafe { tollgate_close(*table) };
+    }
+}
+
+#[test]
+fn several_limits_with_keys_of_their_own_are_all_or_nothing() {
+    let (_, table, _) = open(&options(None));
+    let [(_, address, _), (_, user, _)] = [limit(table, c"address", c"5/day, 4/hour"), limit(table, c"user", c"2/day")];
+    let item = |limit: *const Limit, key: &[u8], cost| Item {
+        size: size_of::<Item>(),
+        limit,
+        key: key.as_ptr(),
+        length: key.len(),
+        cost,
+    };
+    let ask = |items: &[Item], count: usize| {
+        let mut decision = blank();
+        // SAFETY: as above; a count of more than there are is refused for being too many.
+        let code = unsafe { tollgate_check_items(table, items.as_ptr(), count, &raw mut decision) };
+        (code, decision)
+    };
+    let of = |name: &'static [u8]| [item(address, b"192.0.2.7", 1), item(user, name, 1)];
+    let go = |name| ask(&of(name), 2).1;
+    assert_eq!([go(b"ada"), go(b"ada")].map(|decision| decision.allowed), [1, 1]);
+    let refused = go(b"ada");
+    assert!(refused.allowed == 0 && refused.index == 1 && refused.burst == 2, "{refused:?}");
+    // Nothing was taken of the address: two are left.
+    assert_eq!([go(b"grace"), go(b"grace")].map(|decision| decision.allowed), [1, 1]);
+    let refused = go(b"mary");
+    assert!(refused.allowed == 0 && refused.index == 0 && refused.burst == 4, "{refused:?}");
+    assert_eq!(check(table, user, b"mary", 2).1.allowed, 1, "nor of the user");
+
+    let good = of(b"new");
+    let bad = |at: usize, change: &dyn Fn(&mut Item)| {
+        let mut items = good;
+        change(&mut items[at]);
+        ask(&items, 2)
+    };
+    for at in 0..2 {
+        for (code, decision) in [
+            bad(at, &|item| item.size = 0),
+            bad(at, &|item| item.limit = null()),
+            bad(at, &|item| item.key = null()),
+            bad(at, &|item| item.length = usize::MAX),
+        ] {
+            assert!(code == TOLLGATE_ERROR_ARGUMENT && decision.allowed == 0, "{at}: {code} {decision:?}");
+        }
+        assert_eq!(bad(at, &|item| item.cost = u64::MAX).1.allowed, 0);
+    }
+    for count in [0, 33, usize::MAX] {
+        assert_eq!(ask(&good, count).0, TOLLGATE_ERROR_ARGUMENT);
+    }
+    // Of 17 items with two rates each 34 would have to be decided.
+    assert_eq!(ask(&[good[0]; 17], 17).0, TOLLGATE_ERROR_ARGUMENT);
+    assert_eq!(ask(&[item(address, b"all", 0); 16], 16).1.allowed, 1);
+    for (table, items) in [(null(), good.as_ptr()), (table.cast_const(), null())] {
+        let mut to = blank();
+        // SAFETY: null is answered.
+        assert_eq!(unsafe { tollgate_check_items(table, items, 2, &raw mut to) }, TOLLGATE_ERROR_ARGUMENT);
+        assert_eq!(to.allowed, 0);
+    }
+    // SAFETY: as above.
+    assert_eq!(unsafe { tollgate_check_items(table, good.as_ptr(), 2, null_mut()) }, TOLLGATE_ERROR_ARGUMENT);
+    // SAFETY: they are not used after this.
+    unsafe { tollgate_close(table) };
+    for limit in [address, user] {
+        // SAFETY: as above.
+        unsafe { tollgate_limit_free(limit) };
     }
 }

@@ -19,13 +19,20 @@ enum Kind {
 impl LimiterClock {
     /// Of a table of this process alone.
     pub(crate) fn own() -> Self {
-        Self(Kind::Own(ExactClock::new()))
+        ExactClock::new().into()
     }
 
     /// Of a table that several processes share.
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     pub(crate) const fn of_table(clock: TableClock) -> Self {
         Self(Kind::Table(clock))
+    }
+}
+
+/// The clock of a table of this process alone, read as it is given.
+impl From<ExactClock> for LimiterClock {
+    fn from(clock: ExactClock) -> Self {
+        Self(Kind::Own(clock))
     }
 }
 

@@ -53,11 +53,15 @@ int main(int argc, char **argv) {
     EXPECT(child >= 0);
     if (child == 0) {
         int count = admitted(table, limit);
+        tollgate_limit_free(limit);
+        tollgate_close(table); /* its own copy: the parent goes on */
         _exit(write(pipes[1], &count, sizeof count) == sizeof count ? 0 : 1);
     }
     int here = admitted(table, limit), there = 0, status;
     EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     EXPECT(read(pipes[0], &there, sizeof there) == sizeof there);
+    struct tollgate_decision decision = { .size = sizeof decision };
+    EXPECT(tollgate_check(table, limit, (const uint8_t *)"grace", 5, 1, &decision) == TOLLGATE_OK && !decision.allowed);
     printf("%d\n", here + there);
     tollgate_limit_free(limit);
     tollgate_close(table);

@@ -161,6 +161,12 @@ fn a_process_tells_its_own_counts_and_the_machine_s_apart() {
     let ids: Vec<&str> =
         metrics.iter().map(|text| label(text, "tollgate_shared_table_capacity_keys{table=\"")).collect();
     assert!(ids[0] == ids[1] && ids[0].len() == 32, "{ids:?}");
+    for gateway in [&mut a, &mut b] {
+        let live = gateway.ask_admin("/live");
+        let path = place.table().display().to_string();
+        let shared = format!("\"shared\":{{\"path\":\"{path}\",\"id\":\"{}\",\"detached\":false,", ids[0]);
+        assert!(live.contains(&shared), "{live}");
+    }
     for name in
         ["tollgate_table_", "tollgate_evictions_total ", "tollgate_refused_full_total ", "tollgate_untracked_total "]
     {

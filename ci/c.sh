@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and installs libtollgate under target/c, and builds and runs the example in C with it: shared and static, by pkg-config, with
+# Builds and installs libtollgate under target/c, and builds and runs the examples in C with it: shared and static, by pkg-config, with
 # warnings denied, as C and with its header in C++. Under a minute.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
@@ -25,4 +25,16 @@ gcc -std=c11 -D_DEFAULT_SOURCE "${warnings[@]}" "${flags[@]}" crates/c/examples/
 echo '#include <tollgate.h>' | g++ -std=c++17 "${warnings[@]}" "${flags[@]}" -fsyntax-only -x c++ -
 LD_LIBRARY_PATH="$target/lib" "$target/shared"
 "$target/static" > /dev/null
-echo "ci/c.sh: the header is that of the source; the example does as it says, shared and static"
+# Two programs, and a child of each, on one table: one links the library dynamically, the other has a copy of its own.
+gcc -std=c11 -D_DEFAULT_SOURCE "${warnings[@]}" "${flags[@]}" crates/c/examples/shared.c -o "$target/shared-a" "${shared[@]}"
+gcc -std=c11 -D_DEFAULT_SOURCE "${warnings[@]}" "${flags[@]}" crates/c/examples/shared.c -o "$target/shared-b" "$target/lib/libtollgate.a" -lpthread -ldl -lm
+table=$(mktemp -d -p /dev/shm)
+trap 'rm -rf "$table"' EXIT
+LD_LIBRARY_PATH="$target/lib" "$target/shared-a" "$table/table" > "$table/a" &
+first=$!
+"$target/shared-b" "$table/table" > "$table/b"
+wait "$first"
+read -r a < "$table/a"
+read -r b < "$table/b"
+[ $((a + b)) -eq 1000 ] || { echo "ci/c.sh: two processes admitted $a and $b of a limit of 1000" >&2; exit 1; }
+echo "ci/c.sh: the header is that of the source; the examples do as they say, shared and static; two processes admitted $a + $b = 1000"

@@ -2,14 +2,14 @@
 # Debian's nginx, unmodified, with its Lua module, asks libtollgate by LuaJIT's FFI before it answers: of 200 requests exactly the
 # quota goes through.
 #
-#     ci/nginx.sh        one worker, on a table of its own
-#     ci/nginx.sh 2      two workers on one table, which the library must be able to share (options.path)
+#     ci/nginx.sh        two workers, which are processes, on one table (options.path)
+#     ci/nginx.sh 1      one worker, on a table of its own
 #
 # nginx and its modules come from Debian's packages, unpacked under target/ and not installed, so that no service is started. Under a minute.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
-workers=${1:-1}
+workers=${1:-2}
 [[ $workers =~ ^[1-9][0-9]?$ ]] || { echo "usage: ci/nginx.sh [WORKERS]" >&2; exit 2; }
 [[ $(id -u) == 0 ]] && sudo="" || sudo=sudo
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/nginx-lua
@@ -26,13 +26,19 @@ root=$target/root
 crates/c/install.sh "$target/tollgate"
 run=$(mktemp -d)
 nginx=
-trap '[ -z "$nginx" ] || { kill "$nginx" && wait "$nginx"; } 2> /dev/null || true; rm -rf "$run"' EXIT
+shared=
+trap '[ -z "$nginx" ] || { kill "$nginx" && wait "$nginx"; } 2> /dev/null || true; rm -rf "$run" ${shared:+"$shared"}' EXIT
 chmod 755 "$run"
 mkdir "$run/tmp"
 # The header is what LuaJIT reads, without what is for a preprocessor.
 sed -e '/^#/d' -e '/^extern "C"/d' -e '/^}  *\/\/ extern "C"/d' "$target/tollgate/include/tollgate.h" > "$run/tollgate.h"
 table=
-[ "$workers" = 1 ] || table=$run/table
+if [ "$workers" != 1 ]; then
+    # On a tmpfs, of the user that the workers are.
+    shared=$(mktemp -d -p /dev/shm)
+    [ "$(id -u)" != 0 ] || chown nobody "$shared"
+    table=$shared/table
+fi
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat > "$run/limit.lua" <<LUA
 local ffi = require "ffi"

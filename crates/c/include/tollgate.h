@@ -18,11 +18,14 @@
 // The table cannot be made: capacity, memory, or the operating system's random numbers.
 #define TOLLGATE_ERROR_TABLE 3
 
-// This version cannot do that yet.
+// Not on this system: tables that processes share are on Linux with 64 bits only.
 #define TOLLGATE_ERROR_UNSUPPORTED 4
 
 // A defect of the library: nothing was admitted.
 #define TOLLGATE_ERROR_PANIC 5
+
+// The table at options.path can be neither made nor used; the text has the path, what was found there, and what was expected.
+#define TOLLGATE_ERROR_SHARED 6
 
 // A new key that finds no room takes the place and the debt of the one nearest to full.
 #define TOLLGATE_FULL_EVICT 0
@@ -45,8 +48,8 @@ struct tollgate_options {
   size_t size;
   // How many keys may be busy at once; 0: 65,536.
   uint64_t capacity;
-  // Reserved for a table that all processes of a machine share. Null: a table of this process alone. Anything else is
-  // answered TOLLGATE_ERROR_UNSUPPORTED in this version.
+  // The file of a table that all processes of the machine share which name it: on a tmpfs such as /run, made if there is none.
+  // Capacity and on_full must then be those of the table. Null: a table of this process alone.
   const char *path;
   // Rates that will be given later, so that they are held exactly: "300/second, 11/second", or null.
   const char *exact_for;
@@ -80,6 +83,20 @@ struct tollgate_decision {
   uint64_t burst;
   // When a refused request may go, in nanoseconds from now; 0 if it is allowed, UINT64_MAX if it can never go.
   uint64_t retry_after_ns;
+};
+
+// What one request needs of one limit. Set `size` of each.
+struct tollgate_item {
+  // sizeof(struct tollgate_item).
+  size_t size;
+  // The limit, one rate or several.
+  const struct tollgate_limit *limit;
+  // The key under that limit: so many bytes, or null for none.
+  const uint8_t *key;
+  // How many bytes.
+  size_t length;
+  // What the request costs there.
+  uint64_t cost;
 };
 
 #ifdef __cplusplus
@@ -131,6 +148,16 @@ int tollgate_refund(const struct tollgate *table,
                     const uint8_t *key,
                     size_t length,
                     uint64_t cost);
+
+// Admits a request under several limits that have keys and costs of their own, as per address, per user and for all together: takes of all,
+// or of none.
+//
+// `items` points to `count` of them, at least 1; all their rates together may be 32. `decision->index` is that of an item, the figures are
+// those of its rate that is refused, or has least left. Else as `tollgate_check`.
+int tollgate_check_items(const struct tollgate *table,
+                         const struct tollgate_item *items,
+                         size_t count,
+                         struct tollgate_decision *decision);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,18 +1,24 @@
 //! `libtollgate`: the engine behind a C interface. `include/tollgate.h` is made of this file, and says the same to who reads C.
 //!
 //! Every function answers a code, and no panic leaves it. What opens may allocate; `tollgate_check`, `tollgate_peek` and
-//! `tollgate_refund` neither allocate nor lock, and work in a child of a fork on a table of its own.
+//! `tollgate_refund` neither allocate nor lock. They work in a child of a fork: on the same table if that is shared, and else on a
+//! table of its own.
 
 #![allow(
     clippy::missing_safety_doc,
     reason = "each function says what its pointers must be, in the words of the header"
 )]
 
+mod clock;
+
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use tollgate::{LimitSet, Limiter, OnFull};
+use tollgate::error::BuildError;
+use tollgate::{LimitSet, Limiter, LimiterBuilder, OnFull, SetDecision, SetItem};
+
+use clock::AnyClock;
 
 /// Done.
 pub const TOLLGATE_OK: c_int = 0;
@@ -22,10 +28,12 @@ pub const TOLLGATE_ERROR_ARGUMENT: c_int = 1;
 pub const TOLLGATE_ERROR_RATE: c_int = 2;
 /// The table cannot be made: capacity, memory, or the operating system's random numbers.
 pub const TOLLGATE_ERROR_TABLE: c_int = 3;
-/// This version cannot do that yet.
+/// Not on this system: tables that processes share are on Linux with 64 bits only.
 pub const TOLLGATE_ERROR_UNSUPPORTED: c_int = 4;
 /// A defect of the library: nothing was admitted.
 pub const TOLLGATE_ERROR_PANIC: c_int = 5;
+/// The table at options.path can be neither made nor used; the text has the path, what was found there, and what was expected.
+pub const TOLLGATE_ERROR_SHARED: c_int = 6;
 
 /// A new key that finds no room takes the place and the debt of the one nearest to full.
 pub const TOLLGATE_FULL_EVICT: u32 = 0;
@@ -37,7 +45,7 @@ pub const TOLLGATE_FULL_ADMIT: u32 = 2;
 /// A table of buckets.
 #[derive(Debug)]
 pub struct Tollgate {
-    limiter: Limiter,
+    limiter: Limiter<AnyClock>,
 }
 
 /// One rate or several, all of which a request must pass.
@@ -54,8 +62,8 @@ pub struct Options {
     pub size: usize,
     /// How many keys may be busy at once; 0: 65,536.
     pub capacity: u64,
-    /// Reserved for a table that all processes of a machine share. Null: a table of this process alone. Anything else is
-    /// answered TOLLGATE_ERROR_UNSUPPORTED in this version.
+    /// The file of a table that all processes of the machine share which name it: on a tmpfs such as /run, made if there is none.
+    /// Capacity and on_full must then be those of the table. Null: a table of this process alone.
     pub path: *const c_char,
     /// Rates that will be given later, so that they are held exactly: "300/second, 11/second", or null.
     pub exact_for: *const c_char,
@@ -162,6 +170,7 @@ pub unsafe extern "C" fn tollgate_open(options: *const Options, table: *mut *mut
         }
         // One rate or another is what a limiter begins with; nobody is limited by it.
         let mut builder = Limiter::builder(tollgate::Quota::per_second(1));
+        let mut path = None;
         // SAFETY: null, or as this function says.
         if let Some(size) = unsafe { options.cast::<usize>().as_ref() } {
             if *size != size_of::<Options>() {
@@ -172,10 +181,8 @@ pub unsafe extern "C" fn tollgate_open(options: *const Options, table: *mut *mut
             if options.reserved != 0 {
                 return Err(wrong("options.reserved must be 0"));
             }
-            if !options.path.is_null() {
-                let why = "a table that processes share (options.path) is not supported yet".to_owned();
-                return Err(Failure(TOLLGATE_ERROR_UNSUPPORTED, why));
-            }
+            // SAFETY: null, or as this function says.
+            path = (!options.path.is_null()).then(|| unsafe { CStr::from_ptr(options.path) });
             if options.capacity != 0 {
                 builder = builder.capacity(usize::try_from(options.capacity).unwrap_or(usize::MAX));
             }
@@ -190,16 +197,45 @@ pub unsafe extern "C" fn tollgate_open(options: *const Options, table: *mut *mut
                 builder = builder.also_exact_for(rates);
             }
         }
-        let limiter = builder.build().map_err(|error| {
-            let is_rate = matches!(error, tollgate::error::BuildError::Text(_));
-            Failure(if is_rate { TOLLGATE_ERROR_RATE } else { TOLLGATE_ERROR_TABLE }, error.to_string())
-        })?;
+        let limiter = match path {
+            None => builder.clock(AnyClock::own()).build().map_err(failed)?,
+            Some(path) => shared(builder, path)?,
+        };
         // SAFETY: not null, and points to a pointer.
         unsafe { table.write(Box::into_raw(Box::new(Tollgate { limiter }))) };
         Ok(())
     };
     // SAFETY: as this function says.
     unsafe { answer(error, body) }
+}
+
+fn failed(error: BuildError) -> Failure {
+    let code = match error {
+        BuildError::Text(_) | BuildError::Quota(_) => TOLLGATE_ERROR_RATE,
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        BuildError::Shared { .. } => TOLLGATE_ERROR_SHARED,
+        _ => TOLLGATE_ERROR_TABLE,
+    };
+    Failure(code, error.to_string())
+}
+
+/// On the table of a file, which is named by octets, as C has it.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn shared(builder: LimiterBuilder, path: &CStr) -> Answer<Limiter<AnyClock>> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    if path.is_empty() {
+        return Err(wrong("options.path is empty; null is a table of this process alone"));
+    }
+    let place = tollgate::shared::Shared::at(OsStr::from_bytes(path.to_bytes()));
+    builder.shared(place).build_within(AnyClock::of_table).map_err(failed)
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn shared(_: LimiterBuilder, _: &CStr) -> Answer<Limiter<AnyClock>> {
+    let why = "processes share tables (options.path) on Linux with 64 bits only".to_owned();
+    Err(Failure(TOLLGATE_ERROR_UNSUPPORTED, why))
 }
 
 /// Closes a table; no other call may use it, then or later. Its limits are freed by themselves. Null is nothing.
@@ -260,7 +296,7 @@ unsafe fn with(
     limit: *const Limit,
     key: *const u8,
     length: usize,
-    body: impl FnOnce(&Limiter, &LimitSet, &[u8]) -> c_int,
+    body: impl FnOnce(&Limiter<AnyClock>, &LimitSet, &[u8]) -> c_int,
 ) -> c_int {
     // SAFETY: null, or from `tollgate_open`, and not closed.
     let table = unsafe { table.as_ref() };
@@ -303,17 +339,27 @@ pub unsafe extern "C" fn tollgate_check(
 ) -> c_int {
     // SAFETY: as in the header.
     let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
-    let body = |limiter: &Limiter, set: &LimitSet, key: &[u8]| {
+    let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
         let answer = limiter.check_set_n(set, key, cost);
-        to.allowed = u32::from(answer.is_allowed());
-        to.index = u32::try_from(answer.index()).unwrap_or(u32::MAX);
-        let figures = answer.decision();
-        (to.remaining, to.burst) = (figures.remaining(), figures.burst());
-        to.retry_after_ns = wait(answer.is_allowed(), answer.retry_after());
+        tell(to, &answer, u32::try_from(answer.index()).unwrap_or(u32::MAX));
         TOLLGATE_OK
     };
     // SAFETY: as in the header.
     unsafe { with(table, limit, key, length, body) }
+}
+
+fn tell(to: &mut Decision, answer: &SetDecision<'_>, index: u32) {
+    let figures = answer.decision();
+    let is_allowed = answer.is_allowed();
+    let wait = wait(is_allowed, answer.retry_after());
+    *to = Decision {
+        size: to.size,
+        allowed: u32::from(is_allowed),
+        index,
+        remaining: figures.remaining(),
+        burst: figures.burst(),
+        retry_after_ns: wait,
+    };
 }
 
 fn wait(is_allowed: bool, retry_after: Option<Duration>) -> u64 {
@@ -336,7 +382,7 @@ pub unsafe extern "C" fn tollgate_peek(
 ) -> c_int {
     // SAFETY: as in the header.
     let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
-    let body = |limiter: &Limiter, set: &LimitSet, key: &[u8]| {
+    let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
         let (key, now) = (limiter.hash(key), limiter.now());
         // As a set decides: the refused rate that waits longest, or else the one with least left.
         let mut first = true;
@@ -366,11 +412,83 @@ pub unsafe extern "C" fn tollgate_refund(
     length: usize,
     cost: u64,
 ) -> c_int {
-    let body = |limiter: &Limiter, set: &LimitSet, key: &[u8]| {
+    let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
         let key = limiter.hash(key);
         set.limits().iter().for_each(|limit| limiter.under(limit).key(&key).refund(cost));
         TOLLGATE_OK
     };
     // SAFETY: as in the header.
     unsafe { with(table, limit, key, length, body) }
+}
+
+/// What one request needs of one limit. Set `size` of each.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Item {
+    /// sizeof(struct tollgate_item).
+    pub size: usize,
+    /// The limit, one rate or several.
+    pub limit: *const Limit,
+    /// The key under that limit: so many bytes, or null for none.
+    pub key: *const u8,
+    /// How many bytes.
+    pub length: usize,
+    /// What the request costs there.
+    pub cost: u64,
+}
+
+/// Admits a request under several limits that have keys and costs of their own, as per address, per user and for all together: takes of all,
+/// or of none.
+///
+/// `items` points to `count` of them, at least 1; all their rates together may be 32. `decision->index` is that of an item, the figures are
+/// those of its rate that is refused, or has least left. Else as `tollgate_check`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tollgate_check_items(
+    table: *const Tollgate,
+    items: *const Item,
+    count: usize,
+    decision: *mut Decision,
+) -> c_int {
+    // SAFETY: as in the header.
+    let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
+    // SAFETY: null, or from `tollgate_open`, and not closed.
+    let Some(table) = (unsafe { table.as_ref() }) else { return TOLLGATE_ERROR_ARGUMENT };
+    // SAFETY: null, or an item; its size alone, as the rest may be another version's.
+    let is_known = unsafe { items.cast::<usize>().as_ref() } == Some(&size_of::<Item>());
+    if !is_known || !(1..=LimitSet::MAX).contains(&count) {
+        return TOLLGATE_ERROR_ARGUMENT;
+    }
+    // SAFETY: not null, and `count` of them, each as large as the first says.
+    let items = unsafe { std::slice::from_raw_parts(items, count) };
+    let body = || {
+        let limiter = &table.limiter;
+        let none = SetItem { limit: limiter.default_limit(), key: limiter.hash(&[] as &[u8]), cost: 0 };
+        let (mut parts, mut of, mut filled) = ([none; LimitSet::MAX], [0_u32; LimitSet::MAX], 0_usize);
+        for (index, item) in (0_u32..).zip(items) {
+            // SAFETY: null, or from `tollgate_limit_new`, and not freed.
+            let limit = unsafe { item.limit.as_ref() };
+            // SAFETY: null, or `length` bytes.
+            let key = unsafe { bytes(item.key, item.length) };
+            let (Some(limit), Some(key)) = (limit, key) else { return TOLLGATE_ERROR_ARGUMENT };
+            if item.size != size_of::<Item>() {
+                return TOLLGATE_ERROR_ARGUMENT;
+            }
+            let key = limiter.hash(key);
+            for limit in limit.set.limits() {
+                let (Some(part), Some(whose)) = (parts.get_mut(filled), of.get_mut(filled)) else {
+                    return TOLLGATE_ERROR_ARGUMENT;
+                };
+                *part = SetItem { limit, key, cost: item.cost };
+                *whose = index;
+                filled += 1; // at most 32
+            }
+        }
+        let Some(Ok(answer)) = parts.get(..filled).map(|parts| limiter.check_items(parts)) else {
+            return TOLLGATE_ERROR_ARGUMENT;
+        };
+        let index = of.get(answer.index()).copied().unwrap_or(u32::MAX);
+        tell(to, &answer, index);
+        TOLLGATE_OK
+    };
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(TOLLGATE_ERROR_PANIC)
 }

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::ptr::{null, null_mut};
 
 use tollgate_c::{
-    Decision, Options, TOLLGATE_ERROR_ARGUMENT, TOLLGATE_OK, tollgate_check, tollgate_close, tollgate_limit_free,
-    tollgate_limit_new, tollgate_open, tollgate_peek, tollgate_refund,
+    Decision, Item, Options, TOLLGATE_ERROR_ARGUMENT, TOLLGATE_OK, tollgate_check, tollgate_check_items,
+    tollgate_close, tollgate_limit_free, tollgate_limit_new, tollgate_open, tollgate_peek, tollgate_refund,
 };
 
 struct Counting;
@@ -69,6 +69,9 @@ fn no_call_on_the_way_of_a_request_allocates() {
             // SAFETY: as above.
             let refunded = unsafe { tollgate_refund(table, limit, key, length, round % 2) };
             assert_eq!([peeked, refunded], [TOLLGATE_OK; 2]);
+            let item = Item { size: size_of::<Item>(), limit, key, length, cost: round % 2 };
+            // SAFETY: as above.
+            assert_eq!(unsafe { tollgate_check_items(table, [item; 2].as_ptr(), 2, to) }, TOLLGATE_OK);
             // SAFETY: null is answered.
             assert_eq!(unsafe { tollgate_check(null(), limit, key, length, 1, to) }, TOLLGATE_ERROR_ARGUMENT);
         }

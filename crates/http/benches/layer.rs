@@ -21,6 +21,7 @@ use axum::extract::ConnectInfo;
 use http::{Request, Response, StatusCode};
 use tollgate::clock::ExactClock;
 use tollgate_http::answer::Dialect;
+use tollgate_http::limiter::LimiterClock;
 use tollgate_http::{Answer, LimiterConfig, Policy, RateLimitLayer, RateLimiter, Route};
 use tower::{Layer, Service};
 use tower_governor::GovernorLayer;
@@ -99,7 +100,7 @@ fn layer(config: LimiterConfig) -> RateLimitLayer {
     // For one row the system's clock: the processor's counter is taken once it has been tested, and instructions are to be
     // the same in each run.
     let clock = if is_one_row() { ExactClock::from_os() } else { ExactClock::new() };
-    RateLimiter::with_clock(config.capacity(200_000), clock).expect("a config").layer()
+    RateLimiter::with_clock(config.capacity(200_000), LimiterClock::from(clock)).expect("a config").layer()
 }
 
 fn is_one_row() -> bool {

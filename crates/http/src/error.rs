@@ -1,6 +1,7 @@
 //! What can be wrong with a configuration. Requests never fail: they are admitted or refused.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use tollgate::LimitSet;
 use tollgate::error::{BuildError, LimitError, ParseQuotaError};
@@ -75,8 +76,16 @@ pub enum ConfigError {
         /// How many.
         count: usize,
     },
-    /// The limiter cannot be built.
+    /// The limiter cannot be built. Of a shared table it names the path, what was found there and what was expected:
+    /// [`BuildError::Shared`].
     Build(BuildError),
+    /// The limits cannot be in a shared table.
+    NotShared {
+        /// The table that was asked for.
+        path: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -125,6 +134,9 @@ impl fmt::Display for ConfigError {
                 LimitSet::MAX
             ),
             Self::Build(error) => write!(f, "{error}"),
+            Self::NotShared { path, why } => {
+                write!(f, "the shared table `{}` cannot be used: {why}", path.display().to_string().escape_debug())
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The tower layer.
 
-use tollgate::clock::{Clock, ExactClock};
+use tollgate::clock::Clock;
 use tollgate::quota::IntoQuotas;
 use tower_layer::Layer;
 
+use crate::clock::LimiterClock;
 use crate::config::LimiterConfig;
 use crate::config::Policy;
 use crate::error::ConfigError;
@@ -21,7 +22,7 @@ use crate::service::RateLimit;
 /// # Ok::<(), tollgate_http::ConfigError>(())
 /// ```
 #[derive(Debug)]
-pub struct RateLimitLayer<C = ExactClock> {
+pub struct RateLimitLayer<C = LimiterClock> {
     limiter: RateLimiter<C>,
 }
 

@@ -14,6 +14,18 @@ fn request(path: &str) -> Request<()> {
 }
 
 #[test]
+fn a_table_that_processes_share_is_a_path() {
+    let read = |shared: &str| config(json!({"limiter": {"shared": shared}, "policies": []}));
+    let read_path = read("/run/app/table").unwrap();
+    assert_eq!(read_path.shared_path(), Some(std::path::Path::new("/run/app/table")));
+    for bad in ["", "table", "../table"] {
+        let error = read(bad).unwrap_err();
+        assert!(error.contains(&format!("`{bad}`")) && error.contains("begin with `/`"), "{error}");
+    }
+    assert!(config(json!({"policies": []})).unwrap().shared_path().is_none());
+}
+
+#[test]
 fn a_configuration_is_what_its_text_says() {
     let read = config(json!({
         "client": {"from": "x-forwarded-for", "trusted": ["10.0.0.0/8", "192.0.2.7"], "ipv6_prefix": 56},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use serde::Serialize;
-use tollgate::Stats;
+use tollgate_http::RateLimiter;
 
 use super::health::{self, UpstreamHealth};
 use super::history::Past;
@@ -37,7 +37,7 @@ struct Live {
     policies: Vec<Policy>,
 }
 
-/// The limiter's table of keys.
+/// The limiter's table of keys: of all processes that have it, if it is shared. All else on the page is this process's.
 #[derive(Serialize)]
 struct Table {
     capacity: usize,
@@ -46,10 +46,24 @@ struct Table {
     evictions: u64,
     refused_full: u64,
     untracked: u64,
+    shared: Option<SharedTable>,
 }
 
-impl From<Stats> for Table {
-    fn from(stats: Stats) -> Self {
+/// What several processes have in common.
+#[derive(Serialize)]
+struct SharedTable {
+    path: String,
+    /// Of no other table, in hexadecimal.
+    id: String,
+    /// Whether those who come later do not share it.
+    detached: bool,
+    age_seconds: u64,
+    freed_slots: u64,
+}
+
+impl From<&RateLimiter> for Table {
+    fn from(limiter: &RateLimiter) -> Self {
+        let stats = limiter.stats();
         Self {
             capacity: stats.capacity,
             bytes: stats.bytes,
@@ -57,6 +71,13 @@ impl From<Stats> for Table {
             evictions: stats.evictions,
             refused_full: stats.refused_full,
             untracked: stats.untracked,
+            shared: limiter.shared_table().map(|table| SharedTable {
+                path: table.path.display().to_string(),
+                id: format!("{:032x}", table.id),
+                detached: table.is_detached,
+                age_seconds: table.age.as_secs(),
+                freed_slots: table.freed_slots,
+            }),
         }
     }
 }
@@ -91,7 +112,7 @@ pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
         answers: answers.into_iter().map(|(class, count)| (format!("{class}xx"), count)).collect(),
         own: own.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),
         upstreams: upstreams.into_iter().map(UpstreamHealth::from).collect(),
-        table: subject.limiter.stats().into(),
+        table: (&subject.limiter).into(),
         past: history.total.after(since),
         policies: limits::policies(subject, TOP).map(policy).collect(),
     };

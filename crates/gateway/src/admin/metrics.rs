@@ -42,6 +42,33 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_counter!("tollgate_evictions_total", "Busy keys forgotten to make room");
     describe_counter!("tollgate_refused_full_total", "Requests of new keys refused because there was no room");
     describe_counter!("tollgate_untracked_total", "Requests of new keys admitted unrecorded because there was no room");
+    // Of a table that several processes have, each of them tells the same: the largest counts, and not the sum.
+    describe_gauge!(
+        "tollgate_shared_table_capacity_keys",
+        "Keys that can be busy at once, in all processes of a table"
+    );
+    describe_gauge!(
+        "tollgate_shared_table_bytes",
+        Unit::Bytes,
+        "Memory reserved for keys, by all processes of a table"
+    );
+    describe_gauge!("tollgate_shared_table_busy_keys", "Keys that have used up something in any process, estimated");
+    describe_counter!(
+        "tollgate_shared_table_evictions_total",
+        "Busy keys forgotten to make room, by any process of a table"
+    );
+    describe_counter!(
+        "tollgate_shared_table_refused_full_total",
+        "Requests refused for want of room, by any process of a table"
+    );
+    describe_counter!(
+        "tollgate_shared_table_untracked_total",
+        "Requests admitted unrecorded for want of room, by any process of a table"
+    );
+    describe_gauge!(
+        "tollgate_shared_table_detached",
+        "1 if the path of the table is another file's by now, or nobody's: then limits are admitted beside it"
+    );
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(recorder)
 }

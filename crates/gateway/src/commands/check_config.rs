@@ -19,7 +19,8 @@ pub(crate) struct CheckConfigArgs {
 /// Checks the file of `args` as `tollgate gateway` would, and explains it.
 pub(crate) fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let config = config::load(&args.file)?;
-    // Whether there is room for the table is known once it is there.
-    RateLimiter::new(config.limits.clone()).map_err(|error| config::no_limiter(&args.file, &error))?;
+    // Whether there is room for the table is known once it is there. Not at its path, if it is to be shared: that would be made
+    // for whoever checks a file, and may be in use.
+    RateLimiter::new(config.limits.clone().private()).map_err(|error| config::no_limiter(&args.file, &error))?;
     output::print(&format!("{} can be used.\n\n{}", args.file.display(), config.explain()))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Reload {
     echoes: Vec<Origin>,
     /// What was said about the file last, if it is bad. Said once, however long it stays so.
     complaint: Option<String>,
+    /// Whether it was said that the shared table has gone.
+    is_detached: bool,
 }
 
 /// All that can fail of a reload has been done.
@@ -72,6 +74,7 @@ impl Reload {
             admin,
             echoes,
             complaint: None,
+            is_detached: false,
         }
     }
 
@@ -95,7 +98,22 @@ impl Reload {
         }
     }
 
+    /// Says once that those who start from now on do not share this process's table.
+    fn look_at_table(&mut self) {
+        let Some(table) = self.limiter.shared_table().filter(|table| table.is_detached && !self.is_detached) else {
+            return;
+        };
+        self.is_detached = true;
+        output::complain(&format_args!(
+            "{}: limiter.shared: the table {} was removed or replaced; this process goes on in the old one, and admits its limits \
+             beside those of the new one: start it anew",
+            self.path.display(),
+            table.path.display()
+        ));
+    }
+
     fn look(&mut self, is_asked: bool) {
+        self.look_at_table();
         if is_asked {
             self.watch.take();
             self.complaint = None;
@@ -119,8 +137,13 @@ impl Reload {
                 for key in needs_restart {
                     output::complain(&format_args!("{path}: {key}: a change of this needs a restart"));
                 }
+                let why = match self.limiter.config().shared_path() {
+                    Some(_) => {
+                        "has another rate than before, and counts with all processes of this machine that have it"
+                    }
+                    None => "has another period or algorithm than before, so its counts start anew",
+                };
                 for limit in begin_anew {
-                    let why = "has another period or algorithm than before, so its counts start anew";
                     output::complain(&format_args!("{path}: policies: `{limit}` {why}"));
                 }
             }
@@ -152,6 +175,7 @@ impl Reload {
         prepared.needs_restart.extend(reloaded.fixed.iter().map(|setting| match setting {
             tollgate_http::limiter::FixedSetting::Capacity => "limiter.capacity",
             tollgate_http::limiter::FixedSetting::OnFull => "limiter.on_full",
+            tollgate_http::limiter::FixedSetting::Shared => "limiter.shared",
             _ => "limiter",
         }));
         self.live.put(prepared.state);

@@ -43,7 +43,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if args.suggest {
         return self::suggest(args);
     }
-    let load = |path: &Path| config::load(path).map(|config| config.limits);
+    // On the log's clock, and never in the table of those who are in force now.
+    let load = |path: &Path| config::load(path).map(|config| config.limits.private());
     let settings = match &args.config {
         Some(path) => load(path)?,
         None => args.settings()?,

@@ -20,6 +20,7 @@ fn requests(program: &Program, count: usize) -> (u64, u64) {
 fn five_pass_and_three_do_not() {
     let program = Program::start(&["--limit", "5/hour"]);
     assert_eq!(requests(&program, 8), (5, 3));
+    assert_eq!(program.json("/live")["table"]["shared"], Value::Null, "a table of this process alone");
     let metrics = program.metrics();
     for (name, value) in [
         (r#"tollgate_requests_total{policy="default",outcome="allowed"}"#, 5.0),

@@ -3,4 +3,6 @@
 mod check;
 mod mistakes;
 mod reload;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod shared;
 mod tool;

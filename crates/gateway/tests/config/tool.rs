@@ -45,11 +45,19 @@ pub(crate) fn check(file: &Path) -> Output {
     program().arg("check-config").arg(file).output().unwrap()
 }
 
+/// The program with these arguments, which ends by itself.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub(crate) fn run(args: &[&str]) -> Output {
+    program().args(args).output().unwrap()
+}
+
 /// The gateway on the file at a path, until dropped.
 pub(crate) struct Gateway {
     child: Child,
     pub(crate) addr: SocketAddr,
     out: BufReader<ChildStdout>,
+    /// Where its admin page is, once it was asked for.
+    admin: Option<SocketAddr>,
     told: Receiver<String>,
 }
 
@@ -73,7 +81,7 @@ impl Gateway {
                 let _ = tell.send(line);
             }
         });
-        Self { child, addr, out, told }
+        Self { child, addr, out, admin: None, told }
     }
 
     /// Waits until the gateway has told a line that ends in `end`; all it has told up to there.
@@ -105,11 +113,19 @@ impl Gateway {
         get(self.addr, path).split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase()
     }
 
-    /// What the admin page's `/metrics` says, once.
+    /// What the admin page's `/metrics` says.
     pub(crate) fn metrics(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        get(address(&line), "/metrics")
+        self.ask_admin("/metrics")
+    }
+
+    /// What the admin page answers, with its head.
+    pub(crate) fn ask_admin(&mut self, path: &str) -> String {
+        if self.admin.is_none() {
+            let mut line = String::new();
+            self.out.read_line(&mut line).unwrap();
+            self.admin = Some(address(&line));
+        }
+        get(self.admin.unwrap(), path)
     }
 
     pub(crate) fn status(&self, path: &str) -> u16 {

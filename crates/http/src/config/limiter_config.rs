@@ -1,5 +1,7 @@
 //! The configuration of a limiter: policies, who the client is, what it is answered, how much is kept.
 
+use std::path::{Path, PathBuf};
+
 use http::HeaderName;
 use http::header::FORWARDED;
 use tollgate::{LimitSet, OnFull};
@@ -53,6 +55,7 @@ pub struct LimiterConfig {
     pub(crate) answer: Answer,
     pub(crate) capacity: usize,
     pub(crate) on_full: OnFull,
+    pub(crate) shared: Option<PathBuf>,
     pub(crate) shows_keys: bool,
     pub(crate) ignores_path_case: bool,
 }
@@ -110,6 +113,44 @@ impl LimiterConfig {
         self
     }
 
+    /// Puts the rate limits in a table that all processes of this machine share which name the same path: together they admit one
+    /// limit, and what was used up outlives a restart. Made if there is none. Linux on 64 bits only; the directory must be there,
+    /// and on a tmpfs, such as `/run`: `docs/processes.md` says where and whose. Fixed when the limiter is made.
+    ///
+    /// A limit is a policy's and tier's name, and its quota. Of configurations that differ in a quota each counts by itself, so
+    /// that a key is admitted at most the sum of both while both are in force; this holds for a [reload](crate::RateLimiter::reload), too.
+    /// Capacity and `on_full` must be those of the table, or it is an error that says what was found and what was asked for.
+    ///
+    /// Bounds on requests in flight, waiting requests and the counts of policies stay those of this process.
+    ///
+    /// ```no_run
+    /// use tollgate_http::{LimiterConfig, Policy, RateLimiter};
+    ///
+    /// // The same in every process, in any order.
+    /// let config = LimiterConfig::new().policy(Policy::new("everybody", "100/minute")?).shared("/run/app/tollgate");
+    /// let limiter = RateLimiter::new(config)?;
+    /// # Ok::<(), tollgate_http::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn shared(mut self, path: impl Into<PathBuf>) -> Self {
+        self.shared = Some(path.into());
+        self
+    }
+
+    /// Keeps the limits in a table of this process alone, which is the default: for trying a configuration without touching the
+    /// table that it names.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.shared = None;
+        self
+    }
+
+    /// Where the table is that is [shared](Self::shared) with other processes.
+    #[must_use]
+    pub fn shared_path(&self) -> Option<&Path> {
+        self.shared.as_deref()
+    }
+
     /// Whether the lists of who was refused show keys in full, instead of networks and fingerprints.
     #[must_use]
     pub const fn show_keys(mut self, shows_keys: bool) -> Self {
@@ -156,6 +197,14 @@ impl LimiterConfig {
                 return Err(ConfigError::SameName { name: policy.name.clone() });
             }
         }
+        if let Some(path) = &self.shared
+            && !path.is_absolute()
+        {
+            return Err(ConfigError::NotShared {
+                path: path.clone(),
+                why: "the path does not begin with `/`, so that it would be another file in another directory",
+            });
+        }
         check_counts(&self.policies)
     }
 }
@@ -169,6 +218,7 @@ impl Default for LimiterConfig {
             answer: Answer::default(),
             capacity: Self::DEFAULT_CAPACITY,
             on_full: OnFull::default(),
+            shared: None,
             shows_keys: false,
             ignores_path_case: true,
         }

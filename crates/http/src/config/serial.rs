@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -252,6 +253,7 @@ struct ClientKeys {
 struct TableKeys {
     capacity: Option<usize>,
     on_full: FullTable,
+    shared: Option<PathBuf>,
     show_keys: bool,
     path_case: PathCase,
 }
@@ -349,6 +351,7 @@ impl TryFrom<LimiterKeys> for LimiterConfig {
             .on_full(on_full)
             .show_keys(keys.limiter.show_keys)
             .ignore_path_case(keys.limiter.path_case == PathCase::Any);
+        let config = Self { shared: keys.limiter.shared, ..config };
         let config = keys.policies.into_iter().fold(config, Self::policy);
         config.validate().map_err(said)?;
         Ok(config)

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use tollgate::clock::{Clock, ExactClock};
+use tollgate::clock::Clock;
 
 use crate::answer::LimitStatus;
+use crate::clock::LimiterClock;
 use crate::decision::admitted::Admitted;
 use crate::decision::compile::Rules;
 use crate::decision::shared::Shared;
@@ -17,7 +18,7 @@ use crate::decision::shared::Shared;
 ///
 /// One that is dropped before it has been told the [response](Self::respond) is of a request that ended without any, see
 /// [`Unanswered`](crate::Unanswered). If the request never went, [withdraw](Self::withdraw) it instead.
-pub struct Admission<C: Clock = ExactClock> {
+pub struct Admission<C: Clock = LimiterClock> {
     /// For what the response decides, and for the turn in several queues; nothing if there is neither.
     pub(crate) shared: Option<Arc<Shared<C>>>,
     pub(crate) rules: Arc<Rules>,

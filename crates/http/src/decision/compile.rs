@@ -56,7 +56,8 @@ pub(crate) struct RuleStats {
     pub(crate) top: TopRefused<TopEntry>,
 }
 
-/// A limit under which nothing has been used yet, because its period or algorithm is another than before. Displays as its name
+/// A limit to which nothing is carried over, because its period or algorithm is another than before, or in a shared table its
+/// quota. Displays as its name
 /// and its rate: `default: 1 per 1 hour`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -147,13 +148,17 @@ impl Rules {
     }
 
     /// The limits whose keys start over under these rules, of policies that `before` had: of another period or algorithm than
-    /// what it had, so that what was used there says nothing.
-    pub(crate) fn restarted(&self, before: &Self) -> Vec<RestartedLimit> {
+    /// what it had, so that what was used there says nothing. Where the table is shared, of another quota.
+    pub(crate) fn restarted(&self, before: &Self, is_shared: bool) -> Vec<RestartedLimit> {
         let mut restarted = Vec::new();
         for rule in &self.rules {
             let Some(old) = before.rules.iter().find(|old| old.policy.name == rule.policy.name) else { continue };
             let was = |limit: &NamedLimit| {
-                old.tiers.iter().flat_map(|tier| &tier.limits).any(|old| old.identity == limit.identity)
+                let is_it = |old: &NamedLimit| {
+                    let is_same = !is_shared || old.limit.quota() == limit.limit.quota();
+                    old.identity == limit.identity && is_same
+                };
+                old.tiers.iter().flat_map(|tier| &tier.limits).any(is_it)
             };
             let limits = rule.tiers.iter().flat_map(|tier| &tier.limits).filter(|limit| !was(limit));
             restarted.extend(limits.map(|limit| RestartedLimit {

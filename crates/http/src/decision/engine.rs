@@ -25,8 +25,18 @@ pub(crate) struct Engine<C> {
 }
 
 impl<C: Clock> Engine<C> {
+    /// Whether other processes have the table as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.limiter.clock().is_of_shared_table()
+    }
+
     /// What is known under an identity becomes a limit of `quota`.
     pub(super) fn limit(&self, identity: &str, quota: Quota) -> Result<Limit, LimitError> {
+        if self.is_shared() {
+            // What became of another limit by a change is no limit of a process that never had that one. By name and quota it
+            // is everybody's.
+            return self.limiter.prepare(identity, quota);
+        }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(identity).copied();
         match known {
             Some(old) => self.limiter.change_quota(&old, quota),

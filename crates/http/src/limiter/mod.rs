@@ -1,5 +1,6 @@
 //! The limiter as applications hold it: rules that can be changed, over buckets that stay.
 
+mod shared_table;
 mod simulator;
 
 use std::fmt;
@@ -8,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use ahash::RandomState;
 use bytes::Bytes;
 use http::Response;
-use tollgate::clock::{Clock, ExactClock, Instant};
-use tollgate::{Limiter, Quota, Stats};
+use tollgate::clock::{Clock, Instant};
+use tollgate::{Limiter, LimiterBuilder, Quota, Stats};
 
 use crate::answer::ResponseFields;
 use crate::config::{LimiterConfig, Policy};
@@ -25,8 +26,10 @@ use crate::identity::key_by::{BoxFuture, KeyBy};
 use crate::request::{RequestInfo, RequestView};
 use crate::stats::{Labeller, PolicyStats};
 
+pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};
 
+pub use crate::clock::LimiterClock;
 pub use crate::config::LooksAt;
 pub use crate::decision::compile::RestartedLimit;
 pub use crate::decision::matching::{AsyncKeys, PolicyMatch};
@@ -35,21 +38,55 @@ pub use crate::decision::matching::{AsyncKeys, PolicyMatch};
 ///
 /// For a tower service there is [`RateLimitLayer`](crate::RateLimitLayer); this is for everything else, and for changing the rules while
 /// requests come.
-pub struct RateLimiter<C = ExactClock> {
+pub struct RateLimiter<C = LimiterClock> {
     shared: Arc<Shared<C>>,
 }
 
 impl RateLimiter {
-    /// A limiter on an [`ExactClock`].
+    /// A limiter on an [`ExactClock`](tollgate::clock::ExactClock), or, where the configuration has a [shared
+    /// table](LimiterConfig::shared), on that and on its clock.
     ///
     /// Metrics go to the recorder that is installed by now.
     ///
     /// # Errors
     ///
-    /// If the configuration cannot be used; see [`ConfigError`].
+    /// If the configuration cannot be used, or the shared table; see [`ConfigError`]. For that it may wait, up to ten seconds, for
+    /// another process that is just making the table fit for use.
     pub fn new(config: LimiterConfig) -> Result<Self, ConfigError> {
-        Self::with_clock(config, ExactClock::new())
+        // Before a table is made that others would find.
+        config.validate()?;
+        let builder = builder(&config);
+        let limiter = match &config.shared {
+            None => builder.clock(LimiterClock::own()).build()?,
+            Some(path) => shared_table::open(builder, path)?,
+        };
+        Self::over(config, limiter)
     }
+
+    /// The table that the limits are in, if other processes may have it as well.
+    ///
+    /// Takes two system calls, so it is for an operator's page, once in some seconds, and not for each request.
+    #[must_use]
+    pub fn shared_table(&self) -> Option<SharedTable> {
+        shared_table::of(&self.shared.engine.limiter)
+    }
+}
+
+/// For all that `config` limits.
+fn builder(config: &LimiterConfig) -> LimiterBuilder {
+    let quotas = config.policies.iter().flat_map(|policy| {
+        let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
+        policy.limits.iter().chain(tiers.flat_map(|(_, quotas)| quotas))
+    });
+    let mut builder = Limiter::builder(Quota::per_second(1)).capacity(config.capacity).on_full(config.on_full);
+    let has_gates = gate::are_needed(&config.policies);
+    for quota in quotas {
+        builder = builder.also_exact_for(*quota);
+        if has_gates && gate::is_queue(quota) {
+            builder = builder.also_exact_for(gate::quota(quota));
+        }
+    }
+    builder
 }
 
 impl<C: Clock> RateLimiter<C> {
@@ -57,22 +94,19 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// # Errors
     ///
-    /// If the configuration cannot be used; see [`ConfigError`].
+    /// If the configuration cannot be used; see [`ConfigError`]. One with a [shared table](LimiterConfig::shared) cannot: that goes
+    /// by its own clock.
     pub fn with_clock(config: LimiterConfig, clock: C) -> Result<Self, ConfigError> {
-        let quotas = config.policies.iter().flat_map(|policy| {
-            let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
-            policy.limits.iter().chain(tiers.flat_map(|(_, quotas)| quotas))
-        });
-        let mut builder = Limiter::builder(Quota::per_second(1)).capacity(config.capacity).on_full(config.on_full);
-        let has_gates = gate::are_needed(&config.policies);
-        for quota in quotas {
-            builder = builder.also_exact_for(*quota);
-            if has_gates && gate::is_queue(quota) {
-                builder = builder.also_exact_for(gate::quota(quota));
-            }
+        if let Some(path) = config.shared {
+            return Err(ConfigError::NotShared { path, why: "it goes by a clock of its own" });
         }
+        let limiter = builder(&config).clock(clock).build()?;
+        Self::over(config, limiter)
+    }
+
+    fn over(config: LimiterConfig, limiter: Limiter<C>) -> Result<Self, ConfigError> {
         let engine = Engine {
-            limiter: builder.clock(clock).build()?,
+            limiter,
             in_flight: Arc::default(),
             hasher: RandomState::new(),
             labeller: Labeller::new(),
@@ -86,6 +120,9 @@ impl<C: Clock> RateLimiter<C> {
     /// Atomically replaces the rules, for every request from now on. What keys have used counts where policy, tier, period
     /// and algorithm are the same, in requests: a higher count helps at once, and a lower one hurts at once. What could not
     /// be changed is returned.
+    ///
+    /// In a [shared table](LimiterConfig::shared), which stays, a limit with another quota begins anew, and is the one that every
+    /// other process has with that quota: to carry counts over would give this process a limit of its own.
     ///
     /// Each thread keeps the rules by which it last decided, with the functions in them, until it decides again or ends.
     ///
@@ -101,9 +138,17 @@ impl<C: Clock> RateLimiter<C> {
         if config.on_full != before.config.on_full {
             fixed.push(FixedSetting::OnFull);
         }
-        let kept = LimiterConfig { capacity: before.config.capacity, on_full: before.config.on_full, ..config };
+        if config.shared != before.config.shared {
+            fixed.push(FixedSetting::Shared);
+        }
+        let kept = LimiterConfig {
+            capacity: before.config.capacity,
+            on_full: before.config.on_full,
+            shared: before.config.shared.clone(),
+            ..config
+        };
         let rules = Rules::new(kept, &self.shared.engine, Some(&before))?;
-        let restarted = rules.restarted(&before);
+        let restarted = rules.restarted(&before, self.shared.engine.is_shared());
         self.shared.engine.remember(rules.identities());
         self.shared.replace(rules);
         Ok(Reloaded { fixed, restarted })
@@ -268,9 +313,16 @@ impl<C: Clock> RateLimiter<C> {
     }
 
     /// Tells the `metrics` recorder how the table is doing: before it is scraped, or every few seconds.
+    ///
+    /// The figures of a table of this process are `tollgate_table_*`, and may be added up over processes. Those of a [shared
+    /// table](LimiterConfig::shared) are the same in each of its processes, so they have other names, `tollgate_shared_table_*` with the
+    /// label `table`: take the largest of each table, and add up tables.
     #[cfg(feature = "metrics")]
     pub fn publish(&self) {
         let stats = self.stats();
+        if self.shared.engine.is_shared() {
+            return shared_table::publish(&self.shared.engine.limiter, &stats);
+        }
         metrics::gauge!("tollgate_table_capacity_keys").set(as_f64(stats.capacity as u64));
         metrics::gauge!("tollgate_table_bytes").set(as_f64(stats.bytes as u64));
         metrics::gauge!("tollgate_table_busy_keys").set(as_f64(stats.busy));
@@ -322,7 +374,8 @@ fn decision<C: Clock>(
 pub struct Reloaded {
     /// What should have changed and stays as it was, because it is fixed when a limiter is made.
     pub fixed: Vec<FixedSetting>,
-    /// The limits of another period or algorithm than before: under them nothing has been used.
+    /// The limits of another period or algorithm than before; in a [shared table](LimiterConfig::shared), of another quota. What
+    /// was used under those before says nothing about them.
     pub restarted: Vec<RestartedLimit>,
 }
 
@@ -334,6 +387,8 @@ pub enum FixedSetting {
     Capacity,
     /// [`LimiterConfig::on_full`].
     OnFull,
+    /// [`LimiterConfig::shared`].
+    Shared,
 }
 
 impl fmt::Display for FixedSetting {
@@ -341,6 +396,7 @@ impl fmt::Display for FixedSetting {
         f.pad(match self {
             Self::Capacity => "capacity",
             Self::OnFull => "on_full",
+            Self::Shared => "shared",
         })
     }
 }
@@ -349,7 +405,7 @@ impl fmt::Display for FixedSetting {
 #[derive(Debug)]
 #[must_use]
 #[expect(clippy::large_enum_variant, reason = "most are admitted, and a box would cost each of them an allocation")]
-pub enum Decision<C: Clock = ExactClock> {
+pub enum Decision<C: Clock = LimiterClock> {
     /// It may go.
     Admitted(Admission<C>),
     /// It may not.

@@ -13,10 +13,11 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
-use tollgate::clock::{Clock, ExactClock};
+use tollgate::clock::Clock;
 use tower_service::Service;
 
 use crate::answer::ResponseFields;
+use crate::clock::LimiterClock;
 use crate::decision::admission::Admission;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
@@ -25,7 +26,7 @@ pub use places::Places;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
 #[derive(Debug)]
-pub struct RateLimit<S, C = ExactClock> {
+pub struct RateLimit<S, C = LimiterClock> {
     inner: S,
     limiter: RateLimiter<C>,
 }
@@ -103,7 +104,7 @@ impl<S, C> RateLimit<S, C> {
 
 pin_project! {
     /// The response to come of a [`RateLimit`].
-    pub struct ResponseFuture<S, B, C = ExactClock>
+    pub struct ResponseFuture<S, B, C = LimiterClock>
     where
         S: Service<Request<B>>,
         C: Clock,

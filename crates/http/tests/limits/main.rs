@@ -12,6 +12,8 @@ mod queue;
 mod race;
 mod refusal;
 mod reload;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod shared;
 mod straight;
 mod strict;
 mod tiers;

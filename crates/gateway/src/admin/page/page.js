@@ -244,12 +244,16 @@ function showTiles(live, past) {
   const failures = Object.entries(live.own).filter(([, count]) => count);
   const own = failures.reduce((all, [, count]) => all + count, 0);
   const { table } = live;
-  tile("Allowed, last second", grouped(allowed), `${grouped(live.passed)} since the start`);
-  tile("Refused, last second", grouped(refused), `${grouped(refusals)} since the start`, refused ? "refused" : "");
+  const since = table.shared ? "since this process started" : "since the start";
+  tile("Allowed, last second", grouped(allowed), `${grouped(live.passed)} ${since}`);
+  tile("Refused, last second", grouped(refused), `${grouped(refusals)} ${since}`, refused ? "refused" : "");
   const unreadable = Object.values(live.unreadable).reduce((all, count) => all + count, 0);
   const odd = `${grouped(live.turned_away)} turned away, ${grouped(unreadable)} unreadable`;
   tile("Connections", grouped(live.connections), odd);
-  tile("Busy keys, about", grouped(table.busy), `room for ${grouped(table.capacity)}, ${grouped(table.evictions)} forgotten`);
+  // What a shared table counts is the machine's; all other tiles are this process's.
+  const whose = !table.shared ? "" : table.shared.detached ? "; its path is gone: start this process anew" : "; of all processes here";
+  const room = `room for ${grouped(table.capacity)}, ${grouped(table.evictions)} forgotten${whose}`;
+  tile("Busy keys, about", grouped(table.busy), room, table.shared?.detached ? "refused" : "");
   const statuses = failures.map(([status, count]) => `${grouped(count)} × ${status}`).join(", ");
   tile("Not answered upstream", grouped(own), statuses || "none so far", own ? "refused" : "");
 }

@@ -230,7 +230,7 @@ impl Config {
     }
 
     fn explain_keeping(&self, page: &mut Page) {
-        let TableConfig { capacity, on_full, shows_keys, ignores_path_case } = &self.table_config;
+        let TableConfig { capacity, on_full, shared, shows_keys, ignores_path_case } = &self.table_config;
         page.heading("Keeps");
         page.line(format_args!(
             "Room for {} busy keys. When it is used up, {}. Keys are shown {}. The case of letters in paths {}.",
@@ -244,6 +244,23 @@ impl Config {
             if *shows_keys { "in full" } else { "as networks and fingerprints" },
             if *ignores_path_case { "does not matter" } else { "matters" }
         ));
+        let has_places = self.plans.iter().any(|plan| plan.concurrency.is_some());
+        match shared {
+            Some(path) => {
+                page.line(format_args!(
+                    "Rates hold for this machine: all processes whose file names the table {} admit one limit together, where name \
+                     and rate are the same; where they differ, at most the sum.",
+                    path.display()
+                ));
+                page.line(if has_places {
+                    "Requests in flight (`concurrency`) are bounded for each process by itself: of two gateways, both admit as \
+                     many. Counts of requests are each process's, too."
+                } else {
+                    "Requests in flight and counts of requests are each process's."
+                });
+            }
+            None => page.line("Rates and counts are of this process alone: of two gateways, both admit as many."),
+        }
     }
 
     fn explain_bounds(&self, page: &mut Page) {

@@ -96,6 +96,9 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .show_keys(table_config.shows_keys)
         .ignore_path_case(table_config.ignores_path_case)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
+    if let Some(path) = &table_config.shared {
+        limits = limits.shared(path);
+    }
     let policies = table.get("policies");
     if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
         item.refuse("this is empty; to limit nothing, write `policies: []`");
@@ -149,7 +152,7 @@ mod tests {
                 .any(|start| line.starts_with(start))
         };
         let uncomment = |line: &str| {
-            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:", "# cors:"]
+            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# shared:", "# charge:", "# cors:"]
                 .iter()
                 .any(|key| line.trim_start().starts_with(key));
             if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }

@@ -64,7 +64,7 @@ impl PolicyConfig {
 /// Whether a limiter can hold `limits`. Its capacity is another question.
 pub(crate) fn check(limits: LimiterConfig) -> Result<(), ConfigError> {
     // What is only tried must not show in the metrics, and needs no clock, which takes milliseconds to prove itself.
-    let limits = limits.capacity(1);
+    let limits = limits.capacity(1).private();
     metrics::with_local_recorder(&NoopRecorder, || {
         RateLimiter::with_clock(limits, ManualClock::new(Instant::default())).map(drop)
     })

@@ -11,6 +11,8 @@ mod decision;
 mod errors;
 mod key;
 mod limiter;
+mod middleware;
+mod request;
 mod reservation;
 mod table;
 
@@ -27,6 +29,8 @@ mod _engine {
     use crate::key::key_bytes;
     #[pymodule_export]
     use crate::limiter::Core;
+    #[pymodule_export]
+    use crate::middleware::{AsgiCore, Guard, Policies, WsgiCore};
     #[pymodule_export]
     use crate::reservation::Reservation;
 }

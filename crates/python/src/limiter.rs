@@ -83,7 +83,7 @@ fn on_full(text: &str) -> PyResult<OnFull> {
     })
 }
 
-fn on_mismatch(text: &str) -> PyResult<OnMismatch> {
+pub(crate) fn on_mismatch(text: &str) -> PyResult<OnMismatch> {
     Ok(match text {
         "refuse" => OnMismatch::Refuse,
         "adopt" => OnMismatch::Adopt,

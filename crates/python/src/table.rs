@@ -102,6 +102,6 @@ impl Table {
 }
 
 /// What `time.time_ns` shows, which libraries that stop the time replace.
-fn now(time: &Bound<'_, PyModule>) -> PyResult<Instant> {
+pub(crate) fn now(time: &Bound<'_, PyModule>) -> PyResult<Instant> {
     Ok(Instant::from_nanos(time.getattr("time_ns")?.call0()?.extract()?))
 }

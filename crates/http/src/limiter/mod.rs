@@ -9,7 +9,10 @@ use ahash::RandomState;
 use bytes::Bytes;
 use http::Response;
 use tollgate::clock::{Clock, ExactClock, Instant};
-use tollgate::{Limiter, Quota, Stats};
+use tollgate::error::BuildError;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use tollgate::shared::TableClock;
+use tollgate::{Limiter, LimiterBuilder, Quota, Stats};
 
 use crate::answer::ResponseFields;
 use crate::config::{LimiterConfig, Policy};
@@ -52,6 +55,19 @@ impl RateLimiter {
     }
 }
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl RateLimiter<TableClock> {
+    /// A limiter on a table that other processes of this machine have as well, or that forks of this one share. Bounds on requests
+    /// in flight are of each process.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration cannot be used, or the table is not to be had; see [`ConfigError`].
+    pub fn shared(config: LimiterConfig, table: tollgate::shared::Shared) -> Result<Self, ConfigError> {
+        Self::build(config, |builder| builder.shared(table).build())
+    }
+}
+
 impl<C: Clock> RateLimiter<C> {
     /// A limiter on the given clock. Its epoch must be the Unix epoch for header fields that carry dates or seconds since 1970.
     ///
@@ -59,6 +75,13 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// If the configuration cannot be used; see [`ConfigError`].
     pub fn with_clock(config: LimiterConfig, clock: C) -> Result<Self, ConfigError> {
+        Self::build(config, |builder| builder.clock(clock).build())
+    }
+
+    fn build(
+        config: LimiterConfig,
+        limiter: impl FnOnce(LimiterBuilder) -> Result<Limiter<C>, BuildError>,
+    ) -> Result<Self, ConfigError> {
         let quotas = config.policies.iter().flat_map(|policy| {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
             policy.limits.iter().chain(tiers.flat_map(|(_, quotas)| quotas))
@@ -72,7 +95,7 @@ impl<C: Clock> RateLimiter<C> {
             }
         }
         let engine = Engine {
-            limiter: builder.clock(clock).build()?,
+            limiter: limiter(builder)?,
             in_flight: Arc::default(),
             hasher: RandomState::new(),
             labeller: Labeller::new(),

@@ -2,9 +2,21 @@ import os
 from collections.abc import Iterable
 from typing import Any, Literal, final
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 from ._types import Key, Limits
+
+__all__ = [
+    "AsgiCore",
+    "Core",
+    "Decision",
+    "Guard",
+    "ManualClock",
+    "Policies",
+    "Reservation",
+    "WsgiCore",
+    "key_bytes",
+]
 
 def key_bytes(key: Key) -> bytes: ...
 
@@ -41,6 +53,7 @@ class Reservation:
     def wait(self) -> float: ...
     def cancel(self) -> None: ...
 
+@disjoint_base
 class Core:
     def __new__(
         cls,
@@ -72,3 +85,33 @@ class Core:
     def now_ns(self) -> int: ...
     def stats(self) -> dict[str, int]: ...
     def is_detached(self) -> bool: ...
+
+@final
+class Policies:
+    def __new__(
+        cls,
+        config: str,
+        path: str | os.PathLike[str] | None = None,
+        on_mismatch: str = "refuse",
+        clock: Literal["system", "python"] | ManualClock | None = None,
+    ) -> Policies: ...
+    def stats(self) -> list[tuple[str, int, int, int]]: ...
+
+@final
+class Guard:
+    @property
+    def wait(self) -> float: ...
+    def turn(self) -> float: ...
+    def end(self) -> None: ...
+    def withdraw(self) -> None: ...
+    def __call__(self, message: Any, headers: Any = None, *rest: Any) -> Any: ...
+
+@disjoint_base
+class AsgiCore:
+    def __new__(cls, app: Any, policies: Policies, refuse: Any, later: Any, end: Any) -> Self: ...
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Any: ...
+
+@disjoint_base
+class WsgiCore:
+    def __new__(cls, app: Any, policies: Policies, later: Any) -> Self: ...
+    def __call__(self, environ: Any, start_response: Any) -> Any: ...

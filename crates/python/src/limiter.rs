@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use tollgate::shared::OnMismatch;
 use tollgate::state::BucketState;
-use tollgate::{Algorithm, KeyHash, OnFull, Quota, Report, Verdict, parse_quotas};
+use tollgate::{Algorithm, KeyHash, OnFull, Quota, Report, SetItem, Verdict, parse_quotas};
+use tollgate_http::answer::{Dialect, LimitStatus, QuotaUnit};
 
 use crate::clock::{ManualClock, duration};
 use crate::decision::Decision;
@@ -21,6 +23,8 @@ use crate::table::{Clock, Settings, Table, with_limiter};
 pub(crate) struct Core {
     limits: Arc<Limits>,
     texts: Arc<[Box<str>]>,
+    /// What clients are told the limits are called.
+    names: Box<[Box<str>]>,
 }
 
 /// What a request costs.
@@ -112,7 +116,10 @@ impl Core {
         let texts = quotas.iter().map(|quota| quota.to_string().into_boxed_str()).collect();
         let set = with_limiter!(table, limiter => limiter.prepare_set(name, quotas));
         let set = set.map_err(|error| errors::limit(py, &error))?;
-        Ok(Self { limits: Arc::new(Limits { table, set }), texts })
+        let nth =
+            |index: usize| if index == 0 { name.into() } else { format!("{name}-{}", index + 1).into_boxed_str() };
+        let names = (0..set.limits().len()).map(nth).collect();
+        Ok(Self { limits: Arc::new(Limits { table, set }), texts, names })
     }
 
     /// The hash of the key, with the clock ready for a call.
@@ -179,6 +186,53 @@ impl Core {
         Ok(with_limiter!(self.limits.table, limiter => {
             Decision::of_set(&limiter.check_set_n(set, &key, cost.0), &self.texts)
         }))
+    }
+
+    /// `check` of several limiters of one table, each under a key and at a cost of its own: all admit, and are charged, or none
+    /// is. The decision, whose limiter it is, and the header fields that tell it, in a dialect.
+    #[staticmethod]
+    #[pyo3(signature = (items, dialect = "ietf"))]
+    fn check_all<'py>(
+        py: Python<'py>,
+        items: Vec<(Bound<'py, Self>, Bound<'py, PyAny>, Cost)>,
+        dialect: &str,
+    ) -> PyResult<(Decision, usize, Vec<(String, String)>)> {
+        let dialect: Dialect =
+            dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
+        let Some((first, _, _)) = items.first() else {
+            return Err(value("expected at least one limiter, and none was given".to_owned()));
+        };
+        let table = &first.get().limits.table;
+        if items.iter().any(|(core, _, _)| !Arc::ptr_eq(&core.get().limits.table, table)) {
+            return Err(value("limiters that are checked together must be of one table: see prepare".to_owned()));
+        }
+        table.tick(py)?;
+        let mut parts = Vec::new();
+        let mut places = Vec::new();
+        for (at, (core, key, cost)) in items.iter().enumerate() {
+            let key = table.hash(key)?;
+            for (index, limit) in core.get().limits.set.limits().iter().enumerate() {
+                parts.push(SetItem { limit, key, cost: cost.0 });
+                places.push((at, index));
+            }
+        }
+        with_limiter!(table, limiter => {
+            let decided = limiter.check_items(&parts).map_err(|error| errors::limit(py, &error.into()))?;
+            let (at, index) = places.get(decided.index()).copied().unwrap_or((0, 0));
+            let core = items.get(at).map_or(first, |(core, _, _)| core).get();
+            let decision = decided.decision();
+            let name = core.names.get(index).map_or("", |name| name);
+            let all = items.iter().flat_map(|(core, _, _)| {
+                let core = core.get();
+                core.names.iter().zip(core.limits.set.limits()).map(|(name, limit)| (&**name, limit.quota(), QuotaUnit::Requests))
+            });
+            let mut headers = HeaderMap::new();
+            dialect.write(&mut headers, &LimitStatus::of(name, &decision), &dialect.policies(all));
+            let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+            let report = Report { remaining: decided.remaining(), ..decision.report() };
+            Ok((Decision::new(report, index, &core.texts), at, fields))
+        })
     }
 
     /// What `check` would answer; takes nothing.

@@ -92,7 +92,7 @@ class Asgi(AsgiCore):
 
     policies: Policies
 
-    def __new__(cls, app: AsgiApp, limits: Limits | Policies | None = None, **options: Any) -> Asgi:
+    def __new__(cls, app: Any, limits: Limits | Policies | None = None, **options: Any) -> Asgi:
         made = _policies(limits, options)
         self = super().__new__(cls, app, made, _refuse, _later, _until_end)
         self.policies = made

@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -180,30 +180,35 @@ class Limiter:
         else:
             self._originals[function] = function.__name__
             rules = []
-            wrapper = self._wrapper(inner, rules)
+            # FastAPI gives the request to one parameter, and so the response: to the route's own, where there is one.
+            own = _own_parameters(inner)
+            hidden = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+                for name, kind in (("_tollgate_request", Request), ("_tollgate_response", Response))
+                if kind not in own
+            ]
+            wrapper = self._wrapper(inner, rules, own)
             wrapper.__tollgate_limiter__ = self
             wrapper.__tollgate_rules__ = rules
-            wrapper.__signature__ = _with(
-                inspect.signature(inner),
-                [
-                    inspect.Parameter("_tollgate_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request),
-                    inspect.Parameter("_tollgate_response", inspect.Parameter.KEYWORD_ONLY, annotation=Response),
-                ],
-            )
+            wrapper.__signature__ = _with(inspect.signature(inner), hidden)
         parameter = None
         key_func = rule.key_func or self._key_func
         if not _is_plain(key_func):
             parameter = f"_tollgate_key_{len(rules)}"
             default = Depends(key_func)
-            hidden = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=default)
-            wrapper.__signature__ = _with(wrapper.__signature__, [hidden])
+            more = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=default)
+            wrapper.__signature__ = _with(wrapper.__signature__, [more])
         rules.append((rule, parameter))
         return cast("Callable[P, R]", wrapper)
 
-    def _wrapper(self, function: Any, rules: list[tuple[Rule, str | None]]) -> Any:
+    def _wrapper(self, function: Any, rules: list[tuple[Rule, str | None]], own: dict[type, str]) -> Any:
+        def given(kind: type, kwargs: dict[str, Any]) -> Any:
+            if kind in own:
+                return kwargs.get(own[kind])
+            return kwargs.pop(f"_tollgate_{kind.__name__.lower()}", None)
+
         def begin(args: Any, kwargs: dict[str, Any]) -> tuple[list[tuple[str, str]], Response | None]:
-            request = kwargs.pop("_tollgate_request", None)
-            response = kwargs.pop("_tollgate_response", None)
+            request, response = given(Request, kwargs), given(Response, kwargs)
             keys = [(rule, None if parameter is None else kwargs.pop(parameter, None)) for rule, parameter in rules]
             if request is None:
                 # Starlette gives the request alone.
@@ -286,6 +291,16 @@ class Messages:
             raise ValueError("the limit of messages is None")
         key = _call_with(limiter._key_func, websocket)
         return limiter._table.limiter(self._rule.name, text).check(key, cost)
+
+
+def _own_parameters(function: Callable[..., Any]) -> dict[type, str]:
+    """The parameters of a route that are given the request and the response."""
+    try:
+        hints = get_type_hints(function)
+    except Exception:  # a name that is not there at run time: FastAPI says so itself
+        return {}
+    parameters = inspect.signature(function).parameters
+    return {kind: name for name, kind in hints.items() if kind in (Request, Response) and name in parameters}
 
 
 def _with(signature: inspect.Signature, hidden: list[inspect.Parameter]) -> inspect.Signature:

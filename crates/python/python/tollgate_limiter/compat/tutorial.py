@@ -23,7 +23,7 @@ def _text(rate: float, capacity: int) -> str:
     exact = Fraction(rate).limit_denominator(1_000_000)
     if exact <= 0:
         raise ValueError(f"rate must be above 0 tokens a second (a millionth at least), and {rate} was given")
-    if isinstance(capacity, float) and not capacity.is_integer():
+    if capacity != int(capacity):
         raise ValueError(f"capacity must be a whole number of tokens, and {capacity} was given")
     return f"{exact.numerator} per {exact.denominator} seconds burst {int(capacity)}"
 
@@ -89,7 +89,8 @@ class TokenBucket:
     def tokens(self) -> float:
         """How many are there now."""
         numerator, denominator = self._of._limiter.state(self._key)[0]["balance"]
-        return float(Fraction(numerator, denominator))
+        # Below zero it is only after a step back of a clock that is not the engine's own, and until somebody asks.
+        return max(0.0, float(Fraction(numerator, denominator)))
 
     def consume(self, tokens: int = 1) -> bool:
         """Takes tokens, if they are there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from ...flask import Limiter as _Limiter
@@ -15,7 +14,6 @@ class Limiter(_Limiter):
     """``flask.Limiter`` that counts in fixed windows from the first request, refused ones too, unless ``strategy`` says
     otherwise."""
 
-    @functools.wraps(_Limiter.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("strategy", "fixed-window")
         super().__init__(*args, **options)

@@ -71,11 +71,13 @@ def test_a_log_that_is_too_long_and_an_option_that_is_none_are_refused_with_a_se
 
 def test_more_than_a_window_counts_is_refused() -> None:
     storage = storage_from_string("tollgate://")
-    most = tollgate_limiter.limits.MAX_HITS
+    most = tollgate_limiter.limits.MAX_HITS[0]
     assert storage.incr("k/1/1/hour", 3600, most) == most
     limiter = FixedWindowRateLimiter(storage)
     item = parse(f"{most * 2}/hour")
     assert limiter.hit(item, "a", cost=most) and not limiter.hit(item, "a")
+    for rate in ("9/second", "9/2 second", "9/minute", "9/day", "9/year"):
+        assert limiter.hit(parse(rate), "b", cost=9) and not limiter.hit(parse(rate), "b")
 
 
 def test_forks_and_processes_with_a_name_count_together(shared_name: str) -> None:

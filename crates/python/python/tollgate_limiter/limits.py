@@ -6,7 +6,7 @@ counted is what ``limits`` counts: fixed windows from the first hit, refused hit
 
 | strategy | limits |
 |---|---|
-| fixed-window | exact; at most ``MAX_HITS`` in a window, beyond which all is refused |
+| fixed-window | exact; what a window holds has a bound, ``MAX_HITS``, beyond which all is refused |
 | moving-window | exact; more than 1,024 in a window is refused with an error that says so |
 | sliding-window-counter | the same windows, but not rounded down: up to one fewer is admitted |
 
@@ -23,16 +23,20 @@ from urllib.parse import parse_qsl, urlsplit
 import limits.aio.storage
 import limits.storage
 from limits.limits import GRANULARITIES
+from limits.storage.base import TimestampedSlidingWindow
 
+from ._errors import LimitValueError
 from ._limiter import Limiter
 from ._rules import STRATEGIES
 
 __all__ = ["AsyncTollgateStorage", "TollgateStorage"]
 
-MAX_HITS = 15_000_000
-"""The most that a fixed window counts; a limit above it could not be told from a smaller one, so hits beyond it are refused."""
+MAX_HITS = (15_000_000, 2_000_000, 1_000_000, 100_000, 10_000)
+"""The most that a fixed window counts: the first of these that the engine holds for its period (15 million from a quarter of a minute
+on, a million in a second). A limit above it could not be told from a smaller one, so hits beyond it are refused."""
 
 _REFUSED = 2**63 - 1
+_ANY = -1
 _ENDING = re.compile(r"/(\d+)/(\d+)/(\w+)\Z")
 _MOST_LIMITERS = 4096
 
@@ -56,26 +60,33 @@ class _Counters:
     def limiter(self, strategy: str, amount: int, expiry: float) -> Limiter:
         found = self._made.get((strategy, amount, expiry))
         if found is None:
-            milliseconds = round(expiry * 1000)
-            found = self._base.prepare("limits", f"{amount} per {milliseconds} ms{STRATEGIES[strategy]}")
+            text = f" per {round(expiry * 1000)} ms{STRATEGIES[strategy]}"
+            found = self._counting(text) if amount == _ANY else self._base.prepare("limits", f"{amount}{text}")
             if len(self._made) >= _MOST_LIMITERS:
                 self._made.pop(next(iter(self._made)), None)
             self._made[strategy, amount, expiry] = found
         return found
+
+    def _counting(self, text: str) -> Limiter:
+        for most in MAX_HITS:
+            try:
+                return self._base.prepare("limits", f"{most}{text}")
+            except LimitValueError as error:
+                refusal = error
+        raise refusal
 
     def of(self, key: str, strategy: str) -> list[Limiter]:
         """The limiters that may have counted the key: that which its ending names, as ``limits`` writes it; else all known."""
         found = _ENDING.search(key)
         if found is not None and found[3] in {granularity.name for granularity in _granularities()}:
             seconds = next(each.seconds for each in _granularities() if each.name == found[3])
-            amount = MAX_HITS if strategy == "fixed-window" else int(found[1])
+            amount = _ANY if strategy == "fixed-window" else int(found[1])
             return [self.limiter(strategy, amount, seconds * int(found[2]))]
         return [limiter for (kind, _, _), limiter in self._made.items() if kind == strategy]
 
     def incr(self, key: str, expiry: float, amount: int) -> int:
-        limiter = self.limiter("fixed-window", MAX_HITS, expiry)
-        decision = limiter.check(key, int(amount))
-        return MAX_HITS - decision.remaining if decision.allowed else _REFUSED
+        decision = self.limiter("fixed-window", _ANY, expiry).check(key, int(amount))
+        return decision.limit - decision.remaining if decision.allowed else _REFUSED
 
     def window(self, key: str) -> tuple[int, float]:
         """How many hits the window of the key has, and when it ends."""
@@ -121,7 +132,10 @@ def _granularities() -> Any:
 
 
 class TollgateStorage(
-    limits.storage.Storage, limits.storage.MovingWindowSupport, limits.storage.SlidingWindowCounterSupport
+    limits.storage.Storage,
+    limits.storage.MovingWindowSupport,
+    limits.storage.SlidingWindowCounterSupport,
+    TimestampedSlidingWindow,
 ):
     """A storage of ``limits``; see the module."""
 
@@ -136,7 +150,7 @@ class TollgateStorage(
         return ValueError
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Counts, and says how many there are in the window; above ``MAX_HITS`` a number that no limit admits."""
+        """Counts, and says how many there are in the window; above the bound a number that no limit admits."""
         return self._counters.incr(key, expiry, amount)
 
     def get(self, key: str) -> int:
@@ -182,7 +196,10 @@ class TollgateStorage(
 
 
 class AsyncTollgateStorage(
-    limits.aio.storage.Storage, limits.aio.storage.MovingWindowSupport, limits.aio.storage.SlidingWindowCounterSupport
+    limits.aio.storage.Storage,
+    limits.aio.storage.MovingWindowSupport,
+    limits.aio.storage.SlidingWindowCounterSupport,
+    TimestampedSlidingWindow,
 ):
     """The same for ``limits.aio``. Nothing waits."""
 

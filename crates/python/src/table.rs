@@ -103,5 +103,11 @@ impl Table {
 
 /// What `time.time_ns` shows, which libraries that stop the time replace.
 pub(crate) fn now(time: &Bound<'_, PyModule>) -> PyResult<Instant> {
-    Ok(Instant::from_nanos(time.getattr("time_ns")?.call0()?.extract()?))
+    let shown = time.getattr("time_ns")?.call0()?;
+    let nanos = match shown.extract() {
+        Ok(nanos) => nanos,
+        // Of a library that answers a float.
+        Err(_) => shown.call_method0("__int__")?.extract()?,
+    };
+    Ok(Instant::from_nanos(nanos))
 }

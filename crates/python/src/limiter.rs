@@ -27,6 +27,9 @@ pub(crate) struct Core {
     names: Box<[Box<str>]>,
 }
 
+/// Header fields: names and values.
+type Fields = Vec<(String, String)>;
+
 /// What a request costs.
 struct Cost(u64);
 
@@ -196,7 +199,7 @@ impl Core {
         py: Python<'py>,
         items: Vec<(Bound<'py, Self>, Bound<'py, PyAny>, Cost)>,
         dialect: &str,
-    ) -> PyResult<(Decision, usize, Vec<(String, String)>)> {
+    ) -> PyResult<(Decision, usize, Fields)> {
         let dialect: Dialect =
             dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
         let Some((first, _, _)) = items.first() else {

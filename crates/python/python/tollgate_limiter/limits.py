@@ -6,7 +6,7 @@ counted is what ``limits`` counts: fixed windows from the first hit, refused hit
 
 | strategy | limits |
 |---|---|
-| fixed-window | exact; what a window holds has a bound, ``MAX_HITS``, beyond which all is refused |
+| fixed-window | exact, but that it ends some hundredths of a second late; what a window holds has a bound, ``MAX_HITS``, beyond which all is refused |
 | moving-window | exact; more than 1,024 in a window is refused with an error that says so |
 | sliding-window-counter | the same windows, but not rounded down: up to one fewer is admitted |
 

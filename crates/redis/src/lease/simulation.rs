@@ -1,0 +1,358 @@
+//! A fleet in virtual time: nodes whose clocks drift, ways that are not as long there as back, answers that are lost, nodes that
+//! die, beside a server in exact arithmetic. The nodes are the code that ships; only the server and the ways to it are made up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+use tollgate::{Limiter, Quota};
+
+use crate::decision::Place;
+use crate::error::Outage;
+use crate::fleet::Fleet;
+use crate::lease::anchor::ServerClock;
+use crate::lease::table::Leases;
+use crate::request::{Arg, Request, Scripts};
+use crate::secret::Secret;
+use crate::servers::Servers;
+
+const T0: u64 = 1_796_000_000_000_000;
+
+/// The scripts `check` and `lease` for one bucket or one fixed window, in exact arithmetic; of one quota.
+#[derive(Debug)]
+struct Server {
+    start: Instant,
+    /// Stamps in parts, or the end of a window and its count.
+    buckets: HashMap<String, (u128, u64)>,
+    /// As often a script was run that takes something for a request.
+    charges: u64,
+    /// And how often any was.
+    runs: u64,
+}
+
+fn number(arg: &Arg) -> u64 {
+    match arg {
+        Arg::Number(number) => *number,
+        Arg::Static(text) => text.parse().unwrap(),
+        Arg::Text(text) => text.parse().unwrap(),
+    }
+}
+
+fn int(number: impl TryInto<i64>) -> Value {
+    Value::Int(number.try_into().ok().unwrap())
+}
+
+impl Server {
+    fn now(&self) -> u64 {
+        T0 + u64::try_from(self.start.elapsed().as_micros()).unwrap()
+    }
+
+    fn run(&mut self, key: &str, args: &[Arg]) -> Value {
+        self.runs += 1;
+        let now = self.now();
+        let (is_check, args) = match &args[0] {
+            Arg::Static("take") => (true, &args[1..]),
+            _ => (false, args),
+        };
+        let (part, fits, ahead) = match &args[0] {
+            Arg::Static("b") => self.bucket(key, now, args),
+            Arg::Static("w") => self.window(key, now, args),
+            other => panic!("{other:?}"),
+        };
+        let fits = int(u8::from(fits));
+        let mut answer = vec![fits, int(now), Value::Array(part)];
+        if !is_check {
+            answer.push(int(ahead));
+        }
+        Value::Array(answer)
+    }
+
+    fn bucket(&mut self, key: &str, now: u64, args: &[Arg]) -> (Vec<Value>, bool, u64) {
+        let den = u128::from(number(&args[2]));
+        let span = |at: usize| u128::from(number(&args[at])) * den + u128::from(number(&args[at + 1]));
+        let (cost, depth) = (span(3), span(7));
+        let empty = u128::from(now) * den;
+        let (stamp, _) = self.buckets.entry(key.to_owned()).or_default();
+        let before = (*stamp).max(empty);
+        self.charges += u64::from(cost > 0);
+        let fits = cost == 0 || before + cost <= empty + depth;
+        let (mut after, mut picked) = (before, 0);
+        if fits {
+            after += cost;
+            let rungs = (12..args.len()).step_by(2).map(span);
+            if let Some((index, rung)) = (1..).zip(rungs).find(|(_, rung)| after + 2 * rung <= empty + depth) {
+                (after, picked) = (after + rung, index);
+            }
+            *stamp = after;
+        }
+        let text = || Value::BulkString(Vec::new());
+        let parts = |stamp: u128| [int(stamp / den), int(stamp % den)];
+        let ([us, f], [us_before, f_before]) = (parts(after), parts(before));
+        (vec![int(u8::from(fits)), us, f, text(), us_before, f_before, text(), text()], fits, picked)
+    }
+
+    fn window(&mut self, key: &str, now: u64, args: &[Arg]) -> (Vec<Value>, bool, u64) {
+        let [window, limit, cost] = [1, 2, 3].map(|at| number(&args[at]));
+        let end = now - now % window + window;
+        let (of, count) = self.buckets.entry(key.to_owned()).or_default();
+        if *of != u128::from(end) {
+            (*of, *count) = (u128::from(end), 0);
+        }
+        self.charges += u64::from(cost > 0);
+        let fits = cost == 0 || *count + cost <= limit;
+        let mut ahead = 0;
+        if fits {
+            *count += cost;
+            ahead = args.get(5).map_or(0, |most| number(most).min((limit - *count) / 2));
+            *count += ahead;
+        }
+        (vec![int(u8::from(fits)), int(*count), int(end)], fits, ahead)
+    }
+}
+
+/// The way of one node to the server.
+#[derive(Debug)]
+pub(crate) struct Link {
+    server: Arc<Mutex<Server>>,
+    clock: Arc<ServerClock>,
+    dice: Mutex<fastrand::Rng>,
+    /// Milliseconds there and back, each from 0 to so many beyond the first number.
+    there: (u64, u64),
+    back: (u64, u64),
+    /// One answer in so many is lost; none if 0.
+    loses: u64,
+}
+
+impl Link {
+    pub(crate) async fn call(
+        &self,
+        request: &Request<'_>,
+        until: Instant,
+    ) -> Result<(Value, Arc<ServerClock>), Outage> {
+        let (there, back, is_lost) = {
+            let mut dice = self.dice.lock().unwrap();
+            let mut way = |(least, more): (u64, u64)| Duration::from_millis(least + dice.u64(0..=more));
+            let ways = (way(self.there), way(self.back));
+            (ways.0, ways.1, self.loses > 0 && dice.u64(0..self.loses) == 0)
+        };
+        let (server, key, args) = (Arc::clone(&self.server), request.keys[0].clone(), request.args.clone());
+        let (answer, answered) = oneshot::channel();
+        // What was sent is run, whether somebody still waits or not.
+        tokio::spawn(async move {
+            sleep(there).await;
+            let value = server.lock().unwrap().run(&key, &args);
+            sleep(back).await;
+            if is_lost {
+                std::future::pending::<()>().await;
+            }
+            let _ = answer.send(value);
+        });
+        match timeout_at(until, answered).await {
+            Ok(Ok(value)) => Ok((value, Arc::clone(&self.clock))),
+            _ => Err(Outage::Deadline),
+        }
+    }
+}
+
+/// One fleet of four nodes, and its server.
+struct World {
+    server: Arc<Mutex<Server>>,
+    seed: u64,
+    loses: u64,
+    drift: bool,
+}
+
+impl World {
+    fn new(seed: u64, loses: u64) -> Self {
+        let server = Server { start: Instant::now(), buckets: HashMap::new(), charges: 0, runs: 0 };
+        Self { server: Arc::new(Mutex::new(server)), seed, loses, drift: true }
+    }
+
+    /// The third sends over a way that is long there, the others over ways that are long back.
+    fn node(&self, index: u64) -> Fleet {
+        let (there, back) = match index {
+            0 => ((0, 1), (0, 1)),
+            1 => ((0, 0), (6, 2)),
+            2 => ((5, 3), (0, 1)),
+            _ => ((0, 1), (2, 4)),
+        };
+        let dice = Mutex::new(fastrand::Rng::with_seed(self.seed * 4 + index));
+        let (server, clock) = (Arc::clone(&self.server), Arc::new(ServerClock::default()));
+        let link = Link { server, clock, dice, there, back, loses: self.loses };
+        let mut leases = Leases::new(250_000_000);
+        // In millionths: what NTP and a crystal may do together, and less.
+        leases.drift = if self.drift { [0, -600, 300, -100][usize::try_from(index).unwrap()] } else { 0 };
+        let local = Limiter::builder(Quota::unlimited()).capacity(64).build().unwrap();
+        let secret = Secret::new(b"a secret of the tests");
+        let scripts = Arc::new(Scripts::new(None));
+        Fleet::new(Servers::Simulated(link), scripts, secret, Duration::from_millis(20), Some(4), local, leases)
+    }
+
+    fn now(&self) -> u64 {
+        self.server.lock().unwrap().now()
+    }
+}
+
+/// What all nodes did.
+#[derive(Debug, Default)]
+struct Record {
+    /// When, by the server's clock.
+    admitted: Vec<u64>,
+    offered: u64,
+    leased: u64,
+    runs: u64,
+}
+
+impl Record {
+    /// By how many tokens more was admitted in some span than burst and rate allow, for a rate of `per_ms` tokens a millisecond; in
+    /// thousandths. Negative if there was always room.
+    fn excess(&mut self, burst: u64, per_ms: u64) -> i64 {
+        self.admitted.sort_unstable();
+        let (mut level, mut last, mut most) = (0, 0, 0);
+        for &at in &self.admitted {
+            // A thousandth of a token a microsecond, for each token a millisecond.
+            level = u64::saturating_sub(level, (at - last) * per_ms) + 1_000;
+            (last, most) = (at, most.max(level));
+        }
+        i64::try_from(most).unwrap() - i64::try_from(burst * 1_000).unwrap()
+    }
+
+    fn commands(&self) -> f64 {
+        self.runs as f64 / self.admitted.len() as f64
+    }
+}
+
+/// How requests come.
+#[derive(Debug, Clone, Copy)]
+enum Traffic {
+    /// In so many a second at each node.
+    Steady(u64),
+    /// In heaps of up to so many, with pauses.
+    Heaps(u64),
+}
+
+async fn run(world: &World, quota: &str, traffic: Traffic, ms: u64, dies: bool) -> Record {
+    let record = Arc::new(Mutex::new(Record::default()));
+    let nodes = (0..4).map(|index| {
+        let mut fleet = world.node(index);
+        let limit = fleet.limit("api", quota).unwrap().leased();
+        assert!(limit.is_leased());
+        let record = Arc::clone(&record);
+        let mut dice = fastrand::Rng::with_seed(world.seed * 100 + index);
+        async move {
+            let mut tasks = Vec::new();
+            let until = Instant::now() + Duration::from_millis(ms);
+            while Instant::now() < until {
+                let heap = match traffic {
+                    Traffic::Steady(rate) => rate / 1_000 + u64::from(dice.u64(0..1_000) < rate % 1_000),
+                    Traffic::Heaps(most) if dice.u64(0..25) == 0 => dice.u64(0..=most),
+                    Traffic::Heaps(_) => u64::from(dice.u64(0..3) == 0),
+                };
+                for _ in 0..heap {
+                    let (fleet, limit, record) = (fleet.clone(), limit.clone(), Arc::clone(&record));
+                    let start = world.server.lock().unwrap().start;
+                    tasks.push(tokio::spawn(async move {
+                        let decision = fleet.under(&limit).check("ada").await;
+                        let now = T0 + u64::try_from(start.elapsed().as_micros()).unwrap();
+                        let mut record = record.lock().unwrap();
+                        record.offered += 1;
+                        record.leased += u64::from(*decision.place() == Place::Lease);
+                        if decision.is_allowed() {
+                            record.admitted.push(decision.at_micros().unwrap_or(now));
+                        }
+                    }));
+                }
+                if dies && dice.u64(0..200) == 0 {
+                    fleet = world.node(index);
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(nodes).await;
+    let mut record = std::mem::take(&mut *record.lock().unwrap());
+    record.runs = world.server.lock().unwrap().runs;
+    record
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_admitted_than_by_the_bucket_alone() {
+    let mut leased = 0;
+    for seed in 0..6 {
+        for (burst, traffic) in [
+            (20, Traffic::Heaps(30)),
+            (64, Traffic::Heaps(60)),
+            (200, Traffic::Heaps(150)),
+            (64, Traffic::Steady(240)),
+            (64, Traffic::Steady(400)),
+        ] {
+            let world = World::new(seed, if seed % 2 == 0 { 0 } else { 20 });
+            let quota = format!("1000/second burst {burst}");
+            let mut record = run(&world, &quota, traffic, 1_500, seed % 3 == 2).await;
+            leased += record.leased;
+            let excess = record.excess(burst, 1);
+            assert!(excess <= 0, "{excess} thousandths beyond {quota}, {traffic:?}, seed {seed}");
+        }
+    }
+    assert!(leased > 10_000, "only {leased} by leases");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_window_admits_more_than_its_count() {
+    let mut leased = 0;
+    for seed in 0..6 {
+        let world = World::new(seed, 15);
+        let record = run(&world, "300/second as fixed-window", Traffic::Heaps(40), 3_000, seed % 2 == 1).await;
+        leased += record.leased;
+        let mut windows: HashMap<u64, u64> = HashMap::new();
+        for at in &record.admitted {
+            *windows.entry(at / 1_000_000).or_default() += 1;
+        }
+        assert!(windows.values().all(|&count| count <= 300), "{windows:?}");
+    }
+    assert!(leased > 1_000, "only {leased} by leases");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_is_not_asked_for_again() {
+    let world = World::new(7, 3);
+    let fleet = world.node(0);
+    let limit = fleet.limit("api", "1000/second burst 100").unwrap().leased();
+    let (mut asked, mut lost) = (0, 0);
+    for _ in 0..400 {
+        let decision = fleet.under(&limit).check("ada").await;
+        asked += u64::from(matches!(decision.place(), Place::Server | Place::Outage(..)));
+        lost += u64::from(decision.outage().is_some());
+        sleep(Duration::from_millis(30)).await;
+    }
+    assert!(lost > 20, "{lost}");
+    assert_eq!(world.server.lock().unwrap().charges, asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hot_key_costs_few_commands_and_gets_its_rate() {
+    let mut figures = Vec::new();
+    for (quota, rate, most, least_part) in [
+        ("1000/second burst 512", 800, 0.05, 0.999),
+        ("1000/second burst 512", 980, 0.05, 0.98),
+        ("1000/second burst 512", 1_600, 0.7, 0.98),
+        ("10000/second burst 16384", 9_000, 0.01, 0.999),
+    ] {
+        let world = World::new(1, 0);
+        let ms = 6_000;
+        let record = run(&world, quota, Traffic::Steady(rate / 4), ms, false).await;
+        let limit = if rate > 1_000 && quota.starts_with("1000/") { ms + 512 } else { record.offered };
+        let part = record.admitted.len() as f64 / limit as f64;
+        let commands = record.commands();
+        println!("{quota} at {rate}/s: {commands:.3} commands a request admitted, {:.2} % admitted", part * 100.0);
+        figures.push((commands <= most && part >= least_part, commands, part, quota, rate));
+    }
+    assert!(figures.iter().all(|figure| figure.0), "{figures:?}");
+    let _ = World::now;
+}

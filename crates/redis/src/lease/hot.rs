@@ -42,8 +42,8 @@ struct Known {
     anchor: Anchor,
     /// Until then it is certain that the server's clock is not past the stamp, or the end of the window.
     until: u64,
-    /// The cost that was refused; none if it was not.
-    refused: Option<u64>,
+    /// Of a key that is saturated: such a cost, or a larger one, is not asked for again before a pause.
+    paused: Option<u64>,
 }
 
 /// What can be said without a server.
@@ -155,7 +155,7 @@ impl Hot {
     fn is_paused(&self, now: u64) -> bool {
         let known = self.known.load();
         let (Some(known), Some(plan)) = (known.as_deref(), self.limit.plan()) else { return false };
-        known.refused.is_some() && now < known.anchor.read.saturating_add(plan.pause)
+        known.paused.is_some() && now < known.anchor.read.saturating_add(plan.pause)
     }
 
     fn refused(&self, known: &Known, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Option<Report> {
@@ -164,7 +164,7 @@ impl Hot {
             return None;
         }
         let pause = plan.pause.min(fresh).saturating_sub(age);
-        let is_paused = pause > 0 && known.refused.is_some_and(|refused| cost >= refused);
+        let is_paused = pause > 0 && known.paused.is_some_and(|paused| cost >= paused);
         let ahead = known.until.saturating_sub(now);
         let is_certain = match &known.evidence {
             // The stamp only rises while nobody gives back: it will be at least as far ahead as this.
@@ -197,8 +197,13 @@ impl Hot {
         if grant.tokens > 0 {
             let _is_put = self.words.iter().any(|word| word.put(now, end, grant.tokens, plan.token));
         }
-        let refused = (!grant.fits).then_some(grant.cost);
-        let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, until: end, refused };
+        // Saturated from a refusal on until a server has given half of what was asked for: as long as it has little, asking at each
+        // request for what has just come back would take a command for each; after a pause it comes at once.
+        let wanted = self.want.load(Ordering::Relaxed);
+        let was_saturated = self.known.load().as_ref().is_some_and(|known| known.paused.is_some());
+        let is_saturated = !grant.fits || (was_saturated && grant.tokens < wanted.div_ceil(2));
+        let paused = is_saturated.then_some(grant.cost.max(1));
+        let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, until: end, paused };
         self.known.store(Some(Arc::new(known)));
         // How many were used since the last answer, and so how many last for the horizon.
         let used = self.held.load(Ordering::Relaxed).saturating_sub(left).saturating_add(grant.cost);

@@ -162,13 +162,12 @@ struct World {
     server: Arc<Mutex<Server>>,
     seed: u64,
     loses: u64,
-    drift: bool,
 }
 
 impl World {
     fn new(seed: u64, loses: u64) -> Self {
         let server = Server { start: Instant::now(), buckets: HashMap::new(), charges: 0, runs: 0 };
-        Self { server: Arc::new(Mutex::new(server)), seed, loses, drift: true }
+        Self { server: Arc::new(Mutex::new(server)), seed, loses }
     }
 
     /// The third sends over a way that is long there, the others over ways that are long back.
@@ -184,15 +183,11 @@ impl World {
         let link = Link { server, clock, dice, there, back, loses: self.loses };
         let mut leases = Leases::new(250_000_000);
         // In millionths: what NTP and a crystal may do together, and less.
-        leases.drift = if self.drift { [0, -600, 300, -100][usize::try_from(index).unwrap()] } else { 0 };
+        leases.drift = [0, -600, 300, -100][usize::try_from(index).unwrap()];
         let local = Limiter::builder(Quota::unlimited()).capacity(64).build().unwrap();
         let secret = Secret::new(b"a secret of the tests");
         let scripts = Arc::new(Scripts::new(None));
         Fleet::new(Servers::Simulated(link), scripts, secret, Duration::from_millis(20), Some(4), local, leases)
-    }
-
-    fn now(&self) -> u64 {
-        self.server.lock().unwrap().now()
     }
 }
 
@@ -284,7 +279,7 @@ async fn run(world: &World, quota: &str, traffic: Traffic, ms: u64, dies: bool) 
 #[tokio::test(start_paused = true)]
 async fn no_more_is_admitted_than_by_the_bucket_alone() {
     let mut leased = 0;
-    for seed in 0..6 {
+    for seed in 0..3 {
         for (burst, traffic) in [
             (20, Traffic::Heaps(30)),
             (64, Traffic::Heaps(60)),
@@ -292,21 +287,21 @@ async fn no_more_is_admitted_than_by_the_bucket_alone() {
             (64, Traffic::Steady(240)),
             (64, Traffic::Steady(400)),
         ] {
-            let world = World::new(seed, if seed % 2 == 0 { 0 } else { 20 });
+            let world = World::new(seed, if seed == 0 { 0 } else { 20 });
             let quota = format!("1000/second burst {burst}");
-            let mut record = run(&world, &quota, traffic, 1_500, seed % 3 == 2).await;
+            let mut record = run(&world, &quota, traffic, 1_200, seed == 2).await;
             leased += record.leased;
             let excess = record.excess(burst, 1);
             assert!(excess <= 0, "{excess} thousandths beyond {quota}, {traffic:?}, seed {seed}");
         }
     }
-    assert!(leased > 10_000, "only {leased} by leases");
+    assert!(leased > 4_000, "only {leased} by leases");
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_window_admits_more_than_its_count() {
     let mut leased = 0;
-    for seed in 0..6 {
+    for seed in 0..3 {
         let world = World::new(seed, 15);
         let record = run(&world, "300/second as fixed-window", Traffic::Heaps(40), 3_000, seed % 2 == 1).await;
         leased += record.leased;
@@ -345,7 +340,7 @@ async fn a_hot_key_costs_few_commands_and_gets_its_rate() {
         ("10000/second burst 16384", 9_000, 0.01, 0.999),
     ] {
         let world = World::new(1, 0);
-        let ms = 6_000;
+        let ms = if rate > 5_000 { 1_500 } else { 5_000 };
         let record = run(&world, quota, Traffic::Steady(rate / 4), ms, false).await;
         let limit = if rate > 1_000 && quota.starts_with("1000/") { ms + 512 } else { record.offered };
         let part = record.admitted.len() as f64 / limit as f64;
@@ -354,5 +349,4 @@ async fn a_hot_key_costs_few_commands_and_gets_its_rate() {
         figures.push((commands <= most && part >= least_part, commands, part, quota, rate));
     }
     assert!(figures.iter().all(|figure| figure.0), "{figures:?}");
-    let _ = World::now;
 }

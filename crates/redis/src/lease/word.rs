@@ -113,7 +113,7 @@ mod tests {
         let word = Word::new();
         assert_eq!(word.take(0, 1, TOKEN), None);
         // Ten tokens that end at 20 ms: the first may begin at 10.
-        assert!(word.put(0, 20 * MS + 4_095, 10, TOKEN));
+        assert!(word.put(0, 20 * MS, 10, TOKEN));
         assert_eq!(word.left(0, TOKEN).0, 10);
         assert_eq!(word.take(9 * MS, 3, TOKEN).unwrap().0, 7);
         // Rounded down by less than 4.1 us, so one has lapsed a little early.

@@ -178,8 +178,9 @@ impl Hot {
         // The server's clock at the earliest, so that nobody is told to come too soon.
         let mut report = self.rule().report(cost, known.anchor.low(now), false, &known.evidence);
         let waits = |wait: Duration| wait + wait / 999 + Duration::from_micros(1);
-        report.retry_after =
-            report.retry_after.map(|wait| waits(wait).max(if is_paused { Duration::from_nanos(pause) } else { Duration::ZERO }));
+        report.retry_after = report
+            .retry_after
+            .map(|wait| waits(wait).max(if is_paused { Duration::from_nanos(pause) } else { Duration::ZERO }));
         Some(report)
     }
 
@@ -197,11 +198,11 @@ impl Hot {
         if grant.tokens > 0 {
             let _is_put = self.words.iter().any(|word| word.put(now, end, grant.tokens, plan.token));
         }
-        // Saturated from a refusal on until a server has given half of what was asked for: as long as it has little, asking at each
-        // request for what has just come back would take a command for each; after a pause it comes at once.
-        let wanted = self.want.load(Ordering::Relaxed);
+        // Saturated from a refusal on until as much is left as a node may hold: as long as there is little, asking at each request for
+        // what has just come back would take a command for each; after a pause it comes at once.
+        let remaining = self.rule().report(0, grant.own.server_us, true, grant.evidence).remaining;
         let was_saturated = self.known.load().as_ref().is_some_and(|known| known.paused.is_some());
-        let is_saturated = !grant.fits || (was_saturated && grant.tokens < wanted.div_ceil(2));
+        let is_saturated = !grant.fits || (was_saturated && remaining < plan.most);
         let paused = is_saturated.then_some(grant.cost.max(1));
         let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, until: end, paused };
         self.known.store(Some(Arc::new(known)));

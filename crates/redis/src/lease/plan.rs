@@ -30,7 +30,10 @@ impl Plan {
     pub(crate) fn new(rule: &Rule, nodes: u64) -> Option<Self> {
         let (token, depth, burst) = match rule {
             Rule::Bucket(bucket) => {
-                let token = TokenTime { num: bucket.token.parts_per_token().checked_mul(1_000)?, den: bucket.token.parts_per_us() };
+                let token = TokenTime {
+                    num: bucket.token.parts_per_token().checked_mul(1_000)?,
+                    den: bucket.token.parts_per_us(),
+                };
                 (token, bucket.depth_us(), bucket.burst)
             }
             Rule::Fixed(window) | Rule::First(window) if !window.counts_refused => {

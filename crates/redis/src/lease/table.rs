@@ -82,7 +82,12 @@ impl Leases {
     }
 
     /// Looks at what is held of a key, if it is hot.
-    pub(crate) fn with<R>(&self, subject: &Subject, limit: &FleetLimit, look: impl FnOnce(&Arc<Hot>) -> R) -> Option<R> {
+    pub(crate) fn with<R>(
+        &self,
+        subject: &Subject,
+        limit: &FleetLimit,
+        look: impl FnOnce(&Arc<Hot>) -> R,
+    ) -> Option<R> {
         let (place, _) = Self::places(subject, limit);
         for slot in &self.hot[place..place + WAYS] {
             let hot = slot.load();

@@ -1,7 +1,7 @@
 """Plants defects in a copy of the tree and watches the tests die of them; see mutants.sh.
 
 A defect is a text that occurs once in a file, and what it is replaced by. So the engine is not full of switches, and a
-defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle
+defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle|fleet
 [FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "http|gateway NAME [FILTER]" for a test of that crate,
 "redis [FILTER]" for a test in the library of that crate,
 "fuzz TARGET". A defect that nothing here can kill has `argued` instead, with the reason.
@@ -26,7 +26,7 @@ PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-g
 # A suite that goes round in a circle has failed, in seconds.
 TIMEOUT = 300
 BUILD_TIMEOUT = 3_000
-MODELS = {"explorer": {}, "loom": {}, "rmw": {"TOLLGATE_LOOM_RMW": "1"}, "shuttle": {}}
+MODELS = {"explorer": {}, "loom": {}, "rmw": {"TOLLGATE_LOOM_RMW": "1"}, "shuttle": {}, "fleet": {}}
 
 
 def fail(message):
@@ -81,7 +81,9 @@ def commands(suite):
     if kind in MODELS:
         # What the models depend on is the same as in the tree itself.
         env = {"CARGO_TARGET_DIR": str(ROOT / "target" / "loom"), "RUSTFLAGS": "--cfg tollgate_model"}
-        build = ["cargo", "test", "--quiet", "--release", "--locked", "--test", "models"]
+        # The word of a fleet's leases has a program of its own, under loom alone.
+        name = "fleet_lease" if kind == "fleet" else "models"
+        build = ["cargo", "test", "--quiet", "--release", "--locked", "--test", name]
         witness = {"TOLLGATE_WITNESS": kind.replace("rmw", "loom"), **MODELS[kind]}
         run = build + ["--", *rest]
         return (build + ["--no-run"], "loom-tests", env), (run, "loom-tests", env | witness)

@@ -66,8 +66,12 @@ fn what_has_lapsed_makes_room() {
             // Two of the old stretch, or of the new.
             loom::thread::spawn(move || word.take(2 * MS, 2, TOKEN))
         };
-        let is_put = word.put(4 * MS, 20 * MS, 5, TOKEN);
+        let putter = {
+            let word = loom::sync::Arc::clone(&word);
+            loom::thread::spawn(move || word.put(4 * MS, 20 * MS, 5, TOKEN))
+        };
         let taken = other.join().unwrap();
+        let is_put = putter.join().unwrap();
         let (left, end) = word.left(4 * MS, TOKEN);
         (is_put, taken.map(|(left, end)| (left, end / MS)), left, end / MS)
     });

@@ -101,7 +101,7 @@ impl Word {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(tollgate_model)))]
 mod tests {
     use super::*;
 

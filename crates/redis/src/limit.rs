@@ -85,7 +85,7 @@ impl FleetLimit {
             quota: self.0.quota,
             rule: self.0.rule.clone(),
             on_outage: self.0.on_outage,
-            local: self.0.local.clone(),
+            local: self.0.local,
             nodes: self.0.nodes,
             plan,
             hash: self.0.hash,

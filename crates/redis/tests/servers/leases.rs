@@ -123,10 +123,11 @@ type Record = Arc<Mutex<Vec<(Instant, Instant)>>>;
 
 async fn node(fleet: Fleet, limit: FleetLimit, per_second: u32, lasts: Duration, record: Record) -> u64 {
     let begun = Instant::now();
+    let since = |begun: Instant| u64::try_from(begun.elapsed().as_micros()).unwrap();
     let mut tasks = tokio::task::JoinSet::new();
-    let (mut sent, mut refused) = (0_u32, 0);
+    let (mut sent, mut refused) = (0, 0);
     while begun.elapsed() < lasts {
-        let due = (begun.elapsed().as_secs_f64() * f64::from(per_second)) as u32;
+        let due = since(begun) * u64::from(per_second) / 1_000_000;
         while sent < due {
             sent += 1;
             let (fleet, limit, record) = (fleet.clone(), limit.clone(), Arc::clone(&record));

@@ -124,7 +124,12 @@ pub(crate) async fn adjust(
     for _ in 0..CONVERSIONS {
         let mut args = Vec::new();
         rule.push_adjust(how, item.cost, mine, converted.as_ref(), &mut args);
-        let value = call(fleet, item, &fleet.0.scripts.adjust, args, until).await?;
+        let value = call(fleet, item, &fleet.0.scripts.adjust, args, until).await;
+        if how == Adjust::Refund {
+            // What was known of it is over, whether an answer came or not.
+            fleet.0.leases.with(&item.subject, &item.limit, |hot| hot.forget());
+        }
+        let value = value?;
         match reply::adjust(&value).ok_or(Outage::Unreadable)? {
             Reply::Decided { answer: None, .. } => return Ok(0),
             Reply::Decided { answer: Some(taken), .. } => {

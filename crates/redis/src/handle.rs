@@ -154,10 +154,7 @@ impl<'a> FleetHandle<'a> {
         if matches!(self.rule(), Rule::Unlimited | Rule::Closed) || cost == 0 {
             return Ok(());
         }
-        let refunded = exchange::adjust(self.fleet, &self.item(cost), Adjust::Refund, 0, self.until()).await;
-        // What was known of it is over, whether an answer came or not.
-        self.fleet.0.leases.with(&self.subject, self.limit, |hot| hot.forget());
-        refunded.map(|_| ())
+        exchange::adjust(self.fleet, &self.item(cost), Adjust::Refund, 0, self.until()).await.map(|_| ())
     }
 
     /// Fills the bucket: forgets what it owes, and what was promised.
@@ -294,8 +291,9 @@ impl FleetReservation<'_> {
                     Arg::Text(surplus),
                 ];
                 let fleet = handle.fleet;
-                let value = exchange::call(fleet, &handle.item(0), &fleet.0.scripts.undo, args, until).await?;
-                reply::undo(&value).ok_or(Outage::Unreadable)
+                let value = exchange::call(fleet, &handle.item(0), &fleet.0.scripts.undo, args, until).await;
+                fleet.0.leases.with(&handle.subject, handle.limit, |hot| hot.forget());
+                reply::undo(&value?).ok_or(Outage::Unreadable)
             }
             Some(Undo::Count { mine }) => {
                 let item = handle.item(self.cost);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use ipnet::IpNet;
 
 use crate::proxy::cors::Cors;
@@ -99,9 +100,12 @@ pub struct Timeouts {
     pub response_body: Duration,
     /// An upgraded connection on which nothing moves either way. Default: 1 h.
     pub upgraded: Duration,
-    /// An unused connection to an upstream. Less than what servers commonly allow, so that we are the ones who close.
-    /// Default: 30 s.
+    /// An unused connection to an upstream; shorter if the upstream says so in `Keep-Alive: timeout=`. Less than the 4 to 5 s
+    /// after which common servers close, so that we are the ones who do. Default: 3 s.
     pub pooled: Duration,
+    /// A connection to an upstream in all, after which it serves no further request, so that a name that has moved to
+    /// another address is seen. Default: 5 min.
+    pub upstream_age: Duration,
     /// Requests in flight when the gateway is told to stop. Default: 30 s.
     pub shutdown: Duration,
 }
@@ -121,16 +125,24 @@ pub struct Limits {
     pub streams: u32,
     /// Unused connections that each thread keeps to each upstream. Default: 256.
     pub pooled: usize,
+    /// Bytes of a request body that are collected before an upstream is asked, so that a slow upload holds none of its workers.
+    /// A longer one is passed on from there as it comes. Zero passes on at once. Default: 64 KiB.
+    pub buffer_request: usize,
 }
 
 /// When an upstream is left alone for a while, or asked last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Health {
     /// Failures to connect in a row, or requests in a row that were sent on new connections and not answered.
     /// Default: 3.
     pub failures: u32,
-    /// For how long. Default: 10 s.
+    /// For how long. Then one request tries it, and the others follow once that was answered. Default: 10 s.
     pub rest: Duration,
+    /// A path that each upstream is asked for, and answers with 2xx or 3xx if it is well. After as many
+    /// [`failures`](Self::failures) in a row it is left alone until it answers so again. Default: none.
+    pub path: Option<PathAndQuery>,
+    /// How often, and the most that an answer may take. Default: 5 s.
+    pub every: Duration,
 }
 
 impl Settings {
@@ -168,7 +180,8 @@ impl Default for Timeouts {
             response_head: Duration::from_secs(60),
             response_body: Duration::from_secs(60),
             upgraded: Duration::from_secs(3_600),
-            pooled: Duration::from_secs(30),
+            pooled: Duration::from_secs(3),
+            upstream_age: Duration::from_secs(300),
             shutdown: Duration::from_secs(30),
         }
     }
@@ -183,12 +196,13 @@ impl Default for Limits {
             connections: 20_000,
             streams: 128,
             pooled: 256,
+            buffer_request: 64 << 10,
         }
     }
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { failures: 3, rest: Duration::from_secs(10) }
+        Self { failures: 3, rest: Duration::from_secs(10), path: None, every: Duration::from_secs(5) }
     }
 }

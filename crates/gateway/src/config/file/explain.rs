@@ -105,13 +105,21 @@ impl Config {
             [only] => page.line(format_args!("{only}.")),
             several => {
                 page.line(format_args!("{}, whichever has the fewest requests in flight.", list(several, "and")));
-                let health = gateway.health;
+                let health = &gateway.health;
                 page.line(format_args!(
                     "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
-                     row without an answer is asked last for {1}.",
+                     row without an answer is asked last for {1}. After that one request tries it first.",
                     health.failures,
                     time(health.rest)
                 ));
+                if let Some(path) = &health.path {
+                    page.line(format_args!(
+                        "Each is asked for {path} every {}; after {} answers in a row that are not 2xx or 3xx it is left alone \
+                         until one is.",
+                        time(health.every),
+                        health.failures
+                    ));
+                }
             }
         }
         if let Some(path) = &gateway.upstream_ca {
@@ -253,15 +261,19 @@ impl Config {
             limits.body_bytes.map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", shown(bytes)));
         page.line(format_args!(
             "Request heads up to {} and {} fields, bodies {body}; {} connections, {} requests at once on one of HTTP/2; \
-             {} unused connections from each thread to each upstream.",
+             {} unused connections from each thread to each upstream. {}",
             shown(limits.head_bytes.into()),
             limits.head_fields,
             grouped(limits.connections as u64),
             limits.streams,
-            limits.pooled
+            limits.pooled,
+            match limits.buffer_request {
+                0 => "Bodies are passed on as they come.".to_owned(),
+                most => format!("The first {} of a body are collected before an upstream is asked.", shown(most as u64)),
+            }
         ));
         let Timeouts { handshake, head, idle, request_body, send, connect, .. } = timeouts;
-        let Timeouts { response_head, response_body, upgraded, pooled, shutdown, .. } = timeouts;
+        let Timeouts { response_head, response_body, upgraded, pooled, upstream_age, shutdown, .. } = timeouts;
         let times = [
             ("handshake", handshake),
             ("request head", head),
@@ -273,6 +285,7 @@ impl Config {
             ("pause in its body", response_body),
             ("silent upgraded connection", upgraded),
             ("unused connection to an upstream", pooled),
+            ("any connection to an upstream", upstream_age),
             ("requests in flight at the end", shutdown),
         ];
         let times: Vec<String> = times.into_iter().map(|(what, most)| format!("{what} {}", time(*most))).collect();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -16,6 +17,8 @@ use crate::proxy::settings::{Forwarding, Health, Limits, Listen, Settings, Timeo
 const MAX_THREADS: usize = 1_024;
 const MAX_HEAD: u32 = 16 << 20;
 const MAX_BODY: u64 = 1 << 50;
+const MIN_EVERY: Duration = Duration::from_millis(10);
+const MAX_BUFFER: u32 = 64 << 20;
 
 /// Reads all of it but `client`, whose `trusted` networks are believed about `X-Forwarded-*` unless others are named.
 pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<IpNet>) -> Settings {
@@ -159,6 +162,7 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
         response_body,
         upgraded,
         pooled,
+        upstream_age,
         shutdown,
     } = timeouts;
     for (name, timeout) in [
@@ -172,6 +176,7 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
         ("response_body", response_body),
         ("upgraded", upgraded),
         ("pooled", pooled),
+        ("upstream_age", upstream_age),
         ("shutdown", shutdown),
     ] {
         table.set(name, timeout, |item| item.duration());
@@ -179,7 +184,7 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
 }
 
 fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
-    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled } = limits;
+    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled, buffer_request } = limits;
     table.set("head", head_bytes, |item| item.bytes(8 << 10..=MAX_HEAD));
     table.set("head_fields", head_fields, |item| item.number(1..=10_000));
     table.set("body", body_bytes, |item| match item.text()? {
@@ -189,9 +194,21 @@ fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
     table.set("connections", connections, |item| item.number(1..=10_000_000));
     table.set("streams", streams, |item| item.number(1..=100_000));
     table.set("pooled", pooled, |item| item.number(0..=100_000));
+    table.set("buffer_request", buffer_request, |item| usize::try_from(item.bytes(0..=MAX_BUFFER)?).ok());
 }
 
 fn health(table: &mut Table<'_, '_>, health: &mut Health) {
     table.set("failures", &mut health.failures, |item| item.number(1..=1_000_000));
     table.set("rest", &mut health.rest, |item| item.duration());
+    table.set("path", &mut health.path, |item| {
+        let text = item.text()?;
+        let path = text.parse().ok().filter(|_| text.starts_with('/'));
+        Some(Some(
+            item.accept(path.ok_or_else(|| format!("`{text}` is not a valid path; expected for example /healthz")))?,
+        ))
+    });
+    table.set("every", &mut health.every, |item| {
+        let every = item.duration()?;
+        item.accept(if every < MIN_EVERY { Err("expected at least 10ms between two checks") } else { Ok(every) })
+    });
 }

@@ -149,7 +149,7 @@ mod tests {
                 .any(|start| line.starts_with(start))
         };
         let uncomment = |line: &str| {
-            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:", "# cors:"]
+            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# charge:", "# cors:", "# path:"]
                 .iter()
                 .any(|key| line.trim_start().starts_with(key));
             if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, MAX_FORWARDS, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +29,7 @@ use crate::proxy::live::{Live, State, View};
 use crate::proxy::settings::Limits;
 use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
+use crate::proxy::upstream::check;
 use crate::proxy::upstream::complaint::Cause;
 use crate::proxy::upstream::pool::{Connection, Pool};
 use crate::proxy::upstream::request_body::RequestBody;
@@ -59,8 +60,9 @@ impl Proxy {
         spawn_local(async move {
             while let Some(pool) = swept.upgrade() {
                 pool.sweep();
+                let next = check::begin(&pool).min(SWEEP);
                 drop(pool);
-                sleep(SWEEP).await;
+                sleep(next).await;
             }
         });
         Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining, tally }))
@@ -108,7 +110,13 @@ impl Inner {
         request: &mut Unsent,
         client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Error> {
-        let (connection, mut response) = self.send(state, request).await?;
+        if let Some(request) = request
+            && request.body().is_collected_first()
+        {
+            // A box, as below: most requests have no body.
+            Box::pin(request.body_mut().collect()).await?;
+        }
+        let (mut connection, mut response) = self.send(state, request).await?;
         let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(connection, response, client, timeouts.upgraded);
@@ -119,7 +127,9 @@ impl Inner {
             connection.upstream().complain(Cause::Answer, &Error::Coding);
             return Err(Error::Upstream);
         }
-        hop::strip(response.headers_mut());
+        if let Some(promised) = hop::strip(response.headers_mut()) {
+            connection.is_kept_for(promised);
+        }
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| ResponseBody::relay(body, connection, timeouts)))
     }
@@ -135,7 +145,7 @@ impl Inner {
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
         let mut may_repeat = true;
-        while let Some(upstream) = state.upstreams.choose(turn, &tried) {
+        while let Some(upstream) = state.upstreams.choose(turn, &tried, &state.settings.health) {
             name_host(request, upstream, state.settings.forwarding.keep_host);
             upstream.asked();
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
@@ -195,13 +205,34 @@ fn check(request: &Request<ClientBody>, limits: &Limits) -> Result<(), Error> {
     if !hop::is_framing_known(request.headers()) {
         return Err(Error::Coding);
     }
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    if !is_forwarded(request.method()) {
         return Err(Error::Method);
     }
     match limits.body_bytes {
         Some(limit) if request.body().size_hint().lower() > limit => Err(Error::BodyTooLarge),
         _ => Ok(()),
     }
+}
+
+/// Whether a method goes on to upstreams. `post` is another method than `POST` (RFC 9110, 9.1), to a limit as well; but there are
+/// applications that take it for the same, and a limit for `POST` would not hold there.
+fn is_forwarded(method: &Method) -> bool {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS | Method::PATCH => {
+            true
+        }
+        Method::CONNECT | Method::TRACE => false,
+        ref other => !other.as_str().bytes().any(|byte| byte.is_ascii_lowercase()),
+    }
+}
+
+/// `OPTIONS` goes on one step less far (RFC 9110, 7.6.2).
+fn one_step_on(headers: &mut HeaderMap) -> Result<(), Error> {
+    let Some(left) = headers.get(MAX_FORWARDS) else { return Ok(()) };
+    let left: u64 = left.to_str().ok().and_then(|left| left.trim().parse().ok()).ok_or(Error::Malformed)?;
+    let left = left.checked_sub(1).ok_or(Error::AskedHere)?;
+    headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+    Ok(())
 }
 
 /// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
@@ -214,7 +245,29 @@ fn onward(mut request: Request<ClientBody>, state: &State) -> Result<(Request<Re
     let client = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();
-    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
+    if parts.method == Method::OPTIONS {
+        one_step_on(&mut parts.headers)?;
+    }
+    // Calls may send and answer by turns for as long as they like.
+    let is_call = || {
+        let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    };
+    let buffer = if body.is_end_stream() || is_call() { 0 } else { settings.limits.buffer_request };
+    let is_awaited = body.is_awaited();
+    let mut body = RequestBody::new(body, &settings.timeouts, &settings.limits, buffer);
+    let expected = is_awaited.then(|| body.expect());
+    let mut request = Request::from_parts(parts, body);
+    if let Some(gate) = expected {
+        // The upstream decides whether the body is wanted.
+        request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() == StatusCode::CONTINUE {
+                gate.open();
+            }
+        });
+    }
+    Ok((request, client))
 }
 
 /// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.
@@ -246,7 +299,7 @@ async fn exchange(
         }
         Some(Err(refused)) => refused,
         None => {
-            connection.upstream().failed();
+            connection.upstream().unanswering(&settings.health);
             connection.upstream().complain(Cause::Silence, &Error::UpstreamTimedOut);
             return Err(Error::UpstreamTimedOut);
         }

@@ -1,4 +1,5 @@
-//! An I/O adapter round an upstream's socket: whether any byte of an answer has come.
+//! An I/O adapter round an upstream's socket: whether any byte of an answer has come, and that an answer is read which the
+//! upstream has given before it closed its ear to the rest of the request.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -31,11 +32,34 @@ impl Ear {
 pub(crate) struct Heard<T> {
     stream: T,
     ear: Ear,
+    /// The upstream takes no more. What is written goes nowhere, and reading tells how it ended: with an answer that came before,
+    /// such as a 413, or with none. Whoever writes would otherwise give up at the error and never read.
+    is_deaf: bool,
 }
 
 impl<T> Heard<T> {
     pub(crate) fn new(stream: T, ear: Ear) -> Self {
-        Self { stream, ear }
+        Self { stream, ear, is_deaf: false }
+    }
+}
+
+/// Whether an error of writing means that the other side has closed. What it sent before can still be read then, and reading
+/// never waits any more.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+}
+
+impl<T> Heard<T> {
+    /// What came of writing `length` bytes.
+    fn written(&mut self, length: usize, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Ready(Err(error)) if is_closed(&error) => {
+                self.is_deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            polled => polled,
+        }
     }
 }
 
@@ -52,7 +76,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if self.is_deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(buf.len(), polled)
     }
 
     fn poll_write_vectored(
@@ -60,7 +88,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let length = || bufs.iter().map(|buf| buf.len()).sum();
+        if self.is_deaf {
+            return Poll::Ready(Ok(length()));
+        }
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(length(), polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -68,10 +101,82 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_deaf {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::{BodyExt, StreamBody};
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+
+    /// An upstream that has answered and closed; it is only known once something is written to it.
+    struct Closed {
+        answer: &'static [u8],
+        is_known: bool,
+        reader: Option<std::task::Waker>,
+    }
+
+    impl AsyncRead for Closed {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if !self.is_known {
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if self.answer.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            buf.put_slice(std::mem::take(&mut self.answer));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Closed {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            self.is_known = true;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The answer to an upload that never ends, over a connection that an upstream has closed after `said`.
+    async fn answer(said: &'static [u8]) -> hyper::Result<(u16, Bytes)> {
+        let stream = Heard::new(Closed { answer: said, is_known: false, reader: None }, Ear::default());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let pieces =
+            futures_util::stream::repeat_with(|| Ok::<_, io::Error>(http_body::Frame::data(Bytes::from_static(b"x"))));
+        let request = Request::post("/").header("host", "a").body(StreamBody::new(pieces)).unwrap();
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        Ok((parts.status.as_u16(), body.collect().await?.to_bytes()))
+    }
+
+    #[tokio::test]
+    async fn an_early_answer_is_read_though_the_write_fails_first() {
+        let said = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge";
+        assert_eq!(answer(said).await.unwrap(), (413, Bytes::from_static(b"large")));
+        answer(b"").await.unwrap_err();
+        answer(b"HTTP/1.1 413 Cont").await.unwrap_err();
     }
 }

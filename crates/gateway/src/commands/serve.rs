@@ -4,6 +4,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,6 +23,9 @@ use crate::values::failure::Failure;
 use crate::values::origin::Origin;
 use crate::values::output;
 use crate::values::rates::Rates;
+
+/// How long the last lines of the access log may take at the end.
+const FLUSH: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
@@ -109,6 +113,7 @@ fn announcement(gateway: &Gateway, is_echo: bool, admin: Option<SocketAddr>) -> 
 fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) -> Result<(), Failure> {
     let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    let live = gateway.live.clone();
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
@@ -122,16 +127,30 @@ fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) 
             }
             pending::<()>().await;
         });
+        let mut rotate = signal(SignalKind::user_defined1()).map_err(broken)?;
+        let mut rotating = pin!(async {
+            while rotate.recv().await.is_some() {
+                if let Some(log) = &live.now().access_log {
+                    log.reopen();
+                }
+            }
+            pending::<()>().await;
+        });
         for enter in [Gateway::stop, Gateway::abort] {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 () = &mut reloading => {}
+                () = &mut rotating => {}
                 () = gateway.ended() => break,
             }
             enter(&gateway);
         }
         Ok::<(), Failure>(())
     })?;
-    gateway.join()
+    let ended = gateway.join();
+    if let Some(log) = &live.now().access_log {
+        log.flush(FLUSH);
+    }
+    ended
 }

@@ -21,6 +21,7 @@ mod exchange;
 pub mod gateway;
 mod idle_timer;
 pub(crate) mod live;
+mod log;
 mod service;
 pub mod settings;
 pub(crate) mod shutdown;

@@ -28,8 +28,33 @@ pub struct Settings {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub health: Health,
+    /// Where requests are written down. Default: nowhere.
+    pub access_log: Option<LogSettings>,
     /// Whose pages may read answers that do not say so themselves. Default: nobody's.
     pub(crate) cors: Option<Arc<Cors>>,
+}
+
+/// How requests are written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub target: LogTarget,
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As nginx's `main`, with more behind it.
+    Combined,
+    /// One object of JSON.
+    Json,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    Stdout,
+    File(PathBuf),
 }
 
 /// One address to listen on.
@@ -157,6 +182,7 @@ impl Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             health: Health::default(),
+            access_log: None,
             cors: None,
         }
     }

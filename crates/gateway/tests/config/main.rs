@@ -1,5 +1,6 @@
 //! The configuration file of the gateway, through the program.
 
+mod access_log;
 mod check;
 mod mistakes;
 mod reload;

@@ -37,7 +37,7 @@ impl Drop for Folder {
     }
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
 }
 
@@ -96,8 +96,25 @@ impl Gateway {
     }
 
     pub(crate) fn hang_up(&self) {
-        let killed = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-HUP");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Ends it as a service manager does, and waits until it has.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// The next line on standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
     }
 
     /// The head of the answer to a GET.

@@ -14,7 +14,7 @@ use super::policy::{PolicyConfig, TierConfig};
 use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
-use crate::proxy::settings::{Listen, Settings, Timeouts, XForwarded};
+use crate::proxy::settings::{Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
 use crate::values::output::grouped;
 
@@ -95,6 +95,17 @@ impl Config {
             AdminListen::Off => page.line("No admin page, no metrics."),
         }
         page.line(format_args!("Threads: {}.", self.gateway.threads));
+        match &self.gateway.access_log {
+            None => page.line("No access log."),
+            Some(LogSettings { format, target }) => page.line(format_args!(
+                "Access log: {} to {}.",
+                match format {
+                    LogFormat::Combined => "combined",
+                    LogFormat::Json => "JSON",
+                },
+                target.path().display()
+            )),
+        }
     }
 
     fn explain_upstreams(&self, page: &mut Page) {

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use super::Files;
 use super::item::{Item, Table};
 use crate::proxy::cors::Cors;
-use crate::proxy::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
+use crate::proxy::settings::{
+    Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
+};
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;
@@ -36,7 +38,23 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
     table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
     table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
+    table.set("access_log", &mut settings.access_log, |item| item.table(|table| access_log(table, files)).map(Some));
     table.set("cors", &mut settings.cors, |item| item.table(cors)?.map(|cors| Some(Arc::new(cors))));
+    settings
+}
+
+fn access_log(table: &mut Table<'_, '_>, files: &Files<'_>) -> LogSettings {
+    let mut settings = LogSettings { format: LogFormat::Combined, target: LogTarget::Stdout };
+    let formats = [("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+    table.set("format", &mut settings.format, |item| item.choice(&formats));
+    table.set("to", &mut settings.target, |item| match item.text()? {
+        "stdout" => Some(LogTarget::Stdout),
+        "" => {
+            item.refuse("expected `stdout` or the name of a file");
+            None
+        }
+        path => Some(LogTarget::File(files.folder.join(path))),
+    });
     settings
 }
 

@@ -15,7 +15,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tollgate_http::service::Places;
 use tower_service::Service;
 
@@ -26,6 +26,7 @@ use crate::proxy::exchange::hop;
 use crate::proxy::exchange::response_body::ResponseBody;
 use crate::proxy::exchange::upgrade;
 use crate::proxy::live::{Live, State, View};
+use crate::proxy::log::entry::Served;
 use crate::proxy::settings::Limits;
 use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
@@ -85,14 +86,20 @@ impl Service<Request<ClientBody>> for Proxy {
         inner.tally.passed();
         let onward = onward(request, &state);
         Box::pin(async move {
+            let began = state.access_log.is_some().then(Instant::now);
             let answer = match onward {
                 Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
                 Err(error) => Err(error),
             };
-            let response = answer.unwrap_or_else(|error| {
+            let is_own = answer.is_err();
+            let mut response = answer.unwrap_or_else(|error| {
                 inner.tally.failed(error);
                 error.answer().map(|problem| ResponseBody::Own(Some(problem)))
             });
+            if let Some(began) = began {
+                let upstream = response.extensions_mut().remove::<Arc<Upstream>>().filter(|_| !is_own);
+                response.extensions_mut().insert(Served { upstream, took: began.elapsed() });
+            }
             inner.tally.answered(response.status());
             Ok(response)
         })
@@ -117,6 +124,9 @@ impl Inner {
             Box::pin(request.body_mut().collect()).await?;
         }
         let (mut connection, mut response) = self.send(state, request).await?;
+        if state.access_log.is_some() {
+            response.extensions_mut().insert(Arc::clone(connection.upstream()));
+        }
         let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(connection, response, client, timeouts.upgraded);

@@ -1,14 +1,17 @@
 //! An I/O adapter round an upstream's socket: whether any byte of an answer has come, and that an answer is read which the
 //! upstream has given before it closed its ear to the rest of the request.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Whether bytes have come from an upstream. All orderings are relaxed: one thread reads and writes, and it is atomic
 /// only because a connection that may be upgraded must be `Send`.
@@ -32,19 +35,18 @@ impl Ear {
 pub(crate) struct Heard<T> {
     stream: T,
     ear: Ear,
-    /// The upstream takes no more. What is written goes nowhere, and reading tells how it ended: with an answer that came before,
-    /// such as a 413, or with none. Whoever writes would otherwise give up at the error and never read.
-    is_deaf: bool,
-    /// Bytes that went nowhere.
-    lost: usize,
+    /// There once the upstream takes no more: until when writing waits instead of failing, so that an answer is read which came
+    /// before, such as a 413. Whoever writes would give up at the error and never read.
+    deaf: Option<Pin<Box<Sleep>>>,
 }
 
-/// As many may, so that an upload without end does not go on for ever: more than clients send before they look for the answer.
-const MOST: usize = 16 << 20;
+/// For as long, so that a request whose answer ends before its body does not wait for ever. An answer that has not been read by
+/// then is cut short.
+const LONGEST: Duration = Duration::from_secs(5);
 
 impl<T> Heard<T> {
     pub(crate) fn new(stream: T, ear: Ear) -> Self {
-        Self { stream, ear, is_deaf: false, lost: 0 }
+        Self { stream, ear, deaf: None }
     }
 }
 
@@ -56,20 +58,24 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 impl<T> Heard<T> {
-    /// What came of writing `length` bytes.
-    fn written(&mut self, length: usize, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// What is to be said of a try to write.
+    fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match polled {
             Poll::Ready(Err(error)) if is_closed(&error) => {
-                self.is_deaf = true;
-                self.lose(length)
+                // There is something to read: an answer, or how it ended.
+                cx.waker().wake_by_ref();
+                self.deaf = Some(Box::pin(sleep(LONGEST)));
+                self.wait(cx)
             }
             polled => polled,
         }
     }
 
-    fn lose(&mut self, length: usize) -> Poll<io::Result<usize>> {
-        self.lost = self.lost.saturating_add(length);
-        Poll::Ready(if self.lost <= MOST { Ok(length) } else { Err(io::ErrorKind::BrokenPipe.into()) })
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(end) = &mut self.deaf {
+            ready!(end.as_mut().poll(cx));
+        }
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
 }
 
@@ -86,11 +92,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.is_deaf {
-            return self.lose(buf.len());
+        if self.deaf.is_some() {
+            return self.wait(cx);
         }
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.written(buf.len(), polled)
+        self.written(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -98,12 +104,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = || bufs.iter().map(|buf| buf.len()).sum();
-        if self.is_deaf {
-            return self.lose(length());
+        if self.deaf.is_some() {
+            return self.wait(cx);
         }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.written(length(), polled)
+        self.written(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -111,7 +116,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_deaf {
+        if self.deaf.is_some() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_flush(cx)

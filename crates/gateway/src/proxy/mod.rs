@@ -18,6 +18,7 @@ pub(crate) mod cors;
 pub(crate) mod echo;
 pub(crate) mod error;
 mod exchange;
+pub(crate) mod fields;
 pub mod gateway;
 mod idle_timer;
 pub(crate) mod live;

@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use ipnet::IpNet;
 
 use crate::proxy::cors::Cors;
+use crate::proxy::fields::{Fields, OwnBody};
 use crate::values::origin::Origin;
 
 /// What the gateway does and within which bounds.
@@ -30,6 +31,10 @@ pub struct Settings {
     pub health: Health,
     /// Where requests are written down. Default: nowhere.
     pub access_log: Option<LogSettings>,
+    /// Fields that are changed on the way. Default: none.
+    pub(crate) fields: Arc<Fields>,
+    /// Bodies for the gateway's own 502, 503 and 504, in place of a problem of RFC 9457. Default: none.
+    pub(crate) own_bodies: Vec<(u16, OwnBody)>,
     /// Whose pages may read answers that do not say so themselves. Default: nobody's.
     pub(crate) cors: Option<Arc<Cors>>,
 }
@@ -183,6 +188,8 @@ impl Settings {
             limits: Limits::default(),
             health: Health::default(),
             access_log: None,
+            fields: Arc::default(),
+            own_bodies: Vec::new(),
             cors: None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod check;
+mod fields;
 mod mistakes;
 mod reload;
 mod tool;

@@ -140,7 +140,8 @@ fn address(line: &str) -> SocketAddr {
     from.split([',', ' ', '/', '\n']).next().unwrap().parse().unwrap()
 }
 
-fn get(addr: SocketAddr, path: &str) -> String {
+/// The answer to a GET.
+pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(addr).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(socket, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").unwrap();

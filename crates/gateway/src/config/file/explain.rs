@@ -14,6 +14,7 @@ use super::policy::{PolicyConfig, TierConfig};
 use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
+use crate::proxy::fields::OwnBody;
 use crate::proxy::settings::{Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
 use crate::values::output::grouped;
@@ -238,6 +239,18 @@ impl Config {
             reply.dialect,
             if reply.on_success { "on every response" } else { "on refusals alone" }
         ));
+        for (status, OwnBody { content_type, text }) in &self.gateway.own_bodies {
+            page.line(format_args!(
+                "The gateway's own {status} has {} bytes of {}.",
+                text.len(),
+                String::from_utf8_lossy(content_type.as_bytes())
+            ));
+        }
+        for (what, edits) in [("Requests", &self.gateway.fields.request), ("Answers", &self.gateway.fields.response)] {
+            if !edits.is_empty() {
+                page.line(format_args!("{what}: {}.", list(edits, "and")));
+            }
+        }
         match self.gateway.cors.as_deref() {
             None => {}
             Some(Cors::Any) => page.line("Pages of any origin may read answers that do not say who may."),
@@ -356,10 +369,32 @@ impl PolicyConfig {
         if !self.exemptions.is_empty() {
             let _ = write!(text, " Exempt: {}.", list(&self.exemptions, "and"));
         }
+        if self.refuses_all() {
+            text.push_str(
+                " IT REFUSES EVERY REQUEST, FOR EVER: a limit is zero, or smaller than what one request costs.",
+            );
+        }
         if self.is_shadow {
             text.push_str(" SHADOW: it refuses nobody, and counts who would have been refused.");
         }
         text
+    }
+}
+
+impl PolicyConfig {
+    /// Whether no request that it is for will ever pass it, by whichever of its tiers.
+    pub(crate) fn refuses_all(&self) -> bool {
+        let never = |quotas: &[Quota]| quotas.iter().any(|quota| self.never_passes(quota));
+        match &self.tiers {
+            None => never(&self.limits),
+            Some(tiers) => never(&self.limits) && tiers.tiers.iter().all(|(_, quotas)| never(quotas)),
+        }
+    }
+
+    fn never_passes(&self, quota: &Quota) -> bool {
+        // The queue's bound is about who waits; one that waits for nobody passes.
+        let is_too_small = quota.algorithm() != Algorithm::LeakyQueue && self.cost > quota.burst();
+        quota.is_blocked() || !quota.is_unlimited() && is_too_small
     }
 }
 

@@ -5,12 +5,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
 use crate::proxy::cors::Cors;
+use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
     Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
 };
@@ -38,9 +39,65 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
     table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
     table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
+    table.set("fields", &mut settings.fields, |item| item.table(fields).map(Arc::new));
+    table.set("own_bodies", &mut settings.own_bodies, |item| Some(own_bodies(&item)));
     table.set("access_log", &mut settings.access_log, |item| item.table(|table| access_log(table, files)).map(Some));
     table.set("cors", &mut settings.cors, |item| item.table(cors)?.map(|cors| Some(Arc::new(cors))));
     settings
+}
+
+fn fields(table: &mut Table<'_, '_>) -> Fields {
+    let mut fields = Fields::default();
+    table.set("request", &mut fields.request, |item| item.table(edits));
+    table.set("response", &mut fields.response, |item| item.table(edits));
+    fields
+}
+
+/// What is removed goes first, so that a field can be removed and added.
+fn edits(table: &mut Table<'_, '_>) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for item in table.get("remove").iter().flat_map(Item::items) {
+        edits.extend(item.text().and_then(|name| field_name(&item, name)).map(Edit::Remove));
+    }
+    for (key, edit) in [("set", Edit::Set as fn(_, _) -> _), ("add", Edit::Add)] {
+        for (name, item) in table.get(key).iter().flat_map(Item::entries) {
+            let value = item.text().and_then(|text| {
+                item.accept(HeaderValue::from_str(text).map_err(|_| format!("`{text}` cannot stand in a field")))
+            });
+            if let (Some(name), Some(value)) = (field_name(&item, name), value) {
+                edits.push(edit(name, value));
+            }
+        }
+    }
+    edits
+}
+
+fn field_name(item: &Item<'_>, text: &str) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is not a valid name of a field"));
+    let name = item.accept(name)?;
+    if is_fixed(&name) {
+        item.refuse(format_args!("`{name}` is for the gateway to say: it frames the message or names its host"));
+        return None;
+    }
+    Some(name)
+}
+
+/// Bodies by status. Those of refusals are `answer.body`.
+fn own_bodies(item: &Item<'_>) -> Vec<(u16, OwnBody)> {
+    let body = |(status, item): (&str, Item<'_>)| {
+        let known = status.parse().ok().filter(|status| [502, 503, 504].contains(status));
+        let status = item.accept(known.ok_or_else(|| {
+            format!("`{status}` is no answer of the gateway's with a body to choose; expected 502, 503 or 504")
+        }))?;
+        let body = item.table(|table| {
+            let mut kind = HeaderValue::from_static("text/plain; charset=utf-8");
+            table.set("content_type", &mut kind, |item| item.parse());
+            let text = table.require("text", "what a client reads")?.text()?;
+            Some(OwnBody { content_type: kind, text: text.to_owned().into() })
+        })??;
+        Some((status, body))
+    };
+    item.entries().into_iter().filter_map(body).collect()
 }
 
 fn access_log(table: &mut Table<'_, '_>, files: &Files<'_>) -> LogSettings {

@@ -33,6 +33,7 @@ use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::cors::{self, Cors};
 use crate::proxy::exchange::forward::Origination;
+use crate::proxy::fields::{self, Fields};
 use crate::proxy::log::entry::Entry;
 use crate::proxy::log::writer::AccessLog;
 use crate::proxy::service::HttpService;
@@ -46,6 +47,7 @@ pub(crate) struct ConnectionConfig<S> {
     pub(crate) limits: Limits,
     pub(crate) cors: Option<Arc<Cors>>,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) fields: Arc<Fields>,
 }
 
 /// What the head of a connection told.
@@ -118,7 +120,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService,
 {
-    let ConnectionConfig { service, timeouts, limits, cors, log } = config;
+    let ConnectionConfig { service, timeouts, limits, cors, log, fields } = config;
+    // Most have none, and then no request needs a handle.
+    let fields = Some(fields).filter(|fields| !fields.response.is_empty());
     let activity = Activity::new(is_http2);
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
@@ -134,11 +138,15 @@ where
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
+        let fields = fields.clone();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             let mut response = service.call(request).await?;
             if let Some(origin) = reader {
                 cors::open(response.headers_mut(), origin);
+            }
+            if let Some(fields) = &fields {
+                fields::edit(response.headers_mut(), &fields.response);
             }
             if let Some(entry) = &mut entry {
                 entry.answered(&mut response);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, MAX_FORWARDS, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -25,6 +26,7 @@ use crate::proxy::exchange::forward::{self, Origination};
 use crate::proxy::exchange::hop;
 use crate::proxy::exchange::response_body::ResponseBody;
 use crate::proxy::exchange::upgrade;
+use crate::proxy::fields::{self, OwnBody};
 use crate::proxy::live::{Live, State, View};
 use crate::proxy::log::entry::Served;
 use crate::proxy::settings::Limits;
@@ -94,7 +96,9 @@ impl Service<Request<ClientBody>> for Proxy {
             let is_own = answer.is_err();
             let mut response = answer.unwrap_or_else(|error| {
                 inner.tally.failed(error);
-                error.answer().map(|problem| ResponseBody::Own(Some(problem)))
+                let mut answer = error.answer();
+                own_body(&mut answer, &state.settings.own_bodies);
+                answer.map(|body| ResponseBody::Own(Some(body).filter(|body| !body.is_empty())))
             });
             if let Some(began) = began {
                 let upstream = response.extensions_mut().remove::<Arc<Upstream>>().filter(|_| !is_own);
@@ -206,6 +210,15 @@ impl Inner {
     }
 }
 
+/// Puts the operator's words in place of the gateway's.
+fn own_body(answer: &mut Response<Bytes>, bodies: &[(u16, OwnBody)]) {
+    let status = answer.status().as_u16();
+    let Some((_, OwnBody { content_type, text })) = bodies.iter().find(|(of, _)| *of == status) else { return };
+    answer.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    answer.body_mut().clone_from(text);
+}
+
 /// What can be refused by the head alone.
 fn check(request: &Request<ClientBody>, limits: &Limits) -> Result<(), Error> {
     // HTTP/1 has been held to it already.
@@ -252,6 +265,7 @@ fn onward(mut request: Request<ClientBody>, state: &State) -> Result<(Request<Re
     let from = request.extensions_mut().remove::<Origination>();
     let (mut parts, body) = request.into_parts();
     let is_websocket = forward::rewrite(&mut parts, from, &settings.forwarding)?;
+    fields::edit(&mut parts.headers, &settings.fields.request);
     let client = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();

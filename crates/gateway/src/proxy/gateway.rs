@@ -123,6 +123,11 @@ impl Gateway {
         Ok(())
     }
 
+    /// Says that it will stop, and serves on.
+    pub(crate) fn leave(&self) {
+        self.signal.enter(Stage::Leaving);
+    }
+
     /// Stops: requests in flight are finished, up to the deadline of the settings.
     pub fn stop(&self) {
         self.signal.enter(Stage::Draining);

@@ -136,7 +136,9 @@ pub struct Timeouts {
     /// A connection to an upstream in all, after which it serves no further request, so that a name that has moved to
     /// another address is seen. Default: 5 min.
     pub upstream_age: Duration,
-    /// Requests in flight when the gateway is told to stop. Default: 30 s.
+    /// For how long requests are served on when the gateway is told to stop, while `/healthz` says 503. Default: none.
+    pub drain: Duration,
+    /// Requests in flight when the gateway stops. Default: 30 s.
     pub shutdown: Duration,
 }
 
@@ -215,6 +217,7 @@ impl Default for Timeouts {
             upgraded: Duration::from_secs(3_600),
             pooled: Duration::from_secs(3),
             upstream_age: Duration::from_secs(300),
+            drain: Duration::ZERO,
             shutdown: Duration::from_secs(30),
         }
     }

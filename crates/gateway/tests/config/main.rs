@@ -5,4 +5,5 @@ mod check;
 mod fields;
 mod mistakes;
 mod reload;
+mod service;
 mod tool;

@@ -110,6 +110,16 @@ impl Gateway {
         assert!(self.child.wait().unwrap().success());
     }
 
+    /// How it ended, once it has.
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Where the admin page is, once.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        address(&self.line())
+    }
+
     /// The next line on standard output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();

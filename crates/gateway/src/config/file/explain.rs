@@ -297,7 +297,7 @@ impl Config {
             }
         ));
         let Timeouts { handshake, head, idle, request_body, send, connect, .. } = timeouts;
-        let Timeouts { response_head, response_body, upgraded, pooled, upstream_age, shutdown, .. } = timeouts;
+        let Timeouts { response_head, response_body, upgraded, pooled, upstream_age, drain, shutdown, .. } = timeouts;
         let times = [
             ("handshake", handshake),
             ("request head", head),
@@ -310,6 +310,7 @@ impl Config {
             ("silent upgraded connection", upgraded),
             ("unused connection to an upstream", pooled),
             ("any connection to an upstream", upstream_age),
+            ("serving on when told to stop", drain),
             ("requests in flight at the end", shutdown),
         ];
         let times: Vec<String> = times.into_iter().map(|(what, most)| format!("{what} {}", time(*most))).collect();

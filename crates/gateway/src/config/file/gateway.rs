@@ -238,6 +238,7 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
         upgraded,
         pooled,
         upstream_age,
+        drain,
         shutdown,
     } = timeouts;
     for (name, timeout) in [
@@ -252,6 +253,7 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
         ("upgraded", upgraded),
         ("pooled", pooled),
         ("upstream_age", upstream_age),
+        ("drain", drain),
         ("shutdown", shutdown),
     ] {
         table.set(name, timeout, |item| item.duration());

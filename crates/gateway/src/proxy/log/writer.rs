@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::counter;
+use tokio::time::Instant;
 
 use crate::proxy::settings::{LogFormat, LogSettings, LogTarget};
 use crate::values::output;
@@ -177,7 +178,6 @@ impl Worker {
             if Instant::now() >= next_look {
                 next_look = Instant::now() + PAUSE;
                 self.tell_of_dropped();
-                // A request for it may come while there are no lines.
             }
         }
         self.flush();

@@ -160,9 +160,11 @@ fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) 
         });
         notify("READY=1");
         let mut drain = None;
-        for enter in [Gateway::leave, Gateway::stop, Gateway::abort] {
+        let steps: [fn(&Gateway); 3] = [Gateway::leave, Gateway::stop, Gateway::abort];
+        for (step, enter) in steps.into_iter().enumerate() {
             let next = async move {
                 match drain {
+                    Some(Duration::ZERO) => {}
                     Some(drain) => sleep(drain).await,
                     None => pending().await,
                 }
@@ -176,9 +178,11 @@ fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) 
                 () = gateway.ended() => break,
             }
             notify("STOPPING=1");
-            enter(&gateway);
-            // After the first signal the second step comes by itself.
-            drain = drain.is_none().then(|| live.now().settings.timeouts.drain);
+            // After the first signal the second step comes by itself, and at once where nothing is to be served on.
+            drain = (step == 0).then(|| live.now().settings.timeouts.drain);
+            if drain != Some(Duration::ZERO) {
+                enter(&gateway);
+            }
         }
         Ok::<(), Failure>(())
     })?;

@@ -49,6 +49,7 @@ fn what_is_written_is_what_is_meant() {
             "upstreams: [http://a, http://b]\nhealth: {path: /well, every: 2s}",
             "Each is asked for /well every 2 seconds;",
         ),
+        ("timeouts: {drain: 10s}", "serving on when told to stop 10 seconds"),
         ("timeouts: {upstream_age: 1m}", "any connection to an upstream 1 minute"),
         ("policies: []", "No access log."),
         ("access_log: {format: json, to: /var/log/a.log}", "Access log: JSON to /var/log/a.log."),

@@ -313,7 +313,8 @@ impl Config {
             ("serving on when told to stop", drain),
             ("requests in flight at the end", shutdown),
         ];
-        let times: Vec<String> = times.into_iter().map(|(what, most)| format!("{what} {}", time(*most))).collect();
+        let times = times.into_iter().filter(|(_, most)| !most.is_zero());
+        let times: Vec<String> = times.map(|(what, most)| format!("{what} {}", time(*most))).collect();
         page.line(format_args!("Times: {}.", times.join(", ")));
     }
 }

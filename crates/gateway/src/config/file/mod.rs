@@ -160,6 +160,7 @@ mod tests {
                 "#   request:",
                 "#   response:",
                 "# own_bodies:",
+                "# drain:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key));

@@ -20,6 +20,7 @@ ROOMS = {
         layer service service/body service/places limiter
         decision/admission decision/refusal decision/straight decision/shared decision/warnings decision/stats
         decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
+        decision/by_client decision/candidates
         decision/gate decision/engine decision/in_flight decision
         config/serial config/looks_at config/limiter_config config/policy config/tiers config/exemption config/charge config
         stats/serial stats/policy_stats stats/top stats/label stats/counts stats/decision_timer stats

@@ -14,7 +14,8 @@ use tollgate::{Limiter, Quota, Stats};
 use crate::answer::ResponseFields;
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::admission::Admission;
-use crate::decision::compile::{ByClient, Rules};
+use crate::decision::by_client::ByClient;
+use crate::decision::compile::Rules;
 use crate::decision::decide::Decided;
 use crate::decision::engine::Engine;
 use crate::decision::gate;
@@ -141,8 +142,9 @@ impl<C: Clock> RateLimiter<C> {
     /// and all that is to be kept for that are the fields of its header. `Err` is the answer to one that is refused.
     ///
     /// `None` if the rules ask for more, such as a bound on requests in flight, a charge after the response, a queue, shadow mode
-    /// or an async key; or, of a single policy by client address, if the request has none. Nothing has been taken or counted then:
+    /// or an async key; or, of policies by client address, if the request has none. Nothing has been taken or counted then:
     /// [`check`](Self::check) it. The layer does both. For one policy with one limit by client address this costs about twice a check of the engine.
+    /// Policies for paths of another first segment cost next to nothing, and what they ask for does not matter if all others are by client address.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -168,10 +170,8 @@ impl<C: Clock> RateLimiter<C> {
         let Shared { engine, timer, .. } = &*self.shared;
         let clock = || engine.limiter.clock().now();
         let rules = &self.shared.rules_here().rules;
-        if !rules.is_straight {
-            return None;
-        }
-        if let Some(ByClient { set, cost }) = &rules.by_client {
+        if let Some(by_client) = rules.by_client(|| request.path()) {
+            let ByClient { set, cost, .. } = by_client;
             let client = rules.config.client.client_ip(request.peer()?, request);
             let begun = timer.begin(clock);
             let key = rules.client_key(engine, client);
@@ -179,13 +179,17 @@ impl<C: Clock> RateLimiter<C> {
                 // On the limiter's clock, which is read while the bucket is fetched.
                 [limit] => {
                     let decision = engine.limiter.under(limit).check_n(&key, *cost);
-                    rules.answer_by_client(&self.shared, request, begun, 0, &decision)
+                    rules.answer_by_client(&self.shared, request, begun, by_client, 0, &decision)
                 }
                 _ => {
                     let decision = engine.limiter.check_set_n(set, &key, *cost);
-                    rules.answer_by_client(&self.shared, request, begun, decision.index(), &decision.decision())
+                    let index = decision.index();
+                    rules.answer_by_client(&self.shared, request, begun, by_client, index, &decision.decision())
                 }
             });
+        }
+        if !rules.is_straight {
+            return None;
         }
         let now = engine.limiter.now();
         let begun = timer.begin(|| now);

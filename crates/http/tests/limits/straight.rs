@@ -10,7 +10,8 @@ use tollgate::Algorithm;
 use tollgate::clock::{Instant, ManualClock};
 use tollgate_http::answer::{Dialect, ResetForm};
 use tollgate_http::{
-    Answer, Charge, Decision, Exemption, LimiterConfig, OnMissingKey, PeerAddr, Policy, RateLimiter, Route, Tiers,
+    Answer, Charge, Decision, Exemption, LimiterConfig, OnMissingKey, PeerAddr, Policy, Precedence, RateLimiter, Route,
+    Tiers,
 };
 
 use crate::app::policy;
@@ -68,6 +69,28 @@ fn configs() -> Vec<(LimiterConfig, bool)> {
         (of(vec![policy("failed", "3/minute").charge(Charge::OnlyOn("401".parse().unwrap()))]), false),
         (of(vec![policy("default", "3/minute").charge(Charge::RefundOn("2xx".parse().unwrap()))]), false),
         (of(vec![policy("queue", "60/minute burst 3").algorithm(Algorithm::LeakyQueue)]), false),
+        // Several for every request, and some for paths: those that begin otherwise, or may in another reading; in any case.
+        (of(vec![policy("a", "4/minute, 40/hour"), policy("b", "5/minute, 30/hour")]), true),
+        (of(vec![policy("a", "4/minute, 40/hour"), policy("b", "5/minute, 30/hour").cost(2)]), true),
+        (of(vec![policy("a", "4/minute"), policy("b", "3/minute").exempt(Exemption::path("/a").unwrap())]), true),
+        (
+            of(vec![
+                policy("never", "1/minute").on(route("/never")),
+                policy("default", "4/minute, 40/hour"),
+                policy("a", "2/minute").on(route("/a/*")).key(key("ip+path")),
+                policy("always", "9/hour").precedence(Precedence::Always),
+                policy("b", "3/minute").on(route("/b")).precedence(Precedence::Always),
+            ]),
+            true,
+        ),
+        (of(vec![policy("default", "4/minute"), policy("A", "2/minute").on(route("/A"))]).ignore_path_case(true), true),
+        (
+            of(vec![policy("default", "4/minute"), policy("post", "2/minute").on(Route::any().method(Method::POST))]),
+            true,
+        ),
+        // What is not straight about one path says nothing about the others.
+        (of(vec![policy("default", "3/minute"), policy("a", "9/minute").on(route("/a")).concurrency(2)]), true),
+        (of(vec![policy("default", "3/minute"), policy("a", "9/minute").on(route("/{any}")).concurrency(2)]), false),
     ]
 }
 

@@ -178,6 +178,45 @@ fn it_decides_counts_and_answers_as_the_other_path_does() {
     }
 }
 
+/// Among many policies for other paths, the one for a path holds on both paths: as it is written, and in other spellings.
+#[test]
+fn the_policy_for_a_path_is_found_among_many() {
+    for ignores_case in [false, true] {
+        let mut config = LimiterConfig::new().policy(policy("default", "unlimited")).ignore_path_case(ignores_case);
+        for path in ["/Login/now", "/a", "/b/{any}", "/c/*", "/"] {
+            config = config.policy(policy(path, "blocked").on(route(path)));
+        }
+        for number in 0..20 {
+            let path = format!("/other{number}");
+            config = config.policy(policy(&path, "1/hour").on(route(&path)));
+        }
+        let limiter = RateLimiter::new(config).unwrap();
+        for (path, is_refused) in [
+            ("/Login/now", true),
+            ("/login/NOW", ignores_case),
+            ("/login", false),
+            ("/a", true),
+            ("/A", ignores_case),
+            ("/a/b", false),
+            ("//a", true),
+            ("/x/../a", true),
+            ("/%61", true),
+            ("/b/7", true),
+            ("/b", false),
+            ("/c/d/e", true),
+            ("/c", true),
+            ("/", true),
+            ("/else", false),
+        ] {
+            let mut request = request(1);
+            *request.uri_mut() = path.parse().unwrap();
+            let at_once = limiter.check_at_once(&request).expect("straight");
+            assert_eq!(at_once.is_err(), is_refused, "{path}");
+            assert_eq!(!limiter.check(&request).is_admitted(), is_refused, "{path}");
+        }
+    }
+}
+
 /// The keys of the shortest path are those of the others.
 #[test]
 fn what_is_used_on_one_path_counts_on_the_other() {

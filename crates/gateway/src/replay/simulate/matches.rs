@@ -11,7 +11,7 @@ use tollgate::{Algorithm, Quota};
 use tollgate_http::limiter::{AsyncKeys as AskedKeys, KnownMatch};
 use tollgate_http::{LimiterConfig, RateLimiter};
 
-use super::super::record::{Record, RequestId, Texts};
+use super::super::record::{Records, RequestId, Texts};
 use super::fields::RequestFields;
 use crate::values::failure::Failure;
 
@@ -151,7 +151,7 @@ impl Matches {
     /// How many buckets can be busy at once, so that none is ever evicted for want of room.
     ///
     /// A bucket per limit and key; a sliding log takes one for each unit that it remembers, and a queue up to two.
-    pub(crate) fn buckets(&self, records: &[Record]) -> usize {
+    pub(crate) fn buckets(&self, records: &Records) -> usize {
         let simulator = self.rules.simulator();
         let mut limits: HashMap<(usize, usize), Vec<Quota>> = HashMap::new();
         for &Key { policy, tier, .. } in &self.keys {
@@ -162,9 +162,11 @@ impl Matches {
         let mut units = Vec::new();
         if limits.values().flatten().any(is_log) {
             units.resize(self.keys.len(), 0_u64);
-            for found in records.iter().flat_map(|record| self.of(record.request)) {
-                if let Some(key) = found.key {
-                    units[key.index()] = units[key.index()].saturating_add(found.matched.cost());
+            for record in records.iter() {
+                for found in self.of(record.request) {
+                    if let Some(key) = found.key {
+                        units[key.index()] = units[key.index()].saturating_add(found.matched.cost());
+                    }
                 }
             }
         }

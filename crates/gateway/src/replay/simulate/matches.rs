@@ -63,6 +63,8 @@ pub(crate) struct Matches {
     /// Where those of each request end, and those of the next one begin; nothing if each has one.
     ends: Option<Vec<usize>>,
     keys: Vec<Key>,
+    /// Whether a key of the policy may have several parts.
+    has_parts: Vec<bool>,
 }
 
 impl Matches {
@@ -103,7 +105,8 @@ impl Matches {
         keys_of.shrink_to_fit();
         let has_each_one = ends.iter().zip(1..).all(|(end, number)| *end == number);
         let ends = (!has_each_one).then_some(ends);
-        Ok(Self { rules, settings, all, keys_of, ends, keys })
+        let has_parts = rules.policies(0).iter().map(|policy| policy.key.contains('+')).collect();
+        Ok(Self { rules, settings, all, keys_of, ends, keys, has_parts })
     }
 
     fn range(&self, request: RequestId) -> Range<usize> {
@@ -141,10 +144,11 @@ impl Matches {
         let met = self.rules.matching(&logged.info(), &AskedKeys::default());
         let met = met.into_iter().find(|met| met.policy == policy);
         let (tier, key) = met.map_or((None, None), |met| (met.tier, met.key));
+        let has_parts = self.has_parts.get(policy).is_some_and(|has_parts| *has_parts);
         let policy = self.settings.policies().get(policy).map_or("", |policy| policy.name());
         KeyName {
             policy: tier.map_or_else(|| policy.to_owned(), |tier| format!("{policy}/{tier}")),
-            key: key.map_or_else(|| "(none)".to_owned(), |parts| parts.join(" ")),
+            key: key.map_or_else(|| "(none)".to_owned(), |parts| joined(&parts, has_parts)),
         }
     }
 
@@ -181,5 +185,43 @@ impl Matches {
         };
         let total = self.keys.iter().enumerate().map(buckets_of).fold(0, u64::saturating_add);
         usize::try_from(total).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// The parts of a key with blanks between. Where there may be several, one that has a blank or quotes itself, or is empty, is in quotes: so no
+/// two keys of a policy read the same.
+fn joined<S: AsRef<str>>(parts: &[S], may_be_several: bool) -> String {
+    let told = |part: &S| {
+        let part = part.as_ref();
+        if may_be_several && (part.is_empty() || part.contains([' ', '"'])) {
+            format!("\"{}\"", part.replace('\\', "\\\\").replace('"', "\\\""))
+        } else {
+            part.to_owned()
+        }
+    };
+    parts.iter().map(told).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn parts_of_a_key_stay_apart() {
+        assert_eq!(joined(&["192.0.2.1", "/a"], true), "192.0.2.1 /a");
+        assert_eq!(joined(&["a b"], false), "a b");
+        let parts = ["a", "b", "a b", "\"a", "b\"", "", "\\", "\\\"", "a\\\" b"];
+        let mut seen = std::collections::HashSet::new();
+        let mut tell = |parts: &[&str]| {
+            let name = joined(parts, true);
+            assert!(seen.insert(name.clone()), "{parts:?} reads as another: {name}");
+        };
+        for one in parts {
+            tell(&[one]);
+            for two in parts {
+                tell(&[one, two]);
+                parts.iter().for_each(|three| tell(&[one, two, three]));
+            }
+        }
     }
 }

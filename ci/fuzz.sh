@@ -10,7 +10,7 @@
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/../fuzz"
-all=(base rate ops log quota forwarded proxy_protocol config snapshot)
+all=(base rate ops log quota forwarded proxy_protocol config snapshot table)
 export RUST_BACKTRACE=0
 
 usage() {

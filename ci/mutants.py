@@ -1,8 +1,9 @@
 """Plants defects in a copy of the tree and watches the tests die of them; see mutants.sh.
 
 A defect is a text that occurs once in a file, and what it is replaced by. So the engine is not full of switches, and a
-defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle
+defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle|fleet
 [FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "http|gateway NAME [FILTER]" for a test of that crate,
+"redis [FILTER]" for a test in the library of that crate,
 "fuzz TARGET". A defect that nothing here can kill has `argued` instead, with the reason.
 """
 
@@ -21,11 +22,11 @@ ROOT = pathlib.Path.cwd()
 # The copy of the tree that this thread plants defects in.
 HERE = threading.local()
 # Those with suites of their own kind; all others are of the engine.
-PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-gateway"], "c": ["tollgate-c"]}
+PACKAGES = {"http": ["tollgate-http", "--all-features"], "gateway": ["tollgate-gateway"], "c": ["tollgate-c"], "redis": ["tollgate-redis"]}
 # A suite that goes round in a circle has failed, in seconds.
 TIMEOUT = 300
 BUILD_TIMEOUT = 3_000
-MODELS = {"explorer": {}, "loom": {}, "rmw": {"TOLLGATE_LOOM_RMW": "1"}, "shuttle": {}}
+MODELS = {"explorer": {}, "loom": {}, "rmw": {"TOLLGATE_LOOM_RMW": "1"}, "shuttle": {}, "fleet": {}}
 
 
 def fail(message):
@@ -80,7 +81,9 @@ def commands(suite):
     if kind in MODELS:
         # What the models depend on is the same as in the tree itself.
         env = {"CARGO_TARGET_DIR": str(ROOT / "target" / "loom"), "RUSTFLAGS": "--cfg tollgate_model"}
-        build = ["cargo", "test", "--quiet", "--release", "--locked", "--test", "models"]
+        # The word of a fleet's leases has a program of its own, under loom alone.
+        name = "fleet_lease" if kind == "fleet" else "models"
+        build = ["cargo", "test", "--quiet", "--release", "--locked", "--test", name]
         witness = {"TOLLGATE_WITNESS": kind.replace("rmw", "loom"), **MODELS[kind]}
         run = build + ["--", *rest]
         return (build + ["--no-run"], "loom-tests", env), (run, "loom-tests", env | witness)
@@ -90,7 +93,8 @@ def commands(suite):
         return (["ci/fuzz.sh", "1", *rest], ".", env), (["ci/fuzz.sh", "60", *rest], ".", env)
     if kind not in ("test", "lib", *PACKAGES):
         fail(f"unknown suite: {suite}")
-    name = ["--lib"] if kind == "lib" else ["--test", rest.pop(0)]
+    # Those of the fleet's tests that need no server.
+    name = ["--lib"] if kind in ("lib", "redis") else ["--test", rest.pop(0)]
     package = PACKAGES.get(kind, ["tollgate"])
     build = ["cargo", "test", "--quiet", "--package", *package, *name]
     return (build + ["--no-run"], ".", env), (build + ["--", *rest], ".", env)

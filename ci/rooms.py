@@ -20,6 +20,7 @@ ROOMS = {
         layer service service/body service/places limiter
         decision/admission decision/refusal decision/straight decision/shared decision/warnings decision/stats
         decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
+        decision/by_client decision/candidates
         decision/gate decision/engine decision/in_flight decision
         config/serial config/looks_at config/limiter_config config/policy config/tiers config/exemption config/charge config
         stats/serial stats/policy_stats stats/top stats/label stats/counts stats/decision_timer stats
@@ -32,9 +33,10 @@ ROOMS = {
         replay/progress replay/wall_clock replay/log
         config admin
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
-        proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body proxy/live
+        proxy/upstream/check proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body
+        proxy/upstream/expected proxy/exchange/hop proxy/live proxy/log/entry proxy/log/writer proxy/log
         proxy/upstream/upstream proxy/upstream/complaint proxy/service proxy/tally proxy/error proxy/echo proxy/client_body
-        proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/idle_timer proxy/coarse_clock
+        proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/fields proxy/idle_timer proxy/coarse_clock
         values
     """,
 }

@@ -119,7 +119,7 @@ fn tell(read: &Result<Input, Failure>) -> String {
     match read {
         Ok(input) => {
             let told = |record: &Record| (record.time, input.texts.text(record.request));
-            let records: Vec<_> = input.records.iter().map(told).collect();
+            let records: Vec<_> = input.records.iter().map(|record| told(&record)).collect();
             let counts = [
                 input.incomplete,
                 input.out_of_order,
@@ -149,7 +149,7 @@ fn judge(input: &Input, bytes: &[u8]) {
         input.without_address <= input.incomplete && input.lists <= file.requests && input.zoneless <= file.requests
     );
     assert!(file.odd <= file.requests && input.incomplete <= file.requests && input.out_of_order < file.requests);
-    assert!(input.records.is_sorted_by_key(|record| record.time));
+    assert!(input.records.iter().is_sorted_by_key(|record| record.time));
     assert_eq!(input.unreadable.len(), count(file.unreadable).min(5));
     for Flaw { line, reason, text, .. } in input.unreadable.iter().chain(&input.odd) {
         assert!((1..=file.lines).contains(line), "line {line} of {}", file.lines);

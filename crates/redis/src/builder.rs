@@ -9,6 +9,7 @@ use tollgate::{Limiter, Quota};
 
 use crate::error::BuildError;
 use crate::fleet::Fleet;
+use crate::lease::table::Leases;
 use crate::request::Scripts;
 use crate::secret::Secret;
 use crate::servers::Servers;
@@ -25,6 +26,7 @@ pub struct FleetBuilder {
     deadline: Duration,
     nodes: Option<u64>,
     capacity: usize,
+    refusals: Duration,
     clock_key: Option<String>,
 }
 
@@ -45,6 +47,9 @@ impl FleetBuilder {
     /// The deadline unless it is set.
     pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(20);
 
+    /// The longest that a refusal may be answered by what a server said.
+    pub const MAX_REFUSALS: Duration = Duration::from_millis(250);
+
     fn new(kind: Kind, addresses: Vec<String>) -> Self {
         Self {
             kind,
@@ -54,6 +59,7 @@ impl FleetBuilder {
             deadline: Self::DEFAULT_DEADLINE,
             nodes: None,
             capacity: 65_536,
+            refusals: Self::MAX_REFUSALS,
             clock_key: None,
         }
     }
@@ -103,6 +109,15 @@ impl FleetBuilder {
         self
     }
 
+    /// For how long a key of a [leased](crate::FleetLimit::leased) limit may be refused by what a server last said of it, without
+    /// asking: so late at most is seen what other nodes give back. 250 ms unless it is set, which is the longest; zero to ask each
+    /// time.
+    #[must_use]
+    pub const fn refusals(mut self, within: Duration) -> Self {
+        self.refusals = within;
+        self
+    }
+
     /// Has the servers read the time, in microseconds, from a key instead of their clock.
     #[cfg(feature = "server-tests")]
     #[doc(hidden)]
@@ -128,6 +143,9 @@ impl FleetBuilder {
         if self.nodes == Some(0) {
             return Err(BuildError::Nodes);
         }
+        if self.refusals > Self::MAX_REFUSALS {
+            return Err(BuildError::Refusals { within: self.refusals });
+        }
         tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         #[cfg(feature = "tls")]
         // Whoever has chosen one keeps it.
@@ -146,7 +164,9 @@ impl FleetBuilder {
             }
             _ => Servers::one(Target::Fixed(first), Arc::clone(&scripts), self.deadline),
         };
-        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local))
+        // A quarter of a second at most.
+        let leases = Leases::new(u64::try_from(self.refusals.as_nanos()).unwrap_or(0));
+        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local, leases))
     }
 }
 

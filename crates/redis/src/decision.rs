@@ -15,6 +15,10 @@ pub enum Place {
     Server,
     /// This node: the limit admits everything, or nothing.
     Here,
+    /// This node, by tokens that it had [taken in advance](crate::FleetLimit::leased).
+    Lease,
+    /// This node, by what a server said of the key a moment ago.
+    Known,
     /// No server: what the limit says [for an outage](OnOutage), and why.
     Outage(OnOutage, Outage),
 }

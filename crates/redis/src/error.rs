@@ -157,6 +157,11 @@ pub enum BuildError {
     },
     /// The number of nodes is zero.
     Nodes,
+    /// Refusals are to be answered from memory for longer than is offered.
+    Refusals {
+        /// How long was asked for.
+        within: Duration,
+    },
     /// There is no tokio runtime to run the connections on.
     NoRuntime,
     /// What decides during an outage cannot be built.
@@ -180,6 +185,11 @@ impl fmt::Display for BuildError {
                 crate::FleetBuilder::MAX_DEADLINE
             ),
             Self::Nodes => f.write_str("a fleet has at least 1 node, and 0 was given"),
+            Self::Refusals { within } => write!(
+                f,
+                "refusals may be answered from memory for {:?} at most, and {within:?} was given",
+                crate::FleetBuilder::MAX_REFUSALS
+            ),
             Self::NoRuntime => f.write_str("a fleet must be built within a tokio runtime, and there is none"),
             Self::Local(error) => write!(f, "what decides during an outage: {error}"),
         }

@@ -1,10 +1,13 @@
 //! From a question to the servers and back: arguments, the call, the reading of the reply, and the conversion of what another quota
 //! wrote.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::error::Outage;
 use crate::fleet::Fleet;
+use crate::lease::anchor::ServerClock;
 use crate::reply::{self, Part, Reply};
 use crate::request::{Arg, Request};
 use crate::rule::{Adjust, Converted, Rule};
@@ -68,6 +71,46 @@ pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until
     Err(Outage::Contended)
 }
 
+/// An answer with tokens in advance.
+#[derive(Debug)]
+pub(crate) struct Leased {
+    pub(crate) now: u64,
+    pub(crate) part: Part,
+    pub(crate) tokens: u64,
+    /// This node's clock when the request was sent.
+    pub(crate) sent: u64,
+    pub(crate) clock: Arc<ServerClock>,
+}
+
+/// Asks about one item, and for up to `most` tokens in advance.
+pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Instant) -> Result<Leased, Outage> {
+    let rule: &Rule = &item.limit.0.rule;
+    if !fleet.0.servers.is_up(item.subject.slot()) {
+        return Err(Outage::Disconnected);
+    }
+    let mut converted: Option<Converted> = None;
+    for _ in 0..CONVERSIONS {
+        let mut args = Vec::new();
+        rule.push_check(item.cost, 0, converted.as_ref(), &mut args);
+        rule.push_ahead(most, &mut args);
+        let script = &fleet.0.scripts.lease;
+        let request = Request { script, keys: vec![item.limit.key(&item.subject)], args, slot: item.subject.slot() };
+        let sent = fleet.0.leases.now();
+        let (value, clock) = fleet.0.servers.call_whom(&request, until).await?;
+        match reply::lease(&value, rule).ok_or(Outage::Unreadable)? {
+            Reply::Decided { now, answer: (part, answer), .. } => {
+                let tokens = rule.ahead(most, answer).ok_or(Outage::Unreadable)?;
+                return Ok(Leased { now, part, tokens, sent, clock });
+            }
+            Reply::Changed { now, texts } => {
+                let (_, seen) = texts.first().ok_or(Outage::Unreadable)?;
+                converted = Some(rule.convert(seen, now).ok_or(Outage::Unreadable)?);
+            }
+        }
+    }
+    Err(Outage::Contended)
+}
+
 /// Changes one bucket; how much was taken.
 pub(crate) async fn adjust(
     fleet: &Fleet,
@@ -81,7 +124,12 @@ pub(crate) async fn adjust(
     for _ in 0..CONVERSIONS {
         let mut args = Vec::new();
         rule.push_adjust(how, item.cost, mine, converted.as_ref(), &mut args);
-        let value = call(fleet, item, &fleet.0.scripts.adjust, args, until).await?;
+        let value = call(fleet, item, &fleet.0.scripts.adjust, args, until).await;
+        if how == Adjust::Refund {
+            // What was known of it is over, whether an answer came or not.
+            fleet.0.leases.with(&item.subject, &item.limit, |hot| hot.forget());
+        }
+        let value = value?;
         match reply::adjust(&value).ok_or(Outage::Unreadable)? {
             Reply::Decided { answer: None, .. } => return Ok(0),
             Reply::Decided { answer: Some(taken), .. } => {

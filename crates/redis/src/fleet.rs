@@ -13,6 +13,7 @@ use crate::builder::FleetBuilder;
 use crate::decision::{FleetDecision, FleetSetDecision};
 use crate::error::LimitError;
 use crate::handle::{FleetHandle, FleetScoped};
+use crate::lease::table::Leases;
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
@@ -49,7 +50,11 @@ pub(crate) struct Inner {
     /// Decides during outages.
     pub(crate) local: Limiter,
     pub(crate) outages: AtomicU64,
+    pub(crate) leases: Leases,
 }
+
+/// As many nodes are assumed to take tokens in advance if nobody says how many there are.
+const NODES_OF_LEASES: u64 = 4;
 
 impl Fleet {
     /// As many requests may wait for the answer of one server at a time; more are not sent.
@@ -62,8 +67,10 @@ impl Fleet {
         deadline: Duration,
         nodes: Option<u64>,
         local: Limiter,
+        leases: Leases,
     ) -> Self {
-        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages: AtomicU64::new(0) }))
+        let outages = AtomicU64::new(0);
+        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages, leases }))
     }
 
     /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
@@ -111,7 +118,7 @@ impl Fleet {
         };
         let local = on_outage.quota(&quota, nodes);
         let local = local.map(|quota| self.0.local.prepare(name, quota)).transpose()?;
-        FleetLimit::new(name, quota, on_outage, local)
+        FleetLimit::new(name, quota, on_outage, local, self.0.nodes.unwrap_or(NODES_OF_LEASES))
     }
 
     /// Waits until the servers are connected, up to `within`; whether they are.
@@ -162,8 +169,10 @@ impl Fleet {
     pub fn stats(&self) -> FleetStats {
         // Relaxed, all of these: numbers by themselves, to be shown. No model.
         let mut stats = FleetStats { outages: self.0.outages.load(Ordering::Relaxed), ..FleetStats::default() };
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let leases = &self.0.leases.counts;
+        (stats.leased, stats.known, stats.leases) = (load(&leases.allowed), load(&leases.refused), load(&leases.asked));
         for shard in self.0.servers.shards() {
-            let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
             stats.servers += 1;
             stats.connected += u64::from(shard.is_up());
             stats.in_flight += shard.in_flight();
@@ -215,6 +224,12 @@ pub struct FleetStats {
     pub repeats: u64,
     /// Decisions made by [`OnOutage`].
     pub outages: u64,
+    /// Requests admitted by tokens that were [taken in advance](FleetLimit::leased).
+    pub leased: u64,
+    /// Requests refused by what a server had said of the key a moment before.
+    pub known: u64,
+    /// How often tokens were asked for in advance.
+    pub leases: u64,
 }
 
 /// Every call under one limit.

@@ -74,7 +74,16 @@ impl<'a> FleetHandle<'a> {
         if let Some(decision) = item.without_server() {
             return decision;
         }
-        match exchange::check(self.fleet, &[&item], mode, self.until()).await {
+        let until = self.until();
+        if let Some(decision) = crate::ahead::here(self.fleet, &item, mode == Mode::Take) {
+            return decision;
+        }
+        if mode == Mode::Take
+            && let Some(decision) = crate::ahead::check(self.fleet, &item, until).await
+        {
+            return decision;
+        }
+        match exchange::check(self.fleet, &[&item], mode, until).await {
             Ok(checked) => match checked.parts.first() {
                 Some(part) => item.decided(part, checked.now),
                 None => item.without_answer(self.fleet, Outage::Unreadable, mode),
@@ -159,8 +168,10 @@ impl<'a> FleetHandle<'a> {
         }
         let args =
             vec![Arg::Static("*"), Arg::Number(0), Arg::Number(0), Arg::Static(""), Arg::Static(""), Arg::Static("")];
-        let value = exchange::call(self.fleet, &self.item(0), &self.fleet.0.scripts.undo, args, self.until()).await?;
-        reply::undo(&value).map(|_| ()).ok_or(Outage::Unreadable)
+        let value = exchange::call(self.fleet, &self.item(0), &self.fleet.0.scripts.undo, args, self.until()).await;
+        // Nor is anything left of what was taken in advance: a full bucket is all there is.
+        self.fleet.0.leases.with(&self.subject, self.limit, |hot| hot.clear());
+        reply::undo(&value?).map(|_| ()).ok_or(Outage::Unreadable)
     }
 
     /// Takes `cost` tokens now for a request that may go within `max_wait`, and says when: an instant of its own for each, first
@@ -280,8 +291,9 @@ impl FleetReservation<'_> {
                     Arg::Text(surplus),
                 ];
                 let fleet = handle.fleet;
-                let value = exchange::call(fleet, &handle.item(0), &fleet.0.scripts.undo, args, until).await?;
-                reply::undo(&value).ok_or(Outage::Unreadable)
+                let value = exchange::call(fleet, &handle.item(0), &fleet.0.scripts.undo, args, until).await;
+                fleet.0.leases.with(&handle.subject, handle.limit, |hot| hot.forget());
+                reply::undo(&value?).ok_or(Outage::Unreadable)
             }
             Some(Undo::Count { mine }) => {
                 let item = handle.item(self.cost);

@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod builder;
 mod decision;
 pub mod error;
 mod exchange;
 mod fleet;
 mod handle;
+mod lease;
 mod limit;
 mod outage;
 mod reply;
@@ -17,6 +19,7 @@ mod servers;
 mod set;
 mod shard;
 mod span;
+mod sync;
 mod target;
 
 pub use builder::FleetBuilder;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tollgate::Quota;
 
+use crate::lease::plan::Plan;
+
 use crate::error::LimitError;
 use crate::outage::OnOutage;
 use crate::rule::Rule;
@@ -28,6 +30,11 @@ pub(crate) struct Inner {
     pub(crate) on_outage: OnOutage,
     /// What this node decides by during an outage.
     pub(crate) local: Option<tollgate::Limit>,
+    /// How many nodes share the burst among them, for leases.
+    nodes: u64,
+    plan: Option<Plan>,
+    /// Of the name and the quota.
+    hash: u64,
 }
 
 impl FleetLimit {
@@ -39,13 +46,69 @@ impl FleetLimit {
         quota: Quota,
         on_outage: OnOutage,
         local: Option<tollgate::Limit>,
+        nodes: u64,
     ) -> Result<Self, LimitError> {
         if name.is_empty() || name.len() > Self::MAX_NAME {
             return Err(LimitError::Name { length: name.len() });
         }
         let rule = Rule::new(&quota)?;
         let suffix = format!("{}:{}{}", readable(name), rule.letter(), quota.period().as_nanos());
-        Ok(Self(Arc::new(Inner { name: name.to_owned(), suffix, quota, rule, on_outage, local })))
+        let mut first = [0; 8];
+        first.copy_from_slice(&blake3::hash(format!("{suffix} {quota:#}").as_bytes()).as_bytes()[..8]);
+        let hash = u64::from_le_bytes(first);
+        let name = name.to_owned();
+        Ok(Self(Arc::new(Inner { name, suffix, quota, rule, on_outage, local, nodes, plan: None, hash })))
+    }
+
+    /// The same limit with **leases**: nodes that see many requests of a key take tokens in advance, and decide by themselves while
+    /// these last. Token buckets and fixed windows can; all others stay exact, as do bursts below 8 and those that fill within
+    /// 10 ms, and windows that count refusals.
+    ///
+    /// No more is admitted than without leases: not by any number of nodes, nor by slow ones or dead ones. What it costs is burst:
+    /// what a node has taken and does not use lapses as the bucket refills, or with its window, and while it holds it others are
+    /// refused a little earlier. All nodes together hold about a quarter of the burst at most, if the fleet knows their
+    /// [number](crate::FleetBuilder::nodes); else each holds a sixteenth.
+    ///
+    /// Which keys are leased and how much is taken follows from what is seen of them; a key that is asked for once is exact. A
+    /// refusal is answered from what the server said last while that is certain, and once a server has refused, the same is
+    /// not asked of it again for up to 20 ms. What is given back on another node, by a refund or a reset, is seen 250 ms later at
+    /// most ([`FleetBuilder::refusals`](crate::FleetBuilder::refusals)).
+    ///
+    /// Figures of decisions that were made here are bounds: as much as [`remaining`](crate::FleetDecision::remaining) says is
+    /// certain, and there may be more.
+    #[must_use]
+    pub fn leased(&self) -> Self {
+        let plan = Plan::new(&self.0.rule, self.0.nodes);
+        Self(Arc::new(Inner {
+            name: self.0.name.clone(),
+            suffix: self.0.suffix.clone(),
+            quota: self.0.quota,
+            rule: self.0.rule.clone(),
+            on_outage: self.0.on_outage,
+            local: self.0.local,
+            nodes: self.0.nodes,
+            plan,
+            hash: self.0.hash,
+        }))
+    }
+
+    /// Whether keys of it can be leased.
+    #[must_use]
+    pub fn is_leased(&self) -> bool {
+        self.0.plan.is_some()
+    }
+
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.0.plan.as_ref()
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.0.hash
+    }
+
+    /// Whether both write the same bucket, in the same words.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.suffix == other.0.suffix && self.0.quota == other.0.quota)
     }
 
     /// The name.

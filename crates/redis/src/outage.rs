@@ -135,4 +135,24 @@ mod tests {
         assert_eq!(share("unlimited", 4), "unlimited");
         assert_eq!(share("blocked", 4), "blocked");
     }
+    #[test]
+    fn all_shares_are_no_more_than_the_limit() {
+        for text in
+            ["100/second", "100/minute as fixed-window", "10/second burst 4", "1000/hour as leaky-queue burst 40"]
+        {
+            let whole: Quota = text.parse().unwrap();
+            for nodes in [1, 3, 4] {
+                let part = OnOutage::Share.quota(&whole, nodes).unwrap();
+                assert!(nodes * part.burst() <= whole.burst(), "{text}");
+                let per_nano = |quota: &Quota| u128::from(quota.count()) << 64;
+                // count / period, times the nodes.
+                let (all, limit) = (
+                    per_nano(&part) * u128::from(nodes) / part.period().as_nanos(),
+                    per_nano(&whole) / whole.period().as_nanos(),
+                );
+                assert!(all <= limit, "{text}");
+            }
+            assert_eq!(OnOutage::Local.quota(&whole, 4).unwrap().to_string(), whole.to_string());
+        }
+    }
 }

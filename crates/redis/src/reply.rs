@@ -122,6 +122,19 @@ fn part_of(rule: &Rule, values: &[Value]) -> Option<Part> {
     Some(Part { fits, evidence, before })
 }
 
+/// The answer of `lease`: the request's part, and what the script says of the tokens in advance.
+pub(crate) fn lease(value: &Value, rule: &Rule) -> Option<Reply<(Part, u64)>> {
+    match head(list(value)?)? {
+        (2, now, rest) => changed(now, rest),
+        (code @ 0..=1, now, [part, ahead]) => {
+            let part = part_of(rule, list(part)?)?;
+            let is_yes = code == 1;
+            (part.fits == is_yes).then_some(Reply::Decided { now, is_yes, answer: (part, number(ahead)?) })
+        }
+        _ => None,
+    }
+}
+
 /// The answer of `adjust`: how much, as its rule has it. Nothing for a refund.
 pub(crate) fn adjust(value: &Value) -> Option<Reply<Option<String>>> {
     match head(list(value)?)? {

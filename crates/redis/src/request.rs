@@ -22,6 +22,7 @@ pub(crate) struct Scripts {
     pub(crate) check: Script,
     pub(crate) adjust: Script,
     pub(crate) undo: Script,
+    pub(crate) lease: Script,
 }
 
 impl Scripts {
@@ -43,11 +44,12 @@ impl Scripts {
             check: script(include_str!("scripts/check.lua")),
             adjust: script(include_str!("scripts/adjust.lua")),
             undo: script(include_str!("scripts/undo.lua")),
+            lease: script(include_str!("scripts/lease.lua")),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 3] {
-        [&self.check, &self.adjust, &self.undo]
+    pub(crate) fn all(&self) -> [&Script; 4] {
+        [&self.check, &self.adjust, &self.undo, &self.lease]
     }
 }
 

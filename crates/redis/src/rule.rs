@@ -194,6 +194,33 @@ impl Rule {
         }
     }
 
+    /// What `lease` is told beyond a check: spans or a count to take in advance, up to `most` tokens.
+    pub(crate) fn push_ahead(&self, most: u64, out: &mut Vec<Arg>) {
+        match self {
+            Self::Bucket(bucket) => {
+                for tokens in halves(most) {
+                    push_span(bucket.span(bucket.token.parts(tokens)), out);
+                }
+            }
+            _ => out.push(Arg::Number(most)),
+        }
+    }
+
+    /// How many tokens were taken in advance, by what the script says of `most`; `None` if it says what cannot be.
+    pub(crate) fn ahead(&self, most: u64, answer: u64) -> Option<u64> {
+        match self {
+            Self::Bucket(_) if answer == 0 => Some(0),
+            Self::Bucket(_) => halves(most).nth(usize::try_from(answer - 1).ok()?),
+            _ => (answer <= most).then_some(answer),
+        }
+    }
+
+    /// Whether a bucket whose stamp is at least `ahead_us` ahead is short of `cost` tokens.
+    pub(crate) fn lacks(&self, cost: u64, ahead_us: u64) -> bool {
+        let Self::Bucket(bucket) = self else { return false };
+        bucket.token.parts_of_us(ahead_us) + bucket.token.parts(cost) > bucket.depth
+    }
+
     /// What `adjust` is told: to take up to `cost`, into debt or not, or to give it back; what is given back to a window or a
     /// log only if it is of the one that ends at `mine`, or was taken then, unless that is 0.
     pub(crate) fn push_adjust(
@@ -369,6 +396,11 @@ impl Bucket {
         Ok(Self { token, burst, depth, debt_us, reach_us, tag, period_nanos })
     }
 
+    /// What it takes to fill when it is empty, in whole microseconds, rounded up.
+    pub(crate) fn depth_us(&self) -> u64 {
+        self.token.us_up(self.depth)
+    }
+
     /// Of a span within the reach, which is one; what is longer, by as much as a cost that never fits, is cut.
     fn span(&self, parts: u128) -> Span {
         self.token
@@ -518,6 +550,11 @@ fn push_span(span: Span, out: &mut Vec<Arg>) {
 
 fn at_most(quota: &Quota, max: u64) -> Result<(), LimitError> {
     if quota.count() > max { Err(LimitError::CountTooLarge { quota: *quota, max }) } else { Ok(()) }
+}
+
+/// `most`, the half of it, and so on down to one.
+fn halves(most: u64) -> impl Iterator<Item = u64> {
+    core::iter::successors((most > 0).then_some(most), |&tokens| (tokens > 1).then_some(tokens / 2))
 }
 
 /// Numbers that sum up to `most`, the largest first, each at most one more than the sum of all after it: so who takes each that

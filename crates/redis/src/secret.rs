@@ -49,6 +49,12 @@ impl Subject {
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// For tables in memory: of 65 bits of the hash, all but the first.
+    pub(crate) fn hash(&self) -> u64 {
+        // Digits below 128, and five bits of each: none are lost but those above 64.
+        self.0[..13].iter().fold(0, |hash: u64, &digit| (hash << 5) ^ u64::from(digit))
+    }
+
     /// The slot of a cluster that holds all keys with this tag.
     pub(crate) fn slot(&self) -> u16 {
         crc16(&self.0) % 16_384

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::Outage;
+use crate::lease::anchor::ServerClock;
 use crate::request::{Request, Scripts};
 use crate::shard::{Shard, Unserved};
 use crate::target::{self, Target};
@@ -26,6 +27,8 @@ const SOON: Duration = Duration::from_millis(2);
 pub(crate) enum Servers {
     One(Arc<Shard>),
     Cluster(Arc<Cluster>),
+    #[cfg(test)]
+    Simulated(crate::lease::simulation::Link),
 }
 
 /// The servers of a cluster.
@@ -95,6 +98,8 @@ impl Servers {
     pub(crate) fn shards(&self) -> Vec<Arc<Shard>> {
         match self {
             Self::One(shard) => vec![Arc::clone(shard)],
+            #[cfg(test)]
+            Self::Simulated(_) => Vec::new(),
             Self::Cluster(cluster) => cluster.map.load().shards.iter().map(|(_, shard)| Arc::clone(shard)).collect(),
         }
     }
@@ -103,6 +108,8 @@ impl Servers {
     pub(crate) async fn ready(&self, until: Instant) -> bool {
         match self {
             Self::One(shard) => shard.ready(until).await,
+            #[cfg(test)]
+            Self::Simulated(_) => true,
             Self::Cluster(cluster) => loop {
                 let map = cluster.map.load_full();
                 if !map.ranges.is_empty() {
@@ -124,6 +131,8 @@ impl Servers {
     pub(crate) fn shard(&self, slot: u16) -> Option<Arc<Shard>> {
         match self {
             Self::One(shard) => Some(Arc::clone(shard)),
+            #[cfg(test)]
+            Self::Simulated(_) => None,
             Self::Cluster(cluster) => cluster.map.load().of_slot(slot).map(Arc::clone),
         }
     }
@@ -132,6 +141,8 @@ impl Servers {
     pub(crate) fn is_up(&self, slot: u16) -> bool {
         let is_up = match self {
             Self::One(shard) => shard.is_up(),
+            #[cfg(test)]
+            Self::Simulated(_) => true,
             Self::Cluster(cluster) => cluster.map.load().of_slot(slot).is_some_and(|shard| shard.is_up()),
         };
         if !is_up {
@@ -142,12 +153,25 @@ impl Servers {
 
     /// Runs a script where its keys are. What proves that nothing was run is followed, or asked again, once.
     pub(crate) async fn call(&self, request: &Request<'_>, until: Instant) -> Result<Value, Outage> {
+        Ok(self.call_whom(request, until).await?.0)
+    }
+
+    /// As [`call`](Self::call), and the clock of whoever answered.
+    pub(crate) async fn call_whom(
+        &self,
+        request: &Request<'_>,
+        until: Instant,
+    ) -> Result<(Value, Arc<ServerClock>), Outage> {
+        #[cfg(test)]
+        if let Self::Simulated(server) = self {
+            return server.call(request, until).await;
+        }
         let Some(shard) = self.shard(request.slot) else {
             self.is_stale();
             return Err(Outage::Disconnected);
         };
         match shard.call(request, false, until).await {
-            Ok(value) => Ok(value),
+            Ok(value) => Ok((value, Arc::clone(&shard.clock))),
             Err(Unserved::Outage(outage)) => {
                 if matches!(outage, Outage::Disconnected | Outage::Deadline) {
                     self.is_stale();
@@ -190,11 +214,17 @@ impl Servers {
 }
 
 /// The one repeat.
-async fn again(shard: &Shard, request: &Request<'_>, asking: bool, until: Instant) -> Result<Value, Outage> {
-    shard.call(request, asking, until).await.map_err(|unserved| match unserved {
+async fn again(
+    shard: &Shard,
+    request: &Request<'_>,
+    asking: bool,
+    until: Instant,
+) -> Result<(Value, Arc<ServerClock>), Outage> {
+    let value = shard.call(request, asking, until).await.map_err(|unserved| match unserved {
         Unserved::Outage(outage) | Unserved::Again(outage) => outage,
         Unserved::Elsewhere { .. } => Outage::Refused("the slot is moving".to_owned()),
-    })
+    })?;
+    Ok((value, Arc::clone(&shard.clock)))
 }
 
 impl Cluster {

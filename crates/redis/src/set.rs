@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tollgate::Verdict;
 
+use crate::ahead;
 use crate::decision::{FleetDecision, FleetSetDecision, Place};
 use crate::error::Outage;
 use crate::exchange::{self, Checked, Mode};
@@ -98,7 +99,24 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
     let until = Instant::now() + fleet.0.deadline;
     let mut decisions: Vec<Option<FleetDecision>> = items.iter().map(FleetItem::without_server).collect();
     // One that is refused here takes nothing anywhere.
-    let is_open = decisions.iter().flatten().all(FleetDecision::is_allowed);
+    let mut is_open = decisions.iter().flatten().all(FleetDecision::is_allowed);
+    // What this node holds comes first, and only if it knows of none that would be refused: if one is after all, it lapses.
+    let known: Vec<_> = items.iter().map(|item| ahead::here(fleet, item, false)).collect();
+    let is_known_open = known.iter().flatten().all(FleetDecision::is_allowed);
+    for (i, known) in known.into_iter().enumerate() {
+        if decisions[i].is_some() {
+            continue;
+        }
+        let decision = if is_open && is_known_open { ahead::here(fleet, &items[i], true) } else { known };
+        match decision {
+            Some(decision) => {
+                is_open &= decision.is_allowed();
+                decisions[i] = Some(decision);
+            }
+            None => ahead::warm(fleet, &items[i]),
+        }
+    }
+    is_open &= is_known_open;
     let mode = if is_open { Mode::Take } else { Mode::Peek };
     let mut groups = groups(fleet, &items, &decisions);
     let calls = groups.iter().map(|group| {

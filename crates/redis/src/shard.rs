@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Outage;
+use crate::lease::anchor::ServerClock;
 use crate::request::{Request, Scripts};
 use crate::target::Target;
 
@@ -44,6 +45,8 @@ pub(crate) struct Shard {
     unloaded: Notify,
     in_flight: AtomicU64,
     pub(crate) counts: Counts,
+    /// What is known of the server's clock.
+    pub(crate) clock: Arc<ServerClock>,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,7 @@ impl Shard {
             unloaded: Notify::new(),
             in_flight: AtomicU64::new(0),
             counts: Counts::default(),
+            clock: Arc::new(ServerClock::default()),
         });
         tokio::spawn(keep_up(Arc::downgrade(&shard)));
         shard
@@ -267,6 +271,7 @@ async fn keep_up(shard: Weak<Shard>) {
         };
         back_off = BACK_OFF[0];
         Counts::add(&this.counts.connects);
+        this.clock.renew();
         let connection = Arc::new(Connection { redis, misses: AtomicU32::new(0) });
         this.connection.store(Some(Arc::clone(&connection)));
         this.is_up.send_replace(true);

@@ -33,6 +33,11 @@ impl Token {
         self.den
     }
 
+    /// How many parts one token is.
+    pub(crate) const fn parts_per_token(&self) -> u64 {
+        self.num
+    }
+
     /// A span of `tokens` tokens, in parts.
     pub(crate) fn parts(&self, tokens: u64) -> u128 {
         u128::from(tokens) * u128::from(self.num)

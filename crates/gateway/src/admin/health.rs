@@ -40,12 +40,13 @@ impl From<Upstream> for UpstreamHealth {
 pub(crate) fn status(stage: Stage) -> &'static str {
     match stage {
         Stage::Running => "serving",
+        Stage::Leaving => "leaving",
         Stage::Draining => "draining",
         Stage::Closing => "closing",
     }
 }
 
-/// 200 while the gateway serves, whatever its upstreams do: restarting it would not help. 503 once it drains.
+/// 200 while the gateway serves, whatever its upstreams do: restarting it would not help. 503 once it is about to stop.
 pub(crate) fn reply(subject: &Subject) -> Reply {
     let View { stage, upstreams, .. } = subject.gateway.now();
     let code = if stage == Stage::Running { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

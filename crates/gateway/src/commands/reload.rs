@@ -14,7 +14,7 @@ use crate::config;
 use crate::config::watch::{Look, Watch};
 use crate::proxy::client::listener::ListenerShared;
 use crate::proxy::gateway::Gateway;
-use crate::proxy::live::{Live, State};
+use crate::proxy::live::{Live, State, StateError};
 use crate::proxy::settings::{Listen, Settings};
 use crate::proxy::tls;
 use crate::values::admin_listen::AdminListen;
@@ -191,7 +191,7 @@ impl Reload {
         })
     }
 
-    fn prepare(&self, mut settings: Settings) -> Result<Prepared, tls::TlsError> {
+    fn prepare(&self, mut settings: Settings) -> Result<Prepared, StateError> {
         let now = self.live.now();
         let mut needs_restart = Vec::new();
         // Certificates may change at any time; where they are shown, and to whom, may not.
@@ -219,7 +219,7 @@ impl Reload {
         }
         let certificates = settings.listeners.iter();
         let certificates = certificates.map(|listen| listen.tls.as_ref().map(tls::server).transpose());
-        let certificates = certificates.collect::<Result<_, _>>()?;
+        let certificates = certificates.collect::<Result<_, tls::TlsError>>()?;
         Ok(Prepared { state: self.live.prepare(settings)?, certificates, needs_restart })
     }
 }

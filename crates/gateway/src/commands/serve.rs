@@ -2,13 +2,16 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tollgate_http::{Policy, RateLimiter};
 
 use super::reload::Reload;
@@ -22,6 +25,9 @@ use crate::values::failure::Failure;
 use crate::values::origin::Origin;
 use crate::values::output;
 use crate::values::rates::Rates;
+
+/// How long the last lines of the access log may take at the end.
+const FLUSH: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
@@ -104,16 +110,38 @@ fn announcement(gateway: &Gateway, is_echo: bool, admin: Option<SocketAddr>) -> 
     format!("tollgate: listening on {addrs}, upstream {upstreams}{echo}\n{admin}")
 }
 
-/// Says `announcement` and goes on until SIGINT or SIGTERM, then finishes what is in flight; the second signal does
-/// not wait for that.
+/// Tells the service manager how it goes, if one asks (`sd_notify(3)`). One that does not listen misses nothing.
+fn notify(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Ok(socket) = UnixDatagram::unbound() else { return };
+    let path = path.as_encoded_bytes();
+    // A name that begins with `@` is no file (`unix(7)`).
+    let _ = match path.strip_prefix(b"@") {
+        #[cfg(target_os = "linux")]
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt;
+            let addr = std::os::unix::net::SocketAddr::from_abstract_name(name);
+            addr.and_then(|addr| socket.send_to_addr(state.as_bytes(), &addr))
+        }
+        _ => {
+            use std::os::unix::ffi::OsStrExt;
+            socket.send_to(state.as_bytes(), std::ffi::OsStr::from_bytes(path))
+        }
+    };
+}
+
+/// Says `announcement` and goes on until SIGINT or SIGTERM, serves on for as long as `timeouts.drain`, then finishes what is in
+/// flight; further signals do not wait for that.
 fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) -> Result<(), Failure> {
     let broken = |error| Failure::Other(format!("cannot wait for signals: {error}"));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    let live = gateway.live.clone();
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
         // Without a file to read anew, a hangup ends the program as it ends others.
         let hangup = reload.is_some().then(|| signal(SignalKind::hangup())).transpose().map_err(broken)?;
+        let mut rotate = signal(SignalKind::user_defined1()).map_err(broken)?;
         // Who reads it may send signals at once.
         output::print(announcement)?;
         let mut reloading = pin!(async {
@@ -122,16 +150,45 @@ fn run_until_told(gateway: Gateway, reload: Option<Reload>, announcement: &str) 
             }
             pending::<()>().await;
         });
-        for enter in [Gateway::stop, Gateway::abort] {
+        let mut rotating = pin!(async {
+            while rotate.recv().await.is_some() {
+                if let Some(log) = &live.now().access_log {
+                    log.reopen();
+                }
+            }
+            pending::<()>().await;
+        });
+        notify("READY=1");
+        let mut drain = None;
+        let steps: [fn(&Gateway); 3] = [Gateway::leave, Gateway::stop, Gateway::abort];
+        for (step, enter) in steps.into_iter().enumerate() {
+            let next = async move {
+                match drain {
+                    Some(Duration::ZERO) => {}
+                    Some(drain) => sleep(drain).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
+                () = next => {}
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 () = &mut reloading => {}
+                () = &mut rotating => {}
                 () = gateway.ended() => break,
             }
-            enter(&gateway);
+            notify("STOPPING=1");
+            // After the first signal the second step comes by itself, and at once where nothing is to be served on.
+            drain = (step == 0).then(|| live.now().settings.timeouts.drain);
+            if drain != Some(Duration::ZERO) {
+                enter(&gateway);
+            }
         }
         Ok::<(), Failure>(())
     })?;
-    gateway.join()
+    let ended = gateway.join();
+    if let Some(log) = &live.now().access_log {
+        log.flush(FLUSH);
+    }
+    ended
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tollgate_http::ConfigError;
 
-use super::file::{Config, Files, parse};
+use super::file::{Config, Files, Problem, parse};
 use crate::proxy::tls;
 use crate::values::failure::Failure;
 
@@ -15,6 +15,14 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Reads and checks the file at `path`. Names of other files in it are relative to its folder.
 pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+    understand(path)?.map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(path)).collect();
+        Failure::Config(lines.join("\n"))
+    })
+}
+
+/// As [`load`], with the mistakes one by one.
+pub(crate) fn understand(path: &Path) -> Result<Result<Config, Vec<Problem>>, Failure> {
     let unreadable = |error| Failure::NoInput(format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
@@ -30,10 +38,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
         authorities: |path| tls::connector(Some(path)).map(drop).map_err(|error| error.to_string()),
     };
-    parse(&text, &files).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(path)).collect();
-        Failure::Config(lines.join("\n"))
-    })
+    Ok(parse(&text, &files))
 }
 
 /// Why the limiter of a file that is right by itself cannot be made.

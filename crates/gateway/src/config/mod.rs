@@ -7,4 +7,4 @@ mod load;
 pub(crate) mod watch;
 
 pub(crate) use self::file::Config;
-pub(crate) use self::load::{load, no_limiter};
+pub(crate) use self::load::{load, no_limiter, understand};

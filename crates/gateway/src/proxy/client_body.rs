@@ -34,6 +34,13 @@ impl ClientBody {
     }
 }
 
+impl ClientBody {
+    /// Whether the client sends the body only when it is told to.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+}
+
 impl Body for ClientBody {
     type Data = Bytes;
     type Error = hyper::Error;

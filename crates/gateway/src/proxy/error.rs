@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
 /// Why a request was not answered by an upstream.
@@ -19,8 +19,10 @@ pub(crate) enum Error {
     HeadTooLarge,
     /// A transfer coding that is not understood.
     Coding,
-    /// `CONNECT` and `TRACE`, which end at a gateway.
+    /// `CONNECT` and `TRACE`, which end at a gateway, and methods that differ from others in the case of letters alone.
     Method,
+    /// Not wrong: `OPTIONS` with a `Max-Forwards` that has come to zero asks the gateway itself.
+    AskedHere,
     /// The upstream cannot be reached, or what it says is not HTTP.
     Upstream,
     /// All upstreams are resting after failures.
@@ -37,6 +39,7 @@ impl Error {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Method | Self::Coding => StatusCode::NOT_IMPLEMENTED,
+            Self::AskedHere => StatusCode::NO_CONTENT,
             Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -51,6 +54,7 @@ impl Error {
             Self::BodyTooLarge => r#"{"type":"about:blank","title":"Content Too Large","status":413}"#,
             Self::HeadTooLarge => r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431}"#,
             Self::Method | Self::Coding => r#"{"type":"about:blank","title":"Not Implemented","status":501}"#,
+            Self::AskedHere => "",
             Self::Upstream => r#"{"type":"about:blank","title":"Bad Gateway","status":502}"#,
             Self::NoUpstream => r#"{"type":"about:blank","title":"Service Unavailable","status":503}"#,
             Self::UpstreamTimedOut => r#"{"type":"about:blank","title":"Gateway Timeout","status":504}"#,
@@ -62,6 +66,10 @@ impl Error {
         let mut response = Response::new(Bytes::from_static(problem.as_bytes()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
+        if self == Self::AskedHere {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            return response;
+        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(problem.len()));
         response
@@ -77,6 +85,7 @@ impl fmt::Display for Error {
             Self::HeadTooLarge => "the request has too many fields",
             Self::Coding => "the transfer coding is not chunked alone",
             Self::Method => "the method ends here",
+            Self::AskedHere => "the gateway itself is asked",
             Self::Upstream => "the upstream failed",
             Self::NoUpstream => "no upstream is available",
             Self::UpstreamTimedOut => "the upstream took too long",

@@ -12,7 +12,7 @@ use crate::proxy::client::connection_limit::ConnectionLimit;
 use crate::proxy::client::listener::{self, Bound, ListenError, ListenerShared};
 use crate::proxy::echo::Echo;
 use crate::proxy::exchange::proxy::Proxy;
-use crate::proxy::live::Live;
+use crate::proxy::live::{Live, StateError};
 use crate::proxy::service::HttpService;
 use crate::proxy::settings::Settings;
 use crate::proxy::shutdown::{Draining, Signal, Stage};
@@ -36,6 +36,15 @@ impl From<TlsError> for Failure {
         match error {
             TlsError::File(..) => Self::NoInput(error.to_string()),
             TlsError::Empty(_) | TlsError::Unfit(..) => Self::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Tls(error) => error.into(),
+            StateError::Log(..) => Self::CannotCreate(error.to_string()),
         }
     }
 }
@@ -112,6 +121,11 @@ impl Gateway {
     pub fn replace(&self, settings: Settings) -> Result<(), Failure> {
         self.live.put(self.live.prepare(settings)?);
         Ok(())
+    }
+
+    /// Says that it will stop, and serves on.
+    pub(crate) fn leave(&self) {
+        self.signal.enter(Stage::Leaving);
     }
 
     /// Stops: requests in flight are finished, up to the deadline of the settings.

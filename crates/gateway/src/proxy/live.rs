@@ -1,7 +1,10 @@
 //! What is in force now: settings and upstreams, replaced together and in one step.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::io;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use arc_swap::{ArcSwap, Cache};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 
+use crate::proxy::log::writer::AccessLog;
 use crate::proxy::settings::Settings;
 use crate::proxy::tls::{self, TlsError};
 use crate::proxy::upstream::upstream::Upstreams;
@@ -19,28 +23,61 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) upstreams: Upstreams,
     pub(crate) connector: HttpsConnector<HttpConnector>,
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 impl State {
-    fn new(settings: Settings, before: &Upstreams) -> Result<Self, TlsError> {
-        let upstreams = Upstreams::new(&settings.upstreams, before);
+    fn new(settings: Settings, before: Option<&Self>) -> Result<Self, StateError> {
+        let nothing = Upstreams::default();
+        let upstreams = Upstreams::new(&settings.upstreams, before.map_or(&nothing, |before| &before.upstreams));
         let connector = tls::connector(settings.upstream_ca.as_deref())?;
-        Ok(Self { settings, upstreams, connector })
+        let known = before.and_then(|before| before.access_log.as_ref());
+        let access_log = match (&settings.access_log, known) {
+            (None, _) => None,
+            (Some(wanted), Some(known)) if known.is(wanted) => Some(known.clone()),
+            (Some(wanted), _) => Some(AccessLog::open(wanted).map_err(|(path, error)| StateError::Log(path, error))?),
+        };
+        Ok(Self { settings, upstreams, connector, access_log })
     }
 }
+
+/// Why settings cannot be put in force.
+#[derive(Debug)]
+pub(crate) enum StateError {
+    Tls(TlsError),
+    /// The access log cannot be written there.
+    Log(PathBuf, io::Error),
+}
+
+impl From<TlsError> for StateError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(error) => error.fmt(f),
+            Self::Log(path, error) => write!(f, "access_log: cannot write to {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
 
 /// The one handle to the state; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Live(Arc<ArcSwap<State>>);
 
 impl Live {
-    pub(crate) fn new(settings: Settings) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(State::new(settings, &Upstreams::default())?))))
+    pub(crate) fn new(settings: Settings) -> Result<Self, StateError> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(State::new(settings, None)?))))
     }
 
     /// Prepares another state, which may fail.
-    pub(crate) fn prepare(&self, settings: Settings) -> Result<State, TlsError> {
-        State::new(settings, &self.0.load().upstreams)
+    pub(crate) fn prepare(&self, settings: Settings) -> Result<State, StateError> {
+        State::new(settings, Some(&self.0.load()))
     }
 
     /// Puts a prepared state in force, for all connections and requests that begin from now on.

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use ipnet::IpNet;
 
 use crate::proxy::cors::Cors;
+use crate::proxy::fields::{Fields, OwnBody};
 use crate::values::origin::Origin;
 
 /// What the gateway does and within which bounds.
@@ -27,8 +29,37 @@ pub struct Settings {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub health: Health,
+    /// Where requests are written down. Default: nowhere.
+    pub access_log: Option<LogSettings>,
+    /// Fields that are changed on the way. Default: none.
+    pub(crate) fields: Arc<Fields>,
+    /// Bodies for the gateway's own 502, 503 and 504, in place of a problem of RFC 9457. Default: none.
+    pub(crate) own_bodies: Vec<(u16, OwnBody)>,
     /// Whose pages may read answers that do not say so themselves. Default: nobody's.
     pub(crate) cors: Option<Arc<Cors>>,
+}
+
+/// How requests are written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub target: LogTarget,
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As nginx's `main`, with more behind it.
+    Combined,
+    /// One object of JSON.
+    Json,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    Stdout,
+    File(PathBuf),
 }
 
 /// One address to listen on.
@@ -99,10 +130,15 @@ pub struct Timeouts {
     pub response_body: Duration,
     /// An upgraded connection on which nothing moves either way. Default: 1 h.
     pub upgraded: Duration,
-    /// An unused connection to an upstream. Less than what servers commonly allow, so that we are the ones who close.
-    /// Default: 30 s.
+    /// An unused connection to an upstream; shorter if the upstream says so in `Keep-Alive: timeout=`. Less than the 4 to 5 s
+    /// after which common servers close, so that we are the ones who do. Default: 3 s.
     pub pooled: Duration,
-    /// Requests in flight when the gateway is told to stop. Default: 30 s.
+    /// A connection to an upstream in all, after which it serves no further request, so that a name that has moved to
+    /// another address is seen. Default: 5 min.
+    pub upstream_age: Duration,
+    /// For how long requests are served on when the gateway is told to stop, while `/healthz` says 503. Default: none.
+    pub drain: Duration,
+    /// Requests in flight when the gateway stops. Default: 30 s.
     pub shutdown: Duration,
 }
 
@@ -121,16 +157,24 @@ pub struct Limits {
     pub streams: u32,
     /// Unused connections that each thread keeps to each upstream. Default: 256.
     pub pooled: usize,
+    /// Bytes of a request body that are collected before an upstream is asked, so that a slow upload holds none of its workers.
+    /// A longer one is passed on from there as it comes. Zero passes on at once. Default: 64 KiB.
+    pub buffer_request: usize,
 }
 
 /// When an upstream is left alone for a while, or asked last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Health {
     /// Failures to connect in a row, or requests in a row that were sent on new connections and not answered.
     /// Default: 3.
     pub failures: u32,
-    /// For how long. Default: 10 s.
+    /// For how long. Then one request tries it, and the others follow once that was answered. Default: 10 s.
     pub rest: Duration,
+    /// A path that each upstream is asked for, and answers with 2xx or 3xx if it is well. After as many
+    /// [`failures`](Self::failures) in a row it is left alone until it answers so again. Default: none.
+    pub path: Option<PathAndQuery>,
+    /// How often, and the most that an answer may take. Default: 5 s.
+    pub every: Duration,
 }
 
 impl Settings {
@@ -145,6 +189,9 @@ impl Settings {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             health: Health::default(),
+            access_log: None,
+            fields: Arc::default(),
+            own_bodies: Vec::new(),
             cors: None,
         }
     }
@@ -168,7 +215,9 @@ impl Default for Timeouts {
             response_head: Duration::from_secs(60),
             response_body: Duration::from_secs(60),
             upgraded: Duration::from_secs(3_600),
-            pooled: Duration::from_secs(30),
+            pooled: Duration::from_secs(3),
+            upstream_age: Duration::from_secs(300),
+            drain: Duration::ZERO,
             shutdown: Duration::from_secs(30),
         }
     }
@@ -183,12 +232,13 @@ impl Default for Limits {
             connections: 20_000,
             streams: 128,
             pooled: 256,
+            buffer_request: 64 << 10,
         }
     }
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { failures: 3, rest: Duration::from_secs(10) }
+        Self { failures: 3, rest: Duration::from_secs(10), path: None, every: Duration::from_secs(5) }
     }
 }

@@ -6,6 +6,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Running,
+    /// All is served as before, and `/healthz` says that it ends soon, so that load balancers look elsewhere.
+    Leaving,
     /// No connection is accepted; requests in flight are finished, until the deadline.
     Draining,
     /// Whatever is left is cut off.

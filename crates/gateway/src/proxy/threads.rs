@@ -66,8 +66,9 @@ async fn run<S: HttpService>(
                 let (timeouts, limits) = (state.settings.timeouts, state.settings.limits);
                 // One too many is closed at once: that tells it more than waiting in a queue would.
                 let Some(permit) = connections.enter(limits.connections) else { return };
-                let config =
-                    ConnectionConfig { service: service.clone(), timeouts, limits, cors: state.settings.cors.clone() };
+                let (cors, log) = (state.settings.cors.clone(), state.access_log.clone());
+                let fields = Arc::clone(&state.settings.fields);
+                let config = ConnectionConfig { service: service.clone(), timeouts, limits, cors, log, fields };
                 spawn_local(connection::serve(socket, peer, shared, config, drain.watch(), permit));
             }))
         })

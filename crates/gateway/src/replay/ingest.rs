@@ -9,7 +9,7 @@ use super::log::lines::{self, Line, MAX_LINE};
 use super::log::source::{Source, read_failure};
 use super::log::{Form, Parsed, Parser, Reason, Request, Rules};
 use super::progress::{Interrupt, Progress};
-use super::record::{Record, Texts};
+use super::record::{Record, Records, Texts};
 use crate::values::failure::Failure;
 use crate::values::output::{grouped, printable, shortened};
 
@@ -34,7 +34,7 @@ pub trait Keep {
 /// All that the logs hold.
 #[derive(Debug, Default)]
 pub struct Input {
-    pub records: Vec<Record>,
+    pub records: Records,
     /// What was kept of the requests, each once.
     pub texts: Texts,
     pub files: Vec<FileCount>,
@@ -306,7 +306,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    /// Puts the records in order of time; the sort is stable, so equal times stay in the order of the files.
+    /// The records are in order of time now; equal times stay in the order of the files.
     fn finish(mut self) -> Result<Input, Failure> {
         if self.input.records.is_empty() {
             let names: Vec<&str> = self.input.files.iter().map(|file| file.name.as_str()).collect();
@@ -315,9 +315,7 @@ impl<'p> Reader<'p> {
                 if outside == 0 { String::new() } else { format!(" in the time asked for, of {}", grouped(outside)) };
             return Err(Failure::Data(format!("there is no request in {}{when}", names.join(", "))));
         }
-        if self.input.out_of_order > 0 {
-            self.input.records.sort_by_key(|record| record.time);
-        }
+        self.input.records.seal();
         self.leave_out_far_away();
         self.input.texts.seal();
         Ok(self.input)
@@ -325,26 +323,29 @@ impl<'p> Reader<'p> {
 
     /// A limiter holds ten years. A clock that stood at 1970 when a server booted must not keep the rest from being replayed.
     fn leave_out_far_away(&mut self) {
-        let records = &mut self.input.records;
-        let time = |record: &Record| record.time;
-        let (Some(first), Some(last)) = (records.first().map(time), records.last().map(time)) else { return };
+        let records = &self.input.records;
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
         if last - first <= LONGEST {
             return;
         }
-        // The ten years with the most requests; of equal ones the latest.
-        let (mut best, mut start) = (0..0, 0);
-        for end in 1..=records.len() {
-            while records[end - 1].time - records[start].time > LONGEST {
-                start += 1;
+        // The ten years with the most requests; of equal ones the latest. Two walks, one behind the other.
+        let mut starts = records.iter().map(|record| record.time).peekable();
+        let (mut best, mut best_len, mut len) = (first..=first, 0, 0);
+        for Record { time: end, .. } in records.iter() {
+            len += 1;
+            while starts.next_if(|start| end - *start > LONGEST).is_some() {
+                len -= 1;
             }
-            if end - start >= best.len() {
-                best = start..end;
+            if len >= best_len
+                && let Some(start) = starts.peek()
+            {
+                (best, best_len) = (*start..=end, len);
             }
         }
-        let far = if best.start > 0 { first } else { last };
-        let count = u64::try_from(records.len() - best.len()).unwrap_or(u64::MAX);
-        records.truncate(best.end);
-        records.drain(..best.start);
+        let far = if *best.start() > first { first } else { last };
+        let count = u64::try_from(records.len() - best_len).unwrap_or(u64::MAX);
+        drop(starts);
+        self.input.records.keep(best, best_len);
         self.input.far_away = (count, far);
     }
 }

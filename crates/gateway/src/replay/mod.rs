@@ -28,7 +28,8 @@ use self::progress::Interrupt;
 use self::report::{Against, Layout, Replay};
 use self::simulate::difference::Difference;
 use self::simulate::fields::RequestFields;
-use self::timeline::{Timeline, svg};
+use self::simulate::run::Plan;
+use self::timeline::{Timeline, Timelines, svg, terminal};
 use self::wall_clock::WallClock;
 use crate::config;
 use crate::values::failure::Failure;
@@ -52,10 +53,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let other = args.against.as_deref().map(|path| load(path).map(|settings| (path, settings))).transpose()?;
     let fields = RequestFields::of([&settings].into_iter().chain(other.iter().map(|(_, settings)| settings)));
     let input = read(args, &fields)?;
-    let replay = replay(args.config.as_deref(), settings, &fields, &input, args)?;
+    let keeps_outcomes = other.is_some();
+    let timelines = timelines(args, &input)?;
+    let replay = replay(args.config.as_deref(), settings, &fields, &input, args, (timelines, keeps_outcomes))?;
     let against = match other {
         Some((path, settings)) => {
-            let other = self::replay(Some(path), settings, &fields, &input, args)?;
+            let plan = (Timelines::default(), keeps_outcomes);
+            let other = self::replay(Some(path), settings, &fields, &input, args, plan)?;
             let difference = Difference::new(replay.side(), other.side(), &input.records);
             Some(Against { replay: other, difference })
         }
@@ -101,27 +105,42 @@ fn replay(
     fields: &RequestFields,
     input: &Input,
     args: &ReplayArgs,
+    (timelines, keeps_outcomes): (Timelines, bool),
 ) -> Result<Replay, Failure> {
     let config = path.map(|path| printable(&path.display().to_string()));
-    let simulation = simulate::run::simulate(settings, fields, input, args.capacity_from_config);
-    let simulation = simulation.map_err(|failure| match (failure, &config) {
-        (Failure::Usage(text), Some(config)) => Failure::Usage(format!("{config}: {text}")),
-        (other, _) => other,
-    })?;
+    let plan = Plan { has_own_capacity: args.capacity_from_config, keeps_outcomes, timelines };
+    let (simulation, counted) =
+        simulate::run::simulate(settings, fields, input, plan).map_err(|failure| match (failure, &config) {
+            (Failure::Usage(text), Some(config)) => Failure::Usage(format!("{config}: {text}")),
+            (other, _) => other,
+        })?;
     let title = match (&config, &*simulation.policies) {
         (None, _) => args.title(),
         (Some(config), [one]) => format!("{config}: policy {}", one.name),
         (Some(config), several) => format!("{config}: {} policies", several.len()),
     };
     let exempt = args.exempt.iter().map(|exemption| printable(&exemption.to_string())).collect();
-    Ok(Replay::new(title, config, exempt, simulation, fields, input))
+    Ok(Replay::new(title, config, exempt, (simulation, counted), fields, input))
+}
+
+/// What is drawn of `input`.
+fn timelines(args: &ReplayArgs, input: &Input) -> Result<Timelines, Failure> {
+    let (Some(first), Some(last)) = (input.records.first(), input.records.last()) else {
+        return Ok(Timelines::default());
+    };
+    let timeline = |bins: usize, clock: &WallClock| Timeline::new((first, last), bins, clock);
+    let (layout, clock) = (layout(args)?, args.clock()?);
+    Ok(Timelines {
+        terminal: (!args.json).then(|| timeline(terminal::room(layout.width), &layout.clock)),
+        svg: args.svg.is_some().then(|| timeline(svg::ROOM, &clock)),
+    })
 }
 
 /// Draws the picture, if one is wanted.
 fn draw(args: &ReplayArgs, input: &Input, replay: &Replay) -> Result<(), Failure> {
     let Some(path) = &args.svg else { return Ok(()) };
-    std::fs::write(path, picture(input, replay, &args.clock()?))
-        .map_err(|error| Failure::cannot_write(path, &error))?;
+    let Some(timeline) = &replay.timelines.svg else { return Ok(()) };
+    std::fs::write(path, picture(input, replay, timeline)).map_err(|error| Failure::cannot_write(path, &error))?;
     if args.json { Ok(()) } else { output::print(&format!("\nThe timeline is in {}\n", path.display())) }
 }
 
@@ -175,15 +194,15 @@ fn layout(args: &ReplayArgs) -> Result<Layout, Failure> {
     })
 }
 
-fn picture(input: &Input, replay: &Replay, clock: &WallClock) -> String {
-    let (records, totals) = (&input.records, replay.tally.totals);
+fn picture(input: &Input, replay: &Replay, timeline: &Timeline) -> String {
+    let (records, totals, clock) = (&input.records, replay.tally.totals, &timeline.clock);
     let mut subtitle = report::counted(totals.total(), "request");
     if let (Some(first), Some(last)) = (records.first(), records.last()) {
-        let (first, last) = (clock.moment(first.time), clock.moment(last.time));
+        let (first, last) = (clock.moment(first), clock.moment(last));
         subtitle.push_str(&if first == last { format!(" at {first}") } else { format!(" from {first} to {last}") });
     }
     let refused = output::percent(totals.refused, totals.total());
     let keys = report::counted(u64::try_from(replay.keys.limited.len()).unwrap_or(u64::MAX), "key");
     subtitle.push_str(&format!(": {} refused ({refused}), {keys} limited", output::grouped(totals.refused)));
-    svg::draw(&Timeline::new(records, &replay.simulation.outcomes, svg::ROOM, clock), &replay.title, &subtitle)
+    svg::draw(timeline, &replay.title, &subtitle)
 }

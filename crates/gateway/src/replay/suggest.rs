@@ -9,10 +9,9 @@ use tollgate_http::{LimiterConfig, RateLimiter};
 
 use super::ingest::Input;
 use super::simulate::fields::RequestFields;
-use super::simulate::keys::KeyTally;
 use super::simulate::matches::Matches;
 use super::simulate::run;
-use super::tally::Tally;
+use super::timeline::Timelines;
 use crate::values::failure::Failure;
 
 const SECOND: u64 = 1_000_000_000;
@@ -115,7 +114,7 @@ impl Times {
     fn of(matches: &Matches, input: &Input) -> Self {
         let key = |request| matches.key_in(request, 0).map(super::simulate::matches::KeyId::index);
         let mut ends = vec![0_usize; matches.keys()];
-        for record in &input.records {
+        for record in input.records.iter() {
             if let Some(key) = key(record.request) {
                 ends[key] += 1;
             }
@@ -128,7 +127,7 @@ impl Times {
             *end = sum;
         }
         let mut all = vec![0; sum];
-        for record in &input.records {
+        for record in input.records.iter() {
             if let Some(key) = key(record.request) {
                 all[next[key]] = record.time;
                 next[key] += 1;
@@ -219,7 +218,7 @@ pub(crate) fn suggest(
     input: &Input,
     goal_of: impl Fn(u64, u64) -> Goal,
 ) -> Result<Suggestion, Failure> {
-    let first = input.records.first().map_or(0, |record| record.time);
+    let first = input.records.first().unwrap_or(0);
     let rules = RateLimiter::with_clock(
         settings(Quota::per_second(1))?.capacity(1),
         ManualClock::new(Instant::from_nanos(first)),
@@ -323,10 +322,10 @@ impl Search<'_> {
     }
 
     fn replay(&self, quota: Quota) -> Result<Choice, Failure> {
-        let simulation = run::simulate((self.settings)(quota)?, self.fields, self.input, false)?;
-        let refused = Tally::new(&self.input.records, &simulation.outcomes).totals.refused;
-        let keys = KeyTally::new(&simulation, self.fields, self.input);
-        let keys_hit = u64::try_from(keys.limited.len()).unwrap_or(u64::MAX);
+        let plan = run::Plan { has_own_capacity: false, keeps_outcomes: false, timelines: Timelines::default() };
+        let (_, counted) = run::simulate((self.settings)(quota)?, self.fields, self.input, plan)?;
+        let refused = counted.tally.totals.refused;
+        let keys_hit = u64::try_from(counted.keys.limited()).unwrap_or(u64::MAX);
         Ok(Choice { quota, refused, keys_hit })
     }
 }

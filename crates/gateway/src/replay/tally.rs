@@ -1,9 +1,5 @@
 //! What became of the requests, counted: in all and by minute.
 
-use std::ops::Range;
-
-use super::record::Record;
-
 /// Nanoseconds in a minute.
 pub(crate) const MINUTE: u64 = 60_000_000_000;
 
@@ -86,13 +82,6 @@ impl Counts {
     pub(crate) fn passed(&self) -> u64 {
         self.allowed + self.delayed + self.exempt
     }
-
-    fn merge(&mut self, other: Self) {
-        self.allowed += other.allowed;
-        self.delayed += other.delayed;
-        self.refused += other.refused;
-        self.exempt += other.exempt;
-    }
 }
 
 /// What became of one minute.
@@ -101,12 +90,10 @@ pub(crate) struct Minute {
     /// Nanoseconds since 1970.
     pub(crate) start: u64,
     pub(crate) counts: Counts,
-    /// Its records.
-    pub(crate) records: Range<usize>,
 }
 
 /// The counts in all and by minute.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) totals: Counts,
     /// The minutes that have a request, in order.
@@ -114,34 +101,25 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts `outcomes`, which are of `records`, in the same order.
-    pub(crate) fn new(records: &[Record], outcomes: &[Stored]) -> Self {
-        let mut tally = Self { totals: Counts::default(), minutes: Vec::new() };
-        for (i, (record, outcome)) in records.iter().zip(outcomes).enumerate() {
-            let outcome = outcome.get();
-            match tally.minutes.last_mut() {
-                // Records are in order of time.
-                Some(minute) if record.time - minute.start < MINUTE => {
-                    minute.counts.add(outcome);
-                    minute.records.end = i + 1;
-                }
-                _ => {
-                    let mut counts = Counts::default();
-                    counts.add(outcome);
-                    tally.minutes.push(Minute { start: record.time - record.time % MINUTE, counts, records: i..i + 1 });
-                }
+    /// Counts what became of a request at `time`, which is not before the one that was counted last; returns the number of its minute.
+    pub(crate) fn add(&mut self, time: u64, outcome: Outcome) -> usize {
+        self.totals.add(outcome);
+        match self.minutes.last_mut() {
+            Some(minute) if time - minute.start < MINUTE => minute.counts.add(outcome),
+            _ => {
+                let mut counts = Counts::default();
+                counts.add(outcome);
+                self.minutes.push(Minute { start: time - time % MINUTE, counts });
             }
         }
-        for minute in &tally.minutes {
-            tally.totals.merge(minute.counts);
-        }
-        tally
+        self.minutes.len() - 1
     }
 
     /// Up to `count` minutes with refusals: the most refused first, then the busiest, then the earliest.
-    pub(crate) fn worst_minutes(&self, count: usize) -> Vec<&Minute> {
-        let mut worst: Vec<&Minute> = self.minutes.iter().filter(|minute| minute.counts.refused > 0).collect();
-        worst.sort_by_key(|minute| {
+    pub(crate) fn worst_minutes(&self, count: usize) -> Vec<(usize, &Minute)> {
+        let mut worst: Vec<(usize, &Minute)> =
+            self.minutes.iter().enumerate().filter(|(_, minute)| minute.counts.refused > 0).collect();
+        worst.sort_by_key(|(_, minute)| {
             let Counts { refused, .. } = minute.counts;
             (std::cmp::Reverse((refused, minute.counts.total())), minute.start)
         });

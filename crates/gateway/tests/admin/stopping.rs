@@ -11,7 +11,7 @@ fn health_says_that_the_gateway_drains() {
     let program = Program::start(&[]);
     assert_eq!(program.json("/healthz")["status"], "serving");
     let mut client = connect(program.gateway);
-    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
     read_until(&mut client, "1\r\na\r\n");
     program.signal(Signal::TERM);
     let answer = until(|| Some(program.ask("GET", "/healthz")).filter(|answer| answer.status != 200));

@@ -43,6 +43,17 @@ fn what_is_written_is_what_is_meant() {
         ("listen: 0.0.0.0:80", "http://0.0.0.0:80, on every network of this machine."),
         ("admin: off", "No admin page"),
         ("bounds: {body: unlimited}", "bodies of any size"),
+        ("bounds: {buffer_request: 0}", "Bodies are passed on as they come."),
+        ("bounds: {buffer_request: 1KiB}", "The first 1 KiB of a body are collected before an upstream is asked."),
+        (
+            "upstreams: [http://a, http://b]\nhealth: {path: /well, every: 2s}",
+            "Each is asked for /well every 2 seconds;",
+        ),
+        ("timeouts: {drain: 10s}", "serving on when told to stop 10 seconds"),
+        ("timeouts: {upstream_age: 1m}", "any connection to an upstream 1 minute"),
+        ("policies: []", "No access log."),
+        ("access_log: {format: json, to: /var/log/a.log}", "Access log: JSON to /var/log/a.log."),
+        ("access_log: {to: stdout}", "Access log: combined to standard output."),
         ("bounds: {connections: 1_000_000}", "1,000,000 connections"),
         ("timeouts: {idle: 1m30s}", "no request 90 seconds,"),
         ("timeouts: {idle: 250ms}", "no request 250ms,"),
@@ -101,4 +112,48 @@ policies:
   - {<<: *a, name: b}
 ";
     assert!(explained(text).contains("`b`: every request, for each header:x-api-key: 5 per minute."));
+}
+
+#[test]
+fn a_policy_that_refuses_everything_is_said_to() {
+    const SAID: &str = "IT REFUSES EVERY REQUEST, FOR EVER";
+    for (policy, refuses) in [
+        ("limits: 0/minute", true),
+        ("limits: 10/minute, cost: 11", true),
+        ("limits: [1000/day, 10/minute], cost: 11", true),
+        ("limits: 10/minute burst 5, cost: 6", true),
+        ("limits: 10/minute, cost: 10", false),
+        ("limits: 10/minute, algorithm: leaky-queue, cost: 10", false),
+        ("limits: 10/minute, cost: 0", false),
+        ("limits: 0/minute, tiers: {by: header:x-plan, limits: {paid: 5/minute}}", false),
+        ("limits: 0/minute, tiers: {by: header:x-plan, limits: {paid: 0/minute}}", true),
+        ("concurrency: 1", false),
+    ] {
+        let text = explained(&format!("policies: [{{name: a, {policy}}}]"));
+        assert_eq!(text.contains(SAID), refuses, "{policy}: {text}");
+    }
+}
+
+#[test]
+fn programs_are_told_in_json() {
+    let folder = Folder::new();
+    let told = |text: &str| {
+        let file = folder.write("tollgate.yaml", text);
+        let output = crate::tool::program().args(["check-config", "--json"]).arg(file).output().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), value)
+    };
+    let (code, value) = told("policies: [{name: a, limits: 0/minute}, {name: b, limits: 5/minute, always: true}]");
+    assert_eq!((code, &value["usable"]), (Some(0), &serde_json::Value::Bool(true)));
+    assert_eq!(value["policies"][0]["refuses_everything"], true);
+    assert_eq!(
+        (&value["policies"][1]["name"], &value["policies"][1]["refuses_everything"]),
+        (&"b".into(), &false.into())
+    );
+    let (code, value) = told("polices: []\nadmin: x\n");
+    assert_eq!((code, &value["usable"]), (Some(78), &serde_json::Value::Bool(false)));
+    let problems = value["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 2, "{value}");
+    assert_eq!((&problems[0]["line"], &problems[0]["key"]), (&1.into(), &"polices".into()));
+    assert_eq!((&problems[1]["line"], &problems[1]["key"]), (&2.into(), &"admin".into()));
 }

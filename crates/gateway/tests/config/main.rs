@@ -1,8 +1,11 @@
 //! The configuration file of the gateway, through the program.
 
+mod access_log;
 mod check;
+mod fields;
 mod mistakes;
 mod reload;
+mod service;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared;
 mod tool;

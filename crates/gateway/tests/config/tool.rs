@@ -37,7 +37,7 @@ impl Drop for Folder {
     }
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
 }
 
@@ -104,8 +104,35 @@ impl Gateway {
     }
 
     pub(crate) fn hang_up(&self) {
-        let killed = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-HUP");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Ends it as a service manager does, and waits until it has.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Where the admin page is, once.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        address(&self.line())
+    }
+
+    /// The next line on standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
     }
 
     /// The head of the answer to a GET.
@@ -139,7 +166,8 @@ fn address(line: &str) -> SocketAddr {
     from.split([',', ' ', '/', '\n']).next().unwrap().parse().unwrap()
 }
 
-fn get(addr: SocketAddr, path: &str) -> String {
+/// The answer to a GET.
+pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(addr).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(socket, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").unwrap();

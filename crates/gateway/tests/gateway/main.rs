@@ -124,7 +124,7 @@ fn a_signal_lets_it_finish_what_is_in_flight() {
         let gateway = Program::start(&[]);
         let mut conn = gateway.connect();
         conn.get_mut()
-            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
             .unwrap();
         read_until(&mut conn, "a\r\n");
         gateway.signal(signal);
@@ -141,7 +141,7 @@ fn a_signal_lets_it_finish_what_is_in_flight() {
 fn the_second_signal_does_not_wait() {
     let gateway = Program::start(&[]);
     let mut conn = gateway.connect();
-    conn.get_mut().write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
+    conn.get_mut().write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
     read_until(&mut conn, "a\r\n");
     gateway.signal(Signal::TERM);
     while TcpStream::connect(gateway.addr).is_ok() {

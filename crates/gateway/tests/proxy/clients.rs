@@ -175,6 +175,50 @@ async fn a_stream_that_is_read_slowly_or_waits_for_the_upstream_goes_on() {
     assert_eq!(length, 40_000);
 }
 
+/// A window that is opened by a byte a moment, at an upstream that sends small pieces: each of them is taken in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_window_trickles_holds_nothing() {
+    let front = front_with(
+        upstream(|conn| {
+            conn.head();
+            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for _ in 0..100_000 {
+                conn.send("2\r\nxx\r\n");
+            }
+        }),
+        |settings| settings.timeouts.send = SHORT,
+    );
+    let socket = tokio::net::TcpStream::connect(front.addr()).await.unwrap();
+    let mut client = h2::client::Builder::new();
+    client.initial_window_size(1).initial_connection_window_size(1 << 20);
+    let (mut sender, connection) = client.handshake::<_, Bytes>(socket).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://a/").body(()).unwrap();
+    let mut body = sender.send_request(request, true).unwrap().0.await.unwrap().into_body();
+    assert_eq!(in_flight(&front), 1);
+    let trickle = async {
+        loop {
+            // An error is the end.
+            let Some(Ok(piece)) = body.data().await else { break };
+            let _ = body.flow_control().release_capacity(piece.len());
+            tokio::time::sleep(SHORT / 30).await;
+        }
+    };
+    let start = Instant::now();
+    let let_go = async {
+        while in_flight(&front) > 0 {
+            assert!(start.elapsed() < PATIENCE, "the upstream is not let go");
+            tokio::time::sleep(SHORT / 30).await;
+        }
+    };
+    tokio::select! {
+        () = trickle => {}
+        () = let_go => {}
+    }
+    assert!(start.elapsed() + MOMENT >= SHORT, "{:?}", start.elapsed());
+    eventually("the upstream is let go", || in_flight(&front) == 0);
+}
+
 #[test]
 fn two_thousand_idle_connections_are_no_burden() {
     idle(2_000);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use crate::tool::{Front, SHORT, eventually, front, front_with, mirror, nowhere, settings, upstream};
+use crate::tool::{Front, SHORT, eventually, front, front_unbuffered, front_with, mirror, nowhere, settings, upstream};
 
 fn failures(front: &Front) -> u64 {
     front.upstreams().iter().map(|upstream| upstream.failures).sum()
@@ -54,7 +54,10 @@ fn a_slow_upload_does_not_use_up_the_upstreams_time() {
             while !conn.chunk().is_empty() {}
             conn.answer("ok");
         }),
-        |settings| settings.timeouts.response_head = SHORT,
+        |settings| {
+            settings.timeouts.response_head = SHORT;
+            settings.limits.buffer_request = 0;
+        },
     );
     let mut client = front.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -188,7 +191,7 @@ fn when_the_client_has_gone_the_upstream_is_told() {
 #[test]
 fn when_the_client_has_gone_in_the_middle_of_its_body_the_upstream_is_told() {
     let (tell, told) = mpsc::channel();
-    let front = front(upstream(move |conn| {
+    let front = front_unbuffered(upstream(move |conn| {
         conn.head();
         tell.send(conn.chunk()).unwrap();
         if conn.is_closed() {
@@ -228,9 +231,15 @@ fn the_gateways_answers_say_nothing_internal() {
 }
 
 #[test]
-fn connect_and_trace_end_here() {
+fn connect_and_trace_and_methods_in_small_letters_end_here() {
     let front = front(mirror());
-    for request in ["TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"] {
+    for request in [
+        "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+        // A limit for POST would not hold for these, where an application takes them for it.
+        "post / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "Post / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
         let mut client = front.client();
         client.send(request);
         client.response().is_problem(501);

@@ -83,7 +83,9 @@ fn a_length_beside_a_coding_is_forgotten_and_ends_the_connection() {
         assert!(matches!(answer.status, 200 | 400), "{fields}: {answer:?}");
         assert!(client.is_closed(), "{fields}");
         let seen = seen.lock().unwrap().to_lowercase();
-        assert!(!seen.contains("content-length") && !seen.contains("smuggled"), "{fields}: {seen}");
+        assert!(!seen.contains("content-length: 4") && !seen.contains("smuggled"), "{fields}: {seen}");
+        // Its body was collected, and what goes on has the length that it turned out to have.
+        assert!(matches!(answer.status, 400) || seen.contains("content-length: 2\r\n\r\nok"), "{fields}: {seen}");
     }
 }
 

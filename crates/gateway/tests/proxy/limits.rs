@@ -79,7 +79,10 @@ fn a_body_that_turns_out_too_large_is_413_and_never_whole() {
             }
             tell.send(length).unwrap();
         }),
-        |settings| settings.limits.body_bytes = Some(1_000),
+        |settings| {
+            settings.limits.body_bytes = Some(1_000);
+            settings.limits.buffer_request = 0;
+        },
     );
     let mut client = front.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");

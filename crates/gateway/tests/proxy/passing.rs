@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::Instant;
 
-use crate::tool::{Conn, front, front_with, mirror, upstream};
+use crate::tool::{Conn, SHORT, eventually, front, front_unbuffered, front_with, mirror, upstream};
 
 #[test]
 fn connections_are_kept_on_both_sides() {
@@ -63,7 +65,7 @@ fn an_answer_is_passed_on_while_it_arrives() {
 #[test]
 fn a_request_body_is_passed_on_while_it_arrives() {
     let (tell, seen) = mpsc::channel();
-    let front = front(upstream(move |conn| {
+    let front = front_unbuffered(upstream(move |conn| {
         conn.head();
         tell.send(conn.chunk()).unwrap();
         tell.send(conn.chunk()).unwrap();
@@ -105,7 +107,10 @@ fn an_upload_that_goes_on_after_its_answer_holds_up_nobody() {
             conn.answer("enough");
             tell.send(conn.chunk()).unwrap();
         }),
-        |settings| settings.threads = std::num::NonZeroUsize::MIN,
+        |settings| {
+            settings.threads = std::num::NonZeroUsize::MIN;
+            settings.limits.buffer_request = 0;
+        },
     );
     let mut uploading = front.client();
     uploading.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
@@ -170,7 +175,8 @@ fn a_client_of_http_1_0_is_answered_in_its_terms() {
 fn an_expectation_is_met_once_somebody_takes_the_body() {
     let front = front(upstream(|conn| {
         let head = conn.head().unwrap();
-        assert_eq!(crate::tool::field(&head, "expect"), None);
+        assert_eq!(crate::tool::field(&head, "expect"), Some("100-continue"));
+        // As servers do that know nothing of it.
         conn.bytes(4).unwrap();
         conn.answer("got it");
     }));
@@ -179,6 +185,137 @@ fn an_expectation_is_met_once_somebody_takes_the_body() {
     assert_eq!(client.head().unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
     client.send("body");
     assert_eq!(client.response().body, "got it");
+}
+
+#[test]
+fn whether_a_body_is_wanted_is_for_the_upstream_to_say() {
+    let (tell, told) = mpsc::channel();
+    let front = front(upstream(move |conn| {
+        conn.head();
+        conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+        let at = Instant::now();
+        conn.bytes(4).unwrap();
+        tell.send(at.elapsed()).unwrap();
+        conn.answer("got it");
+    }));
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.head().unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("body");
+    assert_eq!(client.response().body, "got it");
+    assert!(told.recv().unwrap() < Duration::from_millis(900), "its word, and not the time without one");
+}
+
+#[test]
+fn a_body_that_the_upstream_does_not_want_is_not_asked_for() {
+    let (tell, told) = mpsc::channel();
+    let front = front(upstream(move |conn| {
+        conn.head();
+        conn.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+        tell.send(conn.is_closed()).unwrap();
+    }));
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    let answer = client.response();
+    assert_eq!((answer.status, answer.body.as_str()), (401, "no"), "and no 100 before it");
+    assert!(told.recv().unwrap(), "the connection cannot be used again, and nothing of the body came");
+}
+
+#[test]
+fn a_small_body_is_there_before_an_upstream_is_asked() {
+    let (tell, told) = mpsc::channel();
+    let front = front(upstream(move |conn| {
+        while let Some(head) = conn.head() {
+            let head = head.to_lowercase();
+            let length = crate::tool::field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+            let body = if head.contains("chunked") { conn.chunk().into_bytes() } else { conn.bytes(length).unwrap() };
+            tell.send(String::from_utf8(body).unwrap()).unwrap();
+            conn.answer("ok");
+        }
+    }));
+    let nobody_is_asked = || {
+        std::thread::sleep(SHORT / 3);
+        front.upstreams()[0].requests == 0
+    };
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nfir");
+    assert!(nobody_is_asked());
+    client.send("stl");
+    assert_eq!((client.response().body.as_str(), told.recv().unwrap().as_str()), ("ok", "firstl"));
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    std::thread::sleep(SHORT / 3);
+    assert_eq!(front.upstreams()[0].requests, 1);
+    client.send("1\r\nc\r\n0\r\n\r\n");
+    assert_eq!(
+        (client.response().body.as_str(), told.recv().unwrap().as_str()),
+        ("ok", "abc"),
+        "its length is known now"
+    );
+    // A long one goes on before its end.
+    let large = "x".repeat(70_000);
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 70001\r\n\r\n{large}"));
+    eventually("the upstream is asked", || front.upstreams()[0].requests == 3);
+    client.send("y");
+    assert_eq!(client.response().body, "ok");
+    assert_eq!(told.recv().unwrap(), format!("{large}y"));
+}
+
+#[test]
+fn a_small_body_that_stops_bothers_no_upstream() {
+    let front = front_with(mirror(), |settings| settings.timeouts.request_body = SHORT);
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nfir");
+    client.response().is_problem(408);
+    assert_eq!(front.upstreams()[0].requests, 0);
+}
+
+/// What a request with trailers says of its sender is not merged into the head behind the gateway's back.
+#[test]
+fn trailers_of_requests_pass_without_claims() {
+    for buffer in [0, 64 << 10] {
+        let (tell, told) = mpsc::channel();
+        let front = front_with(
+            upstream(move |conn| {
+                conn.head();
+                assert_eq!(conn.chunk(), "ok");
+                assert_eq!(conn.chunk(), "");
+                let mut lines = Vec::new();
+                while lines.last().is_none_or(|last| last != "\r\n") {
+                    lines.push(conn.line());
+                }
+                tell.send(lines.concat()).unwrap();
+                conn.answer("");
+            }),
+            |settings| settings.limits.buffer_request = buffer,
+        );
+        let mut client = front.client();
+        let names = "x-sum, x-forwarded-for, x_forwarded_for, forwarded, host, authorization";
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: {names}\r\n\r\n2\r\nok\r\n0\r\n"
+        ));
+        client
+            .send("x-sum: 7\r\nx-forwarded-for: 10.0.0.1\r\nx_forwarded_for: 10.0.0.1\r\nforwarded: for=10.0.0.1\r\n");
+        client.send("host: b\r\nauthorization: Basic eA==\r\n\r\n");
+        assert_eq!(client.response().status, 200);
+        assert_eq!(told.recv().unwrap(), "x-sum: 7\r\n\r\n", "{buffer}");
+    }
+}
+
+#[test]
+fn options_goes_one_step_on_and_for_all_of_a_server() {
+    let front = front(mirror());
+    let mut client = front.client();
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 2\r\n\r\n");
+    let seen = client.response().body.to_lowercase();
+    assert!(seen.starts_with("options * http/1.1\r\n") && seen.contains("max-forwards: 1\r\n"), "{seen}");
+    client.send("OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
+    let here = client.response();
+    assert_eq!((here.status, here.field("allow").is_some()), (204, true));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
+    assert_eq!(client.response().status, 200, "of others it says nothing");
+    assert_eq!(front.upstreams()[0].requests, 2);
+    client.send("OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: -1\r\n\r\n");
+    client.response().is_problem(400);
 }
 
 #[test]

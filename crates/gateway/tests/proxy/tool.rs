@@ -94,6 +94,11 @@ pub(crate) fn front_with(upstream: SocketAddr, adjust: impl FnOnce(&mut Settings
     Front::start(settings)
 }
 
+/// A gateway that passes bodies on as they come.
+pub(crate) fn front_unbuffered(upstream: SocketAddr) -> Front {
+    front_with(upstream, |settings| settings.limits.buffer_request = 0)
+}
+
 /// An upstream whose every connection is served by `serve` on a thread of its own.
 pub(crate) fn upstream(serve: impl Fn(&mut Conn) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

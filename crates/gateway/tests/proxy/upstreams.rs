@@ -1,7 +1,12 @@
 //! Several upstreams.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+
+use tollgate_gateway::proxy::settings::Settings;
 
 use crate::tool::{Conn, Front, eventually, mirror, nowhere, settings, upstream};
 
@@ -69,6 +74,86 @@ fn one_that_is_back_is_used_again() {
         client.response().body == "back"
     });
     assert!(!front.upstreams()[0].is_resting);
+}
+
+/// Two upstreams, the first of which answers its health check as it is told.
+#[test]
+fn one_that_is_not_well_is_left_alone_until_it_is() {
+    let (status, asked) = (Arc::new(AtomicU16::new(503)), Arc::new(AtomicU16::new(0)));
+    let (said, heard) = (Arc::clone(&status), Arc::clone(&asked));
+    let first = upstream(move |conn| {
+        while let Some(head) = conn.head() {
+            let status = if head.starts_with("GET /well HTTP/1.1\r\n") {
+                heard.fetch_add(1, SeqCst);
+                said.load(SeqCst)
+            } else {
+                200
+            };
+            conn.send(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n"));
+        }
+    });
+    let mut settings = settings(&[first, mirror()]);
+    settings.health.path = Some("/well".parse().unwrap());
+    settings.health.every = Duration::from_millis(20);
+    settings.health.rest = Duration::from_secs(600);
+    let front = Front::start(settings);
+    eventually("it is left alone", || front.upstreams()[0].is_resting);
+    assert!(asked.load(SeqCst) >= 3, "the third is the one that counts");
+    let before = front.upstreams()[0].requests;
+    let mut client = front.client();
+    for _ in 0..10 {
+        client.get("/");
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(front.upstreams()[0].requests, before, "it answers all else, and is not asked");
+    status.store(200, SeqCst);
+    eventually("it is back", || !front.upstreams()[0].is_resting);
+    for _ in 0..4 {
+        client.get("/");
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(front.upstreams()[0].requests, before + 2);
+}
+
+/// How many connections an upstream sees for three requests that are some way apart.
+fn connections(head: &'static str, apart: Duration, adjust: impl FnOnce(&mut Settings)) -> u16 {
+    let count = Arc::new(AtomicU16::new(0));
+    let counted = Arc::clone(&count);
+    let upstream = upstream(move |conn| {
+        counted.fetch_add(1, SeqCst);
+        while conn.head().is_some() {
+            conn.send(format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 0\r\n\r\n"));
+        }
+    });
+    let mut settings = settings(&[upstream]);
+    settings.threads = std::num::NonZeroUsize::MIN;
+    adjust(&mut settings);
+    let front = Front::start(settings);
+    let mut client = front.client();
+    for _ in 0..3 {
+        client.get("/");
+        assert_eq!(client.response().status, 200);
+        std::thread::sleep(apart);
+    }
+    count.load(SeqCst)
+}
+
+#[test]
+fn connections_are_kept_for_as_long_as_the_upstream_says_and_no_longer() {
+    let apart = Duration::from_millis(40);
+    let plain = |_: &mut Settings| {};
+    assert_eq!(connections("", apart, plain), 1);
+    assert_eq!(connections("Keep-Alive: timeout=5, max=100\r\n", apart, plain), 1);
+    assert_eq!(connections("Keep-Alive: max=100, timeout=1\r\n", apart, plain), 3, "a second is not enough to be sure");
+    assert_eq!(connections("Keep-Alive: timeout=x\r\n", apart, plain), 1);
+    assert_eq!(connections("", apart, |settings| settings.timeouts.pooled = Duration::from_millis(10)), 3);
+    assert_eq!(connections("", apart, |settings| settings.timeouts.upstream_age = Duration::ZERO), 3);
+    let defaults = Settings::new(front_addr(), Vec::new()).timeouts;
+    assert!(defaults.pooled < Duration::from_secs(4), "common servers close after 4 or 5 s");
+}
+
+fn front_addr() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 /// An upstream that reads a request and hangs up.

@@ -497,7 +497,14 @@ fn lists_of_addresses_are_read_from_the_right() {
         "198.51.100.1 - - [01/Mar/2024:12:00:0@S +0000] \"GET /a HTTP/1.1\" 200 12 \"-\" \"-\" \"{}\"",
         "192.0.2.1@S, 192.0.2.7"
     ));
-    for (text, lists) in [(common, 3), (json, 3), (main, 0)] {
+    // IIS and CloudFront write no blanks in a column.
+    let columns = |blank: &str| {
+        let fields = "#Fields: date time c-ip cs-method cs-uri-stem X-Forwarded-For\n";
+        let line = format!("2024-03-01 12:00:0@S 198.51.100.1 GET /a 192.0.2.1@S,{blank}192.0.2.7");
+        fields.to_owned() + &lines(&line)
+    };
+    let (iis, cloudfront) = (columns("+"), columns("%20"));
+    for (text, lists) in [(common, 3), (json, 3), (main, 0), (iis, 0), (cloudfront, 0)] {
         let log = file("access.log", text);
         let keys = |options: &str| {
             let result = replay_json(&format!("--limit 1/day {options}"), &[&log]);
@@ -561,4 +568,13 @@ fn most_lines_decide_and_the_others_are_counted() {
     assert!(report.contains("read as haproxy (8), common (4)"), "{report}");
     let strict = replay_json("--limit 1/day --format haproxy", &[&log]);
     assert_eq!((total(&strict, "requests"), total(&strict, "unreadable")), (8, 6));
+}
+
+#[test]
+fn haproxy_tells_the_port_behind_an_address_of_version_6() {
+    let line = "2001:db8:1:2::5:33317 [01/Mar/2024:12:00:00.655] in static/s1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 \
+                {h.example} {} \"GET /a HTTP/1.1\"\n";
+    let result = replay_json("--limit 1/day", &[&file("haproxy.log", line.repeat(3))]);
+    assert_eq!(refused(&result).into_iter().collect::<Vec<_>>(), [("2001:db8:1:2::/64".to_owned(), 2)]);
+    assert_eq!(result["input"][0]["forms"], serde_json::json!({"haproxy": 3}));
 }

@@ -10,6 +10,8 @@ use tollgate::{Limit, LimitSet, Quota};
 
 use crate::answer::{Dialect, QuotaUnit};
 use crate::config::{Charge, Cost, LimiterConfig, Policy};
+use crate::decision::by_client::ByClient;
+use crate::decision::candidates::Candidates;
 use crate::decision::engine::Engine;
 use crate::decision::gate;
 use crate::error::ConfigError;
@@ -32,14 +34,9 @@ pub(crate) struct Rules {
     pub(crate) needs_client: bool,
     /// Whether all are for the straight path (`straight.rs`).
     pub(crate) is_straight: bool,
-    /// If that is all about limits of one policy for each client address, whatever the request is.
-    pub(crate) by_client: Option<ByClient>,
-}
-
-/// Limits of one policy for each client address.
-pub(crate) struct ByClient {
-    pub(crate) set: LimitSet,
-    pub(crate) cost: u64,
+    pub(crate) candidates: Candidates,
+    /// What is decided about a request that none but the policies for every request are for, if that is by its client alone.
+    by_client: Option<ByClient>,
 }
 
 /// A policy, ready.
@@ -79,8 +76,6 @@ impl fmt::Display for RestartedLimit {
 /// The limits of one tier.
 pub(crate) struct Tier {
     pub(crate) limits: Vec<NamedLimit>,
-    /// The same as a set of the engine; nothing if there are none.
-    pub(crate) set: Option<LimitSet>,
     /// As a quota, for answers: so many requests in flight.
     pub(crate) in_flight: Option<Quota>,
     /// What `RateLimit-Policy` says of them. By thread, because a copy for a response is counted where the value is.
@@ -131,11 +126,35 @@ impl Rules {
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
         let is_straight = rules.iter().all(Rule::is_straight);
-        let by_client = match &rules[..] {
-            [rule] if is_straight => rule.by_client(),
-            _ => None,
-        };
-        Ok(Self { rules, config, asks, needs_client, is_straight, by_client })
+        let candidates = Candidates::new(&config.policies);
+        let mut rules = Self { rules, config, asks, needs_client, is_straight, candidates, by_client: None };
+        rules.by_client = rules.common_by_client();
+        Ok(rules)
+    }
+
+    /// The policies for every path, if each of them is for every request, by client address, and charges it the same when it comes.
+    fn common_by_client(&self) -> Option<ByClient> {
+        let policies = self.candidates.common.clone();
+        let (mut limits, mut of, mut costs): (Vec<Limit>, _, Vec<u64>) = (Vec::new(), Vec::new(), Vec::new());
+        for &index in &policies {
+            let (named, cost) = self.rules.get(index)?.by_client()?;
+            limits.extend(named.iter().map(|limit| limit.limit));
+            of.extend((0..named.len()).map(|limit| (index, limit)));
+            costs.push(cost);
+        }
+        let (cost, others) = costs.split_first()?;
+        let is_one_cost = others.iter().all(|other| other == cost);
+        let set = LimitSet::new(limits).ok().filter(|_| is_one_cost)?;
+        let tiers: Vec<(usize, usize)> = policies.iter().map(|&policy| (policy, 0)).collect();
+        let items = self.policy_items(&tiers);
+        Some(ByClient { set, cost: *cost, policies, of, items: copies(&items) })
+    }
+
+    /// How to decide about a request for `path`, if that is by its client alone.
+    #[inline]
+    pub(crate) fn by_client<'p>(&self, path: impl FnOnce() -> &'p str) -> Option<&ByClient> {
+        let by_client = self.by_client.as_ref()?;
+        (self.candidates.are_common() || self.candidates.has_common_only(path())).then_some(by_client)
     }
 
     /// All limits by their identities, gates too.
@@ -181,15 +200,20 @@ impl Rule {
         *charge == Charge::OnRequest && concurrency.is_none() && !is_shadow && !has_queue && !is_asked
     }
 
-    /// The limits of a straight policy, if that is limits for each client address, whatever the request is.
-    fn by_client(&self) -> Option<ByClient> {
+    /// The limits of this policy and the cost of a request, if that is all about it, and for each client address.
+    fn by_client(&self) -> Option<(&[NamedLimit], u64)> {
         let Policy { key: KeyBy::Spec(key), cost: Cost::Constant(cost), tiers: None, route, .. } = &self.policy else {
             return None;
         };
-        let [Tier { set: Some(set), .. }] = &self.tiers[..] else { return None };
+        let [Tier { limits, .. }] = &self.tiers[..] else { return None };
         let is_all = key.is_client() && route.is_any() && !self.policy.has_exemptions();
-        is_all.then(|| ByClient { set: set.clone(), cost: *cost })
+        (is_all && self.is_straight()).then_some((limits, *cost))
     }
+}
+
+/// Whole copies of a value.
+fn copies(items: &HeaderValue) -> PerThread<HeaderValue> {
+    PerThread::new(|| HeaderValue::from_bytes(items.as_bytes()).unwrap_or(HeaderValue::from_static("")))
 }
 
 impl Tier {
@@ -231,11 +255,7 @@ impl Tier {
         }
         let items = HeaderValue::try_from(items.join(", "));
         let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
-        // Whole copies of a valid value.
-        let copy = || HeaderValue::from_bytes(items.as_bytes()).unwrap_or(HeaderValue::from_static(""));
-        // Too many for a set are too many for a request, which the configuration has been checked for.
-        let set = LimitSet::new(limits.iter().map(|limit| limit.limit)).ok();
-        Ok(Self { limits, set, in_flight, items: PerThread::new(copy) })
+        Ok(Self { limits, in_flight, items: copies(&items) })
     }
 }
 

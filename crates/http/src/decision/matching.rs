@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use tollgate::KeyHash;
 use tollgate::clock::Clock;
 
+use crate::config::Policy;
 use crate::decision::compile::{NamedLimit, Rule, Rules};
 use crate::decision::engine::Engine;
 use crate::identity::Grouping;
@@ -116,11 +117,16 @@ impl Rules {
     pub(crate) fn applicable(&self, request: &RequestInfo<'_>) -> SmallVec<[usize; 8]> {
         let mut found = SmallVec::<[usize; 8]>::new();
         let mut is_overridden = false;
-        for (index, rule) in self.rules.iter().enumerate() {
-            if rule.policy.route.covers(request) {
+        let mut ask = |index: usize| {
+            let Policy { route, .. } = &self.rules[index].policy; // an index of these rules
+            if route.covers(request) {
                 found.push(index);
-                is_overridden |= rule.policy.overrides() && rule.policy.route.covers_surely(request);
+                is_overridden |= self.rules[index].policy.overrides() && route.covers_surely(request);
             }
+        };
+        match request.paths().only() {
+            Some(path) => self.candidates.in_order(path).for_each(&mut ask),
+            None => (0..self.rules.len()).for_each(&mut ask),
         }
         if is_overridden {
             found.retain(|index| !self.rules[*index].policy.is_default()); // an index of these rules

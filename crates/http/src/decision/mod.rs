@@ -6,6 +6,8 @@
 
 pub(crate) mod admission;
 pub(crate) mod admitted;
+pub(crate) mod by_client;
+mod candidates;
 pub(crate) mod compile;
 pub(crate) mod decide;
 pub(crate) mod engine;

@@ -13,6 +13,7 @@ use tollgate::clock::{Clock, Instant};
 use tollgate::{Decision, KeyHash};
 
 use crate::answer::{Dialect, ResponseFields, ceil_secs};
+use crate::decision::by_client::ByClient;
 use crate::decision::compile::Rules;
 use crate::decision::decide::{DecisionContext, refuse};
 use crate::decision::engine::Engine;
@@ -38,33 +39,29 @@ impl Rules {
         shared: &Shared<C>,
         request: &impl RequestView,
         begun: Option<Instant>,
+        by_client: &ByClient,
         index: usize,
         decision: &Decision<'_>,
     ) -> Result<ResponseFields, Response<Bytes>> {
         if !decision.is_allowed() {
-            return Err(self.refuse_by_client(
-                shared,
-                request,
-                begun,
-                &LimitStatusOwned::at_limit((0, 0, index), decision),
-            ));
+            return Err(self.refuse_by_client(shared, request, begun, &status_of(by_client, index, decision)));
         }
-        if let [rule] = self.rules.as_slice() {
-            rule.stats.counts.add(Counted::Allowed);
+        for &policy in &by_client.policies {
+            self.rules[policy].stats.counts.add(Counted::Allowed); // an index of these rules
         }
         shared.timer.end(begun, || shared.engine.limiter.clock().now());
-        let fields = self.config.answer.informs().then(|| self.fields_by_client(index, decision)).flatten();
+        let fields = self.config.answer.informs().then(|| self.fields_by_client(by_client, index, decision)).flatten();
         Ok(fields.unwrap_or(ResponseFields::NONE))
     }
 
     /// What the response to a request says that the shortest path admitted.
     #[inline(never)]
-    fn fields_by_client(&self, index: usize, decision: &Decision<'_>) -> Option<ResponseFields> {
-        let tier = self.rules.first()?.tiers.first()?;
-        let policies = tier.items.mine();
+    fn fields_by_client(&self, by_client: &ByClient, index: usize, decision: &Decision<'_>) -> Option<ResponseFields> {
+        let policies = by_client.items.mine();
         let dialect = self.config.answer.dialect();
         if dialect == Dialect::Ietf {
-            let start = &tier.limits.get(index)?.item_start;
+            let (policy, limit) = *by_client.of.get(index)?;
+            let start = &self.rules.get(policy)?.tiers.first()?.limits.get(limit)?.item_start;
             return Some(ResponseFields::ietf(
                 policies,
                 start,
@@ -72,7 +69,7 @@ impl Rules {
                 ceil_secs(decision.reset_after()),
             ));
         }
-        let status = LimitStatusOwned::at_limit((0, 0, index), decision);
+        let status = status_of(by_client, index, decision);
         Some(dialect.fields(&self.limit_status(&status)?, policies.clone()))
     }
 
@@ -89,7 +86,7 @@ impl Rules {
         let request = &self.locate(request);
         let mut policies = MatchedPolicies::new();
         let _ = self.matching(engine, request, &AsyncKeys::default(), &mut policies);
-        for matched in &policies {
+        for matched in policies.iter().filter(|matched| matched.index == status.policy().0) {
             refuse(matched, *status, |matched, at| matched.note_refusal(engine, request, self.config.shows_keys, at));
         }
         timer.end(begun, || engine.limiter.clock().now());
@@ -130,4 +127,10 @@ impl Rules {
             policies.iter().map(|matched| (matched.index, matched.tier)).collect();
         answer.dialect().fields(&limit, self.policy_items(&policies))
     }
+}
+
+/// The state of the limit with this index in the set.
+fn status_of(by_client: &ByClient, index: usize, decision: &Decision<'_>) -> LimitStatusOwned {
+    let (policy, limit) = by_client.of[index]; // an index of the set
+    LimitStatusOwned::at_limit((policy, 0, limit), decision)
 }

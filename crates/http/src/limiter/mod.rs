@@ -10,12 +10,15 @@ use ahash::RandomState;
 use bytes::Bytes;
 use http::Response;
 use tollgate::clock::{Clock, Instant};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use tollgate::shared::TableClock;
 use tollgate::{Limiter, LimiterBuilder, Quota, Stats};
 
 use crate::answer::ResponseFields;
 use crate::config::{LimiterConfig, Policy};
 use crate::decision::admission::Admission;
-use crate::decision::compile::{ByClient, Rules};
+use crate::decision::by_client::ByClient;
+use crate::decision::compile::Rules;
 use crate::decision::decide::Decided;
 use crate::decision::engine::Engine;
 use crate::decision::gate;
@@ -87,6 +90,26 @@ fn builder(config: &LimiterConfig) -> LimiterBuilder {
         }
     }
     builder
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl RateLimiter<TableClock> {
+    /// A limiter on a table that other processes of this machine have as well, or that forks of this one share. Bounds on requests
+    /// in flight are of each process.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration cannot be used or names a [table](LimiterConfig::shared) itself, or if the table is not to be had; see
+    /// [`ConfigError`].
+    pub fn shared(config: LimiterConfig, table: tollgate::shared::Shared) -> Result<Self, ConfigError> {
+        // Before a table is made that others would find.
+        config.validate()?;
+        if let Some(path) = config.shared {
+            return Err(ConfigError::NotShared { path, why: "another table is given" });
+        }
+        let limiter = builder(&config).shared(table).build()?;
+        Self::over(config, limiter)
+    }
 }
 
 impl<C: Clock> RateLimiter<C> {
@@ -186,8 +209,9 @@ impl<C: Clock> RateLimiter<C> {
     /// and all that is to be kept for that are the fields of its header. `Err` is the answer to one that is refused.
     ///
     /// `None` if the rules ask for more, such as a bound on requests in flight, a charge after the response, a queue, shadow mode
-    /// or an async key; or, of a single policy by client address, if the request has none. Nothing has been taken or counted then:
+    /// or an async key; or, of policies by client address, if the request has none. Nothing has been taken or counted then:
     /// [`check`](Self::check) it. The layer does both. For one policy with one limit by client address this costs about twice a check of the engine.
+    /// Policies for paths of another first segment cost next to nothing, and what they ask for does not matter if all others are by client address.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -213,10 +237,8 @@ impl<C: Clock> RateLimiter<C> {
         let Shared { engine, timer, .. } = &*self.shared;
         let clock = || engine.limiter.clock().now();
         let rules = &self.shared.rules_here().rules;
-        if !rules.is_straight {
-            return None;
-        }
-        if let Some(ByClient { set, cost }) = &rules.by_client {
+        if let Some(by_client) = rules.by_client(|| request.path()) {
+            let ByClient { set, cost, .. } = by_client;
             let client = rules.config.client.client_ip(request.peer()?, request);
             let begun = timer.begin(clock);
             let key = rules.client_key(engine, client);
@@ -224,13 +246,17 @@ impl<C: Clock> RateLimiter<C> {
                 // On the limiter's clock, which is read while the bucket is fetched.
                 [limit] => {
                     let decision = engine.limiter.under(limit).check_n(&key, *cost);
-                    rules.answer_by_client(&self.shared, request, begun, 0, &decision)
+                    rules.answer_by_client(&self.shared, request, begun, by_client, 0, &decision)
                 }
                 _ => {
                     let decision = engine.limiter.check_set_n(set, &key, *cost);
-                    rules.answer_by_client(&self.shared, request, begun, decision.index(), &decision.decision())
+                    let index = decision.index();
+                    rules.answer_by_client(&self.shared, request, begun, by_client, index, &decision.decision())
                 }
             });
+        }
+        if !rules.is_straight {
+            return None;
         }
         let now = engine.limiter.now();
         let begun = timer.begin(|| now);

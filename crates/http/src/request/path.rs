@@ -31,6 +31,11 @@ impl<'a> Readings<'a> {
         &self.one
     }
 
+    /// The only reading, if there is no other.
+    pub(crate) fn only(&self) -> Option<&str> {
+        self.others.is_empty().then_some(&*self.one)
+    }
+
     pub(crate) fn any(&self, covers: impl Fn(&str) -> bool) -> bool {
         covers(&self.one) || self.others.iter().any(|other| covers(other))
     }
@@ -48,7 +53,7 @@ pub(crate) fn normalized(path: &str) -> Cow<'_, str> {
 }
 
 /// Whether all readings of it are the same, which is as it came.
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let [b'/', rest @ ..] = path.as_bytes() else { return false };
     // Every request comes through here: one pass.
     let mut after_slash = true;

@@ -55,6 +55,15 @@ impl PathPattern {
         self.is_open || given.next().is_none()
     }
 
+    /// The first segment of all paths of this pattern, empty for that of `/`; nothing if they differ in it.
+    fn first_segment(&self) -> Option<&str> {
+        match self.segments.first() {
+            Some(Segment::Text(text)) => Some(text),
+            Some(Segment::Any(_)) => None,
+            None => (!self.is_open).then_some(""),
+        }
+    }
+
     /// Whether there is a path that both cover.
     fn overlaps(&self, other: &Self) -> bool {
         let differ = |(a, b): (&Segment, &Segment)| match (a, b) {
@@ -241,6 +250,11 @@ impl Route {
         self.covers(request)
             && (self.paths.is_empty() || request.paths().all(|path| self.covers_path(path)))
             && (self.hosts.is_empty() || request.hosts().all(|host| self.covers_host(host)))
+    }
+
+    /// The first segments of all paths that it is for, in whatever case; nothing if a path may begin in any way.
+    pub(crate) fn first_segments(&self) -> Option<Vec<&str>> {
+        if self.paths.is_empty() { None } else { self.paths.iter().map(PathPattern::first_segment).collect() }
     }
 
     /// Servers answer HEAD as they do GET.

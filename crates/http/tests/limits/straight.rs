@@ -10,7 +10,8 @@ use tollgate::Algorithm;
 use tollgate::clock::{Instant, ManualClock};
 use tollgate_http::answer::{Dialect, ResetForm};
 use tollgate_http::{
-    Answer, Charge, Decision, Exemption, LimiterConfig, OnMissingKey, PeerAddr, Policy, RateLimiter, Route, Tiers,
+    Answer, Charge, Decision, Exemption, LimiterConfig, OnMissingKey, PeerAddr, Policy, Precedence, RateLimiter, Route,
+    Tiers,
 };
 
 use crate::app::policy;
@@ -68,6 +69,28 @@ fn configs() -> Vec<(LimiterConfig, bool)> {
         (of(vec![policy("failed", "3/minute").charge(Charge::OnlyOn("401".parse().unwrap()))]), false),
         (of(vec![policy("default", "3/minute").charge(Charge::RefundOn("2xx".parse().unwrap()))]), false),
         (of(vec![policy("queue", "60/minute burst 3").algorithm(Algorithm::LeakyQueue)]), false),
+        // Several for every request, and some for paths: those that begin otherwise, or may in another reading; in any case.
+        (of(vec![policy("a", "4/minute, 40/hour"), policy("b", "5/minute, 30/hour")]), true),
+        (of(vec![policy("a", "4/minute, 40/hour"), policy("b", "5/minute, 30/hour").cost(2)]), true),
+        (of(vec![policy("a", "4/minute"), policy("b", "3/minute").exempt(Exemption::path("/a").unwrap())]), true),
+        (
+            of(vec![
+                policy("never", "1/minute").on(route("/never")),
+                policy("default", "4/minute, 40/hour"),
+                policy("a", "2/minute").on(route("/a/*")).key(key("ip+path")),
+                policy("always", "9/hour").precedence(Precedence::Always),
+                policy("b", "3/minute").on(route("/b")).precedence(Precedence::Always),
+            ]),
+            true,
+        ),
+        (of(vec![policy("default", "4/minute"), policy("A", "2/minute").on(route("/A"))]).ignore_path_case(true), true),
+        (
+            of(vec![policy("default", "4/minute"), policy("post", "2/minute").on(Route::any().method(Method::POST))]),
+            true,
+        ),
+        // What is not straight about one path says nothing about the others.
+        (of(vec![policy("default", "3/minute"), policy("a", "9/minute").on(route("/a")).concurrency(2)]), true),
+        (of(vec![policy("default", "3/minute"), policy("a", "9/minute").on(route("/{any}")).concurrency(2)]), false),
     ]
 }
 
@@ -151,6 +174,45 @@ fn it_decides_counts_and_answers_as_the_other_path_does() {
                 keys
             };
             assert_eq!(keys(straight), keys(&other), "config {number}");
+        }
+    }
+}
+
+/// Among many policies for other paths, the one for a path holds on both paths: as it is written, and in other spellings.
+#[test]
+fn the_policy_for_a_path_is_found_among_many() {
+    for ignores_case in [false, true] {
+        let mut config = LimiterConfig::new().policy(policy("default", "unlimited")).ignore_path_case(ignores_case);
+        for path in ["/Login/now", "/a", "/b/{any}", "/c/*", "/"] {
+            config = config.policy(policy(path, "blocked").on(route(path)));
+        }
+        for number in 0..20 {
+            let path = format!("/other{number}");
+            config = config.policy(policy(&path, "1/hour").on(route(&path)));
+        }
+        let limiter = RateLimiter::new(config).unwrap();
+        for (path, is_refused) in [
+            ("/Login/now", true),
+            ("/login/NOW", ignores_case),
+            ("/login", false),
+            ("/a", true),
+            ("/A", ignores_case),
+            ("/a/b", false),
+            ("//a", true),
+            ("/x/../a", true),
+            ("/%61", true),
+            ("/b/7", true),
+            ("/b", false),
+            ("/c/d/e", true),
+            ("/c", true),
+            ("/", true),
+            ("/else", false),
+        ] {
+            let mut request = request(1);
+            *request.uri_mut() = path.parse().unwrap();
+            let at_once = limiter.check_at_once(&request).expect("straight");
+            assert_eq!(at_once.is_err(), is_refused, "{path}");
+            assert_eq!(!limiter.check(&request).is_admitted(), is_refused, "{path}");
         }
     }
 }

@@ -7,5 +7,6 @@ mod cases;
 mod exact;
 mod faults;
 mod harness;
+mod leases;
 mod proxy;
 mod topologies;

@@ -14,7 +14,8 @@ use super::policy::{PolicyConfig, TierConfig};
 use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
-use crate::proxy::settings::{Listen, Settings, Timeouts, XForwarded};
+use crate::proxy::fields::OwnBody;
+use crate::proxy::settings::{Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
 use crate::values::output::grouped;
 
@@ -95,6 +96,17 @@ impl Config {
             AdminListen::Off => page.line("No admin page, no metrics."),
         }
         page.line(format_args!("Threads: {}.", self.gateway.threads));
+        match &self.gateway.access_log {
+            None => page.line("No access log."),
+            Some(LogSettings { format, target }) => page.line(format_args!(
+                "Access log: {} to {}.",
+                match format {
+                    LogFormat::Combined => "combined",
+                    LogFormat::Json => "JSON",
+                },
+                target.path().display()
+            )),
+        }
     }
 
     fn explain_upstreams(&self, page: &mut Page) {
@@ -105,13 +117,21 @@ impl Config {
             [only] => page.line(format_args!("{only}.")),
             several => {
                 page.line(format_args!("{}, whichever has the fewest requests in flight.", list(several, "and")));
-                let health = gateway.health;
+                let health = &gateway.health;
                 page.line(format_args!(
                     "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
-                     row without an answer is asked last for {1}.",
+                     row without an answer is asked last for {1}. After that one request tries it first.",
                     health.failures,
                     time(health.rest)
                 ));
+                if let Some(path) = &health.path {
+                    page.line(format_args!(
+                        "Each is asked for {path} every {}; after {} answers in a row that are not 2xx or 3xx it is left alone \
+                         until one is.",
+                        time(health.every),
+                        health.failures
+                    ));
+                }
             }
         }
         if let Some(path) = &gateway.upstream_ca {
@@ -219,6 +239,18 @@ impl Config {
             reply.dialect,
             if reply.on_success { "on every response" } else { "on refusals alone" }
         ));
+        for (status, OwnBody { content_type, text }) in &self.gateway.own_bodies {
+            page.line(format_args!(
+                "The gateway's own {status} has {} bytes of {}.",
+                text.len(),
+                String::from_utf8_lossy(content_type.as_bytes())
+            ));
+        }
+        for (what, edits) in [("Requests", &self.gateway.fields.request), ("Answers", &self.gateway.fields.response)] {
+            if !edits.is_empty() {
+                page.line(format_args!("{what}: {}.", list(edits, "and")));
+            }
+        }
         match self.gateway.cors.as_deref() {
             None => {}
             Some(Cors::Any) => page.line("Pages of any origin may read answers that do not say who may."),
@@ -270,15 +302,19 @@ impl Config {
             limits.body_bytes.map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", shown(bytes)));
         page.line(format_args!(
             "Request heads up to {} and {} fields, bodies {body}; {} connections, {} requests at once on one of HTTP/2; \
-             {} unused connections from each thread to each upstream.",
+             {} unused connections from each thread to each upstream. {}",
             shown(limits.head_bytes.into()),
             limits.head_fields,
             grouped(limits.connections as u64),
             limits.streams,
-            limits.pooled
+            limits.pooled,
+            match limits.buffer_request {
+                0 => "Bodies are passed on as they come.".to_owned(),
+                most => format!("The first {} of a body are collected before an upstream is asked.", shown(most as u64)),
+            }
         ));
         let Timeouts { handshake, head, idle, request_body, send, connect, .. } = timeouts;
-        let Timeouts { response_head, response_body, upgraded, pooled, shutdown, .. } = timeouts;
+        let Timeouts { response_head, response_body, upgraded, pooled, upstream_age, drain, shutdown, .. } = timeouts;
         let times = [
             ("handshake", handshake),
             ("request head", head),
@@ -290,9 +326,12 @@ impl Config {
             ("pause in its body", response_body),
             ("silent upgraded connection", upgraded),
             ("unused connection to an upstream", pooled),
+            ("any connection to an upstream", upstream_age),
+            ("serving on when told to stop", drain),
             ("requests in flight at the end", shutdown),
         ];
-        let times: Vec<String> = times.into_iter().map(|(what, most)| format!("{what} {}", time(*most))).collect();
+        let times = times.into_iter().filter(|(_, most)| !most.is_zero());
+        let times: Vec<String> = times.map(|(what, most)| format!("{what} {}", time(*most))).collect();
         page.line(format_args!("Times: {}.", times.join(", ")));
     }
 }
@@ -349,10 +388,32 @@ impl PolicyConfig {
         if !self.exemptions.is_empty() {
             let _ = write!(text, " Exempt: {}.", list(&self.exemptions, "and"));
         }
+        if self.refuses_all() {
+            text.push_str(
+                " IT REFUSES EVERY REQUEST, FOR EVER: a limit is zero, or smaller than what one request costs.",
+            );
+        }
         if self.is_shadow {
             text.push_str(" SHADOW: it refuses nobody, and counts who would have been refused.");
         }
         text
+    }
+}
+
+impl PolicyConfig {
+    /// Whether no request that it is for will ever pass it, by whichever of its tiers.
+    pub(crate) fn refuses_all(&self) -> bool {
+        let never = |quotas: &[Quota]| quotas.iter().any(|quota| self.never_passes(quota));
+        match &self.tiers {
+            None => never(&self.limits),
+            Some(tiers) => never(&self.limits) && tiers.tiers.iter().all(|(_, quotas)| never(quotas)),
+        }
+    }
+
+    fn never_passes(&self, quota: &Quota) -> bool {
+        // The queue's bound is about who waits; one that waits for nobody passes.
+        let is_too_small = quota.algorithm() != Algorithm::LeakyQueue && self.cost > quota.burst();
+        quota.is_blocked() || !quota.is_unlimited() && is_too_small
     }
 }
 

@@ -3,19 +3,25 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
 use crate::proxy::cors::Cors;
-use crate::proxy::settings::{Forwarding, Health, Limits, Listen, Settings, Timeouts, TlsFiles, XForwarded};
+use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
+use crate::proxy::settings::{
+    Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
+};
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;
 const MAX_HEAD: u32 = 16 << 20;
 const MAX_BODY: u64 = 1 << 50;
+const MIN_EVERY: Duration = Duration::from_millis(10);
+const MAX_BUFFER: u32 = 64 << 20;
 
 /// Reads all of it but `client`, whose `trusted` networks are believed about `X-Forwarded-*` unless others are named.
 pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<IpNet>) -> Settings {
@@ -33,7 +39,79 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
     table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
     table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
+    table.set("fields", &mut settings.fields, |item| item.table(fields).map(Arc::new));
+    table.set("own_bodies", &mut settings.own_bodies, |item| Some(own_bodies(&item)));
+    table.set("access_log", &mut settings.access_log, |item| item.table(|table| access_log(table, files)).map(Some));
     table.set("cors", &mut settings.cors, |item| item.table(cors)?.map(|cors| Some(Arc::new(cors))));
+    settings
+}
+
+fn fields(table: &mut Table<'_, '_>) -> Fields {
+    let mut fields = Fields::default();
+    table.set("request", &mut fields.request, |item| item.table(edits));
+    table.set("response", &mut fields.response, |item| item.table(edits));
+    fields
+}
+
+/// What is removed goes first, so that a field can be removed and added.
+fn edits(table: &mut Table<'_, '_>) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for item in table.get("remove").iter().flat_map(Item::items) {
+        edits.extend(item.text().and_then(|name| field_name(&item, name)).map(Edit::Remove));
+    }
+    for (key, edit) in [("set", Edit::Set as fn(_, _) -> _), ("add", Edit::Add)] {
+        for (name, item) in table.get(key).iter().flat_map(Item::entries) {
+            let value = item.text().and_then(|text| {
+                item.accept(HeaderValue::from_str(text).map_err(|_| format!("`{text}` cannot stand in a field")))
+            });
+            if let (Some(name), Some(value)) = (field_name(&item, name), value) {
+                edits.push(edit(name, value));
+            }
+        }
+    }
+    edits
+}
+
+fn field_name(item: &Item<'_>, text: &str) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is not a valid name of a field"));
+    let name = item.accept(name)?;
+    if is_fixed(&name) {
+        item.refuse(format_args!("`{name}` is for the gateway to say: it frames the message or names its host"));
+        return None;
+    }
+    Some(name)
+}
+
+/// Bodies by status. Those of refusals are `answer.body`.
+fn own_bodies(item: &Item<'_>) -> Vec<(u16, OwnBody)> {
+    let body = |(status, item): (&str, Item<'_>)| {
+        let known = status.parse().ok().filter(|status| [502, 503, 504].contains(status));
+        let status = item.accept(known.ok_or_else(|| {
+            format!("`{status}` is no answer of the gateway's with a body to choose; expected 502, 503 or 504")
+        }))?;
+        let body = item.table(|table| {
+            let mut kind = HeaderValue::from_static("text/plain; charset=utf-8");
+            table.set("content_type", &mut kind, |item| item.parse());
+            let text = table.require("text", "what a client reads")?.text()?;
+            Some(OwnBody { content_type: kind, text: text.to_owned().into() })
+        })??;
+        Some((status, body))
+    };
+    item.entries().into_iter().filter_map(body).collect()
+}
+
+fn access_log(table: &mut Table<'_, '_>, files: &Files<'_>) -> LogSettings {
+    let mut settings = LogSettings { format: LogFormat::Combined, target: LogTarget::Stdout };
+    let formats = [("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+    table.set("format", &mut settings.format, |item| item.choice(&formats));
+    table.set("to", &mut settings.target, |item| match item.text()? {
+        "stdout" => Some(LogTarget::Stdout),
+        "" => {
+            item.refuse("expected `stdout` or the name of a file");
+            None
+        }
+        path => Some(LogTarget::File(files.folder.join(path))),
+    });
     settings
 }
 
@@ -159,6 +237,8 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
         response_body,
         upgraded,
         pooled,
+        upstream_age,
+        drain,
         shutdown,
     } = timeouts;
     for (name, timeout) in [
@@ -172,6 +252,8 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
         ("response_body", response_body),
         ("upgraded", upgraded),
         ("pooled", pooled),
+        ("upstream_age", upstream_age),
+        ("drain", drain),
         ("shutdown", shutdown),
     ] {
         table.set(name, timeout, |item| item.duration());
@@ -179,7 +261,7 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
 }
 
 fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
-    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled } = limits;
+    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled, buffer_request } = limits;
     table.set("head", head_bytes, |item| item.bytes(8 << 10..=MAX_HEAD));
     table.set("head_fields", head_fields, |item| item.number(1..=10_000));
     table.set("body", body_bytes, |item| match item.text()? {
@@ -189,9 +271,21 @@ fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
     table.set("connections", connections, |item| item.number(1..=10_000_000));
     table.set("streams", streams, |item| item.number(1..=100_000));
     table.set("pooled", pooled, |item| item.number(0..=100_000));
+    table.set("buffer_request", buffer_request, |item| usize::try_from(item.bytes(0..=MAX_BUFFER)?).ok());
 }
 
 fn health(table: &mut Table<'_, '_>, health: &mut Health) {
     table.set("failures", &mut health.failures, |item| item.number(1..=1_000_000));
     table.set("rest", &mut health.rest, |item| item.duration());
+    table.set("path", &mut health.path, |item| {
+        let text = item.text()?;
+        let path = text.parse().ok().filter(|_| text.starts_with('/'));
+        Some(Some(
+            item.accept(path.ok_or_else(|| format!("`{text}` is not a valid path; expected for example /healthz")))?,
+        ))
+    });
+    table.set("every", &mut health.every, |item| {
+        let every = item.duration()?;
+        item.accept(if every < MIN_EVERY { Err("expected at least 10ms between two checks") } else { Ok(every) })
+    });
 }

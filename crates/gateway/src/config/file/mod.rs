@@ -23,7 +23,7 @@ use tollgate_http::LimiterConfig;
 use self::answer::Reply;
 use self::client::Client;
 use self::item::{Item, Problems, Table};
-use self::policy::PolicyConfig;
+pub use self::policy::PolicyConfig;
 pub use self::problem::Problem;
 use self::table::TableConfig;
 use crate::proxy::settings::{Settings as GatewaySettings, TlsFiles};
@@ -152,9 +152,22 @@ mod tests {
                 .any(|start| line.starts_with(start))
         };
         let uncomment = |line: &str| {
-            let is_key = ["# tls:", "# upstream_ca:", "# hops:", "# shared:", "# charge:", "# cors:"]
-                .iter()
-                .any(|key| line.trim_start().starts_with(key));
+            let is_key = [
+                "# tls:",
+                "# upstream_ca:",
+                "# hops:",
+                "# shared:",
+                "# charge:",
+                "# cors:",
+                "# path:",
+                "# fields:",
+                "#   request:",
+                "#   response:",
+                "# own_bodies:",
+                "# drain:",
+            ]
+            .iter()
+            .any(|key| line.trim_start().starts_with(key));
             if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }
         };
         text.lines().filter(is_replaced).map(uncomment).collect::<Vec<_>>().join("\n")

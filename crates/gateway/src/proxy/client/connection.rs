@@ -33,6 +33,9 @@ use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::cors::{self, Cors};
 use crate::proxy::exchange::forward::Origination;
+use crate::proxy::fields::{self, Fields};
+use crate::proxy::log::entry::Entry;
+use crate::proxy::log::writer::AccessLog;
 use crate::proxy::service::HttpService;
 use crate::proxy::settings::{Limits, Timeouts};
 use crate::proxy::shutdown::Draining;
@@ -43,6 +46,8 @@ pub(crate) struct ConnectionConfig<S> {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) cors: Option<Arc<Cors>>,
+    pub(crate) log: Option<AccessLog>,
+    pub(crate) fields: Arc<Fields>,
 }
 
 /// What the head of a connection told.
@@ -115,7 +120,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService,
 {
-    let ConnectionConfig { service, timeouts, limits, cors } = config;
+    let ConnectionConfig { service, timeouts, limits, cors, log, fields } = config;
+    // Most have none, and then no request needs a handle.
+    let fields = Some(fields).filter(|fields| !fields.response.is_empty());
     let activity = Activity::new(is_http2);
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
@@ -126,17 +133,26 @@ where
         let body = ClientBody::new(body, &parts.headers);
         let mut request = Request::from_parts(parts, body);
         let in_flight = requests.begin();
+        // A box, so that without a log nothing grows.
+        let mut entry = log.as_ref().map(|log| Box::new(Entry::new(log.clone(), peer.ip(), &mut request)));
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
+        let fields = fields.clone();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             let mut response = service.call(request).await?;
             if let Some(origin) = reader {
                 cors::open(response.headers_mut(), origin);
             }
+            if let Some(fields) = &fields {
+                fields::edit(response.headers_mut(), &fields.response);
+            }
+            if let Some(entry) = &mut entry {
+                entry.answered(&mut response);
+            }
             Ok::<_, S::Error>(response.map(|body| {
-                let body = Answering { body, _in_flight: in_flight };
+                let body = Answering { body, _in_flight: in_flight, entry };
                 // HTTP/1 sends one response at a time, and the connection knows whether the client takes it.
                 if is_http2 { Either::Left(Fetched::new(body, timeouts.send)) } else { Either::Right(body) }
             }))
@@ -242,15 +258,24 @@ pin_project! {
         #[pin]
         body: B,
         _in_flight: InFlight,
+        entry: Option<Box<Entry>>,
     }
 }
 
-impl<B: Body> Body for Answering<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes>> Body for Answering<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        if let Some(entry) = this.entry
+            && let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            entry.sent(data.len());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

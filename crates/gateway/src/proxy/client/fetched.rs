@@ -13,11 +13,16 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep_until;
 
 use crate::proxy::coarse_clock;
+
+/// Bytes for each second of patience that a client has to take while there are as many: one that opens its window by a byte a
+/// second would otherwise hold its request for ever, at an upstream that sends small pieces.
+const LEAST: u64 = 256;
 
 /// A body that is given up when it has not been fetched for too long.
 #[derive(Debug)]
@@ -33,6 +38,10 @@ struct Held<B> {
     body: RefCell<Option<Pin<Box<B>>>>,
     /// Since when it is the client's turn; nothing while the upstream is waited for.
     since: Cell<Option<u64>>,
+    /// Bytes that it has taken since.
+    taken: Cell<u64>,
+    /// As many as make its time begin anew.
+    enough: u64,
 }
 
 /// The client did not fetch the rest.
@@ -51,8 +60,12 @@ impl<B: Body + 'static> Fetched<B> {
     /// `body`, of which the client has to take something every so often.
     pub(crate) fn new(body: B, patience: Duration) -> Self {
         let is_over = body.is_end_stream();
-        let held =
-            Rc::new(Held { body: RefCell::new(Some(Box::pin(body))), since: Cell::new(Some(coarse_clock::now())) });
+        let held = Rc::new(Held {
+            body: RefCell::new(Some(Box::pin(body))),
+            since: Cell::new(Some(coarse_clock::now())),
+            taken: Cell::new(0),
+            enough: coarse_clock::millis(patience).saturating_mul(LEAST) / 1_000,
+        });
         let watch = (!is_over).then(|| spawn_local(watch(Rc::downgrade(&held), patience)));
         Self { held, watch }
     }
@@ -89,10 +102,25 @@ impl<B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>> Body for Fetched<B> 
     type Error = Box<dyn StdError + Send + Sync>;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
-        let Held { body, since } = &*self.held;
+        let Held { body, since, taken, enough } = &*self.held;
         let Some(body) = &mut *body.borrow_mut() else { return Poll::Ready(Some(Err(GivenUp.into()))) };
         let frame = body.as_mut().poll_frame(cx);
-        since.set(frame.is_ready().then(coarse_clock::now));
+        match &frame {
+            Poll::Pending => {
+                since.set(None);
+            }
+            Poll::Ready(frame) => {
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+                let length = data.map_or(0, |data| u64::try_from(data.remaining()).unwrap_or(u64::MAX));
+                let sum = taken.get().saturating_add(length);
+                if since.get().is_none() || sum >= *enough {
+                    since.set(Some(coarse_clock::now()));
+                    taken.set(0);
+                } else {
+                    taken.set(sum);
+                }
+            }
+        }
         frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 

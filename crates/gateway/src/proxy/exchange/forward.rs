@@ -48,7 +48,7 @@ pub(crate) fn rewrite(parts: &mut Parts, from: Option<Origination>, settings: &F
         hop::strip_ambiguous(&mut parts.headers, settings.underscores);
     }
     if seen.expect {
-        // The expectation is met here: our server sends `100 Continue` once the upstream takes the body.
+        // Said again if there is a body to wait for, see `onward`.
         parts.headers.remove(EXPECT);
     }
     if seen.cookie {

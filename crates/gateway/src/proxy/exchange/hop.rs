@@ -1,6 +1,10 @@
 //! Fields that end here: those that concern one connection (RFC 9110, 7.6.1), and those whose names are read as others.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use std::time::Duration;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, Method, Version};
 
 const FIELDS: [&str; 9] = [
@@ -90,8 +94,9 @@ pub(crate) fn strip_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what must not be passed on, in either direction.
-pub(crate) fn strip(headers: &mut HeaderMap) {
+/// Removes what must not be passed on, in either direction. Returns how long the sender keeps its connection, if it says that.
+pub(crate) fn strip(headers: &mut HeaderMap) -> Option<Duration> {
+    let mut kept = None;
     // Few messages have more than one of them, and one look at each name costs less than nine searches.
     while let Some(name) = headers.keys().find(|name| FIELDS.contains(&name.as_str())).cloned() {
         if name == CONNECTION {
@@ -101,7 +106,32 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         if name == TRANSFER_ENCODING {
             headers.remove(CONTENT_LENGTH);
         }
+        if name == KEEP_ALIVE {
+            kept = kept_for(headers);
+        }
         headers.remove(name);
+    }
+    kept
+}
+
+const KEEP_ALIVE: &str = "keep-alive";
+
+/// The `timeout` of `Keep-Alive: timeout=5, max=100`, in seconds (RFC 2068, 19.7.1.1; servers send it to this day).
+fn kept_for(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    let mut parameters = value.split(',').filter_map(|parameter| parameter.split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Removes from trailers what they may not say (RFC 9110, 6.5.1): how the message is framed and who sent it. Servers merge
+/// trailers into the head's fields, and there these would be believed.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    strip(trailers);
+    strip_ambiguous(trailers, false);
+    strip_claims(trailers);
+    for name in [HOST, CONTENT_LENGTH, COOKIE, AUTHORIZATION, EXPECT] {
+        trailers.remove(name);
     }
 }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, StatusCode, Version};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, MAX_FORWARDS, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tollgate_http::service::Places;
 use tower_service::Service;
 
@@ -25,10 +26,13 @@ use crate::proxy::exchange::forward::{self, Origination};
 use crate::proxy::exchange::hop;
 use crate::proxy::exchange::response_body::ResponseBody;
 use crate::proxy::exchange::upgrade;
+use crate::proxy::fields::{self, OwnBody};
 use crate::proxy::live::{Live, State, View};
+use crate::proxy::log::entry::Served;
 use crate::proxy::settings::Limits;
 use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
+use crate::proxy::upstream::check;
 use crate::proxy::upstream::complaint::Cause;
 use crate::proxy::upstream::pool::{Connection, Pool};
 use crate::proxy::upstream::request_body::RequestBody;
@@ -59,8 +63,9 @@ impl Proxy {
         spawn_local(async move {
             while let Some(pool) = swept.upgrade() {
                 pool.sweep();
+                let next = check::begin(&pool).min(SWEEP);
                 drop(pool);
-                sleep(SWEEP).await;
+                sleep(next).await;
             }
         });
         Self(Rc::new(Inner { live: live.view(), pool, turn: Cell::new(0), draining, tally }))
@@ -83,14 +88,22 @@ impl Service<Request<ClientBody>> for Proxy {
         inner.tally.passed();
         let onward = onward(request, &state);
         Box::pin(async move {
+            let began = state.access_log.is_some().then(Instant::now);
             let answer = match onward {
                 Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
                 Err(error) => Err(error),
             };
-            let response = answer.unwrap_or_else(|error| {
+            let is_own = answer.is_err();
+            let mut response = answer.unwrap_or_else(|error| {
                 inner.tally.failed(error);
-                error.answer().map(|problem| ResponseBody::Own(Some(problem)))
+                let mut answer = error.answer();
+                own_body(&mut answer, &state.settings.own_bodies);
+                answer.map(|body| ResponseBody::Own(Some(body).filter(|body| !body.is_empty())))
             });
+            if let Some(began) = began {
+                let upstream = response.extensions_mut().remove::<Arc<Upstream>>().filter(|_| !is_own);
+                response.extensions_mut().insert(Served { upstream, took: began.elapsed() });
+            }
             inner.tally.answered(response.status());
             Ok(response)
         })
@@ -108,7 +121,16 @@ impl Inner {
         request: &mut Unsent,
         client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Error> {
-        let (connection, mut response) = self.send(state, request).await?;
+        if let Some(request) = request
+            && request.body().is_collected_first()
+        {
+            // A box, as below: most requests have no body.
+            Box::pin(request.body_mut().collect()).await?;
+        }
+        let (mut connection, mut response) = self.send(state, request).await?;
+        if state.access_log.is_some() {
+            response.extensions_mut().insert(Arc::clone(connection.upstream()));
+        }
         let timeouts = &state.settings.timeouts;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(connection, response, client, timeouts.upgraded);
@@ -119,7 +141,9 @@ impl Inner {
             connection.upstream().complain(Cause::Answer, &Error::Coding);
             return Err(Error::Upstream);
         }
-        hop::strip(response.headers_mut());
+        if let Some(promised) = hop::strip(response.headers_mut()) {
+            connection.is_kept_for(promised);
+        }
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| ResponseBody::relay(body, connection, timeouts)))
     }
@@ -135,7 +159,7 @@ impl Inner {
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
         let mut may_repeat = true;
-        while let Some(upstream) = state.upstreams.choose(turn, &tried) {
+        while let Some(upstream) = state.upstreams.choose(turn, &tried, &state.settings.health) {
             name_host(request, upstream, state.settings.forwarding.keep_host);
             upstream.asked();
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
@@ -186,6 +210,15 @@ impl Inner {
     }
 }
 
+/// Puts the operator's words in place of the gateway's.
+fn own_body(answer: &mut Response<Bytes>, bodies: &[(u16, OwnBody)]) {
+    let status = answer.status().as_u16();
+    let Some((_, OwnBody { content_type, text })) = bodies.iter().find(|(of, _)| *of == status) else { return };
+    answer.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    answer.body_mut().clone_from(text);
+}
+
 /// What can be refused by the head alone.
 fn check(request: &Request<ClientBody>, limits: &Limits) -> Result<(), Error> {
     // HTTP/1 has been held to it already.
@@ -195,13 +228,34 @@ fn check(request: &Request<ClientBody>, limits: &Limits) -> Result<(), Error> {
     if !hop::is_framing_known(request.headers()) {
         return Err(Error::Coding);
     }
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    if !is_forwarded(request.method()) {
         return Err(Error::Method);
     }
     match limits.body_bytes {
         Some(limit) if request.body().size_hint().lower() > limit => Err(Error::BodyTooLarge),
         _ => Ok(()),
     }
+}
+
+/// Whether a method goes on to upstreams. `post` is another method than `POST` (RFC 9110, 9.1), to a limit as well; but there are
+/// applications that take it for the same, and a limit for `POST` would not hold there.
+fn is_forwarded(method: &Method) -> bool {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS | Method::PATCH => {
+            true
+        }
+        Method::CONNECT | Method::TRACE => false,
+        ref other => !other.as_str().bytes().any(|byte| byte.is_ascii_lowercase()),
+    }
+}
+
+/// `OPTIONS` goes on one step less far (RFC 9110, 7.6.2).
+fn one_step_on(headers: &mut HeaderMap) -> Result<(), Error> {
+    let Some(left) = headers.get(MAX_FORWARDS) else { return Ok(()) };
+    let left: u64 = left.to_str().ok().and_then(|left| left.trim().parse().ok()).ok_or(Error::Malformed)?;
+    let left = left.checked_sub(1).ok_or(Error::AskedHere)?;
+    headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+    Ok(())
 }
 
 /// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
@@ -211,10 +265,33 @@ fn onward(mut request: Request<ClientBody>, state: &State) -> Result<(Request<Re
     let from = request.extensions_mut().remove::<Origination>();
     let (mut parts, body) = request.into_parts();
     let is_websocket = forward::rewrite(&mut parts, from, &settings.forwarding)?;
+    fields::edit(&mut parts.headers, &settings.fields.request);
     let client = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     // Nothing in the extensions is for the upstream.
     parts.extensions.clear();
-    Ok((Request::from_parts(parts, RequestBody::new(body, &settings.timeouts, &settings.limits)), client))
+    if parts.method == Method::OPTIONS {
+        one_step_on(&mut parts.headers)?;
+    }
+    // Calls may send and answer by turns for as long as they like.
+    let is_call = || {
+        let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    };
+    let buffer = if body.is_end_stream() || is_call() { 0 } else { settings.limits.buffer_request };
+    let is_awaited = body.is_awaited();
+    let mut body = RequestBody::new(body, &settings.timeouts, &settings.limits, buffer);
+    let expected = is_awaited.then(|| body.expect());
+    let mut request = Request::from_parts(parts, body);
+    if let Some(gate) = expected {
+        // The upstream decides whether the body is wanted.
+        request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() == StatusCode::CONTINUE {
+                gate.open();
+            }
+        });
+    }
+    Ok((request, client))
 }
 
 /// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.
@@ -246,7 +323,7 @@ async fn exchange(
         }
         Some(Err(refused)) => refused,
         None => {
-            connection.upstream().failed();
+            connection.upstream().unanswering(&settings.health);
             connection.upstream().complain(Cause::Silence, &Error::UpstreamTimedOut);
             return Err(Error::UpstreamTimedOut);
         }

@@ -23,12 +23,14 @@ pub(crate) enum Cause {
     Silence,
     /// The answer broke off.
     Body,
+    /// A health check was not answered well.
+    Check,
 }
 
 /// When each kind was last spoken of, and how often it has been passed over since. All orderings are relaxed: who wins the
 /// exchange speaks, and the counts are for people.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints([(AtomicU64, AtomicU64); 4]);
+pub(crate) struct Complaints([(AtomicU64, AtomicU64); 5]);
 
 impl Complaints {
     /// Says that `origin` has failed, and by which error, unless that was said a moment ago.
@@ -50,6 +52,7 @@ impl Complaints {
             Cause::Answer => &self.0[1],
             Cause::Silence => &self.0[2],
             Cause::Body => &self.0[3],
+            Cause::Check => &self.0[4],
         };
         let before = last.load(Relaxed);
         let is_time = before == 0 || now.saturating_sub(before) >= PAUSE;
@@ -68,6 +71,7 @@ impl Cause {
             Self::Answer => "no answer that is HTTP",
             Self::Silence => "no answer in time",
             Self::Body => "the answer broke off",
+            Self::Check => "health check failed",
         }
     }
 }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::proxy::coarse_clock;
@@ -27,6 +27,14 @@ const RUNS: usize = 4;
 pub(crate) struct Link {
     pub(crate) sender: SendRequest<RequestBody>,
     pub(crate) ear: Ear,
+    /// When it was made, by the [`coarse_clock`].
+    pub(crate) born: u64,
+    /// For how long its upstream keeps it without a request, if it has said that.
+    pub(crate) promised: Option<Duration>,
+    /// The last request's body never came and never will.
+    pub(crate) is_abandoned: bool,
+    /// Moves its bytes once it has been [detached](Self::detach).
+    task: Option<AbortHandle>,
     /// What moves its bytes; nothing once it has ended or has a task of its own.
     driver: Option<Driver>,
     bell: Arc<Bell>,
@@ -43,14 +51,25 @@ impl Link {
         // It has never been run, so nothing could wake it.
         bell.put(true);
         let waker = Waker::from(Arc::clone(&bell));
-        Self { sender, ear, driver: Some(Box::pin(driver)), bell, waker, timer: None }
+        Self {
+            sender,
+            ear,
+            born: coarse_clock::now(),
+            promised: None,
+            is_abandoned: false,
+            task: None,
+            driver: Some(Box::pin(driver)),
+            bell,
+            waker,
+            timer: None,
+        }
     }
 
     /// From now on the connection moves by itself. For requests with a body: it must be sent on while the client does not
     /// take the answer.
     pub(crate) fn detach(&mut self) {
         if let Some(driver) = self.driver.take() {
-            spawn_local(driver);
+            self.task = Some(spawn_local(driver).abort_handle());
         }
     }
 
@@ -143,6 +162,17 @@ impl Link {
             }
         })
         .await
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // It would wait for a body for ever.
+        if self.is_abandoned
+            && let Some(task) = &self.task
+        {
+            task.abort();
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The side of the upstreams: which is asked, and over which connection.
 
+pub(super) mod check;
 pub(super) mod complaint;
+pub(super) mod expected;
 pub(super) mod heard;
 pub(super) mod link;
 pub(super) mod pool;

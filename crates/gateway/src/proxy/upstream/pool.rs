@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
-use crate::proxy::live::{Live, View};
+use crate::proxy::live::{Live, Seen, View};
 use crate::proxy::service::BoxError;
 use crate::proxy::settings::Health;
 use crate::proxy::upstream::complaint::Cause;
@@ -24,6 +24,9 @@ use crate::proxy::upstream::heard::{Ear, Heard};
 use crate::proxy::upstream::link::Link;
 use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::{InFlight, Upstream};
+
+/// How much shorter a connection is kept than its upstream has promised to.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Connections that wait for a request, by upstream. There are few upstreams, so a list is searched.
 #[derive(Debug)]
@@ -35,12 +38,18 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Idle {
     link: Link,
-    since: u64,
+    /// The [`coarse_clock`] at which the upstream may close it.
+    until: u64,
 }
 
 impl Pool {
     pub(crate) fn new(live: &Live) -> Rc<Self> {
         Rc::new(Self { live: live.view(), idle: RefCell::default() })
+    }
+
+    /// What is in force.
+    pub(crate) fn state(&self) -> Rc<Seen> {
+        self.live.now()
     }
 
     /// A connection that was used before and is still good.
@@ -54,8 +63,9 @@ impl Pool {
     fn take(&self, upstream: &Arc<Upstream>) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
         let (_, stack) = idle.iter_mut().find(|(known, _)| Arc::ptr_eq(known, upstream))?;
-        while stack.pop_if(|idle| idle.link.is_over()).is_some() {}
-        let place = stack.iter_mut().rposition(|idle| idle.link.is_fit())?;
+        let now = coarse_clock::now();
+        while stack.pop_if(|idle| idle.until <= now || idle.link.is_over()).is_some() {}
+        let place = stack.iter_mut().rposition(|idle| idle.until > now && idle.link.is_fit())?;
         Some(stack.remove(place).link)
     }
 
@@ -91,13 +101,21 @@ impl Pool {
     }
 
     fn give_back(&self, upstream: &Arc<Upstream>, mut link: Link) {
-        if link.is_over() {
+        if link.is_over() || link.is_abandoned {
             return;
         }
-        let kept = self.live.now().settings.limits.pooled;
+        let state = self.live.now();
+        let (kept, timeouts) = (state.settings.limits.pooled, &state.settings.timeouts);
+        let now = coarse_clock::now();
+        if now.saturating_sub(link.born) >= coarse_clock::millis(timeouts.upstream_age) {
+            return;
+        }
+        // The upstream counts from when it sent the answer, and its word must not arrive together with a request.
+        let promised = link.promised.map_or(Duration::MAX, |promised| promised.saturating_sub(MARGIN));
+        let until = now.saturating_add(coarse_clock::millis(timeouts.pooled.min(promised)));
         let mut idle = self.idle.borrow_mut();
         let place = idle.iter().position(|(known, _)| Arc::ptr_eq(known, upstream));
-        let new = Idle { link, since: coarse_clock::now() };
+        let new = Idle { link, until };
         match place.and_then(|place| idle.get_mut(place)) {
             Some((_, stack)) if stack.len() < kept => stack.push(new),
             Some(_) => {}
@@ -108,11 +126,10 @@ impl Pool {
 
     /// Closes what has not been used for a while. The oldest are at the bottom, because the most recent is used first.
     pub(crate) fn sweep(&self) {
-        let patience = coarse_clock::millis(self.live.now().settings.timeouts.pooled);
         let now = coarse_clock::now();
         let mut idle = self.idle.borrow_mut();
         for (_, stack) in idle.iter_mut() {
-            stack.retain_mut(|idle| !idle.link.is_over() && now.saturating_sub(idle.since) < patience);
+            stack.retain_mut(|idle| !idle.link.is_over() && idle.until > now);
         }
         // Upstreams that are no longer configured go with their last connection.
         idle.retain(|(_, stack)| !stack.is_empty());
@@ -146,7 +163,13 @@ impl Connection {
             }
             Some(progress) => {
                 link.detach();
-                progress.within(patience, link.sender.try_send_request(request)).await
+                let expected = request.body().expected();
+                let answer = progress.within(patience, link.sender.try_send_request(request)).await;
+                // The upstream has answered without the body, which is not sent any more: nothing can follow it here.
+                if let (Some(Ok(_)), Some(gate)) = (&answer, expected) {
+                    link.is_abandoned = gate.shut();
+                }
+                answer
             }
         }
     }
@@ -176,6 +199,11 @@ impl Connection {
 
     pub(crate) fn upstream(&self) -> &Arc<Upstream> {
         self.in_flight.upstream()
+    }
+
+    /// The upstream says for how long it keeps the connection without a request.
+    pub(crate) fn is_kept_for(&mut self, promised: Duration) {
+        self.link.promised = Some(promised);
     }
 
     /// The answer has been read to its end: the connection can serve the next request.

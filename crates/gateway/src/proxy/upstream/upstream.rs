@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use crate::proxy::coarse_clock;
 use crate::proxy::settings::Health;
@@ -24,6 +24,12 @@ pub(crate) struct Upstream {
     unanswered_in_a_row: AtomicU32,
     /// The [`coarse_clock`] until which others are asked first.
     spared_until: AtomicU64,
+    /// Health checks without a good answer since the last one.
+    unwell_in_a_row: AtomicU32,
+    /// Whether that are too many: nobody is sent there.
+    is_down: AtomicBool,
+    /// The [`coarse_clock`] at which the next health check is due.
+    check_due: AtomicU64,
     complaints: Complaints,
 }
 
@@ -49,6 +55,9 @@ impl Upstream {
             rests_until: AtomicU64::new(0),
             unanswered_in_a_row: AtomicU32::new(0),
             spared_until: AtomicU64::new(0),
+            unwell_in_a_row: AtomicU32::new(0),
+            is_down: AtomicBool::new(false),
+            check_due: AtomicU64::new(0),
             complaints: Complaints::default(),
         }
     }
@@ -59,7 +68,7 @@ impl Upstream {
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
-            is_resting: self.is_resting(now) || self.is_spared(now),
+            is_resting: self.is_resting(now) || self.is_spared(now) || self.is_down.load(Relaxed),
         }
     }
 
@@ -96,9 +105,9 @@ impl Upstream {
         self.rests_until.store(0, Relaxed);
     }
 
-    /// A request was sent on a new connection, and the upstream hung up or spoke no HTTP.
+    /// A request was sent, and the upstream hung up on a new connection, spoke no HTTP or took too long.
     ///
-    /// It is quick about that, so it has the fewest requests in flight, and would get nearly all there are. But a client
+    /// It may be quick about that, so it has the fewest requests in flight, and would get nearly all there are. But a client
     /// may know a request that has this effect on every upstream: so they do not rest, and others are only preferred.
     pub(crate) fn unanswering(&self, health: &Health) {
         self.failed();
@@ -112,6 +121,42 @@ impl Upstream {
             self.unanswered_in_a_row.store(0, Relaxed);
             self.spared_until.store(0, Relaxed);
         }
+        // It was tried on a connection that was kept.
+        if self.rests_until.load(Relaxed) != 0 {
+            self.reached();
+        }
+    }
+
+    /// Whether a health check is due, which is then for the caller to make.
+    pub(crate) fn check_is_due(&self, health: &Health) -> bool {
+        let (now, due) = (coarse_clock::now(), self.check_due.load(Relaxed));
+        let next = now.saturating_add(coarse_clock::millis(health.every));
+        due <= now && self.check_due.compare_exchange(due, next, Relaxed, Relaxed).is_ok()
+    }
+
+    /// A health check was answered well.
+    pub(crate) fn is_well(&self) {
+        self.unwell_in_a_row.store(0, Relaxed);
+        self.is_down.store(false, Relaxed);
+    }
+
+    /// A health check was not.
+    pub(crate) fn is_unwell(&self, health: &Health) {
+        let in_a_row = self.unwell_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if in_a_row >= health.failures {
+            self.is_down.store(true, Relaxed);
+        }
+    }
+
+    /// Whether the caller may ask it: always, but when its rest is over, or the time for which others are asked first. Then one
+    /// request tries it, and for the others there is another such time, which ends with the first answer.
+    fn may_try(&self, now: u64, health: &Health) -> bool {
+        let next = now.saturating_add(coarse_clock::millis(health.rest));
+        let claims = |until: &AtomicU64| {
+            let end = until.load(Relaxed);
+            end == 0 || end > now || until.compare_exchange(end, next, Relaxed, Relaxed).is_ok()
+        };
+        claims(&self.rests_until) && claims(&self.spared_until)
     }
 
     fn one_more(in_a_row: &AtomicU32, until: &AtomicU64, health: &Health) {
@@ -169,17 +214,25 @@ impl Upstreams {
     /// that has not answered lately is the last.
     ///
     /// A lone upstream never rests: there is no other to ask instead, and it may be back at any moment.
-    pub(crate) fn choose(&self, turn: usize, tried: &[Arc<Upstream>]) -> Option<&Arc<Upstream>> {
+    pub(crate) fn choose(&self, turn: usize, tried: &[Arc<Upstream>], health: &Health) -> Option<&Arc<Upstream>> {
         if let [only] = self.0.as_slice() {
             return tried.is_empty().then_some(only);
         }
         let now = coarse_clock::now();
         let (front, back) = self.0.split_at(turn.checked_rem(self.0.len())?);
         let able = |upstream: &&Arc<Upstream>| {
-            !upstream.is_resting(now) && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
+            !upstream.is_resting(now)
+                && !upstream.is_down.load(Relaxed)
+                && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
         };
         let order = |upstream: &&Arc<Upstream>| (upstream.is_spared(now), upstream.in_flight.load(Relaxed));
-        back.iter().chain(front).filter(able).min_by_key(order)
+        loop {
+            let best = back.iter().chain(front).filter(able).min_by_key(order)?;
+            // Who comes too late for a trial looks again, and sees the time that the first has set.
+            if best.may_try(now, health) {
+                return Some(best);
+            }
+        }
     }
 }
 
@@ -194,12 +247,16 @@ mod tests {
         Upstreams::new(&origins, &Upstreams::default())
     }
 
+    fn resting_after(failures: u32) -> Health {
+        Health { failures, rest: Duration::from_secs(60), ..Health::default() }
+    }
+
     #[test]
     fn equals_take_turns_and_the_busy_one_waits() {
         let all = upstreams(3);
-        let chosen = |turn| all.choose(turn, &[]).unwrap().origin.to_string();
+        let chosen = |turn| all.choose(turn, &[], &Health::default()).unwrap().origin.to_string();
         assert_eq!([0, 1, 2, 3].map(chosen), [1, 2, 3, 1].map(|n| format!("http://192.0.2.{n}")));
-        let busy = all.choose(0, &[]).unwrap().begin();
+        let busy = all.choose(0, &[], &Health::default()).unwrap().begin();
         assert_eq!(chosen(0), "http://192.0.2.2");
         drop(busy);
         assert_eq!(chosen(0), "http://192.0.2.1");
@@ -207,25 +264,25 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_reached_rests() {
-        let health = Health { failures: 2, rest: Duration::from_secs(60) };
+        let health = resting_after(2);
         let all = upstreams(2);
-        let first = Arc::clone(all.choose(0, &[]).unwrap());
+        let first = Arc::clone(all.choose(0, &[], &Health::default()).unwrap());
         first.unreachable(&health);
-        assert!(Arc::ptr_eq(all.choose(0, &[]).unwrap(), &first));
+        assert!(Arc::ptr_eq(all.choose(0, &[], &Health::default()).unwrap(), &first));
         first.unreachable(&health);
-        let second = Arc::clone(all.choose(0, &[]).unwrap());
+        let second = Arc::clone(all.choose(0, &[], &Health::default()).unwrap());
         assert!(!Arc::ptr_eq(&second, &first));
         assert!(first.counts().is_resting);
-        assert!(all.choose(0, &[second]).is_none());
+        assert!(all.choose(0, &[second], &health).is_none());
         first.reached();
-        assert!(Arc::ptr_eq(all.choose(0, &[]).unwrap(), &first));
+        assert!(Arc::ptr_eq(all.choose(0, &[], &Health::default()).unwrap(), &first));
     }
 
     #[test]
     fn one_that_does_not_answer_is_the_last_and_never_nobody() {
-        let health = Health { failures: 2, rest: Duration::from_secs(60) };
+        let health = resting_after(2);
         let all = upstreams(2);
-        let chosen = |turn| Arc::clone(all.choose(turn, &[]).unwrap());
+        let chosen = |turn| Arc::clone(all.choose(turn, &[], &Health::default()).unwrap());
         let (first, second) = (chosen(0), chosen(1));
         first.unanswering(&health);
         assert!(Arc::ptr_eq(&chosen(0), &first), "once is no row");
@@ -246,7 +303,45 @@ mod tests {
     #[test]
     fn a_lone_one_never_rests() {
         let all = upstreams(1);
-        all.choose(0, &[]).unwrap().unreachable(&Health { failures: 1, rest: Duration::from_secs(60) });
-        assert!(all.choose(0, &[]).is_some());
+        let health = resting_after(1);
+        all.choose(0, &[], &health).unwrap().unreachable(&health);
+        assert!(all.choose(0, &[], &health).is_some());
+    }
+
+    #[test]
+    fn after_its_rest_one_request_tries_it() {
+        let all = upstreams(2);
+        let chosen = |health: &Health| Arc::clone(all.choose(0, &[], health).unwrap());
+        let short = Health { failures: 1, rest: Duration::ZERO, ..Health::default() };
+        let first = chosen(&short);
+        for fails in [Upstream::unreachable, Upstream::unanswering] {
+            fails(&first, &short);
+            // Its rest is over already.
+            assert!(Arc::ptr_eq(&chosen(&resting_after(1)), &first), "the trial");
+            for _ in 0..3 {
+                assert!(!Arc::ptr_eq(&chosen(&resting_after(1)), &first), "the others wait for it");
+            }
+            first.answered();
+            assert!(Arc::ptr_eq(&chosen(&short), &first));
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_well_is_asked_nothing_until_it_is() {
+        let (all, health) = (upstreams(2), resting_after(2));
+        let chosen = || Arc::clone(all.choose(0, &[], &health).unwrap());
+        let first = chosen();
+        first.is_unwell(&health);
+        assert!(Arc::ptr_eq(&chosen(), &first), "once is no row");
+        first.is_unwell(&health);
+        assert!(!Arc::ptr_eq(&chosen(), &first));
+        assert!(first.counts().is_resting);
+        first.reached();
+        first.answered();
+        assert!(!Arc::ptr_eq(&chosen(), &first), "only a check ends it");
+        first.is_well();
+        assert!(Arc::ptr_eq(&chosen(), &first));
+        assert!(first.check_is_due(&health));
+        assert!(!first.check_is_due(&health), "the next is for later, and for one thread");
     }
 }

@@ -121,6 +121,15 @@ fn client_address(text: &str) -> (Cow<'_, str>, bool) {
     {
         return client_address(address);
     }
+    // HAProxy puts the port behind an IPv6 address without brackets. One of up to four digits reads as the end of the address instead, which
+    // seldom changes its network.
+    if let Some((address, port)) = text.rsplit_once(':')
+        && port.len() == 5
+        && port.parse::<u16>().is_ok()
+        && address.parse::<std::net::Ipv6Addr>().is_ok()
+    {
+        return client_address(address);
+    }
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) if inner.parse::<IpAddr>().is_ok() => client_address(inner),
         _ => (Cow::Borrowed(text), false),
@@ -183,6 +192,9 @@ mod tests {
         assert_eq!(client_address("[2001:db8::1]:80"), ("2001:db8::1".into(), true));
         assert_eq!(client_address("[2001:db8::1]"), ("2001:db8::1".into(), true));
         assert_eq!(client_address("::ffff:192.0.2.1"), ("192.0.2.1".into(), true));
+        assert_eq!(client_address("2001:db8::5:33317"), ("2001:db8::5".into(), true));
+        assert_eq!(client_address("1:2:3:4:5:6:7:8:33317"), ("1:2:3:4:5:6:7:8".into(), true));
+        assert!(!client_address("2001:db8::5:70000").1 && !client_address("h:33317").1);
         assert_eq!(client_address("crawler.example.org"), ("crawler.example.org".into(), false));
     }
 }

@@ -41,7 +41,13 @@ fn one(line: &str) -> Option<Stripped<'_>> {
             let (stamp, rest) = line.split_once(' ')?;
             Some(Stripped { line: origin(rest), stamp: is_full(stamp).then_some(stamp) })
         }
-        [b'0'..=b'9', ..] => counted(line).or_else(|| unix(line)),
+        [b'0'..=b'9', ..] => {
+            match line.bytes().position(|byte| !byte.is_ascii_digit()).map(|end| line.as_bytes().split_at(end)) {
+                Some((_, [b' ', b'<', ..])) => counted(line),
+                Some((seconds, [b'.', ..])) if seconds.len() == 10 => unix(line),
+                _ => None,
+            }
+        }
         [first, ..] if first.is_ascii_alphabetic() => compose(line),
         _ => None,
     }

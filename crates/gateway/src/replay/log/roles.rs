@@ -57,7 +57,13 @@ impl<'a> Fields<'a> {
     pub(super) fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         let is_it = |role: &Role| matches!(role, Role::Header(of) if of.eq_ignore_ascii_case(name));
         let mut fields = self.roles.iter().zip(&self.values);
-        fields.find_map(|(of, value)| if is_it(of) { present(value) } else { None }).map(|raw| self.text(raw))
+        let raw = fields.find_map(|(of, value)| if is_it(of) { present(value) } else { None })?;
+        let has_no_blanks = raw.contains([',', '+']) && (raw.contains('+') || raw.contains("%20"));
+        if has_no_blanks && name.eq_ignore_ascii_case(FORWARDED_FOR) {
+            // IIS and CloudFront write a column so; no address has either.
+            return Some(Cow::Owned(self.text(raw).replace("%20", " ").replace('+', " ")));
+        }
+        Some(self.text(raw))
     }
 
     pub(super) fn host(&self) -> Option<Cow<'a, str>> {

@@ -10,8 +10,9 @@ use super::ingest::{FileCount, Input};
 use super::simulate::difference::{Difference, Side};
 use super::simulate::fields::RequestFields;
 use super::simulate::keys::KeyTally;
-use super::simulate::run::Simulation;
+use super::simulate::run::{Counted, Simulation};
 use super::tally::Tally;
+use super::timeline::Timelines;
 use super::wall_clock::WallClock;
 use crate::values::output::grouped;
 
@@ -26,6 +27,7 @@ pub(super) struct Replay {
     pub(super) simulation: Simulation,
     pub(super) tally: Tally,
     pub(super) keys: KeyTally,
+    pub(super) timelines: Timelines,
 }
 
 /// A second one, and what it would have done otherwise.
@@ -51,13 +53,13 @@ impl Replay {
         title: String,
         config: Option<String>,
         exempt: Vec<String>,
-        simulation: Simulation,
+        (simulation, counted): (Simulation, Counted),
         fields: &RequestFields,
         input: &Input,
     ) -> Self {
-        let tally = Tally::new(&input.records, &simulation.outcomes);
-        let keys = KeyTally::new(&simulation, fields, input);
-        Self { title, config, exempt, simulation, tally, keys }
+        let Counted { tally, keys, timelines } = counted;
+        let keys = KeyTally::new(keys, &simulation, fields, input);
+        Self { title, config, exempt, simulation, tally, keys, timelines }
     }
 
     pub(super) fn side(&self) -> Side<'_> {

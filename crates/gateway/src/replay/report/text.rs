@@ -12,7 +12,7 @@ use super::super::simulate::keys::{LimitedKey, ShadowedKey};
 use super::super::simulate::matches::{KeyId, KeyName};
 use super::super::simulate::run::{Delays, Engine, Refuser};
 use super::super::tally::{Counts, Minute};
-use super::super::timeline::{Timeline, terminal};
+use super::super::timeline::terminal;
 use super::super::wall_clock::WallClock;
 use super::names::Names;
 use super::table::{Column, Table};
@@ -41,8 +41,8 @@ fn write_all(text: &mut String, input: &Input, replay: &Replay, against: Option<
     if replay.config.is_some() {
         policies(text, replay, layout)?;
     }
-    over_time(text, input, replay, layout)?;
-    let worst = worst(input, replay, layout);
+    over_time(text, replay, layout)?;
+    let worst = worst(replay, layout);
     let listed = listed(replay, layout).map(|limited| &*limited.name.key);
     let shadowed = replay.keys.shadowed.iter().take(layout.top).map(|shadowed| &*shadowed.name.key);
     let most = worst.iter().filter_map(|worst| worst.most).map(|(name, _)| &*name.key);
@@ -111,8 +111,8 @@ pub(super) fn what_was_read(text: &mut String, input: &Input, clock: &WallClock)
     }
     let (first, last) = (input.records.first(), input.records.last());
     if let (Some(first), Some(last)) = (first, last) {
-        let (from, to, zone) = (clock.moment(first.time), clock.moment(last.time), clock.name());
-        match Duration::from_nanos(last.time - first.time) {
+        let (from, to, zone) = (clock.moment(first), clock.moment(last), clock.name());
+        match Duration::from_nanos(last - first) {
             Duration::ZERO => writeln!(text, "  all at {from} {zone}")?,
             span => writeln!(text, "  {from} to {to} {zone}, {}", spell(span))?,
         }
@@ -236,11 +236,10 @@ fn policies(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
     table.write(text, layout.width)
 }
 
-fn over_time(text: &mut String, input: &Input, replay: &Replay, layout: &Layout) -> Result {
-    let timeline =
-        Timeline::new(&input.records, &replay.simulation.outcomes, terminal::room(layout.width), &layout.clock);
+fn over_time(text: &mut String, replay: &Replay, layout: &Layout) -> Result {
+    let Some(timeline) = &replay.timelines.terminal else { return Ok(()) };
     writeln!(text, "\n{}", bold("Over time", layout))?;
-    text.push_str(&terminal::draw(&timeline, layout.width, layout.is_colored));
+    text.push_str(&terminal::draw(timeline, layout.width, layout.is_colored));
     Ok(())
 }
 
@@ -324,11 +323,12 @@ struct WorstMinute<'r> {
     most: Option<(&'r KeyName, u64)>,
 }
 
-fn worst<'r>(input: &Input, replay: &'r Replay, layout: &Layout) -> Vec<WorstMinute<'r>> {
+fn worst<'r>(replay: &'r Replay, layout: &Layout) -> Vec<WorstMinute<'r>> {
     let names: HashMap<KeyId, &KeyName> =
         replay.keys.limited.iter().map(|limited| (limited.key, &limited.name)).collect();
-    let worst = replay.tally.worst_minutes(layout.top).into_iter().map(|minute| {
-        let (keys, most) = refused_in(minute, input, replay);
+    let worst = replay.tally.worst_minutes(layout.top).into_iter().map(|(number, minute)| {
+        let in_minute = replay.keys.in_minute(number);
+        let (keys, most) = (in_minute.map_or(0, |keys| keys.count), in_minute.map(|keys| keys.most));
         let most = most.and_then(|(key, count)| names.get(&key).map(|name| (*name, count)));
         WorstMinute { minute, keys, most }
     });
@@ -362,21 +362,6 @@ fn worst_minutes(
     table.write(text, layout.width)?;
     let all = replay.tally.minutes.iter().filter(|minute| minute.counts.refused > 0).count();
     more(text, all - worst.len(), "more minute")
-}
-
-/// How many keys were refused in `minute`, and the one that was refused most, and how often.
-fn refused_in(minute: &Minute, input: &Input, replay: &Replay) -> (usize, Option<(KeyId, u64)>) {
-    let records = input.records[minute.records.clone()].iter();
-    let outcomes = replay.simulation.outcomes[minute.records.clone()].iter();
-    let mut refused: BTreeMap<usize, (KeyId, u64)> = BTreeMap::new();
-    for (record, outcome) in records.zip(outcomes) {
-        if let Some(key) = replay.simulation.refused_key(record.request, outcome.get()) {
-            refused.entry(key.index()).or_insert((key, 0)).1 += 1;
-        }
-    }
-    // The first of equals.
-    let most = refused.values().rev().copied().max_by_key(|&(_, count)| count);
-    (refused.len(), most)
 }
 
 fn flaws(text: &mut String, title: &str, shown: &[Flaw], all: u64, layout: &Layout) -> Result {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::record::Record;
+use super::super::record::Records;
 use super::keys::{KeyTally, LimitedKey};
 use super::matches::KeyId;
 use super::run::Simulation;
@@ -62,8 +62,8 @@ pub(crate) struct Side<'s> {
 }
 
 impl Difference {
-    /// Between `here` and `there`, of the same `records`.
-    pub(crate) fn new(here: Side<'_>, there: Side<'_>, records: &[Record]) -> Self {
+    /// Between `here` and `there`, of the same `records`; both have kept their outcomes.
+    pub(crate) fn new(here: Side<'_>, there: Side<'_>, records: &Records) -> Self {
         let mut difference = Self::default();
         let mut alone_here: HashMap<KeyId, u64> = HashMap::new();
         let mut alone_there: HashMap<KeyId, u64> = HashMap::new();

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::super::ingest::Input;
+use super::super::record::Record;
 use super::super::tally::Outcome;
 use super::fields::RequestFields;
-use super::matches::{KeyId, KeyName};
+use super::matches::{KeyId, KeyName, Matches};
 use super::run::{ShadowRefusal, Simulation};
 
 /// What became of a key's requests, whichever policy it was that refused them.
@@ -37,10 +38,117 @@ pub(crate) struct ShadowedKey {
     pub(crate) first: u64,
 }
 
+/// The keys that were refused in one minute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MinuteKeys {
+    /// The number of the minute in the tally.
+    minute: usize,
+    /// How many.
+    pub(crate) count: usize,
+    /// The one that was refused most, of equals the one that the log has first, and how often.
+    pub(crate) most: (KeyId, u64),
+}
+
+/// Counts what becomes of each key while requests are replayed.
+#[derive(Debug)]
+pub(crate) struct KeyCounter {
+    /// By request first: keys are spread all over memory.
+    by_request: Vec<KeyCounts>,
+    by_key: Vec<Refusals>,
+    by_limit: Vec<u64>,
+    limited: Vec<(KeyId, (u64, u16))>,
+    minutes: Vec<MinuteKeys>,
+    /// The minute that is being counted, and the keys refused in it.
+    minute: usize,
+    in_minute: Vec<KeyId>,
+}
+
+/// Of one key: in all, and in the minute in which it was refused last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Refusals {
+    all: u64,
+    minute: usize,
+    in_minute: u64,
+}
+
+impl KeyCounter {
+    pub(crate) fn new(matches: &Matches, requests: usize) -> Self {
+        Self {
+            by_request: vec![KeyCounts::default(); requests],
+            by_key: vec![Refusals::default(); matches.keys()],
+            by_limit: Vec::new(),
+            limited: Vec::new(),
+            minutes: Vec::new(),
+            minute: 0,
+            in_minute: Vec::new(),
+        }
+    }
+
+    /// Counts what became of `record` in that minute, and the key that was refused, if one was.
+    pub(crate) fn add(&mut self, record: Record, outcome: Outcome, minute: usize, refused: Option<KeyId>) {
+        let counts = &mut self.by_request[record.request.index()];
+        counts.requests += 1;
+        let limit = match outcome {
+            Outcome::Allowed => {
+                counts.allowed += 1;
+                return;
+            }
+            Outcome::Delayed => {
+                counts.delayed += 1;
+                return;
+            }
+            Outcome::Exempt => return,
+            Outcome::Refused(limit) => limit,
+        };
+        let index = usize::from(limit);
+        if self.by_limit.len() <= index {
+            self.by_limit.resize(index + 1, 0);
+        }
+        self.by_limit[index] += 1;
+        let Some(key) = refused else { return };
+        if self.minute != minute {
+            self.close_minute();
+            self.minute = minute;
+        }
+        let refusals = &mut self.by_key[key.index()];
+        if refusals.all == 0 {
+            self.limited.push((key, (record.time, limit)));
+        }
+        if refusals.all == 0 || refusals.minute != minute {
+            (refusals.minute, refusals.in_minute) = (minute, 0);
+            self.in_minute.push(key);
+        }
+        refusals.all += 1;
+        refusals.in_minute += 1;
+    }
+
+    fn close_minute(&mut self) {
+        let count_of = |key: KeyId| self.by_key[key.index()].in_minute;
+        let most = self.in_minute.iter().copied().max_by_key(|key| (count_of(*key), std::cmp::Reverse(key.index())));
+        if let Some(key) = most {
+            let (minute, count) = (self.minute, self.in_minute.len());
+            self.minutes.push(MinuteKeys { minute, count, most: (key, count_of(key)) });
+        }
+        self.in_minute.clear();
+    }
+
+    /// No more will be added.
+    pub(crate) fn finish(&mut self) {
+        self.close_minute();
+    }
+
+    /// How many keys have been refused at least once.
+    pub(crate) fn limited(&self) -> usize {
+        self.limited.len()
+    }
+}
+
 /// The counts by key.
 #[derive(Debug)]
 pub(crate) struct KeyTally {
     by_key: Vec<KeyCounts>,
+    /// Of minutes in which a key was refused, in order.
+    minutes: Vec<MinuteKeys>,
     /// Refusals of each limit.
     pub(crate) by_limit: Vec<u64>,
     /// Most often refused first.
@@ -54,33 +162,12 @@ pub(crate) struct KeyTally {
 }
 
 impl KeyTally {
-    /// Of `simulation`, which was made of `input`.
-    pub(crate) fn new(simulation: &Simulation, fields: &RequestFields, input: &Input) -> Self {
-        let Simulation { matches, outcomes, refusers, .. } = simulation;
-        let mut by_key = vec![KeyCounts::default(); matches.keys()];
-        let mut by_limit = vec![0; refusers.len()];
-        let mut limited = Vec::new();
-        // By request first: keys are spread all over memory.
-        let mut by_request = vec![KeyCounts::default(); input.texts.len()];
-        for (record, outcome) in input.records.iter().zip(outcomes) {
-            let outcome = outcome.get();
-            let counts = &mut by_request[record.request.index()];
-            counts.requests += 1;
-            match outcome {
-                Outcome::Allowed => counts.allowed += 1,
-                Outcome::Delayed => counts.delayed += 1,
-                Outcome::Exempt => {}
-                Outcome::Refused(limit) => {
-                    by_limit[usize::from(limit)] += 1;
-                    let Some(key) = simulation.refused_key(record.request, outcome) else { continue };
-                    let refused = &mut by_key[key.index()].refused;
-                    *refused += 1;
-                    if *refused == 1 {
-                        limited.push((key, (record.time, limit)));
-                    }
-                }
-            }
-        }
+    /// Of `counter`, which counted `simulation`, which was made of `input`.
+    pub(crate) fn new(counter: KeyCounter, simulation: &Simulation, fields: &RequestFields, input: &Input) -> Self {
+        let matches = &simulation.matches;
+        let KeyCounter { by_request, by_key: refusals, by_limit, limited, minutes, .. } = counter;
+        let of_key = |refusals: Refusals| KeyCounts { refused: refusals.all, ..KeyCounts::default() };
+        let mut by_key: Vec<KeyCounts> = refusals.into_iter().map(of_key).collect();
         let (mut without_policy, mut without_key) = (0, 0);
         for ((request, _), counts) in input.texts.iter().zip(by_request) {
             let (mut is_met, mut is_keyless) = (false, false);
@@ -103,12 +190,18 @@ impl KeyTally {
         let refused = |limited: &LimitedKey| by_key[limited.key.index()].refused;
         limited.sort_by(|a, b| refused(b).cmp(&refused(a)).then_with(|| a.name.cmp(&b.name)));
         let shadowed = shadowed(&simulation.shadow_refusals, name);
-        Self { by_key, by_limit, limited, shadowed, without_policy, without_key }
+        Self { by_key, minutes, by_limit, limited, shadowed, without_policy, without_key }
     }
 
     /// What became of one key.
     pub(crate) fn of(&self, key: KeyId) -> KeyCounts {
         self.by_key[key.index()]
+    }
+
+    /// Of the minute with that number in the tally, if a key was refused in it.
+    pub(crate) fn in_minute(&self, minute: usize) -> Option<MinuteKeys> {
+        let at = self.minutes.binary_search_by_key(&minute, |keys| keys.minute).ok()?;
+        Some(self.minutes[at])
     }
 
     /// How many keys have a request. Those of requests that were left out at the end have none.

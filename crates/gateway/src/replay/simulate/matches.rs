@@ -11,7 +11,7 @@ use tollgate::{Algorithm, Quota};
 use tollgate_http::limiter::{AsyncKeys as AskedKeys, KnownMatch};
 use tollgate_http::{LimiterConfig, RateLimiter};
 
-use super::super::record::{Record, RequestId, Texts};
+use super::super::record::{Records, RequestId, Texts};
 use super::fields::RequestFields;
 use crate::values::failure::Failure;
 
@@ -63,6 +63,8 @@ pub(crate) struct Matches {
     /// Where those of each request end, and those of the next one begin; nothing if each has one.
     ends: Option<Vec<usize>>,
     keys: Vec<Key>,
+    /// Whether a key of the policy may have several parts.
+    has_parts: Vec<bool>,
 }
 
 impl Matches {
@@ -103,7 +105,8 @@ impl Matches {
         keys_of.shrink_to_fit();
         let has_each_one = ends.iter().zip(1..).all(|(end, number)| *end == number);
         let ends = (!has_each_one).then_some(ends);
-        Ok(Self { rules, settings, all, keys_of, ends, keys })
+        let has_parts = rules.policies(0).iter().map(|policy| policy.key.contains('+')).collect();
+        Ok(Self { rules, settings, all, keys_of, ends, keys, has_parts })
     }
 
     fn range(&self, request: RequestId) -> Range<usize> {
@@ -141,17 +144,18 @@ impl Matches {
         let met = self.rules.matching(&logged.info(), &AskedKeys::default());
         let met = met.into_iter().find(|met| met.policy == policy);
         let (tier, key) = met.map_or((None, None), |met| (met.tier, met.key));
+        let has_parts = self.has_parts.get(policy).is_some_and(|has_parts| *has_parts);
         let policy = self.settings.policies().get(policy).map_or("", |policy| policy.name());
         KeyName {
             policy: tier.map_or_else(|| policy.to_owned(), |tier| format!("{policy}/{tier}")),
-            key: key.map_or_else(|| "(none)".to_owned(), |parts| parts.join(" ")),
+            key: key.map_or_else(|| "(none)".to_owned(), |parts| joined(&parts, has_parts)),
         }
     }
 
     /// How many buckets can be busy at once, so that none is ever evicted for want of room.
     ///
     /// A bucket per limit and key; a sliding log takes one for each unit that it remembers, and a queue up to two.
-    pub(crate) fn buckets(&self, records: &[Record]) -> usize {
+    pub(crate) fn buckets(&self, records: &Records) -> usize {
         let simulator = self.rules.simulator();
         let mut limits: HashMap<(usize, usize), Vec<Quota>> = HashMap::new();
         for &Key { policy, tier, .. } in &self.keys {
@@ -162,9 +166,11 @@ impl Matches {
         let mut units = Vec::new();
         if limits.values().flatten().any(is_log) {
             units.resize(self.keys.len(), 0_u64);
-            for found in records.iter().flat_map(|record| self.of(record.request)) {
-                if let Some(key) = found.key {
-                    units[key.index()] = units[key.index()].saturating_add(found.matched.cost());
+            for record in records.iter() {
+                for found in self.of(record.request) {
+                    if let Some(key) = found.key {
+                        units[key.index()] = units[key.index()].saturating_add(found.matched.cost());
+                    }
                 }
             }
         }
@@ -179,5 +185,43 @@ impl Matches {
         };
         let total = self.keys.iter().enumerate().map(buckets_of).fold(0, u64::saturating_add);
         usize::try_from(total).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// The parts of a key with blanks between. Where there may be several, one that has a blank or quotes itself, or is empty, is in quotes: so no
+/// two keys of a policy read the same.
+fn joined<S: AsRef<str>>(parts: &[S], may_be_several: bool) -> String {
+    let told = |part: &S| {
+        let part = part.as_ref();
+        if may_be_several && (part.is_empty() || part.contains([' ', '"'])) {
+            format!("\"{}\"", part.replace('\\', "\\\\").replace('"', "\\\""))
+        } else {
+            part.to_owned()
+        }
+    };
+    parts.iter().map(told).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn parts_of_a_key_stay_apart() {
+        assert_eq!(joined(&["192.0.2.1", "/a"], true), "192.0.2.1 /a");
+        assert_eq!(joined(&["a b"], false), "a b");
+        let parts = ["a", "b", "a b", "\"a", "b\"", "", "\\", "\\\"", "a\\\" b"];
+        let mut seen = std::collections::HashSet::new();
+        let mut tell = |parts: &[&str]| {
+            let name = joined(parts, true);
+            assert!(seen.insert(name.clone()), "{parts:?} reads as another: {name}");
+        };
+        for one in parts {
+            tell(&[one]);
+            for two in parts {
+                tell(&[one, two]);
+                parts.iter().for_each(|three| tell(&[one, two, three]));
+            }
+        }
     }
 }

@@ -12,22 +12,24 @@ use tollgate_http::{ConfigError, Decision as Answer, LimiterConfig, RateLimiter,
 use super::super::ingest::Input;
 use super::super::log::time::timestamp;
 use super::super::progress::Progress;
-use super::super::record::{Record, RequestId};
-use super::super::tally::{Outcome, Stored};
+use super::super::record::{Record, Records, RequestId};
+use super::super::tally::{Outcome, Stored, Tally};
+use super::super::timeline::Timelines;
 use super::fields::RequestFields;
+use super::keys::KeyCounter;
 use super::matches::{KeyId, Matches};
 use crate::values::failure::Failure;
 
 /// A limiter takes times up to ten years after the one its clock showed when it was built.
 const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
 
-/// Requests between two looks at the stopwatch and the progress bar.
-const CHUNK: usize = 1 << 16;
+/// Requests between two looks at the stopwatch and the progress bar: few enough to stay in the nearest caches.
+const CHUNK: usize = 1 << 11;
 
 /// What came of a log under one set of rules.
 #[derive(Debug)]
 pub(crate) struct Simulation {
-    /// In the order of the records.
+    /// In the order of the records, if they are to be kept.
     pub(crate) outcomes: Vec<Stored>,
     pub(crate) matches: Matches,
     /// The limits that have refused.
@@ -84,13 +86,32 @@ impl Engine {
     }
 }
 
-/// Replays `input` under `settings`, in a table that has room for everybody unless the settings' own capacity is wanted.
+/// How a log is replayed, and what is counted on the way.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Whether the table is of the settings' own capacity, and not of one that has room for everybody.
+    pub(crate) has_own_capacity: bool,
+    /// Whether what became of each request is kept, to be compared with another run.
+    pub(crate) keeps_outcomes: bool,
+    pub(crate) timelines: Timelines,
+}
+
+/// What was counted on the way.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) tally: Tally,
+    pub(crate) keys: KeyCounter,
+    pub(crate) timelines: Timelines,
+}
+
+/// Replays `input` under `settings`.
 pub(crate) fn simulate(
     settings: LimiterConfig,
     fields: &RequestFields,
     input: &Input,
-    has_own_capacity: bool,
-) -> Result<Simulation, Failure> {
+    plan: Plan,
+) -> Result<(Simulation, Counted), Failure> {
+    let Plan { has_own_capacity, keeps_outcomes, timelines } = plan;
     let first = start(&input.records)?;
     // The clock stands at the first request: a log may be older than any range around today.
     let build = |settings| {
@@ -112,12 +133,15 @@ pub(crate) fn simulate(
         shadow_refusals: Vec::new(),
         delays: Delays::default(),
     };
-    let (outcomes, elapsed) = player.play(&input.records);
+    let mut outcomes = Vec::with_capacity(if keeps_outcomes { input.records.len() } else { 0 });
+    let keys = KeyCounter::new(&matches, input.texts.len());
+    let mut counted = Counted { tally: Tally::default(), keys, timelines };
+    let elapsed = player.play(&input.records, &mut counted, keeps_outcomes.then_some(&mut outcomes));
     let Player { limiter, refusers, shadow_refusals, delays, .. } = player;
-    let checks = u64::try_from(outcomes.len()).unwrap_or(u64::MAX);
+    let checks = u64::try_from(input.records.len()).unwrap_or(u64::MAX);
     let engine = Engine { checks, elapsed, stats: limiter.stats() };
     let policies = limiter.policies(0);
-    Ok(Simulation { outcomes, matches, refusers, shadow_refusals, delays, policies, engine })
+    Ok((Simulation { outcomes, matches, refusers, shadow_refusals, delays, policies, engine }, counted))
 }
 
 fn unusable(error: &ConfigError) -> Failure {
@@ -125,11 +149,10 @@ fn unusable(error: &ConfigError) -> Failure {
 }
 
 /// The first time of sorted records, if one limiter can hold the last, too.
-fn start(records: &[Record]) -> Result<u64, Failure> {
+fn start(records: &Records) -> Result<u64, Failure> {
     let (Some(first), Some(last)) = (records.first(), records.last()) else {
         return Err(Failure::Data("there is no request in the log".to_owned()));
     };
-    let (first, last) = (first.time, last.time);
     if Duration::from_nanos(last - first) > LONGEST {
         let (first, last) = (timestamp(first), timestamp(last));
         return Err(Failure::Data(format!(
@@ -142,9 +165,13 @@ fn start(records: &[Record]) -> Result<u64, Failure> {
 impl Simulation {
     /// The key of a refused request in the policy that refused it.
     pub(crate) fn refused_key(&self, request: RequestId, outcome: Outcome) -> Option<KeyId> {
-        let Outcome::Refused(limit) = outcome else { return None };
-        self.matches.key_in(request, self.refusers.get(usize::from(limit))?.index)
+        refused_key(&self.matches, &self.refusers, request, outcome)
     }
+}
+
+fn refused_key(matches: &Matches, refusers: &[Refuser], request: RequestId, outcome: Outcome) -> Option<KeyId> {
+    let Outcome::Refused(limit) = outcome else { return None };
+    matches.key_in(request, refusers.get(usize::from(limit))?.index)
 }
 
 struct Player<'m> {
@@ -161,19 +188,36 @@ struct Player<'m> {
 }
 
 impl Player<'_> {
-    /// Puts all requests to the limiter; returns what became of them, and how long that took.
-    fn play(&mut self, records: &[Record]) -> (Vec<Stored>, Duration) {
+    /// Puts all requests to the limiter and counts what becomes of them; returns how long the limiter took.
+    fn play(&mut self, records: &Records, counted: &mut Counted, mut kept: Option<&mut Vec<Stored>>) -> Duration {
         let progress = Progress::replaying(u64::try_from(records.len()).unwrap_or(u64::MAX));
         // The one clock here that runs. The operating system's will do for whole chunks, and needs no calibration.
         let stopwatch = ExactClock::from_os();
-        let (mut outcomes, mut elapsed) = (Vec::with_capacity(records.len()), Duration::ZERO);
-        for chunk in records.chunks(CHUNK) {
+        let (mut elapsed, mut done) = (Duration::ZERO, 0);
+        let mut records = records.iter();
+        let (mut chunk, mut outcomes) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+        loop {
+            chunk.clear();
+            chunk.extend(records.by_ref().take(CHUNK));
+            if chunk.is_empty() {
+                counted.keys.finish();
+                return elapsed;
+            }
             let start = stopwatch.now();
-            outcomes.extend(chunk.iter().map(|record| Stored::from(self.pass(*record))));
+            outcomes.extend(chunk.iter().map(|record| self.pass(*record)));
             elapsed += stopwatch.now().saturating_duration_since(start);
-            progress.at(u64::try_from(outcomes.len()).unwrap_or(u64::MAX));
+            done += chunk.len();
+            for (record, outcome) in chunk.iter().zip(outcomes.drain(..)) {
+                let minute = counted.tally.add(record.time, outcome);
+                let refused = refused_key(self.matches, &self.refusers, record.request, outcome);
+                counted.keys.add(*record, outcome, minute, refused);
+                counted.timelines.add(record.time, outcome);
+                if let Some(kept) = &mut kept {
+                    kept.push(Stored::from(outcome));
+                }
+            }
+            progress.at(u64::try_from(done).unwrap_or(u64::MAX));
         }
-        (outcomes, elapsed)
     }
 
     /// Puts one request to the limiter, and settles with it at once: the log does not say when the response was sent.

@@ -5,8 +5,7 @@ pub(crate) mod svg;
 pub(crate) mod terminal;
 
 use self::axis::SECOND;
-use super::record::Record;
-use super::tally::{Counts, Stored};
+use super::tally::{Counts, Outcome};
 use super::wall_clock::WallClock;
 
 /// Lengths of a bin that divide a larger unit of time evenly, so that bins start at round times. In seconds.
@@ -28,14 +27,10 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// At most `max_bins` bins (and at least one, and a few more than that when the log spans decades).
+    /// Empty bins from the first time to the last, at most `max_bins` (and at least one, and a few more than that when the log spans decades).
     ///
     /// All are of one length: after a change to or from summer time, bins of a day no longer begin at midnight.
-    pub(crate) fn new(records: &[Record], outcomes: &[Stored], max_bins: usize, clock: &WallClock) -> Self {
-        let (first, last) = match (records.first(), records.last()) {
-            (Some(first), Some(last)) => (first.time, last.time),
-            _ => (0, 0),
-        };
+    pub(crate) fn new((first, last): (u64, u64), max_bins: usize, clock: &WallClock) -> Self {
         let most = u64::try_from(max_bins.max(1)).unwrap_or(u64::MAX);
         // How far into a bin the first request is: the clock may be hours from UTC, where the others are counted from.
         let into = |step: u64| {
@@ -47,12 +42,16 @@ impl Timeline {
         let step =
             STEPS.map(|seconds| seconds * SECOND).into_iter().find(fits).unwrap_or(STEPS[STEPS.len() - 1] * SECOND);
         let start = first - into(step);
-        let index = |time: u64| usize::try_from((time - start) / step).unwrap_or(usize::MAX);
-        let mut bins = vec![Counts::default(); index(last) + 1];
-        for (record, outcome) in records.iter().zip(outcomes) {
-            bins[index(record.time)].add(outcome.get());
+        let bins = usize::try_from((last - start) / step).unwrap_or(usize::MAX).saturating_add(1);
+        Self { start, step, bins: vec![Counts::default(); bins], clock: clock.clone() }
+    }
+
+    /// Counts what became of a request at `time`.
+    pub(crate) fn add(&mut self, time: u64, outcome: Outcome) {
+        let index = usize::try_from(time.saturating_sub(self.start) / self.step).unwrap_or(usize::MAX);
+        if let Some(bin) = self.bins.get_mut(index) {
+            bin.add(outcome);
         }
-        Self { start, step, bins, clock: clock.clone() }
     }
 
     /// Where the last bin ends.
@@ -66,14 +65,32 @@ impl Timeline {
     }
 }
 
+/// The pictures that are wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Timelines {
+    pub(crate) terminal: Option<Timeline>,
+    pub(crate) svg: Option<Timeline>,
+}
+
+impl Timelines {
+    /// Counts what became of a request at `time`.
+    pub(crate) fn add(&mut self, time: u64, outcome: Outcome) {
+        for timeline in self.terminal.iter_mut().chain(&mut self.svg) {
+            timeline.add(time, outcome);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::record::Texts;
-    use super::super::tally::Outcome;
     use super::*;
 
-    fn at(seconds: u64) -> Record {
-        Record { time: seconds * SECOND, request: Texts::default().intern("").unwrap() }
+    /// Of exempt requests at these seconds.
+    fn timeline(seconds: &[u64], max_bins: usize, clock: &WallClock) -> Timeline {
+        let times = (seconds[0] * SECOND, seconds[seconds.len() - 1] * SECOND);
+        let mut timeline = Timeline::new(times, max_bins, clock);
+        seconds.iter().for_each(|second| timeline.add(second * SECOND, Outcome::Exempt));
+        timeline
     }
 
     #[test]
@@ -85,27 +102,24 @@ mod tests {
             (vec![59, 3_600], 61, 60, 61),
             (vec![59, 3_660], 61, 120, 31),
         ] {
-            let records: Vec<Record> = seconds.iter().map(|&second| at(second)).collect();
-            let outcomes = vec![Stored::from(Outcome::Exempt); records.len()];
-            let timeline = Timeline::new(&records, &outcomes, max_bins, &WallClock::utc());
+            let timeline = timeline(&seconds, max_bins, &WallClock::utc());
             assert_eq!((timeline.step, timeline.bins.len()), (step * SECOND, bins), "{seconds:?}");
             assert_eq!(timeline.start % timeline.step, 0);
-            assert_eq!(timeline.bins.iter().map(Counts::total).sum::<u64>(), records.len() as u64);
-            assert!(timeline.end() > { records[records.len() - 1].time });
+            assert_eq!(timeline.bins.iter().map(Counts::total).sum::<u64>(), seconds.len() as u64);
+            assert!(timeline.end() > seconds[seconds.len() - 1] * SECOND);
         }
     }
 
     #[test]
     fn bins_begin_at_round_times_of_the_clock() {
         let clock = WallClock::of(jiff::tz::TimeZone::posix("IST-5:30").unwrap());
-        let outcomes = [Stored::from(Outcome::Exempt); 2];
         // 10:05:03 and a day later in UTC, 15:35:03 in India.
-        let timeline = Timeline::new(&[at(1_431_857_103), at(1_431_943_503)], &outcomes, 26, &clock);
-        assert_eq!((timeline.step, timeline.bins.len()), (3_600 * SECOND, 25));
-        assert_eq!(timeline.start, 1_431_855_000 * SECOND, "15:00 there, 09:30 in UTC");
-        assert_eq!((timeline.bins[0].total(), timeline.bins[24].total()), (1, 1));
+        let days = timeline(&[1_431_857_103, 1_431_943_503], 26, &clock);
+        assert_eq!((days.step, days.bins.len()), (3_600 * SECOND, 25));
+        assert_eq!(days.start, 1_431_855_000 * SECOND, "15:00 there, 09:30 in UTC");
+        assert_eq!((days.bins[0].total(), days.bins[24].total()), (1, 1));
         // No clock was before 1970.
-        let timeline = Timeline::new(&[at(60), at(86_400)], &outcomes, 2, &clock);
+        let timeline = timeline(&[60, 86_400], 2, &clock);
         assert_eq!((timeline.start, timeline.bins.iter().map(Counts::total).sum::<u64>()), (0, 2));
     }
 }

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The Python package: its wheel by `pip`, as anybody builds it, installed into a virtual environment of its own under target; its
+# tests there, `mypy --strict`, and the stubs against the module. Five minutes at most. Wants Rust, and Python from 3.10 with venv.
+set -euo pipefail
+. "$(dirname "$0")/help.sh"
+cd "$(dirname "$0")/.."
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+export CARGO_TARGET_DIR="$target/python" PIP_DISABLE_PIP_VERSION_CHECK=1
+venv="$target/python-test"
+[[ -x $venv/bin/pip ]] || "${PYTHON:-python3}" -m venv "$venv"
+"$venv/bin/pip" install --quiet --requirement crates/python/tests/requirements.txt
+rm -rf "$target/wheels"
+"$venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$target/wheels" crates/python
+"$venv/bin/pip" install --quiet --no-deps --force-reinstall "$target"/wheels/tollgate_limiter-*.whl
+cd crates/python
+cargo fmt --check
+"$venv/bin/python" -m mypy --strict python/tollgate_limiter tests
+"$venv/bin/python" -m mypy.stubtest tollgate_limiter._engine
+"$venv/bin/python" -m pytest --quiet "$@"
+echo "ci/python.sh: the wheel is built by pip, its tests pass, and its types are those of the stubs"

@@ -1,0 +1,186 @@
+//! The access log, as the program writes it and as `tollgate replay` reads it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::tool::{Folder, Gateway, program};
+
+/// Sends one request and reads its whole answer.
+fn send(addr: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn replay(options: &[&str], log: &Path) -> Value {
+    let output = program().args(["replay", "--json"]).args(options).arg(log).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The file once it has as many lines.
+fn lines(path: &Path, count: usize) -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= count && text.ends_with('\n') {
+            return text.lines().map(str::to_owned).collect();
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a client can put into its request to break a line, or to look like another client.
+const NASTY: &str = "GET /c?d=1 HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nReferer: a\\\r\n\
+    User-Agent: x\" \"10.9.9.9\" - \t\u{e9}\r\nX-Request-Id: mine\r\n\r\n";
+
+#[test]
+fn every_request_is_a_line_and_a_replay_decides_as_the_gateway_did() {
+    for format in ["combined", "json"] {
+        let folder = Folder::new();
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = |upstream: &str| {
+            format!(
+                "listen: 127.0.0.1:0\nadmin: off\n{upstream}access_log: {{format: {format}, to: access.log}}\n\
+                 policies: [{{name: few, limits: 2/day}}]\n"
+            )
+        };
+        let file = folder.write("tollgate.yaml", &text(""));
+        let gateway = Gateway::start(&file);
+        let get = "GET /a/b HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n";
+        let echoed = send(gateway.addr, get);
+        assert!(echoed.contains("x-request-id: "), "the upstream is told, too: {echoed}");
+        let length = echoed.split_once("\r\n\r\n").unwrap().1.len();
+        send(gateway.addr, NASTY);
+        assert!(send(gateway.addr, get).starts_with("HTTP/1.1 429 "));
+        // Nothing may be lost at the end.
+        gateway.end();
+        let path = folder.0.join("access.log");
+        let written = fs::read_to_string(&path).unwrap();
+        let written: Vec<&str> = written.lines().collect();
+        assert_eq!(written.len(), 3, "{written:?}");
+        let report = replay(&["--limit", "2/day"], &path);
+        assert_eq!(report["totals"]["refused"], 1, "{report}");
+        assert_eq!(report["totals"]["requests"], 3, "{report}");
+        if format == "combined" {
+            assert!(written[0].starts_with("127.0.0.1 - - ["), "{}", written[0]);
+            assert!(
+                written[0].contains(&format!("\"GET /a/b HTTP/1.1\" 200 {length} \"-\" \"-\" \"-\" rt=")),
+                "{}",
+                written[0]
+            );
+            assert!(written[0].contains(" upstream=http://127.0.0.1:"), "{}", written[0]);
+            assert!(written[0].contains(" verdict=passed policy=\"few\" remaining=1 id="), "{}", written[0]);
+            let nasty = "\"GET /c?d=1 HTTP/1.1\" 200 ";
+            assert!(written[1].contains(nasty) && written[1].ends_with(" id=mine"), "{}", written[1]);
+            assert!(written[1].contains(r#""a\x5C" "x\x22 \x2210.9.9.9\x22 - \x09\xC3\xA9" "-""#), "{}", written[1]);
+            assert!(
+                written[2].contains("\" 429 ") && written[2].contains(" upstream=- ut=- verdict=refused"),
+                "{}",
+                written[2]
+            );
+        } else {
+            let rows: Vec<Value> = written.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(
+                (rows[0]["request_uri"].as_str(), rows[0]["bytes"].as_u64()),
+                (Some("/a/b"), Some(length as u64))
+            );
+            assert_eq!((rows[0]["verdict"].as_str(), rows[0]["policy"].as_str()), (Some("passed"), Some("few")));
+            assert_eq!((rows[0]["remaining"].as_u64(), rows[0]["remote_addr"].as_str()), (Some(1), Some("127.0.0.1")));
+            assert_eq!(
+                (rows[1]["user_agent"].as_str(), rows[1]["request_id"].as_str()),
+                (Some("x\" \"10.9.9.9\" - \t\u{e9}"), Some("mine"))
+            );
+            assert_eq!((rows[2]["status"].as_u64(), rows[2]["verdict"].as_str()), (Some(429), Some("refused")));
+            assert!(rows[2].get("upstream").is_none(), "{}", rows[2]);
+        }
+        // An upstream that is not there: who refused and who failed are different lines.
+        let file = folder.write("tollgate.yaml", &text(&format!("upstreams: http://{nobody}\n")));
+        let gateway = Gateway::start(&file);
+        assert!(send(gateway.addr, get).starts_with("HTTP/1.1 502 "));
+        gateway.end();
+        let written = lines(&path, 4);
+        assert!(written[3].contains("502") && written[3].contains("failed"), "{}", written[3]);
+    }
+}
+
+#[test]
+fn the_file_is_opened_anew_when_it_was_moved_away() {
+    let folder = Folder::new();
+    let text = "listen: 127.0.0.1:0\nadmin: off\naccess_log: {to: access.log}\npolicies: []\n";
+    let gateway = Gateway::start(&folder.write("tollgate.yaml", text));
+    let (path, old) = (folder.0.join("access.log"), folder.0.join("access.log.1"));
+    gateway.get("/first");
+    lines(&path, 1);
+    fs::rename(&path, &old).unwrap();
+    gateway.get("/second");
+    assert_eq!(lines(&old, 2).len(), 2, "until it is told to");
+    gateway.signal("-USR1");
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        gateway.get("/third");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    gateway.get("/fourth");
+    let start = Instant::now();
+    while !fs::read_to_string(&path).unwrap().contains("/fourth") {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!fs::read_to_string(&old).unwrap().contains("/fourth"));
+}
+
+#[test]
+fn standard_output_is_one_place_and_a_reader_that_does_not_read_holds_up_nobody() {
+    let folder = Folder::new();
+    let text = "listen: 127.0.0.1:0\nadmin: off\naccess_log: {format: json}\npolicies: []\n";
+    let mut gateway = Gateway::start(&folder.write("tollgate.yaml", text));
+    gateway.get("/first");
+    let line: Value = serde_json::from_str(&gateway.line()).unwrap();
+    assert_eq!(line["request_uri"], "/first");
+    // More than a pipe and the queue hold.
+    let mut socket = TcpStream::connect(gateway.addr).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut reader = socket.try_clone().unwrap();
+    let target = "x".repeat(10);
+    let writing = std::thread::spawn(move || {
+        for _ in 0..9_500 {
+            socket.write_all(format!("HEAD /{target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let (mut answers, mut text) = (0, Vec::new());
+    while answers < 9_500 {
+        let mut bytes = [0; 1 << 16];
+        let length = reader.read(&mut bytes).unwrap();
+        assert!(length > 0);
+        text.extend_from_slice(&bytes[..length]);
+        while let Some(end) = text.windows(4).position(|end| end == b"\r\n\r\n") {
+            assert!(text.starts_with(b"HTTP/1.1 200 "));
+            text.drain(..end + 4);
+            answers += 1;
+        }
+    }
+    writing.join().unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_said_at_the_start() {
+    let folder = Folder::new();
+    let text = "listen: 127.0.0.1:0\nadmin: off\naccess_log: {to: no/such/folder/access.log}\npolicies: []\n";
+    let file = folder.write("tollgate.yaml", text);
+    let output = program().args(["gateway", "--config"]).arg(file).output().unwrap();
+    assert_eq!(output.status.code(), Some(73));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("access_log: cannot write to ") && said.contains("no/such/folder/access.log"), "{said}");
+}

@@ -1,0 +1,283 @@
+"""The limiter, with what reads better in Python: waiting, decorators, and where shared tables lie."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
+
+from ._engine import Core, Decision, ManualClock, Reservation
+from ._errors import RateLimited
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._types import Key, Limits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+def shared_path(shared: str | os.PathLike[str]) -> str:
+    """Where a shared table lies: an absolute path is itself, and a name a file of this user's in ``/dev/shm``."""
+    text = os.fspath(shared)
+    if os.path.isabs(text):
+        return text
+    if not _NAME.match(text):
+        raise ValueError(
+            "shared is an absolute path, or a name of 1 to 64 letters, digits, dots, dashes and underscores, "
+            f"and {text!r} was given"
+        )
+    return f"/dev/shm/tollgate.{os.geteuid()}.{text}"
+
+
+class Limiter(Core):
+    """One limit or several, all of which a request must pass: ``Limiter("100/minute")``.
+
+    ``limits``
+        A rate such as ``"100/minute burst 20"``, several with commas between them, or a list of such texts: all or nothing.
+    ``name``
+        Part of what a limit is: limits of one table with the same name and rate share their buckets.
+    ``algorithm``
+        Of those rates that do not name one: ``token-bucket`` (the default), ``leaky-bucket``, ``leaky-queue``,
+        ``fixed-window``, ``sliding-window`` or ``sliding-log``.
+    ``shared``
+        A name, or an absolute path on a tmpfs: all processes of this machine that give it count together. Without it the
+        processes that are forked from this one do.
+    ``capacity``, ``on_full``
+        How many keys may be busy at once, and what happens to a new key beyond that: ``evict`` (it inherits the debt of
+        the one that is nearest to full), ``refuse`` or ``admit``.
+    ``on_mismatch``
+        What happens if a shared table was made with another capacity: ``refuse``, ``adopt`` or ``replace``.
+    ``clock``
+        ``"python"`` to go by ``time.time_ns()``, so that freezegun and time-machine steer it, or a ``ManualClock``.
+        Such a table is of this process alone.
+    """
+
+    _config: dict[str, Any]
+
+    def __new__(
+        cls,
+        limits: Limits,
+        *,
+        name: str = "default",
+        algorithm: str | None = None,
+        capacity: int = 65_536,
+        on_full: Literal["evict", "refuse", "admit"] = "evict",
+        shared: str | os.PathLike[str] | None = None,
+        on_mismatch: Literal["refuse", "adopt", "replace"] = "refuse",
+        clock: Literal["system", "python"] | ManualClock | None = None,
+        like: Core | None = None,
+    ) -> Self:
+        # What is no list either is for the engine to refuse.
+        if not isinstance(limits, str) and isinstance(limits, Iterable):
+            limits = tuple(limits)
+        path = None if shared is None else shared_path(shared)
+        self = super().__new__(
+            cls,
+            limits,
+            name=name,
+            algorithm=algorithm,
+            capacity=capacity,
+            on_full=on_full,
+            path=path,
+            on_mismatch=on_mismatch,
+            clock=clock,
+            like=like,
+        )
+        self._config = {
+            "limits": limits,
+            "name": name,
+            "algorithm": algorithm,
+            "capacity": capacity,
+            "on_full": on_full,
+            "shared": path,
+            "on_mismatch": on_mismatch,
+            "clock": clock,
+        }
+        return self
+
+    def prepare(self, name: str, limits: Limits, *, algorithm: str | None = None) -> Self:
+        """Other limits over the same table: one table for a program, however many limits it has."""
+        other = type(self).__new__(type(self), limits, name=name, algorithm=algorithm, like=self)
+        other._config = {**self._config, "limits": other._config["limits"], "name": name, "algorithm": algorithm}
+        return other
+
+    @property
+    def name(self) -> str:
+        """The name of the limits."""
+        return cast(str, self._config["name"])
+
+    def wait(self, key: Key, cost: int = 1, *, max_wait: float = 60.0) -> Wait:
+        """Waits for its turn, at most ``max_wait`` seconds: ``with limiter.wait(key):``, or ``async with``.
+
+        Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
+        the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
+        Raises ``RateLimited`` at once if it would be longer.
+        """
+        return Wait(self, key, cost, max_wait)
+
+    def limited(
+        self,
+        key: Key | Callable[..., Key] = None,
+        *,
+        cost: int = 1,
+        max_wait: float | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Limits calls of a function, plain or async: ``@limiter.limited(key=lambda user: user)``.
+
+        ``key`` is a key, or a function of the arguments; without it all calls of the function count together. Raises
+        ``RateLimited``, at once or, with ``max_wait``, if the turn would come later than that.
+        """
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            own: Key = (function.__module__, function.__qualname__) if key is None else None
+
+            def key_of(*args: P.args, **kwargs: P.kwargs) -> Key:
+                if own is not None:
+                    return own
+                return key(*args, **kwargs) if callable(key) else key
+
+            if inspect.iscoroutinefunction(function):
+
+                @functools.wraps(function)
+                async def limited_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                    name = key_of(*args, **kwargs)
+                    if max_wait is None:
+                        self.require(name, cost)
+                    else:
+                        await self.wait(name, cost, max_wait=max_wait)
+                    return await function(*args, **kwargs)
+
+                return cast("Callable[P, R]", limited_async)
+
+            @functools.wraps(function)
+            def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+                name = key_of(*args, **kwargs)
+                if max_wait is None:
+                    self.require(name, cost)
+                else:
+                    with self.wait(name, cost, max_wait=max_wait):
+                        pass
+                return function(*args, **kwargs)
+
+            return limited
+
+        return decorate
+
+    def require(self, key: Key, cost: int = 1) -> Decision:
+        """``check``, and ``RateLimited`` if it is refused."""
+        decision = self.check(key, cost)
+        if not decision.allowed:
+            raise RateLimited(decision)
+        return decision
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._config["shared"] is None:
+            raise TypeError(
+                "a Limiter without shared= cannot be pickled: what it has counted lies in this process and its forks; "
+                "give it shared=NAME, and all processes that unpickle it count together"
+            )
+        return _restored, (type(self), self._config)
+
+    def __repr__(self) -> str:
+        return f"<Limiter {self.name} {', '.join(self.limits)}>"
+
+
+def _restored(cls: type[Limiter], config: dict[str, Any]) -> Limiter:
+    return cls(**config)
+
+
+class Wait:
+    """A turn to wait for, from ``Limiter.wait``."""
+
+    __slots__ = ("_cost", "_deadline", "_key", "_limiter", "_max_wait")
+
+    def __init__(self, limiter: Limiter, key: Key, cost: int, max_wait: float) -> None:
+        self._limiter = limiter
+        self._key = key
+        self._cost = cost
+        self._max_wait = max_wait
+        self._deadline: int | None = None
+
+    def _attempt(self) -> tuple[float, Reservation | None]:
+        """How long to sleep, and what is reserved for then: nothing, if it has to be tried again."""
+        now = self._limiter.now_ns()
+        if self._deadline is None:
+            left = self._max_wait
+            self._deadline = now + int(min(left, 1e9) * 1e9)
+        else:
+            left = max(0, self._deadline - now) / 1e9
+        got = self._limiter.reserve(self._key, self._cost, left)
+        if isinstance(got, Decision):
+            if got.retry_after is None or got.retry_after > left:
+                raise RateLimited(got)
+            wait, held = got.retry_after, None
+        else:
+            wait, held = got.wait, got
+        if wait > 0 and isinstance(self._limiter._config["clock"], ManualClock):
+            if held is not None:
+                held.cancel()
+            raise RuntimeError(f"a ManualClock stands still, so there is no waiting for {wait} s: advance it, and check()")
+        return wait, held
+
+    def __enter__(self) -> None:
+        while True:
+            wait, held = self._attempt()
+            try:
+                if wait > 0:
+                    time.sleep(wait)
+            except BaseException:
+                if held is not None:
+                    held.cancel()
+                raise
+            if held is not None:
+                self._deadline = None
+                return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def __aenter__(self) -> None:
+        while True:
+            wait, held = self._attempt()
+            try:
+                if wait > 0:
+                    await _sleep(wait)
+            except BaseException:
+                if held is not None:
+                    held.cancel()
+                raise
+            if held is not None:
+                self._deadline = None
+                return
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.__aenter__().__await__()
+
+
+async def _sleep(seconds: float) -> None:
+    """Sleeps on the loop that runs: trio's, where sniffio says so, else that of asyncio."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None and sniffio.current_async_library() == "trio":
+        trio: Any = sys.modules["trio"]
+        await trio.sleep(seconds)
+        return
+    import asyncio
+
+    await asyncio.sleep(seconds)

@@ -1,0 +1,38 @@
+"""The names of fastapi-limiter 0.1: ``FastAPILimiter.init``, and what tutorials import beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...fastapi import Limiter, get_remote_address
+
+__all__ = ["FastAPILimiter", "limiter"]
+
+limiter = Limiter(strategy="fixed-window")
+"""What ``@limiter.limit("5/minute")`` of tutorials means: a limiter of this process and its forks."""
+
+
+class FastAPILimiter:
+    """``init`` may be called, and need not be: counts are kept in this machine's memory, whatever ``redis`` is."""
+
+    redis: Any = None
+    identifier: Callable[..., Any] = staticmethod(get_remote_address)
+
+    @classmethod
+    async def init(
+        cls, redis: Any = None, prefix: str = "fastapi-limiter", identifier: Callable[..., Any] | None = None, **rest: Any
+    ) -> None:
+        """Keeps ``identifier``, as the key of those limits that have none of their own."""
+        unknown = set(rest) - {"http_callback", "ws_callback"}
+        if unknown:
+            raise TypeError(f"init() got an unexpected argument {sorted(unknown)[0]!r}")
+        if rest:
+            raise NotImplementedError("callbacks are not called: handle RateLimitException instead")
+        cls.redis = redis
+        if identifier is not None:
+            cls.identifier = staticmethod(identifier)
+
+    @classmethod
+    async def close(cls) -> None:
+        """Does nothing: there is nothing to close, and the client is the caller's."""

@@ -1,0 +1,5 @@
+"""``RateLimitException``, which no release of fastapi-limiter has and tutorials import."""
+
+from ...fastapi import RateLimitExceeded as RateLimitException
+
+__all__ = ["RateLimitException"]

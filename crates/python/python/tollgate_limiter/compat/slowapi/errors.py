@@ -1,0 +1,5 @@
+"""``RateLimitExceeded``."""
+
+from ...fastapi import RateLimitExceeded
+
+__all__ = ["RateLimitExceeded"]

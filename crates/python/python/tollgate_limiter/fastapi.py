@@ -1,0 +1,310 @@
+"""Limits of FastAPI's and Starlette's routes.
+
+``app.add_middleware(RateLimitMiddleware, limits="200 per day, 50 per hour")`` limits a whole application. ``Limiter`` limits single
+routes: ``@limiter.limit("5/minute")`` below ``@app.get``, with no parameter called ``request``, and key functions that may have
+dependencies of their own; or ``Depends(limiter.depends("5/minute"))`` on routes and routers.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
+
+from fastapi import Depends, FastAPI, HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from ._engine import Decision, ManualClock
+from ._middleware import Asgi
+from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+
+__all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_address"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RateLimitMiddleware: Callable[..., Asgi] = Asgi
+"""``app.add_middleware(RateLimitMiddleware, limits="100/minute")``: see ``Asgi``."""
+
+
+def get_remote_address(request: HTTPConnection) -> str | None:
+    """The peer's address. uvicorn puts there what a proxy on this host says; see its ``--forwarded-allow-ips``."""
+    return request.client.host if request.client else None
+
+
+class RateLimitExceeded(HTTPException):
+    """Status 429 with ``Retry-After``, with a handler or without; ``decision`` has the figures."""
+
+    decision: Decision
+
+    def __init__(self, decision: Decision, fields: list[tuple[str, str]], detail: str | None = None) -> None:
+        text = detail or f"Rate limit exceeded: {decision.policy.split(' as ')[0]}"
+        super().__init__(429, text, dict(refusal_fields(decision, fields)))
+        self.decision = decision
+
+
+def _is_plain(function: Callable[..., Any]) -> bool:
+    """Whether a key function wants the request at most, and so is called without FastAPI's help."""
+    if inspect.iscoroutinefunction(function):
+        return False
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) > 1:
+        return False
+    return all(
+        parameter.default is parameter.empty
+        and (parameter.name == "request" or _names_request(parameter.annotation) or parameter.annotation is parameter.empty)
+        for parameter in parameters
+    )
+
+
+def _names_request(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.rsplit(".", 1)[-1] in ("Request", "HTTPConnection", "WebSocket")
+    return inspect.isclass(annotation) and issubclass(annotation, HTTPConnection)
+
+
+def _call_with(function: Callable[..., Any], request: HTTPConnection) -> Any:
+    return function(request) if inspect.signature(function).parameters else function()
+
+
+class Limiter:
+    """Limits of routes, over one table. By default rates are token buckets; ``strategy="fixed-window"`` counts as slowapi does."""
+
+    def __init__(
+        self,
+        default_limits: str | Sequence[Rates] = (),
+        *,
+        key_func: Callable[..., Any] = get_remote_address,
+        headers_enabled: bool = True,
+        dialect: str = "ietf",
+        strategy: Strategy | None = None,
+        shared: str | os.PathLike[str] | None = None,
+        capacity: int = 65_536,
+        on_full: Literal["evict", "refuse", "admit"] = "evict",
+        clock: Literal["system", "python"] | ManualClock | None = None,
+        enabled: bool = True,
+    ) -> None:
+        self.enabled = enabled
+        self._key_func = key_func
+        self._headers_enabled = headers_enabled
+        self._table = Table(
+            shared=shared, capacity=capacity, on_full=on_full, clock=clock, strategy=strategy, dialect=dialect
+        )
+        given = [default_limits] if isinstance(default_limits, str) else list(default_limits)
+        self._defaults = [self._table.declare(Rule(rates, f"default-{index}")) for index, rates in enumerate(given)]
+        self._originals: dict[Callable[..., Any], str] = {}
+
+    def limit(
+        self,
+        limit_value: Rates,
+        key_func: Callable[..., Any] | None = None,
+        *,
+        per_method: bool = False,
+        methods: Sequence[str] | None = None,
+        error_message: str | Callable[[], str] | None = None,
+        exempt_when: Callable[..., bool] | None = None,
+        cost: int | Callable[..., int] = 1,
+        override_defaults: bool = True,
+        scope: str | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Limits a route; stands below ``@app.get``. ``key_func`` may have dependencies of FastAPI, and be async."""
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            rule = Rule(
+                limit_value,
+                scope or f"{function.__module__}.{function.__qualname__}",
+                key_func=key_func,
+                per_method=per_method,
+                methods=None if methods is None else frozenset(method.upper() for method in methods),
+                cost=cost,
+                exempt_when=exempt_when,
+                override_defaults=override_defaults,
+                error_message=error_message,
+            )
+            self._table.declare(rule)
+            return self._wrap(function, rule)
+
+        return decorate
+
+    def shared_limit(
+        self, limit_value: Rates, scope: str, key_func: Callable[..., Any] | None = None, **options: Any
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """One limit for all routes that it decorates."""
+        return self.limit(limit_value, key_func, scope=f"shared {scope}", **options)
+
+    def depends(
+        self,
+        limit_value: Rates,
+        *,
+        key_func: Callable[..., Any] | None = None,
+        cost: int | Callable[..., int] = 1,
+        scope: str | None = None,
+    ) -> Callable[..., Any]:
+        """A dependency that limits: ``Depends(limiter.depends("10/minute"))``, of a route, a router or an application. Without a
+        ``scope`` each path has a count of its own."""
+        rule = self._table.declare(Rule(limit_value, scope or "depends", key_func=key_func, cost=cost))
+
+        async def limited(connection: HTTPConnection, response: Response, key: Any = None) -> None:
+            own = None if scope else getattr(connection.scope.get("route"), "path", connection.scope["path"])
+            fields = self._decide(connection, [(rule, key)], own)
+            for name, value in fields:
+                response.headers.setdefault(name, value)
+
+        parameters = list(inspect.signature(limited, eval_str=True).parameters.values())[:2]
+        if key_func is not None and not _is_plain(key_func):
+            parameters.append(inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=Depends(key_func)))
+        limited.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return limited
+
+    def messages(self, limit_value: Rates, *, scope: str = "messages") -> Messages:
+        """A limit of the messages of WebSockets: ``if not messages.check(websocket): ...``."""
+        return Messages(self, self._table.declare(Rule(limit_value, scope)))
+
+    def init_app(self, app: FastAPI) -> None:
+        """Says which routes are registered without the limit that was declared for them."""
+        for route in app.routes:
+            name = self._originals.get(getattr(route, "endpoint", None))  # type: ignore[arg-type]
+            if name is not None:
+                raise RuntimeError(f"limit() must stand below @app.get: `{name}` is registered without it")
+
+    def _wrap(self, function: Callable[P, R], rule: Rule) -> Callable[P, R]:
+        inner: Any = function
+        if getattr(function, "__tollgate_limiter__", None) is self:
+            # All limits of a route are decided together.
+            wrapper = inner
+            rules: list[tuple[Rule, str | None]] = wrapper.__tollgate_rules__
+        else:
+            self._originals[function] = function.__name__
+            rules = []
+            # FastAPI gives the request to one parameter, and so the response: to the route's own, where there is one.
+            own = _own_parameters(inner)
+            hidden = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+                for name, kind in (("_tollgate_request", Request), ("_tollgate_response", Response))
+                if kind not in own
+            ]
+            wrapper = self._wrapper(inner, rules, own)
+            wrapper.__tollgate_limiter__ = self
+            wrapper.__tollgate_rules__ = rules
+            wrapper.__signature__ = _with(inspect.signature(inner), hidden)
+        parameter = None
+        key_func = rule.key_func or self._key_func
+        if not _is_plain(key_func):
+            parameter = f"_tollgate_key_{len(rules)}"
+            default = Depends(key_func)
+            more = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=default)
+            wrapper.__signature__ = _with(wrapper.__signature__, [more])
+        rules.append((rule, parameter))
+        return cast("Callable[P, R]", wrapper)
+
+    def _wrapper(self, function: Any, rules: list[tuple[Rule, str | None]], own: dict[type, str]) -> Any:
+        def given(kind: type, kwargs: dict[str, Any]) -> Any:
+            if kind in own:
+                return kwargs.get(own[kind])
+            return kwargs.pop(f"_tollgate_{kind.__name__.lower()}", None)
+
+        def begin(args: Any, kwargs: dict[str, Any]) -> tuple[list[tuple[str, str]], Response | None]:
+            request, response = given(Request, kwargs), given(Response, kwargs)
+            keys = [(rule, None if parameter is None else kwargs.pop(parameter, None)) for rule, parameter in rules]
+            if request is None:
+                # Starlette gives the request alone.
+                found = (value for value in (*args, *kwargs.values()) if isinstance(value, HTTPConnection))
+                request = next(found, None)
+            if request is None:
+                raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
+            if not any(rule.override_defaults for rule, _ in rules):
+                keys += [(rule, None) for rule in self._defaults]
+            return self._decide(request, keys, f"{function.__module__}.{function.__qualname__}"), response
+
+        def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
+            target = result if isinstance(result, Response) else response
+            if target is not None:
+                for name, value in fields:
+                    target.headers.setdefault(name, value)
+            return result
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def limited_async(*args: Any, **kwargs: Any) -> Any:
+                fields, response = begin(args, kwargs)
+                return end(await function(*args, **kwargs), fields, response)
+
+            return limited_async
+
+        @functools.wraps(function)
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            fields, response = begin(args, kwargs)
+            return end(function(*args, **kwargs), fields, response)
+
+        return limited
+
+    def _decide(
+        self, request: HTTPConnection, rules: Sequence[tuple[Rule, Any]], scope: str | None
+    ) -> list[tuple[str, str]]:
+        if not self.enabled:
+            return []
+        charges = []
+        for rule, key in rules:
+            method = request.scope.get("method", "WEBSOCKET")
+            if rule.methods is not None and method not in rule.methods:
+                continue
+            if rule.exempt_when is not None and _call_with(rule.exempt_when, request):
+                continue
+            text = rule.rates if isinstance(rule.rates, str) else _call_with(rule.rates, request)
+            if not text:
+                continue
+            key_func = rule.key_func or self._key_func
+            if _is_plain(key_func):
+                key = _call_with(key_func, request)
+            own = scope if rule.name == "depends" or rule.name.startswith("default-") else None
+            cost = rule.cost if isinstance(rule.cost, int) else _call_with(rule.cost, request)
+            parts = (key, own, method if rule.per_method else None)
+            charges.append(Charge(rule, self._table.limiter(rule.name, text), parts, cost))
+        if not charges:
+            return []
+        decision, whose, fields = self._table.decide(charges)
+        if not self._headers_enabled:
+            fields = []
+        if not decision.allowed:
+            message = whose.rule.error_message
+            raise RateLimitExceeded(decision, fields, message() if callable(message) else message)
+        return fields
+
+
+class Messages:
+    """A limit of the messages of WebSockets, from ``Limiter.messages``."""
+
+    def __init__(self, limiter: Limiter, rule: Rule) -> None:
+        self._limiter = limiter
+        self._rule = rule
+
+    def check(self, websocket: WebSocket, cost: int = 1) -> Decision:
+        """Whether one more message may come."""
+        limiter = self._limiter
+        text = self._rule.rates if isinstance(self._rule.rates, str) else self._rule.rates(websocket)
+        if text is None:
+            raise ValueError("the limit of messages is None")
+        key = _call_with(limiter._key_func, websocket)
+        return limiter._table.limiter(self._rule.name, text).check(key, cost)
+
+
+def _own_parameters(function: Callable[..., Any]) -> dict[type, str]:
+    """The parameters of a route that are given the request and the response."""
+    try:
+        hints = get_type_hints(function)
+    except Exception:  # a name that is not there at run time: FastAPI says so itself
+        return {}
+    parameters = inspect.signature(function).parameters
+    return {kind: name for name, kind in hints.items() if kind in (Request, Response) and name in parameters}
+
+
+def _with(signature: inspect.Signature, hidden: list[inspect.Parameter]) -> inspect.Signature:
+    """The signature with more parameters, before ``**kwargs`` if it has that."""
+    parameters = list(signature.parameters.values())
+    rest = [parameters.pop()] if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD else []
+    return signature.replace(parameters=[*parameters, *hidden, *rest])

@@ -1,0 +1,259 @@
+"""Limits of Flask's routes: ``Limiter(app, key_func=get_remote_address, default_limits=["200 per day", "50 per hour"])``.
+
+``Limiter`` takes the arguments of Flask-Limiter in either order that it has had. By default rates are token buckets, as everywhere
+here; ``strategy="fixed-window"`` counts as Flask-Limiter does.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar, cast
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+from werkzeug.exceptions import TooManyRequests
+
+from ._engine import Decision, ManualClock
+from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+
+__all__ = ["Limiter", "RateLimitExceeded", "get_remote_address"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def get_remote_address() -> str | None:
+    """The peer's address. Behind a proxy put werkzeug's ``ProxyFix`` around the application, with the number of proxies."""
+    return request.remote_addr
+
+
+class RateLimitExceeded(TooManyRequests):
+    """Status 429 with the wait in ``Retry-After``; ``@app.errorhandler(429)`` is given it, and has ``decision``."""
+
+    decision: Decision
+
+    def __init__(self, decision: Decision, fields: list[tuple[str, str]], message: str | None = None) -> None:
+        super().__init__(message or decision.policy.split(" as ")[0])
+        self.decision = decision
+        self._fields = refusal_fields(decision, fields)
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """See ``Decision.retry_after``."""
+        return self.decision.retry_after
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        return [*super().get_headers(*args, **kwargs), *self._fields]
+
+
+class Limiter:
+    """Limits of the routes of an application."""
+
+    def __init__(
+        self,
+        *args: Any,
+        app: Flask | None = None,
+        key_func: Callable[[], Any] | None = None,
+        default_limits: Sequence[Rates] = (),
+        default_limits_per_method: bool = False,
+        default_limits_exempt_when: Callable[[], bool] | None = None,
+        default_limits_deduct_when: Callable[[Response], bool] | None = None,
+        default_limits_cost: int | Callable[[], int] = 1,
+        application_limits: Sequence[Rates] = (),
+        headers_enabled: bool = True,
+        dialect: str = "ietf",
+        strategy: Strategy | None = None,
+        storage_uri: str | None = None,
+        shared: str | os.PathLike[str] | None = None,
+        capacity: int = 65_536,
+        on_full: Literal["evict", "refuse", "admit"] = "evict",
+        clock: Literal["system", "python"] | ManualClock | None = None,
+        enabled: bool = True,
+    ) -> None:
+        for given in args:
+            if isinstance(given, Flask) and app is None:
+                app = given
+            elif callable(given) and key_func is None:
+                key_func = given
+            else:
+                raise TypeError(f"expected a Flask application and a key function, each once, and {given!r} was given")
+        if storage_uri not in (None, "memory://"):
+            raise ValueError(
+                f"limits are counted in this machine's memory (shared= for all of its processes), and not in {storage_uri!r}; "
+                'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
+            )
+        self.enabled = enabled
+        self._key_func = key_func or get_remote_address
+        self._headers_enabled = headers_enabled
+        self._table = Table(
+            shared=shared, capacity=capacity, on_full=on_full, clock=clock, strategy=strategy, dialect=dialect
+        )
+        self._exempt: set[Any] = set()
+        self._exempt_blueprints: set[str] = set()
+        self._blueprints: dict[str, list[Rule]] = {}
+        make = functools.partial(
+            Rule,
+            per_method=default_limits_per_method,
+            exempt_when=default_limits_exempt_when,
+            deduct_when=default_limits_deduct_when,
+            cost=default_limits_cost,
+        )
+        declare = self._table.declare
+        self._defaults = [declare(make(rates, f"default-{index}")) for index, rates in enumerate(default_limits)]
+        self._application = [declare(Rule(rates, f"application-{index}")) for index, rates in enumerate(application_limits)]
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Limits the requests of an application."""
+        if self in app.extensions.setdefault("tollgate_limiter", []):
+            return
+        app.extensions["tollgate_limiter"].append(self)
+        app.before_request(self._before)
+        app.after_request(self._after)
+
+    def limit(
+        self,
+        limit_value: Rates,
+        *,
+        key_func: Callable[[], Any] | None = None,
+        per_method: bool = False,
+        methods: Iterable[str] | None = None,
+        error_message: str | Callable[[], str] | None = None,
+        exempt_when: Callable[[], bool] | None = None,
+        override_defaults: bool = True,
+        deduct_when: Callable[[Response], bool] | None = None,
+        cost: int | Callable[[], int] = 1,
+        scope: str | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Limits a route, below ``@app.route``; a function that a request calls; or the routes of a blueprint."""
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            if isinstance(function, Blueprint):
+                name = f"blueprint {function.name}"
+            else:
+                name = f"{function.__module__}.{function.__qualname__}"
+            rule = Rule(
+                limit_value,
+                scope or name,
+                key_func=key_func,
+                per_method=per_method,
+                methods=None if methods is None else frozenset(method.upper() for method in methods),
+                cost=cost,
+                exempt_when=exempt_when,
+                deduct_when=deduct_when,
+                override_defaults=override_defaults,
+                error_message=error_message,
+            )
+            self._table.declare(rule)
+            if isinstance(function, Blueprint):
+                self._blueprints.setdefault(function.name, []).append(rule)
+                return cast("Callable[P, R]", function)
+            return self._wrap(function, rule)
+
+        return decorate
+
+    def shared_limit(
+        self, limit_value: Rates, scope: str, **options: Any
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """One limit for all routes that it decorates."""
+        return self.limit(limit_value, scope=f"shared {scope}", **options)
+
+    def exempt(self, function: Any) -> Any:
+        """Exempts a route, or a blueprint, from all limits."""
+        if isinstance(function, Blueprint):
+            self._exempt_blueprints.add(function.name)
+        else:
+            self._exempt.add((function.__module__, function.__qualname__))
+        return function
+
+    def check(self) -> None:
+        """Checks the limits of the current request now, if that has not been done."""
+        self._before()
+
+    def reset(self) -> None:
+        """Not offered: a table forgets a key, not all of them. Make a new ``Limiter`` for each test."""
+        raise NotImplementedError("make a new Limiter, or advance its ManualClock")
+
+    def _wrap(self, function: Callable[P, R], rule: Rule) -> Callable[P, R]:
+        if current_app and function in current_app.view_functions.values():
+            raise RuntimeError(f"limit() must stand below @app.route: `{function.__name__}` is registered without it")
+        rules = [*getattr(function, "__tollgate_rules__", ()), (self, rule)]
+
+        @functools.wraps(function)
+        def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+            # Of a route that has been asked about already; any other function is limited when it is called.
+            if self.enabled and id(rule) not in self._state()["checked"]:
+                self._decide([rule])
+            return cast(R, current_app.ensure_sync(function)(*args, **kwargs))
+
+        limited.__tollgate_rules__ = rules  # type: ignore[attr-defined]
+        return limited
+
+    def _state(self) -> dict[str, Any]:
+        states = g.setdefault("_tollgate", {})
+        state: dict[str, Any] = states.setdefault(id(self), {"checked": set(), "fields": [], "later": [], "begun": False})
+        return state
+
+    def _before(self) -> None:
+        state = self._state()
+        if not self.enabled or state["begun"]:
+            return
+        state["begun"] = True
+        view = current_app.view_functions.get(request.endpoint or "")
+        if view is None or request.endpoint == "static":
+            return
+        name = (getattr(view, "__module__", None), getattr(view, "__qualname__", None))
+        if name in self._exempt or request.blueprint in self._exempt_blueprints:
+            # Nor are the decorators of the view asked.
+            state["checked"].update(id(rule) for _, rule in getattr(view, "__tollgate_rules__", ()))
+            return
+        own = [rule for limiter, rule in getattr(view, "__tollgate_rules__", ()) if limiter is self]
+        own += self._blueprints.get(request.blueprint or "", [])
+        defaults = [] if any(rule.override_defaults for rule in own) else self._defaults
+        state["checked"].update(map(id, own))
+        self._decide([*self._application, *defaults, *own])
+
+    def _decide(self, rules: list[Rule]) -> None:
+        charges = []
+        for rule in rules:
+            if rule.methods is not None and request.method not in rule.methods:
+                continue
+            if rule.exempt_when is not None and rule.exempt_when():
+                continue
+            text = rule.rates if isinstance(rule.rates, str) else rule.rates()
+            if not text:
+                continue
+            key = (rule.key_func or self._key_func)()
+            # A default limit is one of each route.
+            scope = request.endpoint if rule.name.startswith("default-") else None
+            parts = (key, scope, request.method if rule.per_method else None)
+            cost = rule.cost if isinstance(rule.cost, int) else rule.cost()
+            charges.append(Charge(rule, self._table.limiter(rule.name, text), parts, cost))
+        if not charges:
+            return
+        state = self._state()
+        decision, whose, fields = self._table.decide(charges)
+        state["fields"] = fields
+        if decision.allowed:
+            state["later"] += [charge for charge in charges if charge.rule.deduct_when is not None]
+            return
+        # The response has them from the exception, also if a handler makes another one.
+        state["fields"] = refusal_fields(decision, fields) if self._headers_enabled else []
+        state["refused"] = True
+        message = whose.rule.error_message
+        raise RateLimitExceeded(
+            decision, fields if self._headers_enabled else [], message() if callable(message) else message
+        )
+
+    def _after(self, response: Response) -> Response:
+        state = self._state()
+        for charge in state["later"]:
+            if charge.rule.deduct_when(response):
+                charge.limiter.charge(charge.key, charge.cost)
+        if self._headers_enabled:
+            for name, value in state["fields"]:
+                if name not in response.headers:
+                    response.headers[name] = value
+        return response

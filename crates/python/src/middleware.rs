@@ -1,0 +1,373 @@
+//! Applications of WSGI and ASGI behind the policies of `tollgate-http`.
+//!
+//! On the way of a request that is admitted no Python runs but the application's: the middleware is called, decides, and returns what
+//! the application returns. `_middleware.py` has what a refusal, a queue or a bound on requests in flight needs.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use tollgate::clock::ManualClock;
+use tollgate::shared::{Shared, TableClock};
+use tollgate_http::answer::ResponseFields;
+use tollgate_http::{Admission, ConfigError, Decision, LimiterConfig, RateLimiter};
+
+use crate::decision::seconds;
+use crate::errors;
+use crate::limiter::{clock, on_mismatch};
+use crate::request::{Request, Wanted, asgi_fields, wsgi_fields};
+use crate::table::{Clock, now};
+
+enum Limiter {
+    System(RateLimiter<TableClock>),
+    Given(RateLimiter<ManualClock>),
+}
+
+/// Policies over a table of buckets.
+#[pyclass(frozen, module = "tollgate_limiter._engine")]
+pub(crate) struct Policies(Arc<Rules>);
+
+struct Rules {
+    limiter: Limiter,
+    wanted: Wanted,
+    python: Option<(Py<PyModule>, ManualClock)>,
+}
+
+/// A request that may go, until its response has been sent.
+enum Admitted {
+    /// All is decided; these fields go on the response.
+    Fields(ResponseFields),
+    System(Admission<TableClock>),
+    Given(Admission<ManualClock>),
+    /// The response has begun, and nothing waits for its end.
+    Done,
+}
+
+impl Admitted {
+    /// The fields for a response of this status, which decides what it decides. Once.
+    fn respond(&mut self, status: u16) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        match self {
+            Self::Fields(_) => {
+                if let Self::Fields(fields) = std::mem::replace(self, Self::Done) {
+                    fields.write(&mut headers);
+                }
+            }
+            Self::System(admission) => admission.respond(status, &mut headers),
+            Self::Given(admission) => admission.respond(status, &mut headers),
+            Self::Done => {}
+        }
+        headers
+    }
+}
+
+/// A request that may go, in the hands of the middleware: what its response is told to.
+#[pyclass(frozen, module = "tollgate_limiter._engine")]
+pub(crate) struct Guard {
+    admitted: Mutex<Admitted>,
+    inner: Py<PyAny>,
+}
+
+impl Guard {
+    fn respond(&self, status: u16) -> HeaderMap {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).respond(status)
+    }
+}
+
+#[pymethods]
+impl Guard {
+    /// Seconds for which the request waits before it goes.
+    #[getter]
+    fn wait(&self) -> f64 {
+        match &*self.admitted.lock().unwrap_or_else(PoisonError::into_inner) {
+            Admitted::System(admission) => seconds(admission.wait()),
+            Admitted::Given(admission) => seconds(admission.wait()),
+            Admitted::Fields(_) | Admitted::Done => 0.0,
+        }
+    }
+
+    /// Once that is over: seconds for which it waits further, 0 if it goes.
+    fn turn(&self) -> f64 {
+        let turn = match &mut *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) {
+            Admitted::System(admission) => admission.turn(),
+            Admitted::Given(admission) => admission.turn(),
+            Admitted::Fields(_) | Admitted::Done => Ok(()),
+        };
+        turn.map_or_else(seconds, |()| 0.0)
+    }
+
+    /// The response has been sent, or there will be none: its places are free.
+    fn end(&self) {
+        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Admitted::Done;
+    }
+
+    /// The request did not go.
+    fn withdraw(&self) {
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *admitted, Admitted::Done) {
+            Admitted::System(admission) => admission.withdraw(),
+            Admitted::Given(admission) => admission.withdraw(),
+            Admitted::Fields(_) | Admitted::Done => {}
+        }
+    }
+
+    /// `send` of ASGI, with one argument; `start_response` of WSGI, with two or three.
+    #[pyo3(signature = (message, headers = None, *rest))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        message: &Bound<'py, PyAny>,
+        headers: Option<&Bound<'py, PyAny>>,
+        rest: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let inner = self.inner.bind(py);
+        if let Some(headers) = headers {
+            // "429 Too Many Requests".
+            let status = message.cast::<PyString>()?.to_str()?.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
+            let fields = wsgi_fields(py, &self.respond(status))?;
+            let headers = headers.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+            let all = PyList::new(py, headers.into_iter().chain(fields.iter()))?;
+            return match rest.is_empty() {
+                true => inner.call1((message, all)),
+                false => inner.call1((message, all, rest.get_item(0)?)),
+            };
+        }
+        let kind = message.get_item(pyo3::intern!(py, "type"))?;
+        let kind = kind.cast::<PyString>()?.to_str()?;
+        match kind {
+            "http.response.start" => {
+                let status = message.get_item(pyo3::intern!(py, "status"))?.extract().unwrap_or(0);
+                inner.call1((with_fields(py, message, &self.respond(status))?,))
+            }
+            "websocket.accept" => inner.call1((with_fields(py, message, &self.respond(101))?,)),
+            _ => inner.call1((message,)),
+        }
+    }
+}
+
+/// The message with more header fields. A copy, and a copy of its list: a response that is used again owns both.
+fn with_fields<'py>(py: Python<'py>, message: &Bound<'py, PyAny>, fields: &HeaderMap) -> PyResult<Bound<'py, PyAny>> {
+    if fields.is_empty() {
+        return Ok(message.clone());
+    }
+    let copy = message.cast::<PyDict>()?.copy()?;
+    let headers = PyList::empty(py);
+    if let Some(given) = copy.get_item(pyo3::intern!(py, "headers"))? {
+        for line in given.try_iter()? {
+            headers.append(line?)?;
+        }
+    }
+    for line in asgi_fields(py, fields)?.iter() {
+        headers.append(line)?;
+    }
+    copy.set_item(pyo3::intern!(py, "headers"), headers)?;
+    Ok(copy.into_any())
+}
+
+/// What was decided about a request.
+enum Decided {
+    Admitted(Admitted),
+    Refused(Response<Bytes>),
+}
+
+fn decided<C: tollgate::clock::Clock>(
+    limiter: &RateLimiter<C>,
+    request: &Request,
+    admitted: impl FnOnce(Admission<C>) -> Admitted,
+) -> Decided {
+    match limiter.check_at_once(request) {
+        Some(Ok(fields)) => return Decided::Admitted(Admitted::Fields(fields)),
+        Some(Err(response)) => return Decided::Refused(response),
+        None => {}
+    }
+    match limiter.check(request) {
+        Decision::Admitted(admission) => Decided::Admitted(admitted(admission)),
+        Decision::Refused(refusal) => Decided::Refused(refusal.response()),
+    }
+}
+
+impl Rules {
+    fn check(&self, py: Python<'_>, request: &Request) -> PyResult<Decided> {
+        if let Some((time, clock)) = &self.python {
+            clock.set(now(time.bind(py))?);
+        }
+        Ok(match &self.limiter {
+            Limiter::System(limiter) => decided(limiter, request, Admitted::System),
+            Limiter::Given(limiter) => decided(limiter, request, Admitted::Given),
+        })
+    }
+}
+
+/// A configuration that cannot be used.
+fn config_error(py: Python<'_>, error: &ConfigError) -> PyErr {
+    match error {
+        ConfigError::Build(error) => errors::build(py, error),
+        error => PyValueError::new_err(error.to_string()),
+    }
+}
+
+#[pymethods]
+impl Policies {
+    /// Of a configuration as JSON, under the keys of the gateway's file.
+    #[new]
+    #[pyo3(signature = (config, path = None, on_mismatch = "refuse", clock = None))]
+    fn new(
+        py: Python<'_>,
+        config: &str,
+        path: Option<PathBuf>,
+        on_mismatch: &str,
+        clock: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let config: LimiterConfig =
+            serde_json::from_str(config).map_err(|error| PyValueError::new_err(said(&error)))?;
+        let wanted = Wanted::of(&config);
+        let mut python = None;
+        let limiter = match self::clock(clock)? {
+            Clock::System => {
+                let shared = path.map_or_else(Shared::before_fork, Shared::at);
+                let shared = shared.on_mismatch(self::on_mismatch(on_mismatch)?);
+                py.detach(|| RateLimiter::shared(config, shared)).map(Limiter::System)
+            }
+            _ if path.is_some() => {
+                let text = "a shared table goes by the clock of the system; give clock= or shared=, not both";
+                return Err(PyValueError::new_err(text));
+            }
+            Clock::Manual(clock) => RateLimiter::with_clock(config, clock).map(Limiter::Given),
+            Clock::Python => {
+                let time = PyModule::import(py, "time")?;
+                let clock = ManualClock::new(now(&time)?);
+                python = Some((time.unbind(), clock.clone()));
+                RateLimiter::with_clock(config, clock).map(Limiter::Given)
+            }
+        };
+        let limiter = limiter.map_err(|error| config_error(py, &error))?;
+        Ok(Self(Arc::new(Rules { limiter, wanted, python })))
+    }
+
+    /// How each policy is doing in this process: its name, and how many requests it allowed, refused and would have refused.
+    fn stats(&self) -> Vec<(String, u64, u64, u64)> {
+        let policies = match &self.0.limiter {
+            Limiter::System(limiter) => limiter.policies(0),
+            Limiter::Given(limiter) => limiter.policies(0),
+        };
+        let row = |policy: tollgate_http::stats::PolicyStats| {
+            (policy.name.clone(), policy.counts.allowed, policy.counts.refused, policy.counts.shadow_refused)
+        };
+        policies.into_iter().map(row).collect()
+    }
+}
+
+/// Without the place in the JSON, which nobody has written.
+fn said(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rfind(" at line ").and_then(|at| text.get(..at)).unwrap_or(&text).to_owned()
+}
+
+/// An application of ASGI behind policies.
+#[pyclass(frozen, subclass, module = "tollgate_limiter._engine")]
+pub(crate) struct AsgiCore {
+    app: Py<PyAny>,
+    rules: Arc<Rules>,
+    /// Called with what is refused, and with what has to wait.
+    refuse: Py<PyAny>,
+    later: Py<PyAny>,
+    end: Py<PyAny>,
+}
+
+#[pymethods]
+impl AsgiCore {
+    #[new]
+    fn new(
+        app: Py<PyAny>,
+        policies: &Bound<'_, Policies>,
+        refuse: Py<PyAny>,
+        later: Py<PyAny>,
+        end: Py<PyAny>,
+    ) -> Self {
+        Self { app, rules: Arc::clone(&policies.get().0), refuse, later, end }
+    }
+
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        scope: &Bound<'py, PyDict>,
+        receive: &Bound<'py, PyAny>,
+        send: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let app = self.app.bind(py);
+        let kind = scope.get_item(pyo3::intern!(py, "type"))?;
+        let kind = kind.as_ref().and_then(|kind| kind.extract::<&str>().ok());
+        if !matches!(kind, Some("http" | "websocket")) {
+            return app.call1((scope, receive, send));
+        }
+        let request = Request::of_scope(scope, &self.rules.wanted)?;
+        match self.rules.check(py, &request)? {
+            Decided::Refused(response) => {
+                let body = PyBytes::new(py, response.body());
+                let headers = asgi_fields(py, response.headers())?;
+                self.refuse.bind(py).call1((scope, receive, send, response.status().as_u16(), headers, body))
+            }
+            Decided::Admitted(admitted) => {
+                let is_done = matches!(admitted, Admitted::Fields(_));
+                let guard = Bound::new(py, Guard { admitted: Mutex::new(admitted), inner: send.clone().unbind() })?;
+                if is_done {
+                    return app.call1((scope, receive, guard));
+                }
+                let waits = guard.get().wait() > 0.0;
+                let then = if waits { &self.later } else { &self.end };
+                then.bind(py).call1((app, scope, receive, guard))
+            }
+        }
+    }
+}
+
+/// An application of WSGI behind policies.
+#[pyclass(frozen, subclass, module = "tollgate_limiter._engine")]
+pub(crate) struct WsgiCore {
+    app: Py<PyAny>,
+    rules: Arc<Rules>,
+    later: Py<PyAny>,
+}
+
+#[pymethods]
+impl WsgiCore {
+    #[new]
+    fn new(app: Py<PyAny>, policies: &Bound<'_, Policies>, later: Py<PyAny>) -> Self {
+        Self { app, rules: Arc::clone(&policies.get().0), later }
+    }
+
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        environ: &Bound<'py, PyDict>,
+        start_response: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let app = self.app.bind(py);
+        let request = Request::of_environ(environ, &self.rules.wanted)?;
+        match self.rules.check(py, &request)? {
+            Decided::Refused(response) => {
+                let status = response.status();
+                let line = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or("Refused"));
+                let body = PyBytes::new(py, response.body());
+                let headers = wsgi_fields(py, response.headers())?;
+                headers.append(("content-length", response.body().len().to_string()))?;
+                start_response.call1((line, headers))?;
+                Ok(PyList::new(py, [body])?.into_any())
+            }
+            Decided::Admitted(admitted) => {
+                let is_done = matches!(admitted, Admitted::Fields(_));
+                let inner = start_response.clone().unbind();
+                let guard = Bound::new(py, Guard { admitted: Mutex::new(admitted), inner })?;
+                if is_done {
+                    return app.call1((environ, guard));
+                }
+                self.later.bind(py).call1((app, environ, guard))
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A request of WSGI or ASGI, as the rules of `tollgate-http` look at it.
+
+use std::net::IpAddr;
+
+use http::HeaderName;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use tollgate_http::request::{FieldLines, Fields, RequestView};
+
+/// What the rules look at, of a request that may be of either interface.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    method: String,
+    path: String,
+    query: Option<String>,
+    peer: Option<IpAddr>,
+    user: Option<String>,
+    /// Of those that the rules look at, in the order in which they came.
+    fields: Vec<(HeaderName, Vec<u8>)>,
+}
+
+/// Which parts of a request are read.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) target: bool,
+    /// The fields, and what WSGI calls them.
+    pub(crate) fields: Vec<(HeaderName, String)>,
+}
+
+impl Wanted {
+    pub(crate) fn of(config: &tollgate_http::LimiterConfig) -> Self {
+        let looks_at = config.looks_at();
+        let mut names = looks_at.header_fields;
+        // Asked for beside the target.
+        if looks_at.target && !names.contains(&http::header::HOST) {
+            names.push(http::header::HOST);
+        }
+        // A refusal of gRPC has another form.
+        names.push(http::header::CONTENT_TYPE);
+        let wsgi = |name: &HeaderName| match name.as_str() {
+            "content-type" => "CONTENT_TYPE".to_owned(),
+            "content-length" => "CONTENT_LENGTH".to_owned(),
+            name => format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_")),
+        };
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        let fields = names.into_iter().map(|name| (name.clone(), wsgi(&name))).collect();
+        Self { target: looks_at.target || looks_at.method, fields }
+    }
+}
+
+impl Request {
+    /// Of the scope of ASGI.
+    pub(crate) fn of_scope(scope: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
+        let py = scope.py();
+        let mut request = Self::default();
+        if let Some(client) = scope.get_item(pyo3::intern!(py, "client"))?.filter(|client| !client.is_none()) {
+            request.peer = address(&client.get_item(0)?);
+        }
+        if wanted.target {
+            // A WebSocket is opened by a GET.
+            request.method = match scope.get_item(pyo3::intern!(py, "method"))? {
+                Some(method) => method.extract()?,
+                None => "GET".to_owned(),
+            };
+            // As the application routes by it: decoded once. What `raw_path` says besides, it does not see.
+            if let Some(path) = scope.get_item(pyo3::intern!(py, "path"))? {
+                request.path = encoded(octets_of(&path)?.iter().copied());
+            }
+            if let Some(query) = scope.get_item(pyo3::intern!(py, "query_string"))? {
+                request.query = Some(String::from_utf8_lossy(&query.extract::<Vec<u8>>()?).into_owned());
+            }
+        }
+        let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? else { return Ok(request) };
+        for line in headers.try_iter()? {
+            let line = line?;
+            let (name, value) = (line.get_item(0)?, line.get_item(1)?);
+            let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) else { continue };
+            let known =
+                |(known, _): &&(HeaderName, String)| name.as_bytes().eq_ignore_ascii_case(known.as_str().as_bytes());
+            if let Some((known, _)) = wanted.fields.iter().find(known) {
+                request.fields.push((known.clone(), value.as_bytes().to_vec()));
+            }
+        }
+        Ok(request)
+    }
+
+    /// Of the environ of WSGI.
+    pub(crate) fn of_environ(environ: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
+        let py = environ.py();
+        let mut request = Self::default();
+        if let Some(peer) = environ.get_item(pyo3::intern!(py, "REMOTE_ADDR"))? {
+            request.peer = address(&peer);
+        }
+        if let Some(user) = environ.get_item(pyo3::intern!(py, "REMOTE_USER"))? {
+            request.user = user.extract::<String>().ok().filter(|user| !user.is_empty());
+        }
+        if wanted.target {
+            if let Some(method) = environ.get_item(pyo3::intern!(py, "REQUEST_METHOD"))? {
+                request.method = method.extract()?;
+            }
+            let mut octets = Vec::new();
+            for name in [pyo3::intern!(py, "SCRIPT_NAME"), pyo3::intern!(py, "PATH_INFO")] {
+                if let Some(part) = environ.get_item(name)? {
+                    octets.extend(latin1(&part)?);
+                }
+            }
+            request.path = encoded(octets.into_iter());
+            if let Some(query) = environ.get_item(pyo3::intern!(py, "QUERY_STRING"))? {
+                request.query = Some(query.extract()?);
+            }
+        }
+        for (name, key) in &wanted.fields {
+            if let Some(value) = environ.get_item(key)? {
+                request.fields.push((name.clone(), latin1(&value)?));
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// The octets of a text of WSGI, each of them a character.
+fn latin1(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let text = text.cast::<PyString>()?;
+    match text.to_str() {
+        Ok(ascii) if ascii.is_ascii() => Ok(ascii.as_bytes().to_vec()),
+        _ => text.call_method1("encode", ("latin-1", "replace"))?.extract(),
+    }
+}
+
+/// The octets of a path of ASGI.
+fn octets_of(path: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let path = path.cast::<PyString>()?;
+    match path.to_str() {
+        Ok(text) => Ok(text.as_bytes().to_vec()),
+        Err(_) => path.call_method1("encode", ("utf-8", "surrogatepass"))?.extract(),
+    }
+}
+
+/// A path that was decoded, in a form that is decoded to the same.
+fn encoded(octets: impl Iterator<Item = u8>) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut path = String::new();
+    for octet in octets {
+        if octet.is_ascii_graphic() && !b"%?#\\".contains(&octet) {
+            path.push(char::from(octet));
+        } else {
+            path.push('%');
+            path.push(char::from(DIGITS[usize::from(octet >> 4)]));
+            path.push(char::from(DIGITS[usize::from(octet & 15)]));
+        }
+    }
+    path
+}
+
+/// The address in a text; nothing if there is none, as of a socket of Unix.
+fn address(text: &Bound<'_, PyAny>) -> Option<IpAddr> {
+    let text = text.cast::<PyString>().ok()?.to_str().ok()?.to_owned();
+    // With a zone, which is of this machine and no part of who the client is.
+    let text = text.split('%').next()?;
+    text.parse().ok()
+}
+
+impl Fields for Request {
+    fn field<'f>(&'f self, name: &HeaderName, lines: &mut FieldLines<'f>) {
+        self.fields.iter().filter(|(known, _)| known == name).for_each(|(_, value)| lines.push(value));
+    }
+}
+
+impl RequestView for Request {
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+}
+
+/// Header fields as ASGI has them: pairs of bytes.
+pub(crate) fn asgi_fields<'py>(py: Python<'py>, headers: &http::HeaderMap) -> PyResult<Bound<'py, PyList>> {
+    let pair = |(name, value): (&HeaderName, &http::HeaderValue)| {
+        PyTuple::new(py, [PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())])
+    };
+    PyList::new(py, headers.iter().map(pair).collect::<PyResult<Vec<_>>>()?)
+}
+
+/// Header fields as WSGI has them: pairs of text.
+pub(crate) fn wsgi_fields<'py>(py: Python<'py>, headers: &http::HeaderMap) -> PyResult<Bound<'py, PyList>> {
+    // Each octet a character.
+    let text = |octets: &[u8]| PyString::new(py, &octets.iter().copied().map(char::from).collect::<String>());
+    let pair = |(name, value): (&HeaderName, &http::HeaderValue)| {
+        PyTuple::new(py, [text(name.as_str().as_bytes()), text(value.as_bytes())])
+    };
+    PyList::new(py, headers.iter().map(pair).collect::<PyResult<Vec<_>>>()?)
+}

@@ -1,0 +1,143 @@
+//! Which keys are hot, and what this node holds of them. Bounded: a key that finds no place stays exact.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
+
+use crate::lease::hot::Hot;
+use crate::limit::FleetLimit;
+use crate::secret::Subject;
+
+/// As many keys are held at most; a power of two.
+const PLACES: usize = 16_384;
+/// A key is in one of so many places.
+const WAYS: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct Leases {
+    hot: Box<[ArcSwapOption<Hot>]>,
+    /// Which key was there last, and when: 32 bits each.
+    seen: Box<[AtomicU64]>,
+    /// Raised by each step of a server's clock: nothing holds any more.
+    epoch: AtomicU64,
+    start: Instant,
+    /// How long what a server said last is taken for true, in nanoseconds.
+    pub(crate) fresh: u64,
+    pub(crate) counts: Counts,
+    /// By as many millionths this node's clock runs fast.
+    #[cfg(test)]
+    pub(crate) drift: i64,
+}
+
+/// What was decided here.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) allowed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) asked: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn add(count: &AtomicU64) {
+        // Relaxed, with every load of these: numbers by themselves, to be shown. No model.
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Leases {
+    pub(crate) fn new(fresh: u64) -> Self {
+        Self {
+            hot: (0..PLACES).map(|_| ArcSwapOption::empty()).collect(),
+            seen: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            epoch: AtomicU64::new(0),
+            start: Instant::now(),
+            fresh,
+            counts: Counts::default(),
+            #[cfg(test)]
+            drift: 0,
+        }
+    }
+
+    /// This node's clock, in nanoseconds.
+    pub(crate) fn now(&self) -> u64 {
+        // 584 years, and one second so that nothing began at 0.
+        let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000);
+        #[cfg(test)]
+        let now = now.saturating_add_signed(i64::try_from(now).unwrap() / 1_000_000 * self.drift);
+        now
+    }
+
+    fn places(subject: &Subject, limit: &FleetLimit) -> (usize, u64) {
+        let hash = subject.hash() ^ limit.hash();
+        // The upper half, which the tag does not have.
+        let place = usize::try_from(hash >> 32).unwrap_or(0) % (PLACES / WAYS) * WAYS;
+        (place, hash)
+    }
+
+    fn is_it(&self, hot: &Hot, subject: &Subject, limit: &FleetLimit) -> bool {
+        // Relaxed, with the addition in `step`: whoever reads it a moment too early has asked before the step was seen. No model.
+        hot.subject == *subject && hot.limit.is_same(limit) && hot.epoch == self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what is held of a key, if it is hot.
+    pub(crate) fn with<R>(
+        &self,
+        subject: &Subject,
+        limit: &FleetLimit,
+        look: impl FnOnce(&Arc<Hot>) -> R,
+    ) -> Option<R> {
+        let (place, _) = Self::places(subject, limit);
+        for slot in &self.hot[place..place + WAYS] {
+            let hot = slot.load();
+            if let Some(hot) = hot.as_ref().filter(|hot| self.is_it(hot, subject, limit)) {
+                return Some(look(hot));
+            }
+        }
+        None
+    }
+
+    /// What is held of a key; begun if it is asked for again so soon that it is hot.
+    pub(crate) fn get(&self, subject: &Subject, limit: &FleetLimit, now: u64) -> Option<Arc<Hot>> {
+        if let Some(hot) = self.with(subject, limit, Arc::clone) {
+            return Some(hot);
+        }
+        let plan = limit.plan()?;
+        let (place, hash) = Self::places(subject, limit);
+        // Relaxed: a guess at what is worth a place. No model.
+        let cell = &self.seen[place + usize::try_from(hash).unwrap_or(0) % WAYS];
+        let tag = hash << 32;
+        let ms = (now / 1_000_000) & 0xFFFF_FFFF;
+        let before = cell.swap(tag | ms, Ordering::Relaxed);
+        let is_hot = before >> 32 == tag >> 32 && ms.saturating_sub(before & 0xFFFF_FFFF) <= plan.hot / 1_000_000;
+        if !is_hot {
+            return None;
+        }
+        let new = Arc::new(Hot::new(*subject, limit.clone(), self.epoch.load(Ordering::Relaxed), now));
+        // A place of nobody, or of whoever was asked for longest ago, if that is long ago.
+        for slot in &self.hot[place..place + WAYS] {
+            let old = slot.load_full();
+            let is_free = old.as_ref().is_none_or(|old| {
+                let idle = now.saturating_sub(old.asked_at());
+                old.epoch != new.epoch || old.limit.plan().is_none_or(|plan| idle > plan.depth.min(10_000_000_000))
+            });
+            if is_free {
+                let seen = slot.compare_and_swap(&old, Some(Arc::clone(&new)));
+                let is_mine = match (seen.as_ref(), &old) {
+                    (None, None) => true,
+                    (Some(seen), Some(old)) => Arc::ptr_eq(seen, old),
+                    _ => false,
+                };
+                // Of two at once one is in the table; what the other takes in advance is paid for as well, and lapses.
+                return if is_mine { Some(new) } else { self.with(subject, limit, Arc::clone) };
+            }
+        }
+        None
+    }
+
+    /// A server's clock has stepped.
+    pub(crate) fn step(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -28,8 +28,8 @@ ROOMS = {
     """,
     "crates/gateway/src": """
         main cli commands
-        replay replay/report replay/args replay/suggest replay/timeline replay/simulate/difference replay/simulate/keys replay/simulate/run
-        replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
+        replay replay/report replay/args replay/suggest replay/simulate/difference replay/simulate/keys replay/simulate/run
+        replay/timeline replay/simulate/counter replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
         replay/progress replay/wall_clock replay/log
         config admin
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange

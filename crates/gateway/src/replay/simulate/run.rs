@@ -15,8 +15,8 @@ use super::super::progress::Progress;
 use super::super::record::{Record, Records, RequestId};
 use super::super::tally::{Outcome, Stored, Tally};
 use super::super::timeline::Timelines;
+use super::counter::KeyCounter;
 use super::fields::RequestFields;
-use super::keys::KeyCounter;
 use super::matches::{KeyId, Matches};
 use crate::values::failure::Failure;
 

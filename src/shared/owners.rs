@@ -13,13 +13,14 @@ use std::os::fd::AsRawFd as _;
 const FIRST: i64 = 1 << 50;
 
 fn lock_of(number: u64) -> io::Result<libc::flock> {
-    // SAFETY: a structure of plain numbers, of which zero is a value of each.
-    let mut lock: libc::flock = unsafe { core::mem::zeroed() };
-    lock.l_type = i16::try_from(libc::F_WRLCK).map_err(io::Error::other)?;
-    lock.l_whence = i16::try_from(libc::SEEK_SET).map_err(io::Error::other)?;
-    lock.l_start = FIRST + i64::try_from(number).map_err(io::Error::other)?;
-    lock.l_len = 1;
-    Ok(lock)
+    Ok(libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK).map_err(io::Error::other)?,
+        l_whence: i16::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
+        l_start: FIRST + i64::try_from(number).map_err(io::Error::other)?,
+        l_len: 1,
+        // Must be zero for these locks.
+        l_pid: 0,
+    })
 }
 
 /// Takes a number, if nobody has it; whether that was so.

@@ -1,10 +1,20 @@
 //! As a service: what a manager is told, and how it is stopped.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::tool::{Folder, Gateway, get, program};
+
+/// A program that does not outlive a test that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn a_service_manager_is_told_when_it_serves_and_when_it_stops() {
@@ -15,16 +25,16 @@ fn a_service_manager_is_told_when_it_serves_and_when_it_stops() {
     let file = folder.write("tollgate.yaml", "listen: 127.0.0.1:0\nadmin: off\npolicies: []\n");
     let mut gateway = program();
     gateway.args(["gateway", "--config"]).arg(file).env("NOTIFY_SOCKET", &path).stdout(Stdio::null());
-    let mut gateway = gateway.spawn().unwrap();
+    let mut gateway = Killed(gateway.spawn().unwrap());
     let told = || {
         let mut bytes = [0; 100];
         let length = socket.recv(&mut bytes).unwrap();
         String::from_utf8(bytes[..length].to_vec()).unwrap()
     };
     assert_eq!(told(), "READY=1");
-    assert!(Command::new("kill").arg(gateway.id().to_string()).status().unwrap().success());
+    assert!(Command::new("kill").arg(gateway.0.id().to_string()).status().unwrap().success());
     assert_eq!(told(), "STOPPING=1");
-    assert!(gateway.wait().unwrap().success());
+    assert!(gateway.0.wait().unwrap().success());
 }
 
 #[test]

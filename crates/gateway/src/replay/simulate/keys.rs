@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::ingest::Input;
 use super::counter::{KeyCounter, KeyCounts, MinuteKeys, Refusals};
 use super::fields::RequestFields;
-use super::matches::{KeyId, KeyName, Matches};
+use super::matches::{KeyId, KeyName};
 use super::run::{ShadowRefusal, Simulation};
 
 /// A key that was refused at least once.

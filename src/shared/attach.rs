@@ -19,7 +19,7 @@ use super::error::SharedError;
 use super::file::{self, Lock, Opened, TableFile};
 use super::header::{Facts, Header, Layout};
 use super::{Detached, LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
-use crate::claimer::Claimer;
+use crate::claimer::Claimers;
 use crate::clock::{Instant, os};
 use crate::hash::ByteHash;
 use crate::memory::SharedMap;
@@ -138,6 +138,7 @@ impl Shared {
 
     /// Attaches to a file that is there, replaces it, or says what is wrong with it.
     fn try_attach(&self, file: TableFile, path: Option<&Path>, wanted: &Wanted<'_>) -> Result<Tried, SharedError> {
+        let file = Arc::new(file);
         file.check(self.demands)?;
         let is_alone = file.try_lock(Lock::Exclusive)?;
         if !is_alone {
@@ -150,7 +151,7 @@ impl Shared {
         }
         let (map, header) = mapped(&file)?;
         let judged = self.judge(&file, &map, &header, is_alone, wanted);
-        let (facts, table, (detached, claimer)) = match judged {
+        let (facts, table, (detached, claimers)) = match judged {
             Ok(judged) => judged,
             Err(Mismatch { error, is_replaceable }) => {
                 let Some(path) = path.filter(|_| is_replaceable && self.on_mismatch == OnMismatch::Replace) else {
@@ -176,19 +177,19 @@ impl Shared {
             }
         }
         let path = path.map(Path::to_owned);
-        let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimer };
+        let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimers };
         Ok(Tried::Attached(Box::new(attached(table, shared))))
     }
 
     /// Whether the table is the one that was asked for; recovers it, if nobody else uses it.
     fn judge(
         &self,
-        file: &TableFile,
+        file: &Arc<TableFile>,
         map: &Arc<SharedMap>,
         header: &Header,
         is_alone: bool,
         wanted: &Wanted<'_>,
-    ) -> Result<(Facts, Table, (Detached, Claimer)), Mismatch> {
+    ) -> Result<Judged, Mismatch> {
         let mut facts = header.read(file.bytes()).map_err(|error| {
             let is_replaceable = header.is_table() && !matches!(error, SharedError::Foreign);
             Mismatch { error, is_replaceable }
@@ -234,16 +235,17 @@ impl Shared {
         if !facts.is_sparse {
             file.fill()?;
         }
-        let claimer = file.take_number()?;
+        let claimers = file.claimers()?;
         let layout = Layout::of(facts.capacity);
-        let parts =
-            layout.and_then(|layout| Some((layout, layout.parts(map, facts.is_sparse && file.is_memory(), claimer)?)));
+        let parts = layout.and_then(|layout| {
+            Some((layout, layout.parts(map, facts.is_sparse && file.is_memory(), Arc::clone(&claimers))?))
+        });
         let Some((layout, parts)) = parts else { return Err(SharedError::Damaged { what: "the length" }.into()) };
         let detached = Arc::clone(&parts.detached);
         let table = Table::shared(layout.shape, parts, facts.on_full);
         if !is_alone {
             // Who had this number before is dead, and this process has claimed nothing yet.
-            header.count_freed(table.free_of_the_dead(|dead| dead != claimer && file.lives(dead)));
+            header.count_freed(table.free_of_the_dead(|dead| dead != claimers.first() && file.lives(dead)));
         }
         if is_alone {
             let clamp_at = is_new_boot.then(|| facts.base.units(Instant::from_nanos(now)));
@@ -253,9 +255,12 @@ impl Shared {
             header.write(&facts, file.bytes());
         }
         header.see(now);
-        Ok((facts, table, (detached, claimer)))
+        Ok((facts, table, (detached, claimers)))
     }
 }
+
+/// What a table is, and what of it is this process's.
+type Judged = (Facts, Table, (Detached, Arc<Claimers>));
 
 /// Why a table is not the one that was asked for.
 struct Mismatch {
@@ -281,9 +286,10 @@ pub(super) fn made(
     facts: &Facts,
     layout: Layout,
 ) -> Result<Attached, SharedError> {
+    let file = Arc::new(file);
     let (map, header) = mapped(&file)?;
-    let claimer = file.take_number()?;
-    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), claimer) else {
+    let claimers = file.claimers()?;
+    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), Arc::clone(&claimers)) else {
         return Err(SharedError::Damaged { what: "the length" });
     };
     header.write(facts, file.bytes());
@@ -293,7 +299,7 @@ pub(super) fn made(
     let detached = Arc::clone(&parts.detached);
     let table = Table::shared(layout.shape, parts, facts.on_full);
     let path = path.map(Path::to_owned);
-    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimer }))
+    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimers }))
 }
 
 fn attached(table: Table, shared: SharedTable) -> Attached {

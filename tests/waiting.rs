@@ -99,7 +99,7 @@ fn a_turn_is_its_process_s() {
         assert!(child >= 0);
         if child == 0 {
             let is_right = if drops {
-                waiting = None;
+                drop(waiting.take());
                 limiter.peek("key").retry_after() == Some(2 * SECOND)
             } else {
                 clock.advance(SECOND);

@@ -276,8 +276,8 @@ impl SharedTable {
         is_detached
     }
 
-    /// The file, for a process that cannot open it by its path: it attaches by [`Shared::fd`]. Closed on exec unless told
-    /// otherwise. Whoever has the descriptor, or a copy, keeps the table in use.
+    /// The file, for a process that does not see its path: it attaches by [`Shared::fd`], and must be one that its permissions
+    /// let open it. Closed on exec unless told otherwise. Whoever has the descriptor, or a copy, keeps the table in use.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.file.file().as_fd()

@@ -157,7 +157,7 @@ impl Shared {
 
     /// Does not reserve the memory of a new table: it takes what its keys need, and
     /// [`release_idle`](crate::Limiter::release_idle) gives back what they needed. **If the file system or the memory is full, a check
-    /// that is the first to touch a page ends the process with the signal SIGBUS.** Goes by what the file says where there is
+    /// that is the first to touch a page, or a restoration, ends the process with the signal SIGBUS.** Goes by what the file says where there is
     /// one.
     #[must_use]
     pub const fn sparse(mut self) -> Self {

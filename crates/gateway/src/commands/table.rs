@@ -224,9 +224,13 @@ mod shared {
     pub(super) fn snapshot(table: &Path, to: &Path) -> Result<(), Failure> {
         let found = there(table)?;
         // Such as by a slip of the shell's history: the limits of all who use it would be gone.
-        let is_table = || fs::metadata(to).is_ok_and(|found| found.is_file()) && File::open(to).is_ok_and(begins_as_a_table);
+        let is_table =
+            || fs::metadata(to).is_ok_and(|found| found.is_file()) && File::open(to).is_ok_and(begins_as_a_table);
         if is_table() {
-            return Err(Failure::CannotCreate(format!("{}: a table that processes share is not written over", to.display())));
+            return Err(Failure::CannotCreate(format!(
+                "{}: a table that processes share is not written over",
+                to.display()
+            )));
         }
         // A name that nobody has: in a container every process may have the same number, and one that was killed leaves its file.
         let drawn = RandomState::new().hash_one(std::process::id());

@@ -3,6 +3,10 @@
 //! A claimed word's stamp is nobody's business but the claimer's, who knows it and publishes it. So its lowest bits have room for a
 //! number, which is its process's as long as that lives. Of a private table there is nobody to ask for, and the stamp stays whole.
 
+#[cfg(not(tollgate_model))]
+use crate::process::Process;
+#[cfg(not(tollgate_model))]
+use crate::sync::{Atomic, Ordering};
 use crate::word::{State, Units, Word};
 
 /// One of those who may claim slots of a table: a number from 1 to [`Claimer::MOST`], or nobody that could be found out.
@@ -40,6 +44,75 @@ impl Claimer {
     /// The word of a slot that is taken from a claimer who is dead: no earlier than the stamp that he knew, and no word of before.
     pub(crate) const fn bury(claimed: Word) -> Word {
         claimed.dead().at(claimed.stamp() | Self::MASK)
+    }
+}
+
+/// A number that is a process's for as long as it lives, and what keeps it: dropped, it is free again.
+#[cfg(not(tollgate_model))]
+pub(crate) type Kept = (Claimer, Box<dyn Send>);
+
+/// Who the process that asks is to the others of a shared table: the one that attached, or a child that was forked from it, which takes a
+/// number of its own when it first claims a slot.
+#[cfg(not(tollgate_model))]
+pub(crate) struct Claimers {
+    process: Process,
+    first: Claimer,
+    /// The number of the child that this memory is in, below what tells that child from its ancestors, whose memory it was.
+    child: Atomic<u64>,
+    take: Box<dyn Fn() -> Option<Kept> + Send + Sync>,
+}
+
+#[cfg(not(tollgate_model))]
+impl Claimers {
+    /// For the process that calls this, which has that number; a child gets its own from `take`, or goes by this one, if there is none.
+    pub(crate) fn new(first: Claimer, take: impl Fn() -> Option<Kept> + Send + Sync + 'static) -> Self {
+        Self { process: Process::current(), first, child: Atomic::new(0), take: Box::new(take) }
+    }
+
+    /// That of the process that attached. It is alive as long as anybody is who was forked from it.
+    pub(crate) const fn first(&self) -> Claimer {
+        self.first
+    }
+
+    /// That of this process: a load, but for the first call in a child, which takes a few system calls.
+    #[inline]
+    pub(crate) fn current(&self) -> Claimer {
+        if self.process.is_current() { self.first } else { self.of_child() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of_child(&self) -> Claimer {
+        // What is shifted out tells forks from one another that are four million generations apart; taken for each other, the later has
+        // the number of its ancestor, which is kept for it as well.
+        let process = Process::current().bits() << Claimer::MASK.count_ones();
+        let number = |word: u64| Claimer(word & Claimer::MASK);
+        // Relaxed, all: memory of one process, and the value is all there is; what keeps the number is the kernel's. No model: it is
+        // written once in a process.
+        let seen = self.child.load(Ordering::Relaxed);
+        if seen & !Claimer::MASK == process {
+            return number(seen);
+        }
+        let (claimer, kept) = match (self.take)() {
+            Some((claimer, kept)) => (claimer, Some(kept)),
+            None => (self.first, None),
+        };
+        match self.child.compare_exchange(seen, process | claimer.0, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => {
+                // Until the process ends: slots may name it from now on.
+                core::mem::forget(kept);
+                claimer
+            }
+            // Another thread of the child was first.
+            Err(other) => number(other),
+        }
+    }
+}
+
+#[cfg(not(tollgate_model))]
+impl core::fmt::Debug for Claimers {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Claimers").field("first", &self.first).finish_non_exhaustive()
     }
 }
 

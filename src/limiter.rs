@@ -335,8 +335,8 @@ impl<C: Clock> Limiter<C> {
 
     /// Frees the slots of a [shared](crate::shared) table in which processes have died in the middle of an insertion, while others
     /// go on, and says how many. By proof of death, never by time: each process has a lock that goes with it, and one that is stopped
-    /// has it still. Processes that were forked from one another after it was built have one lock; what one of
-    /// them leaves is freed when all have ended.
+    /// has it still. So does one that was forked after the limiter was built, from its first insertion on; if it cannot open the file
+    /// again (another user by now, or no descriptor of it), it has its parent's, which goes when all have gone that were forked from it.
     ///
     /// Whoever attaches does it, so that it needs calling only where processes are killed and none come. Reads all of the table, as
     /// [`release_idle`](Self::release_idle). Nothing happens to a private table.

@@ -54,7 +54,7 @@ pub use inspect::{Inspected, TableInfo};
 pub(crate) use attach::{Attached, Wanted};
 
 use crate::arith::saturating_nanos;
-use crate::claimer::Claimer;
+use crate::claimer::{Claimer, Claimers};
 use crate::clock::Instant;
 use crate::hash::ByteHash;
 use crate::snapshot::header::Hashed;
@@ -185,14 +185,14 @@ impl Shared {
 /// The shared table of a limiter; from [`Limiter::shared`](crate::Limiter::shared).
 #[derive(Debug)]
 pub struct SharedTable {
-    file: TableFile,
+    file: Arc<TableFile>,
     header: Header,
     facts: Facts,
     path: Option<PathBuf>,
     is_creator: bool,
     /// Which the table asks as well.
     detached: Detached,
-    claimer: Claimer,
+    claimers: Arc<Claimers>,
 }
 
 /// Set once a call of this process has found that the file is gone.
@@ -207,7 +207,7 @@ impl SharedTable {
 
     /// The file's inode: processes with the same one share the table.
     #[must_use]
-    pub const fn inode(&self) -> u64 {
+    pub fn inode(&self) -> u64 {
         self.file.inode()
     }
 
@@ -248,9 +248,9 @@ impl SharedTable {
         self.header.freed()
     }
 
-    /// Whether somebody lives who has claimed slots by this number; this process does.
+    /// Whether somebody lives who has claimed slots by this number. Who attached does: this process is it, or its child.
     fn lives(&self, claimer: Claimer) -> bool {
-        self.claimer == claimer || self.file.lives(claimer)
+        self.claimers.first() == claimer || self.file.lives(claimer)
     }
 
     /// Frees what those have left who died in the middle of an insertion.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::cells::{Cells, Room};
-use crate::claimer::Claimer;
+use crate::claimer::{Claimer, Claimers};
 use crate::error::BuildError;
 use crate::hash::{Identity, Salt};
 use crate::limit::Limit;
@@ -55,7 +55,7 @@ pub(crate) struct Table {
     /// Of a table that processes share: whether one of this process's calls has found that its file is gone.
     detached: Option<Arc<Atomic<u64>>>,
     /// Who this process is to the others.
-    claimer: Option<Claimer>,
+    claimers: Option<Arc<Claimers>>,
 }
 
 /// Where the parts of a table are that several processes have mapped.
@@ -69,7 +69,7 @@ pub(crate) struct Parts {
     pub(crate) reach: Beside<Atomic<u64>>,
     /// Not in the mapping: of this process.
     pub(crate) detached: Arc<Atomic<u64>>,
-    pub(crate) claimer: Claimer,
+    pub(crate) claimers: Arc<Claimers>,
 }
 
 impl Table {
@@ -87,16 +87,21 @@ impl Table {
             on_full,
             reach: [Atomic::new(0), Atomic::new(0)].into_iter().collect(),
             detached: None,
-            claimer: None,
+            claimers: None,
         })
     }
 
     /// A table whose parts are there already, of this shape: nothing else is asked of what they hold.
     #[cfg(target_os = "linux")]
     pub(crate) fn shared(shape: Shape, parts: Parts, on_full: OnFull) -> Self {
-        let Parts { lines, shards, marks, reach, detached, claimer } = parts;
+        let Parts { lines, shards, marks, reach, detached, claimers } = parts;
         assert!(lines.len() == shape.lines() && shards.len() == shape.shards() && reach.len() == 2);
-        Self { shape, lines, shards, marks, on_full, reach, detached: Some(detached), claimer: Some(claimer) }
+        Self { shape, lines, shards, marks, on_full, reach, detached: Some(detached), claimers: Some(claimers) }
+    }
+
+    /// Who claims slots in this process, of a table that others share.
+    fn claimer(&self) -> Option<Claimer> {
+        self.claimers.as_ref().map(|claimers| claimers.current())
     }
 
     /// Whether the file that others find by its name is another, as somebody in this process has noticed.
@@ -396,7 +401,7 @@ impl Places for KeyPlaces<'_> {
     }
 
     fn claimer(&self) -> Option<Claimer> {
-        self.entry.table.claimer
+        self.entry.table.claimer()
     }
 
     fn count_eviction(&self) {

@@ -16,6 +16,8 @@ mod numbers;
 mod options;
 mod peers;
 mod pictures;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod processes;
 mod report;
 mod text;
 mod threads;
@@ -43,6 +45,8 @@ fn scenes() -> Vec<Scene> {
         add(format!("threads, {name}"), Set::Default, Box::new(move |o, r| threads::race(keys, o, r)));
     }
     add("hot key".into(), Set::Default, Box::new(hot_key::race));
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    add("processes".into(), Set::Default, Box::new(processes::race));
     add("insert-heavy".into(), Set::Default, Box::new(insert::race));
     add("latency".into(), Set::Default, Box::new(latency::race));
     for keys in [1_000_000, 10_000_000] {
@@ -67,6 +71,10 @@ fn scenes() -> Vec<Scene> {
 
 fn main() {
     if memory::child() {
+        return;
+    }
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    if processes::child() {
         return;
     }
     let options = Options::from_args();

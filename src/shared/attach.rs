@@ -19,7 +19,7 @@ use super::error::SharedError;
 use super::file::{self, Lock, Opened, TableFile};
 use super::header::{Facts, Header, Layout};
 use super::{Detached, LIFETIME, OnMismatch, Place, SLACK, Shared, SharedTable};
-use crate::claimer::Claimer;
+use crate::claimer::Claimers;
 use crate::clock::{Instant, os};
 use crate::hash::ByteHash;
 use crate::memory::SharedMap;
@@ -61,7 +61,7 @@ enum Tried {
 }
 
 /// A table that is the one that was asked for.
-type Judged = (Facts, Table, (Detached, Claimer));
+type Judged = (Facts, Table, (Detached, Arc<Claimers>));
 
 /// Names that are given to others each time that they have been opened; every time somebody else has got on.
 const TRIES: u32 = 100;
@@ -141,11 +141,12 @@ impl Shared {
 
     /// Attaches to a file that is there, replaces it, or says what is wrong with it.
     fn try_attach(&self, file: TableFile, path: Option<&Path>, wanted: &Wanted<'_>) -> Result<Tried, SharedError> {
+        let file = Arc::new(file);
         file.check(self.demands)?;
         match self.locked(&file, path, wanted) {
-            Ok(Some((header, (facts, table, (detached, claimer))))) => {
+            Ok(Some((header, (facts, table, (detached, claimers))))) => {
                 let path = path.map(lasting);
-                let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimer };
+                let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimers };
                 Ok(Tried::Attached(Box::new(attached(table, shared))))
             }
             Ok(None) => {
@@ -162,7 +163,7 @@ impl Shared {
     /// Locks a file and judges what is in it; `None` if its name is gone by then, as it is when it has been replaced.
     fn locked(
         &self,
-        file: &TableFile,
+        file: &Arc<TableFile>,
         path: Option<&Path>,
         wanted: &Wanted<'_>,
     ) -> Result<Option<(Header, Judged)>, SharedError> {
@@ -212,7 +213,7 @@ impl Shared {
     /// Whether the table is the one that was asked for; recovers it, if nobody else uses it.
     fn judge(
         &self,
-        file: &TableFile,
+        file: &Arc<TableFile>,
         map: &Arc<SharedMap>,
         header: &Header,
         is_alone: bool,
@@ -261,16 +262,17 @@ impl Shared {
             return Err(SharedError::TooOld { age }.into());
         }
         file.fill(facts.is_sparse)?;
-        let claimer = file.take_number()?;
+        let claimers = file.claimers()?;
         let layout = Layout::of(facts.capacity);
-        let parts =
-            layout.and_then(|layout| Some((layout, layout.parts(map, facts.is_sparse && file.is_memory(), claimer)?)));
+        let parts = layout.and_then(|layout| {
+            Some((layout, layout.parts(map, facts.is_sparse && file.is_memory(), Arc::clone(&claimers))?))
+        });
         let Some((layout, parts)) = parts else { return Err(SharedError::Damaged { what: "the length" }.into()) };
         let detached = Arc::clone(&parts.detached);
         let table = Table::shared(layout.shape, parts, facts.on_full);
         if !is_alone {
             // Who had this number before is dead, and this process has claimed nothing yet.
-            header.count_freed(table.free_of_the_dead(|dead| dead != claimer && file.lives(dead)));
+            header.count_freed(table.free_of_the_dead(|dead| dead != claimers.first() && file.lives(dead)));
         }
         if is_alone {
             let clamp_at = is_new_boot.then(|| facts.base.units(Instant::from_nanos(now)));
@@ -280,7 +282,7 @@ impl Shared {
             header.write(&facts, file.bytes());
         }
         header.see(now);
-        Ok((facts, table, (detached, claimer)))
+        Ok((facts, table, (detached, claimers)))
     }
 }
 
@@ -308,9 +310,10 @@ pub(super) fn made(
     facts: &Facts,
     layout: Layout,
 ) -> Result<Attached, SharedError> {
+    let file = Arc::new(file);
     let (map, header) = map(&file)?;
-    let claimer = file.take_number()?;
-    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), claimer) else {
+    let claimers = file.claimers()?;
+    let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), Arc::clone(&claimers)) else {
         return Err(SharedError::Damaged { what: "the length" });
     };
     header.write(facts, file.bytes());
@@ -320,7 +323,7 @@ pub(super) fn made(
     let detached = Arc::clone(&parts.detached);
     let table = Table::shared(layout.shape, parts, facts.on_full);
     let path = path.map(lasting);
-    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimer }))
+    Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimers }))
 }
 
 /// A path as it is to be asked for later, when the process may be in another directory.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
@@ -13,7 +14,8 @@ use rustix::process::Uid;
 
 use super::error::SharedError;
 use super::{header, owners};
-use crate::claimer::Claimer;
+use crate::claimer::{Claimer, Claimers, Kept};
+use crate::memory::SharedMap;
 
 const TMPFS: u64 = 0x0102_1994;
 /// ext2 to ext4, XFS, btrfs: coherent for all who map a file, but they write it back.
@@ -63,7 +65,8 @@ impl TableFile {
 
     /// The file of a descriptor that this process was given, by a description of its own: locks belong to descriptions, and
     /// the one that was given may be another process's as well, whose lock would pass for this one's.
-    pub(super) fn again(fd: &OwnedFd) -> Result<Self, SharedError> {
+    pub(super) fn again(fd: impl AsFd) -> Result<Self, SharedError> {
+        let fd = fd.as_fd();
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let found = rustix::fs::fstat(fd).map_err(|error| SharedError::io("asking for the descriptor", error))?;
@@ -237,7 +240,7 @@ impl TableFile {
 
     /// A number that nobody else who lives has, or none if all are taken: kept by a lock on a byte beyond the end, which goes with the
     /// mappings of this description, as that of the file does.
-    pub(super) fn take_number(&self) -> Result<Claimer, SharedError> {
+    fn take_number(&self) -> Result<Claimer, SharedError> {
         for number in 1..=Claimer::MOST {
             if let Some(claimer) = Claimer::numbered(number)
                 && owners::take(&self.file, number)
@@ -247,6 +250,25 @@ impl TableFile {
             }
         }
         Ok(Claimer::UNKNOWN)
+    }
+
+    /// Takes a number for this process, and for each that is forked from it another when it is asked for.
+    pub(super) fn claimers(self: &Arc<Self>) -> Result<Arc<Claimers>, SharedError> {
+        let (first, file) = (self.take_number()?, Arc::clone(self));
+        Ok(Arc::new(Claimers::new(first, move || file.number_of_child())))
+    }
+
+    /// A number for a child, which has this file from its parent: by a description of its own, as locks belong to those.
+    fn number_of_child(&self) -> Option<Kept> {
+        let own = Self::again(&self.file).ok()?;
+        // A child may have closed what it does not know, and have something else by that number.
+        if (own.stat.st_dev, own.stat.st_ino) != (self.stat.st_dev, self.stat.st_ino) {
+            return None;
+        }
+        let claimer = own.take_number().ok().filter(|claimer| *claimer != Claimer::UNKNOWN)?;
+        // A mapping keeps the description, and so the lock, also where descriptors are closed later.
+        let map = SharedMap::of(own.file(), 1).ok()?;
+        Some((claimer, Box::new(map)))
     }
 
     /// Whether one who has this number lives, or may: asked without a wait, and answered with yes if the system does not say.

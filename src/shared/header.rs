@@ -15,13 +15,14 @@
 //! linked, or a lock taken, which orders more than any of these. So all are Relaxed.)
 
 use core::hash::Hasher as _;
+use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 use siphasher::sip::SipHasher13;
 
 use super::error::SharedError;
 use crate::algorithm::sliding_window::SlidingWindow;
-use crate::claimer::Claimer;
+use crate::claimer::{Claimer, Claimers};
 use crate::hash::{ByteHash, Identity};
 use crate::marks::{MarkTable, Marks};
 use crate::memory::{Beside, Line, SharedMap};
@@ -99,14 +100,14 @@ impl Layout {
     }
 
     /// The parts of a table in a mapping that is as long; `can_go`: pages of its lines may be given back.
-    pub(super) fn parts(&self, map: &std::sync::Arc<SharedMap>, can_go: bool, claimer: Claimer) -> Option<Parts> {
+    pub(super) fn parts(&self, map: &Arc<SharedMap>, can_go: bool, claimers: Arc<Claimers>) -> Option<Parts> {
         Some(Parts {
             lines: map.lines(self.lines, self.shape.lines(), can_go)?,
             shards: map.part(COUNTERS, self.shape.shards())?,
             marks: MarkTable::shared(map.part(MARKS, MarkTable::COUNT)?),
             reach: map.part(REACH * size_of::<u64>(), 2)?,
-            detached: std::sync::Arc::default(),
-            claimer,
+            detached: Arc::default(),
+            claimers,
         })
     }
 }
@@ -143,7 +144,7 @@ pub(super) struct Header(Beside<Atomic<u64>>);
 
 impl Header {
     /// Of a mapping that has one.
-    pub(super) fn of(map: &std::sync::Arc<SharedMap>) -> Option<Self> {
+    pub(super) fn of(map: &Arc<SharedMap>) -> Option<Self> {
         map.part(0, WORDS).map(Self)
     }
 

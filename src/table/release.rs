@@ -8,9 +8,10 @@ use crate::word::Units;
 impl Table {
     /// Gives back every page of memory of which no slot has been in use since `since`, and says how many bytes that are.
     pub(crate) fn release_idle(&self, now: Units, since: Units) -> usize {
+        let claimer = self.claimer();
         let pages = self.lines.pages().filter(|page| {
             let slots = page.iter().flat_map(|line| &line.slots);
-            protocol::release(slots, now, since, self.claimer, || self.lines.forget(page))
+            protocol::release(slots, now, since, claimer, || self.lines.forget(page))
         });
         pages.map(size_of_val).sum()
     }

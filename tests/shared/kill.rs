@@ -233,19 +233,23 @@ fn what_the_dead_have_claimed_is_freed_while_others_live() {
     }
 }
 
-/// Who attaches while others live frees what the dead have left, be it under the number that he gets himself; and those who were forked
-/// from one that lives count as alive.
+/// Who attaches while others live frees what the dead have left, be it under the number that he gets himself. Who was forked from one that
+/// lives has a number of his own as well; only if he has closed the file that he would need for one, he counts as alive with the rest.
 #[test]
 fn who_attaches_frees_what_the_dead_have_claimed() {
     let directory = Directory::new("attaches");
     let path = directory.table();
     let original = Original::new(&path);
-    for is_of_the_family in [false, true] {
+    for (is_forked, is_open) in [(false, true), (true, true), (true, false)] {
         let scene = original.scene(&path);
         let file = std::fs::File::open(&path).unwrap();
         let (second, at) = (scene.second, scene.at);
         let mut claimer = Child::new(|| {
-            let own = (!is_of_the_family).then(|| Scene::attach(&path));
+            let own = (!is_forked).then(|| Scene::attach(&path));
+            if !is_open {
+                // SAFETY: as a process does that becomes a daemon; nothing here is used again by its descriptor.
+                unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+            }
             let limiter = own.as_ref().unwrap_or(&scene.limiter);
             let second = limiter.prepare("second", *second.quota()).unwrap();
             let mine = limiter.under(&second).at(at).key("mine");
@@ -262,9 +266,43 @@ fn who_attaches_frees_what_the_dead_have_claimed() {
         claimer.kill();
         let next = Scene::attach(&path);
         let freed = next.shared().unwrap().freed_slots();
-        assert_eq!(freed, u64::from(!is_of_the_family));
-        assert_eq!(scene.take("other", 1), !is_of_the_family);
+        assert_eq!(freed, u64::from(is_open));
+        assert_eq!(scene.take("other", 1), is_open);
     }
+}
+
+/// Of a table without a path as well: a worker is killed while his parent and his siblings go on.
+#[test]
+fn what_a_forked_worker_has_claimed_is_freed_by_his_parent() {
+    let _one = Directory::new("forked-claim");
+    let limiter = builder("1/hour", KEYS).on_full(OnFull::RefuseNew).shared(Shared::before_fork()).build().unwrap();
+    let file = std::fs::File::from(limiter.shared().unwrap().descriptor().try_clone_to_owned().unwrap());
+    let mut sibling = Child::new(|| {
+        assert!(limiter.check("sibling").is_allowed());
+        // SAFETY: takes no pointers; the parent is this test.
+        unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+        // SAFETY: stops for good.
+        unsafe { libc::raise(libc::SIGSTOP) };
+    });
+    assert!(libc::WIFSTOPPED(sibling.wait()));
+    let mut worker = Child::new(|| {
+        let mine = limiter.key("mine");
+        // SAFETY: takes no pointers; the parent is this test.
+        unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+        // SAFETY: stops until the parent goes on.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        let _ = mine.check();
+    });
+    assert!(libc::WIFSTOPPED(worker.wait()));
+    while between_owners(&slots(&file)) != [1, 0] {
+        assert_eq!(step(&mut worker), None);
+    }
+    assert_eq!(limiter.free_dead_slots(), 0, "he is stopped, and lives");
+    worker.kill();
+    assert_eq!(limiter.free_dead_slots(), 1);
+    assert_eq!(between_owners(&slots(&file)), [0, 0]);
+    assert!(limiter.check("mine").is_allowed() && limiter.check("mine").is_refused());
+    assert!(limiter.check("sibling").is_refused());
 }
 
 /// He is stopped, his slot is given to others twice, and then he wakes up.

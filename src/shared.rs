@@ -110,7 +110,8 @@ impl Shared {
         Self::new(Place::Path { path: path.into(), may_create: true, may_attach: false })
     }
 
-    /// The table at a path that somebody else has made.
+    /// The table at a path that somebody else has made. Makes none, so it also replaces none, whatever
+    /// [`on_mismatch`](Self::on_mismatch) says.
     #[must_use]
     pub fn attach(path: impl Into<PathBuf>) -> Self {
         Self::new(Place::Path { path: path.into(), may_create: false, may_attach: true })
@@ -138,7 +139,8 @@ impl Shared {
         self
     }
 
-    /// Whose the file must be: a user's number. That of this process unless told otherwise.
+    /// Whose the file must be: a user's number. That of this process unless told otherwise. Who makes it makes it his, if he may give
+    /// files away; else it is an error.
     #[must_use]
     pub const fn owner(mut self, user: u32) -> Self {
         self.demands.owner = Some(user);
@@ -155,7 +157,7 @@ impl Shared {
 
     /// Does not reserve the memory of a new table: it takes what its keys need, and
     /// [`release_idle`](crate::Limiter::release_idle) gives back what they needed. **If the file system or the memory is full, a check
-    /// that is the first to touch a page ends the process with the signal SIGBUS.** Goes by what the file says where there is
+    /// that is the first to touch a page, or a restoration, ends the process with the signal SIGBUS.** Goes by what the file says where there is
     /// one.
     #[must_use]
     pub const fn sparse(mut self) -> Self {
@@ -197,7 +199,7 @@ pub struct SharedTable {
 type Detached = Arc<Atomic<u64>>;
 
 impl SharedTable {
-    /// The path, unless it has none.
+    /// The whole path, unless it has none.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -264,7 +266,8 @@ impl SharedTable {
     #[must_use]
     pub fn is_detached(&self) -> bool {
         let is_gone = match &self.path {
-            Some(path) => !self.file.is_at(path).unwrap_or(false),
+            // Where the path may not be asked for, or the file has another name besides, it is there as long as it has one.
+            Some(path) => self.file.is_at(path).map_or_else(|_| self.file.has_no_name(), |is_at| !is_at),
             None => self.file.has_lost_its_name(),
         };
         let is_detached = is_gone || self.header.is_retired();
@@ -273,8 +276,8 @@ impl SharedTable {
         is_detached
     }
 
-    /// The file, for a process that cannot open it by its path: it attaches by [`Shared::fd`]. Closed on exec unless told
-    /// otherwise. Whoever has the descriptor, or a copy, keeps the table in use.
+    /// The file, for a process that does not see its path: it attaches by [`Shared::fd`], and must be one that its permissions
+    /// let open it. Closed on exec unless told otherwise. Whoever has the descriptor, or a copy, keeps the table in use.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.file.file().as_fd()

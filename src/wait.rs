@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::clock::{Clock, Instant};
 use crate::decision::{Decision, Report};
+use crate::process::Process;
 use crate::reservation::{Reservation, SetReservation};
 use crate::sync::{Atomic, Ordering};
 
@@ -99,12 +100,15 @@ impl Turn for SetReservation<'_> {
     }
 }
 
-/// A turn that is given back unless it was used: the caller may drop the future at any await.
-struct Held<T: Turn>(Option<T>);
+/// A turn that is given back unless it was used: the caller may drop the future at any await. Not in a child that was forked meanwhile,
+/// whose memory has a copy of it: it is the parent's, who goes by it or gives it back, and the bucket may be both's.
+struct Held<T: Turn>(Option<T>, Process);
 
 impl<T: Turn> Drop for Held<T> {
     fn drop(&mut self) {
-        if let Some(turn) = self.0.take() {
+        if let Some(turn) = self.0.take()
+            && self.1.is_current()
+        {
             turn.cancel();
         }
     }
@@ -145,8 +149,12 @@ pub(crate) async fn until_ready<'a, T: Turn, F: Future<Output = ()>>(
         match reserve(left) {
             Ok(turn) => {
                 let go_at = turn.go_at();
-                let mut held = Held(Some(turn));
+                let mut held = Held(Some(turn), Process::current());
                 sleep_until(go_at).await;
+                if !held.1.is_current() {
+                    // In a child it is for a turn of its own to come.
+                    continue;
+                }
                 held.0 = None;
                 return Ok(());
             }

@@ -82,6 +82,44 @@ fn dropping_the_future_gives_the_place_back() {
     assert_eq!(bucket.peek().retry_after(), Some(SECOND));
 }
 
+/// A child that is forked while somebody waits has a copy of his future, but not of his turn: it gives nothing back, and does not go by it.
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[allow(unsafe_code, reason = "a process is forked by the C library's functions")]
+fn a_turn_is_its_process_s() {
+    let clock = ManualClock::default();
+    let shared = tollgate::shared::Shared::before_fork();
+    let limiter = Limiter::builder(Quota::per_second(1)).shared(shared).trust_clock(clock.clone()).build().unwrap();
+    assert!(limiter.check("key").is_allowed());
+    let mut waiting = Some(Box::pin(limiter.key("key").until_ready(1, 10 * SECOND, timer(&clock))));
+    assert_eq!(poll(waiting.as_mut().unwrap().as_mut()), Poll::Pending);
+    for drops in [true, false] {
+        // SAFETY: the child runs what follows alone, and ends without returning to the test harness.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            let is_right = if drops {
+                drop(waiting.take());
+                limiter.peek("key").retry_after() == Some(2 * SECOND)
+            } else {
+                clock.advance(SECOND);
+                let polled = poll(waiting.as_mut().unwrap().as_mut());
+                // The parent's at one second, and the one of its own, at two.
+                polled.is_pending() && limiter.peek("key").retry_after() == Some(2 * SECOND)
+            };
+            // SAFETY: ends this process; nothing of the parent's is flushed or dropped twice.
+            unsafe { libc::_exit(i32::from(!is_right)) }
+        }
+        let mut status = 0;
+        // SAFETY: `status` is a place for one, and the child is this process's own.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "drops: {drops}");
+    }
+    clock.advance(SECOND);
+    assert_eq!(poll(waiting.as_mut().unwrap().as_mut()), Poll::Ready(Ok(())));
+    assert_eq!(limiter.peek("key").retry_after(), Some(2 * SECOND));
+}
+
 #[test]
 fn no_more_wait_than_may() {
     let clock = ManualClock::default();

@@ -11,7 +11,7 @@
 //! 4. The path is asked for again, now that the file cannot be replaced, and the header judged.
 
 use core::time::Duration;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::clock::since_boot;
@@ -59,6 +59,9 @@ enum Tried {
     /// The name is another file's, or nobody's, by now.
     Gone,
 }
+
+/// A table that is the one that was asked for.
+type Judged = (Facts, Table, (Detached, Arc<Claimers>));
 
 /// Names that are given to others each time that they have been opened; every time somebody else has got on.
 const TRIES: u32 = 100;
@@ -140,6 +143,30 @@ impl Shared {
     fn try_attach(&self, file: TableFile, path: Option<&Path>, wanted: &Wanted<'_>) -> Result<Tried, SharedError> {
         let file = Arc::new(file);
         file.check(self.demands)?;
+        match self.locked(&file, path, wanted) {
+            Ok(Some((header, (facts, table, (detached, claimers))))) => {
+                let path = path.map(lasting);
+                let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimers };
+                Ok(Tried::Attached(Box::new(attached(table, shared))))
+            }
+            Ok(None) => {
+                file.unlock();
+                Ok(Tried::Gone)
+            }
+            Err(error) => {
+                file.unlock();
+                Err(error)
+            }
+        }
+    }
+
+    /// Locks a file and judges what is in it; `None` if its name is gone by then, as it is when it has been replaced.
+    fn locked(
+        &self,
+        file: &Arc<TableFile>,
+        path: Option<&Path>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<(Header, Judged)>, SharedError> {
         let is_alone = file.try_lock(Lock::Exclusive)?;
         if !is_alone {
             file.lock_shared()?;
@@ -147,14 +174,13 @@ impl Shared {
         if let Some(path) = path
             && !file.is_at(path)?
         {
-            return Ok(Tried::Gone);
+            return Ok(None);
         }
-        let (map, header) = mapped(&file)?;
-        let judged = self.judge(&file, &map, &header, is_alone, wanted);
-        let (facts, table, (detached, claimers)) = match judged {
+        let (map, header) = mapped(file)?;
+        let judged = match self.judge(file, &map, &header, is_alone, wanted) {
             Ok(judged) => judged,
             Err(Mismatch { error, is_replaceable }) => {
-                let Some(path) = path.filter(|_| is_replaceable && self.on_mismatch == OnMismatch::Replace) else {
+                let Some(path) = path.filter(|_| is_replaceable && self.may_replace()) else {
                     return Err(error);
                 };
                 if !is_alone {
@@ -164,7 +190,7 @@ impl Shared {
                 // that nobody finds, and not one that nobody can attach to.
                 file.unlink(path)?;
                 header.retire();
-                return Ok(Tried::Gone);
+                return Ok(None);
             }
         };
         if is_alone {
@@ -173,12 +199,15 @@ impl Shared {
             if let Some(path) = path
                 && !file.is_at(path)?
             {
-                return Ok(Tried::Gone);
+                return Ok(None);
             }
         }
-        let path = path.map(Path::to_owned);
-        let shared = SharedTable { file, header, facts, path, is_creator: false, detached, claimers };
-        Ok(Tried::Attached(Box::new(attached(table, shared))))
+        Ok(Some((header, judged)))
+    }
+
+    /// Not who makes none: he would only take the one away that is there.
+    const fn may_replace(&self) -> bool {
+        matches!(self.place, Place::Path { may_create: true, .. }) && matches!(self.on_mismatch, OnMismatch::Replace)
     }
 
     /// Whether the table is the one that was asked for; recovers it, if nobody else uses it.
@@ -232,9 +261,7 @@ impl Shared {
         if age >= LIFETIME {
             return Err(SharedError::TooOld { age }.into());
         }
-        if !facts.is_sparse {
-            file.fill()?;
-        }
+        file.fill(facts.is_sparse)?;
         let claimers = file.claimers()?;
         let layout = Layout::of(facts.capacity);
         let parts = layout.and_then(|layout| {
@@ -258,9 +285,6 @@ impl Shared {
         Ok((facts, table, (detached, claimers)))
     }
 }
-
-/// What a table is, and what of it is this process's.
-type Judged = (Facts, Table, (Detached, Arc<Claimers>));
 
 /// Why a table is not the one that was asked for.
 struct Mismatch {
@@ -287,7 +311,7 @@ pub(super) fn made(
     layout: Layout,
 ) -> Result<Attached, SharedError> {
     let file = Arc::new(file);
-    let (map, header) = mapped(&file)?;
+    let (map, header) = map(&file)?;
     let claimers = file.claimers()?;
     let Some(parts) = layout.parts(&map, facts.is_sparse && file.is_memory(), Arc::clone(&claimers)) else {
         return Err(SharedError::Damaged { what: "the length" });
@@ -298,8 +322,13 @@ pub(super) fn made(
     file.lock_shared()?;
     let detached = Arc::clone(&parts.detached);
     let table = Table::shared(layout.shape, parts, facts.on_full);
-    let path = path.map(Path::to_owned);
+    let path = path.map(lasting);
     Ok(attached(table, SharedTable { file, header, facts: *facts, path, is_creator: true, detached, claimers }))
+}
+
+/// A path as it is to be asked for later, when the process may be in another directory.
+fn lasting(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn attached(table: Table, shared: SharedTable) -> Attached {
@@ -309,12 +338,24 @@ fn attached(table: Table, shared: SharedTable) -> Attached {
     Attached { table, base: facts.base, capacity, seeds: facts.seeds, anchor: facts.anchor, shared }
 }
 
+/// What a file must have to be looked at.
+const LEAST: u64 = super::header::BYTES as u64;
+
+/// A file that is there.
 pub(super) fn mapped(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
-    const LEAST: u64 = super::header::BYTES as u64;
     let bytes = file.bytes();
     if bytes < LEAST {
         return Err(SharedError::Length { found: bytes, expected: LEAST });
     }
+    if !file.begins_as_a_table()? {
+        return Err(SharedError::Foreign);
+    }
+    map(file)
+}
+
+/// A file that is long enough.
+fn map(file: &TableFile) -> Result<(Arc<SharedMap>, Header), SharedError> {
+    let bytes = file.bytes();
     let length = usize::try_from(bytes).map_err(|_| SharedError::NoSpace { bytes })?;
     let map = SharedMap::of(file.file(), length).map_err(|error| SharedError::io("mapping it", error))?;
     let header = Header::of(&map).ok_or(SharedError::Length { found: bytes, expected: LEAST })?;
@@ -391,6 +432,29 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Another thread forks while this one has the lock: the child has a copy of the descriptor, and does not know of it.
+    #[test]
+    fn who_is_refused_leaves_no_lock_to_a_child_that_was_forked_meanwhile() {
+        let (attached, again) = table();
+        drop(attached);
+        let Place::Descriptor(fd) = &again.place else { unreachable!("as `table` says") };
+        let tried = |file| {
+            let quotas = [Quota::per_hour(10)];
+            let on_full = OnFull::RefuseNew;
+            again.try_attach(
+                file,
+                None,
+                &Wanted { capacity: CAPACITY, on_full, quotas: &quotas, now: None, accepts_any: false },
+            )
+        };
+        let file = TableFile::again(fd).unwrap();
+        let childs = file.file().try_clone().unwrap();
+        assert!(matches!(tried(file), Err(SharedError::OnFull { .. })));
+        let file = TableFile::again(fd).unwrap();
+        assert!(file.try_lock(Lock::Exclusive).unwrap(), "nobody has it");
+        drop(childs);
     }
 
     #[test]

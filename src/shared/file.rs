@@ -4,14 +4,16 @@ use core::time::Duration;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::Uid;
 
 use super::error::SharedError;
-use super::owners;
+use super::{header, owners};
 use crate::claimer::{Claimer, Claimers, Kept};
 use crate::memory::SharedMap;
 
@@ -97,9 +99,14 @@ impl TableFile {
         })?;
         // Whatever the mask of this process is.
         rustix::fs::fchmod(&fd, mode).map_err(|error| SharedError::io("setting its permissions", error))?;
-        check_file_system(&fd, demands.allows_disk)?;
-        reserve(&fd, bytes, is_sparse)?;
-        Self::of(fd)
+        // Who may give files away makes it that user's; of who may not, `check` says whose it would be. He would refuse it himself.
+        if let Some(user) = demands.owner {
+            let _ = rustix::fs::fchown(&fd, Some(Uid::from_raw(user)), None);
+        }
+        let file = Self::of(fd)?;
+        file.check(demands)?;
+        reserve(&file.file, bytes, is_sparse)?;
+        Self::of(file.file.into())
     }
 
     /// A new file that never gets a name, and that nobody can cut.
@@ -159,10 +166,18 @@ impl TableFile {
         &self.file
     }
 
-    /// Reserves what a copy may have left out, so that no touch can fail.
-    pub(super) fn fill(&self) -> Result<(), SharedError> {
+    /// Reserves what a copy may have left out, so that no touch can fail; of a sparse table what stands before its lines.
+    pub(super) fn fill(&self, is_sparse: bool) -> Result<(), SharedError> {
         let blocks = u64::try_from(self.stat.st_blocks).unwrap_or(0);
-        if blocks.saturating_mul(512) >= self.bytes() { Ok(()) } else { reserve(&self.file, self.bytes(), false) }
+        if blocks.saturating_mul(512) >= self.bytes() { Ok(()) } else { reserve(&self.file, self.bytes(), is_sparse) }
+    }
+
+    /// Whether its first bytes are a table's. Not through a mapping: a look at a hole there takes memory, and is a signal where there is none.
+    pub(super) fn begins_as_a_table(&self) -> Result<bool, SharedError> {
+        let mut magic = [0; size_of::<u64>()];
+        let read = self.file.read_exact_at(&mut magic, 0);
+        read.map_err(|error| SharedError::io("reading how it begins", error))?;
+        Ok(header::is_magic(u64::from_ne_bytes(magic)))
     }
 
     /// Whether `path` is still this file, and its only name.
@@ -182,10 +197,14 @@ impl TableFile {
         }
     }
 
+    /// Whether this file has no name.
+    pub(super) fn has_no_name(&self) -> bool {
+        rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
+    }
+
     /// Whether this file had a name when it was opened, and has none any more.
     pub(super) fn has_lost_its_name(&self) -> bool {
-        let has_none = || rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink == 0);
-        self.stat.st_nlink > 0 && has_none()
+        self.stat.st_nlink > 0 && self.has_no_name()
     }
 
     /// Takes the name away, if this file still has it.
@@ -210,6 +229,13 @@ impl TableFile {
                 Err(error) => return Err(SharedError::io("locking it", error)),
             }
         }
+    }
+
+    /// Gives the lock back of a table that is not used after all. To close the descriptor would not do: a child that another thread has
+    /// forked meanwhile has a copy of it, and with it the lock, for as long as it lives.
+    pub(super) fn unlock(&self) {
+        // Nothing could be done about an error; none is known of a lock that is given back.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 
     /// A number that nobody else who lives has, or none if all are taken: kept by a lock on a byte beyond the end, which goes with the
@@ -273,17 +299,18 @@ fn check_file_system(fd: impl AsFd, allows_disk: bool) -> Result<(), SharedError
     if found == TMPFS || is_disk && allows_disk { Ok(()) } else { Err(SharedError::FileSystem { found, is_disk }) }
 }
 
+/// All of a table, or of a sparse one what stands before its lines.
 fn reserve(fd: impl AsFd, bytes: u64, is_sparse: bool) -> Result<(), SharedError> {
-    let reserved = if is_sparse {
-        rustix::fs::ftruncate(fd, bytes)
-    } else {
+    let whole = if is_sparse { header::BESIDE.min(bytes) } else { bytes };
+    let extended = if is_sparse { rustix::fs::ftruncate(&fd, bytes) } else { Ok(()) };
+    let reserved = extended.and_then(|()| {
         loop {
-            match rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes) {
+            match rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, whole) {
                 Err(Errno::INTR) => {}
                 reserved => break reserved,
             }
         }
-    };
+    });
     reserved.map_err(|error| match error {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::NOMEM => SharedError::NoSpace { bytes },
         error => SharedError::io("reserving its bytes", error),

@@ -45,6 +45,8 @@ const MARKS: usize = COUNTERS + 64 * size_of::<CachePadded<Counters>>();
 const SMALL_LINES: usize = (MARKS + MarkTable::COUNT * size_of::<Marks>()).next_multiple_of(4_096);
 const HUGE_PAGE: usize = 2 << 20;
 const _: () = assert!(SMALL_LINES <= HUGE_PAGE);
+/// What stands before the lines of every table.
+pub(super) const BESIDE: u64 = SMALL_LINES as u64;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"TOLLGATE");
 const BYTE_ORDER: u64 = 0x0102_0304_0506_0708;
@@ -201,7 +203,7 @@ impl Header {
     pub(super) fn read(&self, file_bytes: u64) -> Result<Facts, SharedError> {
         let words = self.once();
         let damaged = |what| Err(SharedError::Damaged { what });
-        if words[0] != MAGIC {
+        if !is_magic(words[0]) {
             // Also where the byte order is the other: the magic is bytes.
             return Err(SharedError::Foreign);
         }
@@ -276,7 +278,7 @@ impl Header {
 
     /// Whether this is a table of whatever version, so that it may be replaced by another.
     pub(super) fn is_table(&self) -> bool {
-        self.get(0) == MAGIC
+        is_magic(self.get(0))
     }
 
     pub(super) fn retire(&self) {
@@ -321,6 +323,11 @@ impl Header {
         // Relaxed: a number by itself. No model.
         self.0[RENEWED].fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Whether a file that begins with this is a table.
+pub(super) const fn is_magic(word: u64) -> bool {
+    word == MAGIC
 }
 
 const fn code(on_full: OnFull) -> u64 {

@@ -396,3 +396,99 @@ fn clocks_must_be_of_one_kind() {
     clock.advance(Duration::from_secs(10 * 365 * 86_400));
     assert!(matches!(trusting(), Err(BuildError::Shared { source: SharedError::TooOld { .. }, .. })));
 }
+
+/// A table is asked for by its whole path, wherever the process has gone meanwhile; and is there as long as anybody finds it.
+#[test]
+fn a_file_that_is_there_is_not_gone() {
+    let directory = Directory::new("there");
+    let path = directory.table();
+    Child::new(|| {
+        std::env::set_current_dir(path.parent().unwrap()).unwrap();
+        let maker = shared("10/hour", 100, Path::new("table"));
+        let other = shared("10/hour", 100, Path::new("./table"));
+        let mut restored = Vec::new();
+        maker.snapshot(&mut restored).unwrap();
+        let asked = builder("10/hour", 100).shared(Shared::at("restored"));
+        let (restored, _) = asked.restore(restored.as_slice()).unwrap();
+        std::env::set_current_dir("/").unwrap();
+        assert!(![&maker, &other, &restored].map(|limiter| limiter.stats().is_detached).contains(&true));
+        assert_eq!(maker.shared().unwrap().path(), Some(path.as_path()));
+        // Another name besides: nobody attaches any more, and nobody has left.
+        let second = path.with_extension("second");
+        std::fs::hard_link(&path, &second).unwrap();
+        assert!(matches!(error(Shared::at(&path)), SharedError::Links { found: 2 }));
+        assert!(!maker.stats().is_detached && !other.stats().is_detached);
+        std::fs::remove_file(&second).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(maker.stats().is_detached && other.stats().is_detached);
+    })
+    .ends_well();
+}
+
+/// Who may not make one does not take the one away that is there.
+#[test]
+fn who_only_attaches_or_looks_replaces_nothing() {
+    let directory = Directory::new("attaches");
+    let path = directory.table();
+    drop(shared("10/hour", 100, &path));
+    let asked = builder("10/hour", 200).shared(Shared::attach(&path).on_mismatch(OnMismatch::Replace)).build();
+    assert!(
+        matches!(asked, Err(BuildError::Shared { source: SharedError::Capacity { found: 100, .. }, .. })),
+        "{asked:?}"
+    );
+    assert_eq!(directory.names(), 1);
+    // Damaged, and nothing to put in its place.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[7], 200).unwrap();
+    let looked = Shared::at(&path).on_mismatch(OnMismatch::Replace).inspect();
+    assert!(matches!(looked, Err(SharedError::Damaged { .. })), "{looked:?}");
+    assert_eq!(directory.names(), 1);
+}
+
+/// A file that its maker would refuse the next time is not made; who may give it away does.
+#[test]
+fn the_file_is_whose_it_is_to_be() {
+    let directory = Directory::new("whose");
+    let path = directory.table();
+    // SAFETY: asks for a number.
+    let here = unsafe { libc::geteuid() };
+    let other = here + 1;
+    let asked = || builder("10/hour", 100).shared(Shared::at(&path).owner(other)).build();
+    if here == 0 {
+        let _limiter = asked().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().uid(), other);
+        assert!(!asked().unwrap().shared().unwrap().is_creator());
+    } else {
+        let found = asked();
+        let Err(BuildError::Shared { source: SharedError::Owner { found, expected }, .. }) = found else {
+            panic!("{found:?}")
+        };
+        assert_eq!((found, expected, directory.names()), (here, other, 0));
+    }
+}
+
+/// Where there is no memory left, a look at a hole of a file is a signal.
+#[test]
+fn what_stands_before_the_lines_is_there_and_a_file_of_holes_stays_one() {
+    let directory = Directory::new("beside");
+    let path = directory.table();
+    let blocks = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let limiter = builder("10/hour", 400_000).shared(Shared::at(&path).sparse()).build().unwrap();
+    let made = blocks();
+    assert!((20_480..1 << 20).contains(&made), "{made}");
+    // The counters and marks, all of which are asked for.
+    let _ = (limiter.stats(), limiter.free_dead_slots());
+    assert_eq!(blocks(), made);
+    drop(limiter);
+    // Copied with holes.
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    assert!(matches!(error(Shared::at(&path)), SharedError::Foreign));
+    assert_eq!(blocks(), 0, "looked at without taking memory");
+    file.write_all_at(&bytes[..4_096], 0).unwrap();
+    let _limiter = builder("10/hour", 400_000).shared(Shared::at(&path)).build().unwrap();
+    assert!((20_480..1 << 20).contains(&blocks()), "{}", blocks());
+}

@@ -1,5 +1,6 @@
 """One count for all processes: forked, spawned, and attached by name."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -105,3 +106,32 @@ def test_many_limiters_cost_little() -> None:
         limiter.prepare(f"route {number}", "5/minute").allow("k")
     # The clock of the engine alone would take a second of wall time, were there one for each.
     assert time.process_time() - begun < 2
+
+
+def test_a_turn_is_its_process_s() -> None:
+    """A child that is forked while somebody waits does not give the parent's turn back, nor go by it."""
+    limiter = Limiter("1/hour")
+    assert limiter.allow("key")
+
+    async def wait() -> None:
+        async with limiter.wait("key", max_wait=7200):
+            raise AssertionError("not for an hour")
+
+    async def forked() -> None:
+        waits = wait()
+        waiting = asyncio.create_task(waits)
+        await asyncio.sleep(0)
+        if (child := os.fork()) == 0:
+            try:
+                waits.close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        after = limiter.peek("key").retry_after
+        assert after is not None and after > 3600, "the turn at one hour is the parent's"
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        after = limiter.peek("key").retry_after
+        assert after is not None and after <= 3600, "given back by whose it is"
+
+    asyncio.run(forked())

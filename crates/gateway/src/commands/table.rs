@@ -113,6 +113,7 @@ fn text(file: &Path, info: &SnapshotInfo) -> String {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared {
     use std::fs::{self, OpenOptions};
+    use std::hash::{BuildHasher as _, RandomState};
     use std::io;
     use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
@@ -222,8 +223,19 @@ mod shared {
     /// To another name in the same directory first, for nobody else to read; under its own name it is whole.
     pub(super) fn snapshot(table: &Path, to: &Path) -> Result<(), Failure> {
         let found = there(table)?;
+        // Such as by a slip of the shell's history: the limits of all who use it would be gone.
+        let is_table =
+            || fs::metadata(to).is_ok_and(|found| found.is_file()) && File::open(to).is_ok_and(begins_as_a_table);
+        if is_table() {
+            return Err(Failure::CannotCreate(format!(
+                "{}: a table that processes share is not written over",
+                to.display()
+            )));
+        }
+        // A name that nobody has: in a container every process may have the same number, and one that was killed leaves its file.
+        let drawn = RandomState::new().hash_one(std::process::id());
         let mut name = to.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
+        name.push(format!(".{drawn:016x}.new"));
         let unfinished = PathBuf::from(name);
         let cannot_write = |error: &io::Error| Failure::cannot_write(to, error);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);

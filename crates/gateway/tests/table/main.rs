@@ -97,12 +97,14 @@ fn a_shared_table_goes_into_a_file_and_back() {
         (&["snapshot"], [&snapshot, &later], 65, "bytes, and its table takes"),
         (&["snapshot"], [&directory.join("nobody"), &snapshot], 66, "cannot read"),
         (&["snapshot"], [&table, &directory.join("none/snapshot")], 73, "cannot write"),
+        (&["snapshot"], [&table, &table], 73, "not written over"),
+        (&["snapshot"], [&later, &table], 73, "not written over"),
     ] {
         let (found, text) = run(arguments, &files.map(|file| file.as_path()));
         assert_eq!(found, Some(code), "{arguments:?}: {text}");
         assert!(text.lines().count() == 1 && text.contains(what), "{arguments:?}: {text}");
     }
-    assert_eq!(made.peek(&6_u64).remaining(), 3);
+    assert!(made.peek(&6_u64).remaining() == 3 && !made.stats().is_detached);
     drop(made);
     let (code, text) = run(&["restore", "--replace", "--capacity=5000"], &[&table, &snapshot]);
     assert!(code == Some(0), "{text}");

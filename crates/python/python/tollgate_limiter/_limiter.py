@@ -232,14 +232,16 @@ class Wait:
     def __enter__(self) -> None:
         while True:
             wait, held = self._attempt()
+            process = os.getpid()
             try:
                 if wait > 0:
                     time.sleep(wait)
             except BaseException:
-                if held is not None:
+                if held is not None and os.getpid() == process:
                     held.cancel()
                 raise
-            if held is not None:
+            # A child that was forked meanwhile has a copy, by which its parent goes: it is for a turn of its own to come.
+            if held is not None and os.getpid() == process:
                 self._deadline = None
                 return
 
@@ -251,14 +253,16 @@ class Wait:
     async def __aenter__(self) -> None:
         while True:
             wait, held = self._attempt()
+            process = os.getpid()
             try:
                 if wait > 0:
                     await _sleep(wait)
             except BaseException:
-                if held is not None:
+                if held is not None and os.getpid() == process:
                     held.cancel()
                 raise
-            if held is not None:
+            # A child that was forked meanwhile has a copy, by which its parent goes: it is for a turn of its own to come.
+            if held is not None and os.getpid() == process:
                 self._deadline = None
                 return
 

@@ -113,6 +113,11 @@ int tollgate_open(const struct tollgate_options *options,
 // Closes a table; no other call may use it, then or later. Its limits are freed by themselves. Null is nothing.
 void tollgate_close(struct tollgate *table);
 
+// Puts 1 into `*detached` if the file of a table with a path is another's by now, or nobody's: then processes that open the path from now
+// on count beside this one, so close the table and open it anew. Else 0, as of a table of this process alone. A system call: ask now and then.
+int tollgate_is_detached(const struct tollgate *table,
+                         uint32_t *detached);
+
 // Makes a limit of this table from a rate or several, "200 per day, 50 per hour", under a name, and puts it into `*limit`.
 // The same name and rate are the same buckets. For this table only: others refuse.
 int tollgate_limit_new(const struct tollgate *table,

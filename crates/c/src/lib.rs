@@ -247,6 +247,35 @@ pub unsafe extern "C" fn tollgate_close(table: *mut Tollgate) {
     }
 }
 
+/// Puts 1 into `*detached` if the file of a table with a path is another's by now, or nobody's: then processes that open the path from now
+/// on count beside this one, so close the table and open it anew. Else 0, as of a table of this process alone. A system call: ask now and then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tollgate_is_detached(table: *const Tollgate, detached: *mut u32) -> c_int {
+    // SAFETY: null, or from `tollgate_open`, and not closed yet.
+    let Some(table) = (unsafe { table.as_ref() }) else { return TOLLGATE_ERROR_ARGUMENT };
+    if detached.is_null() {
+        return TOLLGATE_ERROR_ARGUMENT;
+    }
+    let body = || {
+        let is_detached = is_detached(&table.limiter);
+        // SAFETY: not null, and points to a number.
+        unsafe { detached.write(u32::from(is_detached)) };
+        Ok(())
+    };
+    // SAFETY: null is no place for an error.
+    unsafe { answer(std::ptr::null_mut(), body) }
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn is_detached(limiter: &Limiter<AnyClock>) -> bool {
+    limiter.shared().is_some_and(tollgate::shared::SharedTable::is_detached)
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn is_detached(_: &Limiter<AnyClock>) -> bool {
+    false
+}
+
 /// Makes a limit of this table from a rate or several, "200 per day, 50 per hour", under a name, and puts it into `*limit`.
 /// The same name and rate are the same buckets. For this table only: others refuse.
 #[unsafe(no_mangle)]

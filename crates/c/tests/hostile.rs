@@ -11,7 +11,7 @@ use std::ptr::{null, null_mut};
 use tollgate_c::{
     Decision, Error, Item, Limit, Options, TOLLGATE_ERROR_ARGUMENT, TOLLGATE_ERROR_RATE, TOLLGATE_ERROR_SHARED,
     TOLLGATE_ERROR_TABLE, TOLLGATE_OK, Tollgate, tollgate_check, tollgate_check_items, tollgate_close,
-    tollgate_limit_free, tollgate_limit_new, tollgate_open, tollgate_peek, tollgate_refund,
+    tollgate_is_detached, tollgate_limit_free, tollgate_limit_new, tollgate_open, tollgate_peek, tollgate_refund,
 };
 
 fn options(path: Option<&CStr>) -> Options {
@@ -51,6 +51,13 @@ fn check(table: *const Tollgate, limit: *const Limit, key: &[u8], cost: u64) -> 
     // SAFETY: as above.
     let code = unsafe { tollgate_check(table, limit, key.as_ptr(), key.len(), cost, &raw mut decision) };
     (code, decision)
+}
+
+fn detached(table: *const Tollgate) -> (c_int, u32) {
+    let mut detached = 7;
+    // SAFETY: as above.
+    let code = unsafe { tollgate_is_detached(table, &raw mut detached) };
+    (code, detached)
 }
 
 /// A folder on a tmpfs, and a path in it.
@@ -208,7 +215,9 @@ fn threads_and_mappings_of_one_path_admit_one_limit() {
     unsafe { tollgate_close(closed) };
     // SAFETY: as above.
     unsafe { tollgate_limit_free(free) };
+    assert_eq!(detached(table), (TOLLGATE_OK, 0));
     std::fs::remove_file(path.to_str().unwrap()).unwrap();
+    assert_eq!(detached(table), (TOLLGATE_OK, 1));
     assert_eq!(check(table, limit, b"grace", 1).1.allowed, 0);
     assert_eq!(check(table, limit, b"ada", 500).1.allowed, 1);
     for Held(table, limit) in &held[1..] {
@@ -222,6 +231,9 @@ fn threads_and_mappings_of_one_path_admit_one_limit() {
 #[test]
 fn several_limits_with_keys_of_their_own_are_all_or_nothing() {
     let (_, table, _) = open(&options(None));
+    assert_eq!((detached(table), detached(null())), ((TOLLGATE_OK, 0), (TOLLGATE_ERROR_ARGUMENT, 7)));
+    // SAFETY: null is an answer.
+    assert_eq!(unsafe { tollgate_is_detached(table, null_mut()) }, TOLLGATE_ERROR_ARGUMENT);
     let [(_, address, _), (_, user, _)] = [limit(table, c"address", c"5/day, 4/hour"), limit(table, c"user", c"2/day")];
     let item = |limit: *const Limit, key: &[u8], cost| Item {
         size: size_of::<Item>(),

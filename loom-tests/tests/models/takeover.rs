@@ -3,7 +3,9 @@
 
 use tollgate::OnFull::{EvictNearestIdle, RefuseNew};
 use tollgate::model::Key;
-use tollgate_loom_tests::{Body, Shared, Table, explore, explore_bounded, patience_may_end, scene, seconds};
+use tollgate_loom_tests::{
+    Body, Shared, Table, explore, explore_bounded, loads_may_be_stale, patience_may_end, scene, seconds,
+};
 
 fn taker(table: &Shared<Table>, key: &Key, second: u64) -> Body<bool> {
     table.thread(key, move |table, key| table.take(key, seconds(second), 1))
@@ -79,7 +81,12 @@ fn a_debt_stays_with_its_slot() {
 /// then there is room.
 #[test]
 fn what_the_dead_have_claimed_is_freed() {
-    explore("takeover: of the dead", [(1, false, 0), (1, true, 0)], || {
+    let mut outcomes = vec![(1, true, 0)];
+    // With loads that are read-modify-writes loom reaches this as well.
+    if patience_may_end() || !loads_may_be_stale() {
+        outcomes.push((1, false, 0));
+    }
+    explore("takeover: of the dead", outcomes, || {
         let table = Shared::new(Table::new(1, 1, RefuseNew));
         assert!(table.model.stall(&Key::new(2, &[0]), 0, seconds(10), 1));
         let key = Key::new(1, &[0]);

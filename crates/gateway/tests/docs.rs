@@ -24,14 +24,18 @@ fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     blocks
 }
 
-/// A folder with the certificate that one of the blocks names.
-fn folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docs");
+/// A folder for one test: the tests run at once, so that none writes into the folder of another.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docs").join(test);
     fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// The certificate and the key that one of the blocks names.
+fn write_certificate(folder: &Path) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(folder.join("cert.pem"), own.cert.pem()).unwrap();
     fs::write(folder.join("key.pem"), own.signing_key.serialize_pem()).unwrap();
-    folder
 }
 
 #[test]
@@ -39,7 +43,8 @@ fn every_configuration_is_taken() {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md");
     let blocks = blocks(&fs::read_to_string(guide).unwrap(), "yaml");
     assert!(blocks.len() > 15, "only {} blocks were found", blocks.len());
-    let folder = folder();
+    let folder = folder("configurations");
+    write_certificate(&folder);
     for (line, block) in blocks {
         let file = folder.join(format!("line-{line}.yaml"));
         fs::write(&file, &block).unwrap();
@@ -53,7 +58,7 @@ fn every_configuration_is_taken() {
 fn every_log_line_is_read_as_the_guide_says() {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/replay.md");
     let text = fs::read_to_string(guide).unwrap();
-    let (mut rows, log) = (0, folder().join("guide.log"));
+    let (mut rows, log) = (0, folder("log-lines").join("guide.log"));
     for row in text.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
         // The bars of a line are escaped in a table.
         let row = row.replace("\\|", "\u{1}");

@@ -24,7 +24,7 @@ ROOMS = {
         decision/gate decision/engine decision/in_flight decision
         config/serial config/looks_at config/limiter_config config/policy config/tiers config/exemption config/charge config
         stats/serial stats/policy_stats stats/top stats/label stats/counts stats/decision_timer stats
-        answer identity request error clock proxy_protocol per_thread
+        answer identity request error proxy_protocol per_thread
     """,
     "crates/gateway/src": """
         main cli commands

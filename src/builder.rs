@@ -9,12 +9,12 @@ use crate::given::{IntoQuota, IntoQuotas};
 use crate::hash::Hasher;
 use crate::limit::Limit;
 use crate::limiter::Limiter;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::limiter_clock::LimiterClock;
 use crate::on_full::OnFull;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use crate::probe::Shape;
 use crate::quota::Quota;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-use crate::shared::error::SharedError;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use crate::shared::{Attached, Shared, TableClock, Trusted, Wanted};
 use crate::snapshot::Restored;
@@ -131,18 +131,15 @@ impl LimiterBuilder<Shared> {
         builder.restore_shared(&shared, None, TableClock::new, from)
     }
 
-    // As `build`, with the table's clock inside another that shows the same: for those whose clock is of one type, whether their
-    // table is shared or not. One that does not say that it is of a shared table would have keys hashed as in a private one, and
-    // is refused.
-    #[doc(hidden)]
-    pub fn build_within<C: Clock>(self, wrap: impl FnOnce(TableClock) -> C) -> Result<Limiter<C>, BuildError> {
+    /// As [`build`](Self::build), of the type that a limiter on a table of this process has whose clock is a
+    /// [`LimiterClock`]: for programs that learn only when they run whether their table is shared.
+    ///
+    /// # Errors
+    ///
+    /// As `build`.
+    pub fn build_either(self) -> Result<Limiter<LimiterClock>, BuildError> {
         let (builder, shared) = self.with(DefaultClock);
-        let limiter = builder.build_shared(&shared, None, |anchor| wrap(TableClock::new(anchor)))?;
-        if limiter.clock().is_of_shared_table() {
-            Ok(limiter)
-        } else {
-            Err(BuildError::Shared { path: shared.name(), source: SharedError::Clock { is_of_system: true } })
-        }
+        builder.build_shared(&shared, None, |anchor| TableClock::new(anchor).into())
     }
 
     /// Goes by a clock of the caller's, which he says shows **the same time in every process** of the table: for tests, and for

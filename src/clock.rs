@@ -22,6 +22,8 @@ use crate::sync::{Atomic, Ordering};
 #[cfg(not(tollgate_model))]
 pub use crate::builder::DefaultClock;
 #[cfg(not(tollgate_model))]
+pub use crate::limiter_clock::LimiterClock;
+#[cfg(not(tollgate_model))]
 pub use cached::{CachedClock, ClockError};
 pub use exact::ExactClock;
 

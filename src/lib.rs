@@ -6,6 +6,8 @@
 // this order; `limiter.rs` is the file to open first.
 #[cfg(not(tollgate_model))]
 mod limiter;
+#[cfg(not(tollgate_model))]
+mod limiter_clock;
 
 mod algorithm;
 mod arith;

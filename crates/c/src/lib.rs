@@ -9,16 +9,13 @@
     reason = "each function says what its pointers must be, in the words of the header"
 )]
 
-mod clock;
-
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use tollgate::clock::LimiterClock;
 use tollgate::error::BuildError;
 use tollgate::{LimitSet, Limiter, LimiterBuilder, OnFull, SetDecision, SetItem};
-
-use clock::AnyClock;
 
 /// Done.
 pub const TOLLGATE_OK: c_int = 0;
@@ -45,7 +42,7 @@ pub const TOLLGATE_FULL_ADMIT: u32 = 2;
 /// A table of buckets.
 #[derive(Debug)]
 pub struct Tollgate {
-    limiter: Limiter<AnyClock>,
+    limiter: Limiter<LimiterClock>,
 }
 
 /// One rate or several, all of which a request must pass.
@@ -198,7 +195,7 @@ pub unsafe extern "C" fn tollgate_open(options: *const Options, table: *mut *mut
             }
         }
         let limiter = match path {
-            None => builder.clock(AnyClock::own()).build().map_err(failed)?,
+            None => builder.clock(LimiterClock::default()).build().map_err(failed)?,
             Some(path) => shared(builder, path)?,
         };
         // SAFETY: not null, and points to a pointer.
@@ -221,7 +218,7 @@ fn failed(error: BuildError) -> Failure {
 
 /// On the table of a file, which is named by octets, as C has it.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-fn shared(builder: LimiterBuilder, path: &CStr) -> Answer<Limiter<AnyClock>> {
+fn shared(builder: LimiterBuilder, path: &CStr) -> Answer<Limiter<LimiterClock>> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -229,11 +226,11 @@ fn shared(builder: LimiterBuilder, path: &CStr) -> Answer<Limiter<AnyClock>> {
         return Err(wrong("options.path is empty; null is a table of this process alone"));
     }
     let place = tollgate::shared::Shared::at(OsStr::from_bytes(path.to_bytes()));
-    builder.shared(place).build_within(AnyClock::of_table).map_err(failed)
+    builder.shared(place).build_either().map_err(failed)
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-fn shared(_: LimiterBuilder, _: &CStr) -> Answer<Limiter<AnyClock>> {
+fn shared(_: LimiterBuilder, _: &CStr) -> Answer<Limiter<LimiterClock>> {
     let why = "processes share tables (options.path) on Linux with 64 bits only".to_owned();
     Err(Failure(TOLLGATE_ERROR_UNSUPPORTED, why))
 }
@@ -267,12 +264,12 @@ pub unsafe extern "C" fn tollgate_is_detached(table: *const Tollgate, detached: 
 }
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-fn is_detached(limiter: &Limiter<AnyClock>) -> bool {
+fn is_detached(limiter: &Limiter<LimiterClock>) -> bool {
     limiter.shared().is_some_and(tollgate::shared::SharedTable::is_detached)
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-fn is_detached(_: &Limiter<AnyClock>) -> bool {
+fn is_detached(_: &Limiter<LimiterClock>) -> bool {
     false
 }
 
@@ -325,7 +322,7 @@ unsafe fn with(
     limit: *const Limit,
     key: *const u8,
     length: usize,
-    body: impl FnOnce(&Limiter<AnyClock>, &LimitSet, &[u8]) -> c_int,
+    body: impl FnOnce(&Limiter<LimiterClock>, &LimitSet, &[u8]) -> c_int,
 ) -> c_int {
     // SAFETY: null, or from `tollgate_open`, and not closed.
     let table = unsafe { table.as_ref() };
@@ -368,7 +365,7 @@ pub unsafe extern "C" fn tollgate_check(
 ) -> c_int {
     // SAFETY: as in the header.
     let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
-    let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
+    let body = |limiter: &Limiter<LimiterClock>, set: &LimitSet, key: &[u8]| {
         let answer = limiter.check_set_n(set, key, cost);
         tell(to, &answer, u32::try_from(answer.index()).unwrap_or(u32::MAX));
         TOLLGATE_OK
@@ -411,7 +408,7 @@ pub unsafe extern "C" fn tollgate_peek(
 ) -> c_int {
     // SAFETY: as in the header.
     let Some(to) = (unsafe { decision_at(decision) }) else { return TOLLGATE_ERROR_ARGUMENT };
-    let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
+    let body = |limiter: &Limiter<LimiterClock>, set: &LimitSet, key: &[u8]| {
         let (key, now) = (limiter.hash(key), limiter.now());
         // As a set decides: the refused rate that waits longest, or else the one with least left.
         let mut first = true;
@@ -441,7 +438,7 @@ pub unsafe extern "C" fn tollgate_refund(
     length: usize,
     cost: u64,
 ) -> c_int {
-    let body = |limiter: &Limiter<AnyClock>, set: &LimitSet, key: &[u8]| {
+    let body = |limiter: &Limiter<LimiterClock>, set: &LimitSet, key: &[u8]| {
         let key = limiter.hash(key);
         set.limits().iter().for_each(|limit| limiter.under(limit).key(&key).refund(cost));
         TOLLGATE_OK

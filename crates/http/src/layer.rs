@@ -1,10 +1,9 @@
 //! The tower layer.
 
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, LimiterClock};
 use tollgate::quota::IntoQuotas;
 use tower_layer::Layer;
 
-use crate::clock::LimiterClock;
 use crate::config::LimiterConfig;
 use crate::config::Policy;
 use crate::error::ConfigError;

@@ -3,10 +3,9 @@
 #![forbid(unsafe_code)]
 
 // The rooms, from top to bottom; each imports from those below it alone: layer, service, limiter, decision, config, stats,
-// answer, identity, request, error, clock, proxy_protocol, per_thread. A request passes layer, service, limiter and decision, and there matching,
+// answer, identity, request, error, proxy_protocol, per_thread. A request passes layer, service, limiter and decision, and there matching,
 // decide and settle, in this order; `decision/mod.rs` is the file to open first.
 pub mod answer;
-mod clock;
 mod config;
 mod decision;
 pub mod error;

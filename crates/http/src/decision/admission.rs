@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, LimiterClock};
 
 use crate::answer::LimitStatus;
-use crate::clock::LimiterClock;
 use crate::decision::admitted::Admitted;
 use crate::decision::compile::Rules;
 use crate::decision::shared::Shared;

@@ -32,10 +32,10 @@ use crate::stats::{Labeller, PolicyStats};
 pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};
 
-pub use crate::clock::LimiterClock;
 pub use crate::config::LooksAt;
 pub use crate::decision::compile::RestartedLimit;
 pub use crate::decision::matching::{AsyncKeys, PolicyMatch};
+pub use tollgate::clock::LimiterClock;
 
 /// Policies over one engine, shared between clones.
 ///
@@ -60,7 +60,7 @@ impl RateLimiter {
         config.validate()?;
         let builder = builder(&config);
         let limiter = match &config.shared {
-            None => builder.clock(LimiterClock::own()).build()?,
+            None => builder.clock(LimiterClock::default()).build()?,
             Some(path) => shared_table::open(builder, path)?,
         };
         Self::over(config, limiter)

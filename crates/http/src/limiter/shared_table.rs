@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, LimiterClock};
 use tollgate::{Limiter, LimiterBuilder};
 
-use crate::clock::LimiterClock;
 use crate::error::ConfigError;
 
 /// The table that several processes share, as it is found by one of them.
@@ -30,7 +29,7 @@ pub struct SharedTable {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(super) fn open(builder: LimiterBuilder, path: &Path) -> Result<Limiter<LimiterClock>, ConfigError> {
     let shared = tollgate::shared::Shared::at(path);
-    Ok(builder.shared(shared).build_within(LimiterClock::of_table)?)
+    Ok(builder.shared(shared).build_either()?)
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

@@ -13,11 +13,10 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, LimiterClock};
 use tower_service::Service;
 
 use crate::answer::ResponseFields;
-use crate::clock::LimiterClock;
 use crate::decision::admission::Admission;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};

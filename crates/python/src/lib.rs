@@ -15,6 +15,7 @@ mod middleware;
 mod request;
 mod reservation;
 mod table;
+mod windows;
 
 use pyo3::prelude::*;
 
@@ -33,4 +34,6 @@ mod _engine {
     use crate::middleware::{AsgiCore, Guard, Policies, WsgiCore};
     #[pymodule_export]
     use crate::reservation::Reservation;
+    #[pymodule_export]
+    use crate::windows::HitWindows;
 }

@@ -31,7 +31,7 @@ pub(crate) struct Core {
 type Fields = Vec<(String, String)>;
 
 /// What a request costs.
-struct Cost(u64);
+pub(crate) struct Cost(pub(crate) u64);
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Cost {
     type Error = PyErr;
@@ -123,6 +123,10 @@ impl Core {
             |index: usize| if index == 0 { name.into() } else { format!("{name}-{}", index + 1).into_boxed_str() };
         let names = (0..set.limits().len()).map(nth).collect();
         Ok(Self { limits: Arc::new(Limits { table, set }), texts, names })
+    }
+
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.limits.table
     }
 
     /// The hash of the key, with the clock ready for a call.

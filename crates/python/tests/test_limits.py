@@ -24,6 +24,8 @@ from slowapi.util import get_remote_address as slow_address
 import tollgate_limiter.limits
 from test_fastapi import codes as fast_codes
 from test_flask import codes
+from tollgate_limiter import Limiter, ManualClock
+from tollgate_limiter._engine import HitWindows
 
 
 @pytest.mark.parametrize("scheme", ["memory://", "tollgate://?clock=python"])
@@ -39,7 +41,7 @@ def test_hits_and_figures_are_those_of_their_own_memory(scheme: str, strategy: A
         if strategy is FixedWindowRateLimiter:
             # Refused hits are counted.
             assert not limiter.test(item, "k") and limiter.get_window_stats(item, "k").remaining == 0
-            assert abs(limiter.get_window_stats(item, "k").reset_time - (frozen().timestamp() + 60)) < 1
+            assert limiter.get_window_stats(item, "k").reset_time == frozen().timestamp() + 60
         else:
             assert limiter.test(item, "k") and limiter.hit(item, "k")
             assert limiter.get_window_stats(item, "k").remaining == 1
@@ -55,10 +57,31 @@ def test_windows_begin_with_the_first_hit() -> None:
         limiter = FixedWindowRateLimiter(storage_from_string("tollgate://?clock=python"))
         item = parse("1/minute")
         assert limiter.hit(item, "k")
-        frozen.tick(59)
+        frozen.tick(59.999999)
         assert not limiter.hit(item, "k")
-        frozen.tick(1.1)
-        assert limiter.hit(item, "k")
+        frozen.tick(0.000001)
+        assert limiter.hit(item, "k") and not limiter.hit(item, "k")
+
+
+@pytest.mark.parametrize("unit", ["second", "minute", "hour", "day", "month", "year"])
+def test_a_window_ends_to_the_nanosecond(unit: str, clock: ManualClock) -> None:
+    """No sooner and no later, whatever its length; and one that was cleared counts anew, also at the same instant."""
+    seconds = parse(f"1/{unit}").get_expiry()
+    windows = HitWindows(Limiter("1/second", clock=clock), "test", seconds * 1000)
+    clock.advance(0.123456789)
+    begun = clock.now_ns()
+    assert [windows.hit("k"), windows.hit("k", 3), windows.hit("other")] == [1, 4, 1]
+    assert windows.state("k") == (4, begun + seconds * 10**9)
+    windows.reset("k")
+    assert windows.state("k") is None and windows.hit("k", 0) == 0 and windows.hit("k") == 1
+    # In two steps, each of which a float tells to the nanosecond.
+    clock.advance(seconds - 1)
+    clock.advance(1 - 1e-9)
+    assert windows.hit("k") == 2
+    clock.advance(1e-9)
+    assert windows.state("k") is None and windows.hit("k") == 1
+    assert windows.state("k") == (1, begun + 2 * seconds * 10**9)
+    assert windows.hit("k", windows.most) is None and windows.hit(b"bytes") == 1
 
 
 def test_a_log_that_is_too_long_and_an_option_that_is_none_are_refused_with_a_sentence() -> None:
@@ -71,13 +94,16 @@ def test_a_log_that_is_too_long_and_an_option_that_is_none_are_refused_with_a_se
 
 def test_more_than_a_window_counts_is_refused() -> None:
     storage = storage_from_string("tollgate://")
-    most = tollgate_limiter.limits.MAX_HITS[0]
+    most = 15_000_000
     assert storage.incr("k/1/1/hour", 3600, most) == most
     limiter = FixedWindowRateLimiter(storage)
     item = parse(f"{most * 2}/hour")
     assert limiter.hit(item, "a", cost=most) and not limiter.hit(item, "a")
     for rate in ("9/second", "9/2 second", "9/minute", "9/day", "9/year"):
         assert limiter.hit(parse(rate), "b", cost=9) and not limiter.hit(parse(rate), "b")
+    # Of more than a moving window holds: cleared without asking for one.
+    limiter.clear(item, "a")
+    assert limiter.hit(item, "a")
 
 
 def test_forks_and_processes_with_a_name_count_together(shared_name: str) -> None:
@@ -93,6 +119,30 @@ def test_forks_and_processes_with_a_name_count_together(shared_name: str) -> Non
             os._exit(0 if stats.remaining == 1 and other.hit(item, "k") else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert not limiter.hit(item, "k")
+
+
+def test_processes_that_begin_a_window_together_count_it_together() -> None:
+    """Whoever comes first, each number is given once: 4 x 250 hits of 10 new keys each."""
+    storage: Any = storage_from_string("tollgate://")
+    read, write = os.pipe()
+    children = []
+    for _ in range(4):
+        if (child := os.fork()) == 0:
+            for index in range(10):
+                counts = [storage.incr(f"k{index}/1/1/hour", 3600) for _ in range(250)]
+                # A line at a time is written whole.
+                os.write(write, (f"{index} {sum(counts)} {max(counts)}\n").encode())
+            os._exit(0)
+        children.append(child)
+    os.close(write)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    with os.fdopen(read) as lines:
+        rows = [tuple(map(int, line.split())) for line in lines]
+    assert len(rows) == 40
+    for index in range(10):
+        own = [row for row in rows if row[0] == index]
+        assert sum(row[1] for row in own) == 1000 * 1001 // 2 and max(row[2] for row in own) == 1000
+        assert storage.get(f"k{index}/1/1/hour") == 1000
 
 
 def test_the_async_storage() -> None:

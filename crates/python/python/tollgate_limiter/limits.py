@@ -6,11 +6,12 @@ counted is what ``limits`` counts: fixed windows from the first hit, refused hit
 
 | strategy | limits |
 |---|---|
-| fixed-window | exact, but that it ends some hundredths of a second late; what a window holds has a bound, ``MAX_HITS``, beyond which all is refused |
+| fixed-window | exact; what a window holds has a bound, beyond which all is refused: 15 million from a quarter of a minute on, a million in a second |
 | moving-window | exact; more than 1,024 in a window is refused with an error that says so |
 | sliding-window-counter | the same windows, but not rounded down: up to one fewer is admitted |
 
-Options, behind a question mark: ``capacity`` (in keys; 65,536), ``on_full`` (``evict``), ``clock`` (``python`` for freezegun).
+Options, behind a question mark: ``capacity`` (65,536; a key takes two of it under a fixed window, as many as it has hits under a
+moving one, else one), ``on_full`` (``evict``), ``clock`` (``python`` for freezegun).
 """
 
 from __future__ import annotations
@@ -25,19 +26,16 @@ import limits.storage
 from limits.limits import GRANULARITIES
 from limits.storage.base import TimestampedSlidingWindow
 
+from ._engine import HitWindows
 from ._errors import LimitValueError
 from ._limiter import Limiter
 from ._rules import STRATEGIES
 
 __all__ = ["AsyncTollgateStorage", "TollgateStorage"]
 
-MAX_HITS = (15_000_000, 2_000_000, 1_000_000, 100_000, 10_000)
-"""The most that a fixed window counts: the first of these that the engine holds for its period (15 million from a quarter of a minute
-on, a million in a second). A limit above it could not be told from a smaller one, so hits beyond it are refused."""
-
 _REFUSED = 2**63 - 1
-_ANY = -1
 _ENDING = re.compile(r"/(\d+)/(\d+)/(\w+)\Z")
+_SECONDS = {each.GRANULARITY.name: each.GRANULARITY.seconds for each in GRANULARITIES.values()}
 _MOST_LIMITERS = 4096
 
 
@@ -55,47 +53,54 @@ class _Counters:
         name = parts.netloc + parts.path
         self._asked = {**asked, "shared": name or None}
         self._made: dict[tuple[str, int, float], Limiter] = {}
+        self._windows: dict[float, HitWindows] = {}
         self._base = Limiter("1/second", name="", **self._asked)
 
     def limiter(self, strategy: str, amount: int, expiry: float) -> Limiter:
         found = self._made.get((strategy, amount, expiry))
         if found is None:
-            text = f" per {round(expiry * 1000)} ms{STRATEGIES[strategy]}"
-            found = self._counting(text) if amount == _ANY else self._base.prepare("limits", f"{amount}{text}")
+            found = self._base.prepare("limits", f"{amount} per {round(expiry * 1000)} ms{STRATEGIES[strategy]}")
             if len(self._made) >= _MOST_LIMITERS:
                 self._made.pop(next(iter(self._made)), None)
             self._made[strategy, amount, expiry] = found
         return found
 
-    def _counting(self, text: str) -> Limiter:
-        for most in MAX_HITS:
-            try:
-                return self._base.prepare("limits", f"{most}{text}")
-            except LimitValueError as error:
-                refusal = error
-        raise refusal
+    def windows(self, expiry: float) -> HitWindows:
+        found = self._windows.get(expiry)
+        if found is None:
+            found = HitWindows(self._base, "limits", round(expiry * 1000))
+            if len(self._windows) >= _MOST_LIMITERS:
+                self._windows.pop(next(iter(self._windows)), None)
+            self._windows[expiry] = found
+        return found
+
+    def ending(self, key: str) -> tuple[int, int] | None:
+        """The amount and the seconds of the limit that a key ends with, as ``limits`` writes it."""
+        found = _ENDING.search(key)
+        seconds = None if found is None else _SECONDS.get(found[3])
+        return None if found is None or seconds is None else (int(found[1]), seconds * int(found[2]))
+
+    def windows_of(self, key: str) -> list[HitWindows]:
+        """The windows that may have counted the key: those of its ending; else all known."""
+        ending = self.ending(key)
+        return list(self._windows.values()) if ending is None else [self.windows(ending[1])]
 
     def of(self, key: str, strategy: str) -> list[Limiter]:
-        """The limiters that may have counted the key: that which its ending names, as ``limits`` writes it; else all known."""
-        found = _ENDING.search(key)
-        if found is not None and found[3] in {granularity.name for granularity in _granularities()}:
-            seconds = next(each.seconds for each in _granularities() if each.name == found[3])
-            amount = _ANY if strategy == "fixed-window" else int(found[1])
-            return [self.limiter(strategy, amount, seconds * int(found[2]))]
+        """The limiters that may have counted the key, likewise."""
+        ending = self.ending(key)
+        if ending is not None:
+            return [self.limiter(strategy, *ending)]
         return [limiter for (kind, _, _), limiter in self._made.items() if kind == strategy]
 
     def incr(self, key: str, expiry: float, amount: int) -> int:
-        decision = self.limiter("fixed-window", _ANY, expiry).check(key, int(amount))
-        return decision.limit - decision.remaining if decision.allowed else _REFUSED
+        count = self.windows(expiry).hit(key, int(amount))
+        return _REFUSED if count is None else count
 
     def window(self, key: str) -> tuple[int, float]:
         """How many hits the window of the key has, and when it ends."""
-        best = (0, time.time())
-        for limiter in self.of(key, "fixed-window"):
-            state = limiter.state(key)[0]
-            if state["count"] and state["end_ns"] is not None and state["count"] > best[0]:
-                best = (state["count"], state["end_ns"] / 1e9)
-        return best
+        found = [state for state in (windows.state(key) for windows in self.windows_of(key)) if state is not None]
+        count, end = max(found, default=(0, None))
+        return count, time.time() if end is None else end / 1e9
 
     def acquire(self, strategy: str, key: str, limit: int, expiry: float, amount: int) -> bool:
         return self.limiter(strategy, limit, expiry).allow(key, int(amount))
@@ -116,8 +121,14 @@ class _Counters:
         return 0, 0.0, 0, left + expiry
 
     def clear(self, key: str) -> None:
-        for strategy in STRATEGIES:
-            for limiter in self.of(key, strategy):
+        for windows in self.windows_of(key):
+            windows.reset(key)
+        for strategy in ("moving-window", "sliding-window-counter"):
+            try:
+                known = self.of(key, strategy)
+            except LimitValueError:
+                continue  # a limit that this strategy cannot hold has counted nothing
+            for limiter in known:
                 limiter.reset(key)
 
     def reset(self) -> None:
@@ -125,10 +136,7 @@ class _Counters:
             raise NotImplementedError("a table that other processes have too cannot be emptied by one of them")
         self._base = Limiter("1/second", name="", **self._asked)
         self._made.clear()
-
-
-def _granularities() -> Any:
-    return [each.GRANULARITY for each in GRANULARITIES.values()]
+        self._windows.clear()
 
 
 class TollgateStorage(

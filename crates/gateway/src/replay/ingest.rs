@@ -73,6 +73,8 @@ pub struct FileCount {
     pub odd: u64,
     /// Lines that are comments, as in W3C logs.
     pub comments: u64,
+    /// Pieces of lines that another line ends.
+    pub pieces: u64,
     /// Requests before or after what was asked for.
     pub outside: u64,
     /// How many requests had each form.
@@ -181,6 +183,11 @@ impl<'p> Reader<'p> {
             damage = Some(failure);
         }
         progress.file_done(source.taken.get());
+        for _ in 0..parser.unended() {
+            // Its last piece was counted as one, and is what there is of the line.
+            count.pieces -= 1;
+            self.unreadable(&mut count, "the rest of the line is missing".into(), b"");
+        }
         // Log rotation leaves empty files; lines without a single request among them are something else.
         if count.requests + count.outside == 0 && count.unreadable > 0 {
             let flaw = self.input.unreadable.get(flaws);
@@ -254,6 +261,10 @@ impl<'p> Reader<'p> {
             Ok(Parsed::Request(form, request)) => (form, request),
             Ok(Parsed::Comment) => {
                 count.comments += 1;
+                return Ok(());
+            }
+            Ok(Parsed::Piece) => {
+                count.pieces += 1;
                 return Ok(());
             }
             Err(reason) => {

@@ -81,8 +81,9 @@ impl CommonRest<'_> {
         let mut rest = self.more;
         while let Some((_, quoted)) = rest.split_once('"') {
             let (value, after) = until_quote(quoted)?;
-            let mut hops = value.split(',').map(str::trim);
-            if hops.all(|hop| hop == "unknown" || client_address(hop).1) && value != "unknown" {
+            // A client can begin the list with anything; what the last proxy has added is an address, or says that it knows none.
+            let last = value.rsplit(',').next().unwrap_or_default().trim();
+            if client_address(last).1 || (last == "unknown" && value.contains(',')) {
                 return Some(value);
             }
             rest = after;

@@ -9,6 +9,7 @@ mod names;
 mod objects;
 mod pairs;
 mod parser;
+mod pieces;
 mod prefix;
 mod roles;
 pub mod source;
@@ -130,10 +131,14 @@ fn client_address(text: &str) -> (Cow<'_, str>, bool) {
     {
         return client_address(address);
     }
-    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) if inner.parse::<IpAddr>().is_ok() => client_address(inner),
-        _ => (Cow::Borrowed(text), false),
+    // In brackets, and so perhaps with a zone and a port.
+    if let Some((inner, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
+        && let (address, true) = client_address(inner)
+    {
+        return (address, true);
     }
+    (Cow::Borrowed(text), false)
 }
 
 /// Who a log says the client is.
@@ -192,6 +197,11 @@ mod tests {
         assert_eq!(client_address("[2001:db8::1]:80"), ("2001:db8::1".into(), true));
         assert_eq!(client_address("[2001:db8::1]"), ("2001:db8::1".into(), true));
         assert_eq!(client_address("::ffff:192.0.2.1"), ("192.0.2.1".into(), true));
+        assert_eq!(client_address("fe80::1%eth0"), ("fe80::1".into(), true));
+        assert_eq!(client_address("[fe80::1%eth0]:443"), ("fe80::1".into(), true));
+        assert_eq!(client_address("[192.0.2.1]"), ("192.0.2.1".into(), true));
+        assert!(!client_address("[2001:db8::1]x").1 && !client_address("[2001:db8::1]:70000").1);
+        assert!(!client_address("[host]:80").1 && !client_address("[]").1);
         assert_eq!(client_address("2001:db8::5:33317"), ("2001:db8::5".into(), true));
         assert_eq!(client_address("1:2:3:4:5:6:7:8:33317"), ("1:2:3:4:5:6:7:8".into(), true));
         assert!(!client_address("2001:db8::5:70000").1 && !client_address("h:33317").1);

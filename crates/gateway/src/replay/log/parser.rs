@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::columns::Columns;
 use super::form::{Form, Format};
 use super::json::{self, Object, Places};
+use super::pieces::{Joined, Piece, Pieces};
 use super::time::Times;
 use super::{Reason, Request, Rest, clf, columns, pairs, prefix, uvicorn};
 
@@ -36,6 +37,7 @@ pub struct Parser<'r> {
     mended: String,
     /// The line of a server inside the object of a collector.
     inner: String,
+    pieces: Pieces,
 }
 
 /// What a line is.
@@ -45,6 +47,8 @@ pub enum Parsed<'a> {
     Request(Form, Request<'a>),
     /// A comment, as W3C logs have them.
     Comment,
+    /// A piece of a line that a later one ends.
+    Piece,
 }
 
 /// How deep a line may be inside of others: a server's in Docker's JSON in a cloud's.
@@ -56,7 +60,15 @@ impl<'r> Parser<'r> {
     pub fn new(rules: &'r Rules) -> Self {
         let times = Times::new(rules.zone.clone().unwrap_or(TimeZone::UTC));
         let last = Cell::new(Form::Combined);
-        Self { rules, times, columns: None, last, mended: String::new(), inner: String::new() }
+        Self {
+            rules,
+            times,
+            columns: None,
+            last,
+            mended: String::new(),
+            inner: String::new(),
+            pieces: Pieces::default(),
+        }
     }
 
     /// Reads one line without its end.
@@ -79,12 +91,21 @@ impl<'r> Parser<'r> {
                 ("", true)
             }
         };
-        let text = if is_mended { self.mended.as_str() } else { text };
-        if text.starts_with('#') {
-            if let Some(columns) = Columns::of(text) {
+        let whole = if is_mended { self.mended.as_str() } else { text };
+        if whole.starts_with('#') {
+            if let Some(columns) = Columns::of(whole) {
                 self.columns = Some(columns);
+                self.last.set(Form::W3c);
             }
             return Ok(Parsed::Comment);
+        }
+        let (mut text, mut is_mended) = (text, is_mended);
+        if let Some((piece, head)) = Piece::of_cri(whole) {
+            match self.pieces.add(&piece, head)? {
+                Joined::Whole => {}
+                Joined::GoesOn => return Ok(Parsed::Piece),
+                Joined::Line(line) => (self.mended, text, is_mended) = (line, "", true),
+            }
         }
         // Of collectors' objects only what the server wrote goes on, until there is a line that is none.
         let (mut stamp, mut is_zoneless, mut depth) = (None, false, 0);
@@ -105,8 +126,15 @@ impl<'r> Parser<'r> {
             }
             // Of an array with one object a line, the objects.
             let object = line.trim_end().strip_suffix(',').unwrap_or(line);
-            let object: serde_json::Map<String, serde_json::Value> =
+            let mut object: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(object).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
+            if let Some(piece) = Piece::of_docker(&object) {
+                match self.pieces.add(&piece, "")? {
+                    Joined::Whole => {}
+                    Joined::GoesOn => return Ok(Parsed::Piece),
+                    Joined::Line(line) => drop(object.insert("log".to_owned(), line.into())),
+                }
+            }
             self.times.take_zoneless();
             match json::request(object, &self.rules.places, &self.times, stamp)? {
                 Object::Request(mut request) => {
@@ -134,6 +162,11 @@ impl<'r> Parser<'r> {
         let of_object =
             |reason| if depth == 0 { reason } else { "no client address and no path in the JSON object".into() };
         this.line(text, stamp).map_err(of_object)
+    }
+
+    /// How many lines have begun, and their ends were not there.
+    pub(in super::super) fn unended(&self) -> u64 {
+        self.pieces.open()
     }
 
     fn tries_json(&self) -> bool {

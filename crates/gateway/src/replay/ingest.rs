@@ -214,6 +214,31 @@ impl<'p> Reader<'p> {
         let mut buffer = Vec::new();
         let mut unread_bytes = 0;
         loop {
+            // What is whole in the reader's buffer is read where it is.
+            let mut taken = 0;
+            loop {
+                let chunk = match source.reader.fill_buf() {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+                    Err(error) => return Ok(Err(error)),
+                    Ok(chunk) => chunk,
+                };
+                if chunk.is_empty() {
+                    // Whoever types is not asked for an end twice.
+                    return Ok(Ok(()));
+                }
+                let Some(rest) = chunk.get(taken..) else { break };
+                let Some(end) = memchr::memchr(b'\n', rest).filter(|end| *end <= MAX_LINE) else { break };
+                let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+                taken += end + 1;
+                count.lines += 1;
+                unread_bytes += line.len();
+                self.line(parser, line, count)?;
+                if self.is_over(count, unread_bytes) {
+                    return Ok(Ok(()));
+                }
+            }
+            source.reader.consume(taken);
+            progress.at(source.taken.get());
             let line = match lines::next(&mut *source.reader, &mut buffer) {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(Ok(())),
@@ -237,17 +262,16 @@ impl<'p> Reader<'p> {
                     }
                 }
             }
-            if count.requests + count.outside == 0 && unread_bytes > GIVE_UP {
+            if self.is_over(count, unread_bytes) {
                 return Ok(Ok(()));
-            }
-            if self.interrupt.is_on() {
-                self.input.is_interrupted = true;
-                return Ok(Ok(()));
-            }
-            if count.lines.is_multiple_of(4_096) {
-                progress.at(source.taken.get());
             }
         }
+    }
+
+    /// Whether somebody ends the reading, or there were so many bytes and no request.
+    fn is_over(&mut self, count: &FileCount, unread_bytes: usize) -> bool {
+        self.input.is_interrupted = self.interrupt.is_on();
+        self.input.is_interrupted || (count.requests + count.outside == 0 && unread_bytes > GIVE_UP)
     }
 
     fn line(&mut self, parser: &mut Parser<'_>, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {

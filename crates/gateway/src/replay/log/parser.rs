@@ -91,6 +91,15 @@ impl<'r> Parser<'r> {
                 ("", true)
             }
         };
+        // As below, without all that such a line has not: most logs are of lines like that.
+        if !is_mended && self.is_common(text) {
+            self.times.take_zoneless();
+            if let Ok(mut request) = clf::parse(text, &self.times) {
+                request.is_zoneless = self.times.take_zoneless();
+                let form = if let Rest::Common(rest) = &request.rest { rest.name() } else { Form::Combined };
+                return Ok(Parsed::Request(form, request));
+            }
+        }
         let whole = if is_mended { self.mended.as_str() } else { text };
         if whole.starts_with('#') {
             if let Some(columns) = Columns::of(whole) {
@@ -109,7 +118,7 @@ impl<'r> Parser<'r> {
         }
         // Of collectors' objects only what the server wrote goes on, until there is a line that is none.
         let (mut stamp, mut is_zoneless, mut depth) = (None, false, 0);
-        loop {
+        let behind = loop {
             let text = match (depth, is_mended) {
                 (0, false) => text,
                 (0, true) => self.mended.as_str(),
@@ -122,7 +131,7 @@ impl<'r> Parser<'r> {
             is_zoneless = if prefixed.is_some() { self.times.take_zoneless() } else { is_zoneless };
             stamp = prefixed.or(stamp);
             if !self.tries_json() || !line.trim_start().starts_with('{') {
-                break;
+                break text.len() - line.len();
             }
             // Of an array with one object a line, the objects.
             let object = line.trim_end().strip_suffix(',').unwrap_or(line);
@@ -151,7 +160,7 @@ impl<'r> Parser<'r> {
                     stamp = time.or(stamp);
                 }
             }
-        }
+        };
         let this = &*self;
         let text = match (depth, is_mended) {
             (0, false) => text,
@@ -161,7 +170,7 @@ impl<'r> Parser<'r> {
         // Most texts in objects are messages of a server that says nothing of a request.
         let of_object =
             |reason| if depth == 0 { reason } else { "no client address and no path in the JSON object".into() };
-        this.line(text, stamp).map_err(of_object)
+        this.line(text, behind, stamp).map_err(of_object)
     }
 
     /// How many lines have begun, and their ends were not there.
@@ -173,9 +182,26 @@ impl<'r> Parser<'r> {
         matches!(self.rules.format, None | Some(Format::Known(Form::Json)))
     }
 
-    /// Reads a line that is no object.
-    fn line<'a>(&'a self, text: &'a str, stamp: Option<u64>) -> Result<Parsed<'a>, Reason> {
-        let stripped = prefix::strip(text).map_or(text, |stripped| stripped.line);
+    /// Whether a line is first tried as one of the Common Log Format, and begins like an IPv4 address, so like no prefix.
+    fn is_common(&self, line: &str) -> bool {
+        let is_first = match &self.rules.format {
+            None => matches!(self.last.get(), Form::Common | Form::Combined),
+            Some(format) => matches!(format, Format::Known(Form::Common | Form::Combined)),
+        };
+        // The shortest prefix of digits has a blank behind them, and the others have ten digits or a dash or a slash behind four.
+        is_first
+            && matches!(
+                line.as_bytes(),
+                [b'0'..=b'9', b'.', ..]
+                    | [b'0'..=b'9', b'0'..=b'9', b'.', ..]
+                    | [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'.', ..]
+            )
+            && !matches!(line.as_bytes(), [_, _, _, _, b'-' | b'/', ..])
+    }
+
+    /// Reads a line that is no object, which is behind that many bytes of prefixes.
+    fn line<'a>(&'a self, text: &'a str, behind: usize, stamp: Option<u64>) -> Result<Parsed<'a>, Reason> {
+        let stripped = text.get(behind..).unwrap_or(text);
         let parse = |form: Form, line: &'a str| -> Result<Parsed<'a>, Reason> {
             self.times.take_zoneless();
             let mut request = self.read(form, line, stamp)?;

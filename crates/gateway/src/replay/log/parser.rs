@@ -174,7 +174,7 @@ impl<'r> Parser<'r> {
     }
 
     /// How many lines have begun, and their ends were not there.
-    pub(in super::super) fn unended(&self) -> u64 {
+    pub(crate) fn unended(&self) -> u64 {
         self.pieces.open()
     }
 

@@ -142,7 +142,7 @@ fn judge(input: &Input, bytes: &[u8]) {
     let count = |number: u64| usize::try_from(number).unwrap();
     let [file] = input.files.as_slice() else { panic!("one file was read") };
     assert_eq!(count(file.lines), lines, "lines");
-    assert_eq!(file.lines, file.requests + file.blank + file.comments + file.unreadable + file.outside);
+    assert_eq!(file.lines, file.requests + file.blank + file.comments + file.pieces + file.unreadable + file.outside);
     assert_eq!(count(file.requests - input.far_away.0), input.records.len());
     assert_eq!(file.forms.iter().sum::<u64>(), file.requests);
     assert!(

@@ -73,6 +73,8 @@ pub struct FileCount {
     pub odd: u64,
     /// Lines that are comments, as in W3C logs.
     pub comments: u64,
+    /// Pieces of lines that another line ends.
+    pub pieces: u64,
     /// Requests before or after what was asked for.
     pub outside: u64,
     /// How many requests had each form.
@@ -181,6 +183,11 @@ impl<'p> Reader<'p> {
             damage = Some(failure);
         }
         progress.file_done(source.taken.get());
+        for _ in 0..parser.unended() {
+            // Its last piece was counted as one, and is what there is of the line.
+            count.pieces -= 1;
+            self.unreadable(&mut count, "the rest of the line is missing".into(), b"");
+        }
         // Log rotation leaves empty files; lines without a single request among them are something else.
         if count.requests + count.outside == 0 && count.unreadable > 0 {
             let flaw = self.input.unreadable.get(flaws);
@@ -207,6 +214,31 @@ impl<'p> Reader<'p> {
         let mut buffer = Vec::new();
         let mut unread_bytes = 0;
         loop {
+            // What is whole in the reader's buffer is read where it is.
+            let mut taken = 0;
+            loop {
+                let chunk = match source.reader.fill_buf() {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+                    Err(error) => return Ok(Err(error)),
+                    Ok(chunk) => chunk,
+                };
+                if chunk.is_empty() {
+                    // Whoever types is not asked for an end twice.
+                    return Ok(Ok(()));
+                }
+                let Some(rest) = chunk.get(taken..) else { break };
+                let Some(end) = memchr::memchr(b'\n', rest).filter(|end| *end <= MAX_LINE) else { break };
+                let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+                taken += end + 1;
+                count.lines += 1;
+                unread_bytes += line.len();
+                self.line(parser, line, count)?;
+                if self.is_over(count, unread_bytes) {
+                    return Ok(Ok(()));
+                }
+            }
+            source.reader.consume(taken);
+            progress.at(source.taken.get());
             let line = match lines::next(&mut *source.reader, &mut buffer) {
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(Ok(())),
@@ -230,17 +262,16 @@ impl<'p> Reader<'p> {
                     }
                 }
             }
-            if count.requests + count.outside == 0 && unread_bytes > GIVE_UP {
+            if self.is_over(count, unread_bytes) {
                 return Ok(Ok(()));
-            }
-            if self.interrupt.is_on() {
-                self.input.is_interrupted = true;
-                return Ok(Ok(()));
-            }
-            if count.lines.is_multiple_of(4_096) {
-                progress.at(source.taken.get());
             }
         }
+    }
+
+    /// Whether somebody ends the reading, or there were so many bytes and no request.
+    fn is_over(&mut self, count: &FileCount, unread_bytes: usize) -> bool {
+        self.input.is_interrupted = self.interrupt.is_on();
+        self.input.is_interrupted || (count.requests + count.outside == 0 && unread_bytes > GIVE_UP)
     }
 
     fn line(&mut self, parser: &mut Parser<'_>, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {
@@ -254,6 +285,10 @@ impl<'p> Reader<'p> {
             Ok(Parsed::Request(form, request)) => (form, request),
             Ok(Parsed::Comment) => {
                 count.comments += 1;
+                return Ok(());
+            }
+            Ok(Parsed::Piece) => {
+                count.pieces += 1;
                 return Ok(());
             }
             Err(reason) => {

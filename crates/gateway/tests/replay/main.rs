@@ -10,3 +10,4 @@ mod policies;
 mod suggest;
 mod tool;
 mod twin;
+mod twists;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::time::Times;
-use super::{Form, Reason, Request, Rest, client_address, client_of, present, request_line};
+use super::{Form, Reason, Request, Rest, client_address, client_of, is_v4, present, request_line, split_at};
 
 /// Reads one line.
 pub(super) fn parse<'a>(line: &'a str, times: &Times) -> Result<Request<'a>, Reason> {
@@ -58,7 +58,7 @@ fn around_time(line: &str) -> Result<(&str, &str, &str), Reason> {
     };
     let at = memchr::memchr_iter(b'[', bytes).find(is_time);
     let at = at.or_else(|| line.find(" [").map(|at| at + 1)).ok_or("no `[time]` in brackets")?;
-    let (stamp, rest) = line[at + 1..].split_once(']').ok_or("the `[time]` has no end")?;
+    let (stamp, rest) = split_at(&line[at + 1..], b']').ok_or("the `[time]` has no end")?;
     Ok((&line[..at - 1], stamp, rest))
 }
 
@@ -81,8 +81,9 @@ impl CommonRest<'_> {
         let mut rest = self.more;
         while let Some((_, quoted)) = rest.split_once('"') {
             let (value, after) = until_quote(quoted)?;
-            let mut hops = value.split(',').map(str::trim);
-            if hops.all(|hop| hop == "unknown" || client_address(hop).1) && value != "unknown" {
+            // A client can begin the list with anything; what the last proxy has added is an address, or says that it knows none.
+            let last = value.rsplit(',').next().unwrap_or_default().trim();
+            if client_address(last).1 || (last == "unknown" && value.contains(',')) {
                 return Some(value);
             }
             rest = after;
@@ -111,8 +112,8 @@ impl<'a> Who<'a> {
     /// Apache's `vhost_combined` has the virtual host in front: then the second word is the address.
     fn parse(who: &'a str) -> Result<Self, Reason> {
         let (first, rest) =
-            who.split_once(' ').filter(|(first, _)| !first.is_empty()).ok_or("no `host ident user` before the time")?;
-        if first.parse::<IpAddr>().is_ok() {
+            split_at(who, b' ').filter(|(first, _)| !first.is_empty()).ok_or("no `host ident user` before the time")?;
+        if is_v4(first) || first.parse::<IpAddr>().is_ok() {
             return Ok(Self { client: first, virtual_host: None });
         }
         let second = rest.split(' ').next().unwrap_or_default();
@@ -177,15 +178,19 @@ struct Tail<'a> {
 impl<'a> Tail<'a> {
     /// Own formats put more fields behind the status, or behind the user agent: the first two quoted ones count.
     fn parse(text: &'a str) -> Self {
-        let (bare, quoted) = match text.split_once(" \"") {
-            Some((bare, quoted)) => (bare, Some(quoted)),
-            None => (text, None),
+        let bytes = text.as_bytes();
+        let mut quotes = memchr::memchr_iter(b'"', bytes);
+        let quote = quotes.find(|at| at.checked_sub(1).is_some_and(|before| bytes[before] == b' '));
+        let (bare, quoted) = match quote {
+            Some(at) => (&bytes[..at - 1], text.get(at + 1..)),
+            None => (bytes, None),
         };
-        let mut words = bare.split(' ').skip(1);
-        let status = words.next().filter(|word| *word == "-" || (word.len() == 3 && is_number(word)));
-        let has_bytes = words.next().is_some_and(|word| word == "-" || is_number(word));
+        let mut words = bare.split(|byte| *byte == b' ').skip(1);
+        let status = words.next().filter(|word| *word == b"-" || (word.len() == 3 && is_number(word)));
+        let has_bytes = words.next().is_some_and(|word| word == b"-" || is_number(word));
         let is_odd = status.is_none() || !has_bytes;
-        let mut tail = Self { is_odd, status: status.and_then(|word| word.parse().ok()), ..Self::default() };
+        let status = status.and_then(|word| str::from_utf8(word).ok()?.parse().ok());
+        let mut tail = Self { is_odd, status, ..Self::default() };
         let Some(quoted) = quoted else { return tail };
         tail.has_headers = true;
         let Some((referer, rest)) = until_quote(quoted) else {
@@ -202,15 +207,15 @@ impl<'a> Tail<'a> {
     }
 }
 
-fn is_number(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
+fn is_number(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(u8::is_ascii_digit)
 }
 
 /// A quoted field without its escapes: `\"`, `\\` and `\xHH`, which nginx writes for every byte beyond ASCII.
 ///
 /// What does not come out as UTF-8 stays as it was logged.
 pub(super) fn unescaped(raw: &str) -> Cow<'_, str> {
-    if !raw.contains('\\') {
+    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
         return Cow::Borrowed(raw);
     }
     let mut bytes = Vec::with_capacity(raw.len());

@@ -32,6 +32,8 @@ const BUILTIN: &[(&str, &[&str])] = &[
         &[
             "$_ $time_iso8601 $_ $remote_addr $_ $_ $_ $_ $status $_ $_ $_ \"$request\" \"$http_user_agent\" $_ $_ $_ \"$_\" \
            \"$_\" \"$_\" $_ $start_time \"$_",
+            // Before 2018.
+            "$_ $time_iso8601 $_ $remote_addr $_ $_ $_ $_ $status $_ $_ $_ \"$request\" \"$http_user_agent\" $_ $_ $_ \"$_",
         ],
     ),
     ("elb", &["$time_iso8601 $_ $remote_addr $_ $_ $_ $_ $status $_ $_ $_ \"$request\" \"$http_user_agent\" $_ $_"]),
@@ -45,6 +47,9 @@ const BUILTIN: &[(&str, &[&str])] = &[
         &[
             "$remote_addr [$time_local] $_ $_/$_ $_/$_/$_/$_/$_ $status $_ $_ $_ $_ $_/$_/$_/$_/$_ $_/$_ \"$request\"$_",
             "$remote_addr [$time_local] $_ $_/$_ $_/$_/$_/$_/$_ $status $_ $_ $_ $_ $_/$_/$_/$_/$_ $_/$_ {$_} \"$request\"$_",
+            // It cuts lines off after a thousand bytes, and the request is last.
+            "$remote_addr [$time_local] $_ $_/$_ $_/$_/$_/$_/$_ $status $_ $_ $_ $_ $_/$_/$_/$_/$_ $_/$_ \"$request",
+            "$remote_addr [$time_local] $_ $_/$_ $_/$_/$_/$_/$_ $status $_ $_ $_ $_ $_/$_/$_/$_/$_ $_/$_ {$_} \"$request",
         ],
     ),
     (

@@ -9,6 +9,7 @@ mod names;
 mod objects;
 mod pairs;
 mod parser;
+mod pieces;
 mod prefix;
 mod roles;
 pub mod source;
@@ -105,6 +106,9 @@ impl Request<'_> {
 /// A client in the one spelling of its address, so that one client is one key: no port, and IPv4 inside IPv6 as IPv4.
 /// What is no address (a host name) stays as it is. Also whether it is one.
 fn client_address(text: &str) -> (Cow<'_, str>, bool) {
+    if is_v4(text) {
+        return (Cow::Borrowed(text), true);
+    }
     if let Ok(address) = text.parse::<IpAddr>() {
         return match address {
             IpAddr::V4(_) => (Cow::Borrowed(text), true),
@@ -130,10 +134,14 @@ fn client_address(text: &str) -> (Cow<'_, str>, bool) {
     {
         return client_address(address);
     }
-    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) if inner.parse::<IpAddr>().is_ok() => client_address(inner),
-        _ => (Cow::Borrowed(text), false),
+    // In brackets, and so perhaps with a zone and a port.
+    if let Some((inner, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
+        && let (address, true) = client_address(inner)
+    {
+        return (address, true);
     }
+    (Cow::Borrowed(text), false)
 }
 
 /// Who a log says the client is.
@@ -146,7 +154,8 @@ struct Client<'a> {
 
 /// Who `text` says the client is: of a list the last, which is all that can be believed unless somebody trusts proxies.
 fn client_of(text: Cow<'_, str>) -> Client<'_> {
-    let Some((_, last)) = text.rsplit_once(',') else {
+    let comma = memchr::memrchr(b',', text.as_bytes());
+    let Some(last) = comma.and_then(|at| text.get(at + 1..)) else {
         let (client, is_address) = match &text {
             Cow::Borrowed(text) => client_address(text.trim()),
             Cow::Owned(text) => {
@@ -169,11 +178,38 @@ fn present(text: &str) -> Option<&str> {
 /// The method and the target of a request line; whatever is not one (an empty request, TLS spoken to a plain port)
 /// is still a request by somebody, only without the two.
 fn request_line(text: &str) -> (Option<&str>, Option<&str>) {
-    let mut words = text.split(' ');
-    match (words.next(), words.next()) {
-        (Some(method), Some(target)) if is_method(method) => (Some(method), present(target)),
+    match split_at(text, b' ') {
+        Some((method, rest)) if is_method(method) => {
+            (Some(method), present(split_at(rest, b' ').map_or(rest, |(target, _)| target)))
+        }
         _ => (None, None),
     }
+}
+
+/// `split_once` of an ASCII character, faster: looking for such is most of the work.
+fn split_at(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Whether `text` is an IPv4 address, as its `FromStr` would say, faster.
+fn is_v4(text: &str) -> bool {
+    let (mut octets, mut digits, mut octet) = (1, 0, 0_u16);
+    for byte in text.bytes() {
+        match byte {
+            // A zero in front would be octal to some.
+            b'0'..=b'9' if digits < 3 && !(digits > 0 && octet == 0) => {
+                octet = octet * 10 + u16::from(byte - b'0');
+                digits += 1;
+                if octet > 255 {
+                    return false;
+                }
+            }
+            b'.' if digits > 0 && octets < 4 => (octets, digits, octet) = (octets + 1, 0, 0),
+            _ => return false,
+        }
+    }
+    octets == 4 && digits > 0
 }
 
 fn is_method(word: &str) -> bool {
@@ -185,6 +221,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn addresses_of_version_4_are_those_of_the_standard_library() {
+        let texts = [
+            "",
+            ".",
+            "1",
+            "1.2.3",
+            "1.2.3.4",
+            "1.2.3.4.",
+            ".1.2.3.4",
+            "1..3.4",
+            "1.2.3.4.5",
+            "0.0.0.0",
+            "00.0.0.0",
+            "01.2.3.4",
+        ];
+        let more = [
+            "255.255.255.255",
+            "256.2.3.4",
+            "1.2.3.256",
+            "1.2.3.1000",
+            "1.2.3.4 ",
+            "1.2.3.x",
+            "1.2.3.4é",
+            "0.0.0.00",
+            "10.20.30.40",
+        ];
+        for text in texts.iter().chain(&more) {
+            assert_eq!(is_v4(text), text.parse::<std::net::Ipv4Addr>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn one_client_is_one_key() {
         assert_eq!(client_address("192.0.2.1"), ("192.0.2.1".into(), true));
         assert_eq!(client_address("192.0.2.1:4711"), ("192.0.2.1".into(), true));
@@ -192,6 +260,11 @@ mod tests {
         assert_eq!(client_address("[2001:db8::1]:80"), ("2001:db8::1".into(), true));
         assert_eq!(client_address("[2001:db8::1]"), ("2001:db8::1".into(), true));
         assert_eq!(client_address("::ffff:192.0.2.1"), ("192.0.2.1".into(), true));
+        assert_eq!(client_address("fe80::1%eth0"), ("fe80::1".into(), true));
+        assert_eq!(client_address("[fe80::1%eth0]:443"), ("fe80::1".into(), true));
+        assert_eq!(client_address("[192.0.2.1]"), ("192.0.2.1".into(), true));
+        assert!(!client_address("[2001:db8::1]x").1 && !client_address("[2001:db8::1]:70000").1);
+        assert!(!client_address("[host]:80").1 && !client_address("[]").1);
         assert_eq!(client_address("2001:db8::5:33317"), ("2001:db8::5".into(), true));
         assert_eq!(client_address("1:2:3:4:5:6:7:8:33317"), ("1:2:3:4:5:6:7:8".into(), true));
         assert!(!client_address("2001:db8::5:70000").1 && !client_address("h:33317").1);

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::columns::Columns;
 use super::form::{Form, Format};
 use super::json::{self, Object, Places};
+use super::pieces::{Joined, Piece, Pieces};
 use super::time::Times;
 use super::{Reason, Request, Rest, clf, columns, pairs, prefix, uvicorn};
 
@@ -36,6 +37,7 @@ pub struct Parser<'r> {
     mended: String,
     /// The line of a server inside the object of a collector.
     inner: String,
+    pieces: Pieces,
 }
 
 /// What a line is.
@@ -45,6 +47,8 @@ pub enum Parsed<'a> {
     Request(Form, Request<'a>),
     /// A comment, as W3C logs have them.
     Comment,
+    /// A piece of a line that a later one ends.
+    Piece,
 }
 
 /// How deep a line may be inside of others: a server's in Docker's JSON in a cloud's.
@@ -56,7 +60,15 @@ impl<'r> Parser<'r> {
     pub fn new(rules: &'r Rules) -> Self {
         let times = Times::new(rules.zone.clone().unwrap_or(TimeZone::UTC));
         let last = Cell::new(Form::Combined);
-        Self { rules, times, columns: None, last, mended: String::new(), inner: String::new() }
+        Self {
+            rules,
+            times,
+            columns: None,
+            last,
+            mended: String::new(),
+            inner: String::new(),
+            pieces: Pieces::default(),
+        }
     }
 
     /// Reads one line without its end.
@@ -79,16 +91,34 @@ impl<'r> Parser<'r> {
                 ("", true)
             }
         };
-        let text = if is_mended { self.mended.as_str() } else { text };
-        if text.starts_with('#') {
-            if let Some(columns) = Columns::of(text) {
+        // As below, without all that such a line has not: most logs are of lines like that.
+        if !is_mended && self.is_common(text) {
+            self.times.take_zoneless();
+            if let Ok(mut request) = clf::parse(text, &self.times) {
+                request.is_zoneless = self.times.take_zoneless();
+                let form = if let Rest::Common(rest) = &request.rest { rest.name() } else { Form::Combined };
+                return Ok(Parsed::Request(form, request));
+            }
+        }
+        let whole = if is_mended { self.mended.as_str() } else { text };
+        if whole.starts_with('#') {
+            if let Some(columns) = Columns::of(whole) {
                 self.columns = Some(columns);
+                self.last.set(Form::W3c);
             }
             return Ok(Parsed::Comment);
         }
+        let (mut text, mut is_mended) = (text, is_mended);
+        if let Some((piece, head)) = Piece::of_cri(whole) {
+            match self.pieces.add(&piece, head)? {
+                Joined::Whole => {}
+                Joined::GoesOn => return Ok(Parsed::Piece),
+                Joined::Line(line) => (self.mended, text, is_mended) = (line, "", true),
+            }
+        }
         // Of collectors' objects only what the server wrote goes on, until there is a line that is none.
         let (mut stamp, mut is_zoneless, mut depth) = (None, false, 0);
-        loop {
+        let behind = loop {
             let text = match (depth, is_mended) {
                 (0, false) => text,
                 (0, true) => self.mended.as_str(),
@@ -101,12 +131,19 @@ impl<'r> Parser<'r> {
             is_zoneless = if prefixed.is_some() { self.times.take_zoneless() } else { is_zoneless };
             stamp = prefixed.or(stamp);
             if !self.tries_json() || !line.trim_start().starts_with('{') {
-                break;
+                break text.len() - line.len();
             }
             // Of an array with one object a line, the objects.
             let object = line.trim_end().strip_suffix(',').unwrap_or(line);
-            let object: serde_json::Map<String, serde_json::Value> =
+            let mut object: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(object).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
+            if let Some(piece) = Piece::of_docker(&object) {
+                match self.pieces.add(&piece, "")? {
+                    Joined::Whole => {}
+                    Joined::GoesOn => return Ok(Parsed::Piece),
+                    Joined::Line(line) => drop(object.insert("log".to_owned(), line.into())),
+                }
+            }
             self.times.take_zoneless();
             match json::request(object, &self.rules.places, &self.times, stamp)? {
                 Object::Request(mut request) => {
@@ -123,7 +160,7 @@ impl<'r> Parser<'r> {
                     stamp = time.or(stamp);
                 }
             }
-        }
+        };
         let this = &*self;
         let text = match (depth, is_mended) {
             (0, false) => text,
@@ -133,16 +170,38 @@ impl<'r> Parser<'r> {
         // Most texts in objects are messages of a server that says nothing of a request.
         let of_object =
             |reason| if depth == 0 { reason } else { "no client address and no path in the JSON object".into() };
-        this.line(text, stamp).map_err(of_object)
+        this.line(text, behind, stamp).map_err(of_object)
+    }
+
+    /// How many lines have begun, and their ends were not there.
+    pub(crate) fn unended(&self) -> u64 {
+        self.pieces.open()
     }
 
     fn tries_json(&self) -> bool {
         matches!(self.rules.format, None | Some(Format::Known(Form::Json)))
     }
 
-    /// Reads a line that is no object.
-    fn line<'a>(&'a self, text: &'a str, stamp: Option<u64>) -> Result<Parsed<'a>, Reason> {
-        let stripped = prefix::strip(text).map_or(text, |stripped| stripped.line);
+    /// Whether a line is first tried as one of the Common Log Format, and begins like an IPv4 address, so like no prefix.
+    fn is_common(&self, line: &str) -> bool {
+        let is_first = match &self.rules.format {
+            None => matches!(self.last.get(), Form::Common | Form::Combined),
+            Some(format) => matches!(format, Format::Known(Form::Common | Form::Combined)),
+        };
+        // The shortest prefix of digits has a blank behind them, and the others have ten digits or a dash or a slash behind four.
+        is_first
+            && matches!(
+                line.as_bytes(),
+                [b'0'..=b'9', b'.', ..]
+                    | [b'0'..=b'9', b'0'..=b'9', b'.', ..]
+                    | [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'.', ..]
+            )
+            && !matches!(line.as_bytes(), [_, _, _, _, b'-' | b'/', ..])
+    }
+
+    /// Reads a line that is no object, which is behind that many bytes of prefixes.
+    fn line<'a>(&'a self, text: &'a str, behind: usize, stamp: Option<u64>) -> Result<Parsed<'a>, Reason> {
+        let stripped = text.get(behind..).unwrap_or(text);
         let parse = |form: Form, line: &'a str| -> Result<Parsed<'a>, Reason> {
             self.times.take_zoneless();
             let mut request = self.read(form, line, stamp)?;

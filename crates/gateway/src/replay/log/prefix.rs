@@ -34,6 +34,10 @@ fn one(line: &str) -> Option<Stripped<'_>> {
     }
     match line.as_bytes() {
         [b'<', ..] => priority(line),
+        // Of `journalctl -o export` and, behind blanks, `-o verbose`.
+        [b' ', b' ', ..] | [b'M', b'E', b'S', b'S', ..] => {
+            line.trim_start().strip_prefix("MESSAGE=").map(|line| Stripped { line, stamp: None })
+        }
         [a, b, c, b' ', ..] if [a, b, c].iter().all(|byte| byte.is_ascii_alphabetic()) => {
             dated(line).or_else(|| compose(line))
         }

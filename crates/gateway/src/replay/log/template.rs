@@ -93,7 +93,9 @@ impl Template {
             before = after;
         }
         let last_is_open = self.after.last().is_some_and(String::is_empty);
-        let odd_tail = is_cut || (!self.is_builtin && !last_is_open && !rest.is_empty());
+        // The request in the formats of ours for lines that end in it.
+        let has_no_end = self.is_builtin && last_is_open && self.roles.last() == Some(&Role::Request);
+        let odd_tail = is_cut || has_no_end || (!self.is_builtin && !last_is_open && !rest.is_empty());
         let fields = Fields { roles: &self.roles, values, has_escapes: true };
         if self.is_builtin && !fields.is_plausible() {
             return Err("not in the format".into());

@@ -16,8 +16,8 @@ pub struct Times {
     zone: TimeZone,
     /// Whether one did not say its own.
     is_zoneless: Cell<bool>,
-    /// The last ones of the Common Log Format, by the last digit of their seconds: many requests come in one second, and lines are written
-    /// when responses are done, so that the seconds around it take turns.
+    /// The last minutes of the Common Log Format, as they are written for the second 0, by their last digit: many requests come in one
+    /// minute, and lines are written when responses are done, so that the minutes around it take turns.
     last: [Cell<([u8; COMMON], u64)>; 16],
 }
 
@@ -44,21 +44,28 @@ impl Times {
 
     /// `17/May/2015:10:05:03 +0200`, the seconds with or without a fraction, and the zone, too.
     pub(crate) fn common_log(&self, text: &str) -> Result<u64, Reason> {
-        let bytes: Option<[u8; COMMON]> = text.as_bytes().try_into().ok();
-        let slot = bytes.map(|bytes| &self.last[usize::from(bytes[19] & 15)]);
-        if let (Some(bytes), Some((last, time))) = (bytes, slot.map(Cell::get))
-            && bytes == last
-        {
-            return Ok(time);
+        let minute = minute_and_second(text);
+        if let Some((minute, second)) = minute {
+            let (last, start) = self.slot(&minute).get();
+            if minute == last
+                && let Some(time) = start.checked_add(second)
+            {
+                return Ok(time);
+            }
         }
         let time = self.fields(text).and_then(nanos).ok_or_else(|| bad(text, "17/May/2015:10:05:03 +0000"))?;
-        // No text is of the bytes that it begins with. With a zone, as the others are counted.
-        if let (Some(bytes), Some(slot)) = (bytes, slot)
-            && bytes[20] == b' '
+        // With a zone, as the times without one are counted. No zone has seconds, so that a minute begins on the hour's beat everywhere.
+        if let Some((minute, second)) = minute
+            && minute[20] == b' '
+            && let Some(start) = time.checked_sub(second)
         {
-            slot.set((bytes, time));
+            self.slot(&minute).set((minute, start));
         }
         Ok(time)
+    }
+
+    fn slot(&self, minute: &[u8; COMMON]) -> &Cell<([u8; COMMON], u64)> {
+        &self.last[usize::from(minute[16] & 15)]
     }
 
     fn fields(&self, text: &str) -> Option<Timestamp> {
@@ -167,6 +174,15 @@ impl Times {
     }
 }
 
+/// Of `17/May/2015:10:05:03 +0200` the same with 00 for the seconds, and the seconds in nanoseconds, if they are two digits below 60 where
+/// they are expected. Of a text that is no time, too; but what becomes a time with the 00 is one with them.
+fn minute_and_second(text: &str) -> Option<([u8; COMMON], u64)> {
+    let mut bytes: [u8; COMMON] = text.as_bytes().try_into().ok()?;
+    let [b':', tens @ b'0'..=b'5', ones @ b'0'..=b'9'] = bytes[17..20] else { return None };
+    (bytes[18], bytes[19]) = (b'0', b'0');
+    Some((bytes, (u64::from(tens - b'0') * 10 + u64::from(ones - b'0')) * 1_000_000_000))
+}
+
 /// A number of exactly `count` digits: `parse` alone would take a sign, too.
 fn digits(text: &str, count: usize) -> Option<i16> {
     let is_number = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -273,6 +289,23 @@ mod tests {
             assert_eq!(times.common_log(text), common_log(text), "{text}");
         }
         assert!(times.common_log("17/May/2015:10:61:03 +0000").is_err());
+        // A leap second, and what is none of the minute that is known.
+        for text in [
+            "17/May/2015:10:00:60 +0000",
+            "17/May/2015:10:00:61 +0000",
+            "17/May/2015:10:00:0x +0000",
+            "17/May/2015:10:00 00 +0000",
+        ] {
+            assert_eq!(times.common_log(text), common_log(text), "{text}");
+        }
+        for text in [
+            "01/Jan/1970:00:00:00 +0000",
+            "01/Jan/1970:00:59:59 +0100",
+            "01/Jan/1970:01:00:59 +0100",
+            "01/Jan/1970:01:00:00 +0100",
+        ] {
+            assert_eq!(times.common_log(text), common_log(text), "{text}");
+        }
     }
 
     #[test]

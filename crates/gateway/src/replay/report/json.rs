@@ -51,6 +51,8 @@ struct FilePart<'r> {
     unreadable: u64,
     odd: u64,
     comments: u64,
+    /// Pieces of lines, but for the last.
+    pieces: u64,
     /// Before `--since` or not before `--until`.
     outside: u64,
     /// Requests by the form of their lines.
@@ -92,6 +94,7 @@ struct Totals {
     without_zone: u64,
     outside: u64,
     comments: u64,
+    pieces: u64,
     /// More than ten years from the others, and left out.
     far_away: u64,
     interrupted: bool,
@@ -281,7 +284,7 @@ fn difference_part(KeyDifference { key, counts }: &KeyDifference) -> DifferenceP
 }
 
 fn file_part(count: &FileCount) -> FilePart<'_> {
-    let FileCount { name, lines, requests, blank, unreadable, odd, comments, outside, .. } = count;
+    let FileCount { name, lines, requests, blank, unreadable, odd, comments, pieces, outside, .. } = count;
     FilePart {
         file: name,
         lines: *lines,
@@ -290,6 +293,7 @@ fn file_part(count: &FileCount) -> FilePart<'_> {
         unreadable: *unreadable,
         odd: *odd,
         comments: *comments,
+        pieces: *pieces,
         outside: *outside,
         forms: count.forms().into_iter().map(|(form, count)| (form.name(), count)).collect(),
     }
@@ -319,6 +323,7 @@ fn totals(input: &Input, replay: &Replay) -> Totals {
         without_zone: input.zoneless,
         outside: sum(input, |file| file.outside),
         comments: sum(input, |file| file.comments),
+        pieces: sum(input, |file| file.pieces),
         far_away: input.far_away.0,
         interrupted: input.is_interrupted,
     }

@@ -91,6 +91,7 @@ pub(super) fn what_was_read(text: &mut String, input: &Input, clock: &WallClock)
         (sum(input, |file| file.unreadable), "unreadable"),
         (sum(input, |file| file.blank), "blank"),
         (sum(input, |file| file.outside), "outside the time asked for"),
+        (sum(input, |file| file.pieces), "joined with others"),
     ] {
         if count > 0 {
             write!(text, ", {} {what}", grouped(count))?;

@@ -91,6 +91,7 @@ async fn fetch(
 ) -> Result<FleetDecision, Outage> {
     let leases = &fleet.0.leases;
     Counts::add(&leases.counts.asked);
+    let returns = hot.returns();
     let leased = exchange::lease(fleet, item, hot.want(), until).await?;
     let own = Anchor { sent: leased.sent, read: leases.now(), server_us: leased.now };
     let (best, stepped) = leased.clock.learn(own);
@@ -99,7 +100,7 @@ async fn fetch(
         leases.step();
     } else if let Some(plan) = item.limit.plan() {
         let (fits, cost, tokens) = (leased.part.fits, item.cost, leased.tokens);
-        hot.learn(&Grant { own, best, fits, cost, evidence: &leased.part.evidence, tokens }, plan);
+        hot.learn(&Grant { own, best, fits, cost, evidence: &leased.part.evidence, tokens, returns }, plan);
     }
     drop(turn);
     let mut decision = item.decided(&leased.part, leased.now);

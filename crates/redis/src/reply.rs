@@ -3,7 +3,7 @@
 use redis::Value;
 
 use crate::rule::{Evidence, Rule};
-use crate::span::Span;
+use crate::span::{MAX_NUMBER, Span};
 
 /// One limit's part of an answer.
 #[derive(Debug, Clone)]
@@ -38,12 +38,14 @@ pub(crate) enum Reply<T> {
     },
 }
 
+/// A number as the scripts write them: whole, and what a double holds exactly. So no sum or product of a figure wraps.
 fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        Value::BulkString(_) | Value::SimpleString(_) => text(value)?.parse().ok(),
-        _ => None,
-    }
+    let number = match value {
+        Value::Int(number) => u64::try_from(*number).ok()?,
+        Value::BulkString(_) | Value::SimpleString(_) => text(value)?.parse().ok()?,
+        _ => return None,
+    };
+    (number <= MAX_NUMBER).then_some(number)
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -150,5 +152,100 @@ pub(crate) fn undo(value: &Value) -> Option<bool> {
     match head(list(value)?)? {
         (code @ 0..=1, _, []) => Some(code == 1),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::lease::anchor::Anchor;
+
+    /// Whatever a server says that is none, or that others have written to: it is unreadable, or figures that nothing wraps in.
+    #[test]
+    fn no_answer_makes_a_panic() {
+        let mut dice = fastrand::Rng::with_seed(5);
+        let quotas = [
+            "300/second",
+            "7 per 60 days burst 3000 debt 30 days",
+            "10/minute as leaky-queue",
+            "9/day as fixed-window",
+        ];
+        let quotas = quotas.into_iter().chain(["50000/day as sliding-window", "1024 per 3600 days as sliding-log"]);
+        let rules: Vec<Rule> = quotas.map(|quota| Rule::new(&quota.parse().unwrap()).unwrap()).collect();
+        let (mut read, mut converted) = (0_u64, 0_u64);
+        for round in 0..60_000 {
+            let rule = &rules[round % rules.len()];
+            let fields = match rule {
+                Rule::Bucket(_) | Rule::Queue(_) => 8,
+                Rule::Fixed(_) | Rule::First(_) => 3,
+                Rule::Sliding(_) => 5,
+                _ => 4,
+            };
+            let mut part: Vec<Value> = (0..fields).map(|_| any(&mut dice, 0)).collect();
+            part[0] = Value::Int(dice.i64(0..2));
+            let (code, ahead) = (part[0].clone(), any(&mut dice, 0));
+            let mut answer = vec![code, any(&mut dice, 0), Value::Array(part)];
+            if dice.u8(0..40) == 0 {
+                let at = dice.usize(0..answer.len());
+                answer[at] = any(&mut dice, 0);
+            }
+            let cost = [0, 1, 2, 1 << 40, u64::MAX][dice.usize(0..5)];
+            let alone = check(&Value::Array(answer.clone()), [rule].into_iter());
+            answer.push(ahead);
+            let with_ahead = lease(&Value::Array(answer), rule);
+            if let Some(Reply::Decided { now, is_yes, answer: parts }) = alone {
+                read += 1;
+                let _ = rule.report(cost, now, is_yes, &parts[0].evidence);
+                let _ = rule.wait(cost, now, &parts[0].evidence);
+            }
+            if let Some(Reply::Decided { now, answer: (part, ahead), .. }) = with_ahead {
+                let most = dice.u64(0..5_000);
+                assert!(rule.ahead(most, ahead).is_none_or(|tokens| tokens <= most));
+                let anchor = Anchor { sent: 5, read: 9, server_us: now };
+                if let Evidence::Stamp { stamp } = part.evidence {
+                    let until = anchor.until(stamp.us);
+                    let _ = rule.lacks(cost, until.saturating_sub(7) / 1_000);
+                }
+            }
+            let any_number = |dice: &mut fastrand::Rng| NUMBERS[dice.usize(0..NUMBERS.len())];
+            let [us, f, count, burst, surplus, now] = [(); 6].map(|()| any_number(&mut dice));
+            let text = format!("{us}:{f}{} {count}/{burst}+{surplus}", ["", "d", "p", "x"][dice.usize(0..4)]);
+            let now = now.parse::<u64>().unwrap_or(0).min(MAX_NUMBER);
+            converted += u64::from(rule.convert(&text, now).is_some());
+            let _ = adjust(&any(&mut dice, 1)).is_some() | undo(&any(&mut dice, 1)).is_some();
+            let _ = rule.taken(cost, &text);
+        }
+        assert!(read > 500 && converted > 500, "{read} were read, and {converted} converted");
+    }
+
+    const NUMBERS: [&str; 13] = [
+        "0",
+        "1",
+        "7",
+        "1796000000000000",
+        "9007199254740992",
+        "9007199254740993",
+        "9223372036854775807",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-1",
+        "1e9",
+        "",
+        "2251799813685248",
+    ];
+
+    fn any(dice: &mut fastrand::Rng, depth: u32) -> Value {
+        match dice.u8(0..24) {
+            0 => Value::Nil,
+            1 => Value::BulkString(vec![0xFF, 0, b'1']),
+            2 => Value::Double(1.5),
+            3 => Value::Int(dice.i64(..)),
+            4 | 5 if depth < 3 => Value::Array((0..dice.u8(0..5)).map(|_| any(dice, depth + 1)).collect()),
+            6 => Value::SimpleString(NUMBERS[dice.usize(0..NUMBERS.len())].to_owned()),
+            7..=12 => Value::Int(NUMBERS[dice.usize(0..NUMBERS.len())].parse().unwrap_or(i64::MIN)),
+            13 => Value::BulkString(Vec::new()),
+            _ => Value::BulkString(NUMBERS[dice.usize(0..5)].as_bytes().to_vec()),
+        }
     }
 }

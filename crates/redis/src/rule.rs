@@ -6,7 +6,7 @@ use tollgate::{Algorithm, Quota, Report, Verdict, WindowStart};
 
 use crate::error::LimitError;
 use crate::request::Arg;
-use crate::span::{Span, Token};
+use crate::span::{MAX_NUMBER, Span, Token};
 
 /// 2^51 microseconds, 71 years: a stamp of today with that on top is below 2^53, as is twice that alone.
 pub(crate) const MAX_SPAN_US: u64 = 1 << 51;
@@ -464,7 +464,9 @@ impl Bucket {
         let (count, burst) = tag.split_once('/')?;
         let old = Token::new(count.parse().ok().filter(|&count: &u64| count > 0)?, self.period_nanos)?;
         let old_burst: u64 = burst.parse().ok()?;
-        let ahead = old.ahead(Span { us: us.parse().ok()?, parts: parts.parse().ok()? }, now);
+        // Whoever else writes to the server may have written this: what no script writes is no bucket's.
+        let number = |text: &str| text.parse().ok().filter(|&number: &u64| number <= MAX_NUMBER);
+        let ahead = old.ahead(Span { us: number(us)?, parts: number(parts)? }, now);
         let reach = self.token.parts_of_us(self.reach_us);
         let (ahead, surplus) = if is_queue {
             let all = old.as_tokens_of(ahead, &self.token)?;
@@ -475,15 +477,17 @@ impl Bucket {
                 Some(product.div_ceil(u128::from(old.parts_per_us())))
             };
             let is_faster = new_token < in_new(old_token)?;
-            let told = if is_faster && ahead > old_token { in_new(ahead - old_token)? + new_token } else { 0 };
+            let told =
+                if is_faster && ahead > old_token { in_new(ahead - old_token)?.checked_add(new_token)? } else { 0 };
             (all.max(told), 0)
         } else {
             let depth = old.parts(old_burst);
-            let used = ahead.min(depth) + old.parts(surplus.parse().ok()?);
+            let used = ahead.min(depth).checked_add(old.parts(surplus.parse().ok()?))?;
             let used = old.as_tokens_of(used, &self.token)?;
             let owed = old.as_tokens_of(ahead.saturating_sub(depth), &self.token)?;
             let kept = used.min(self.depth);
-            (kept + owed, self.token.tokens_in((used - kept) + self.token.parts(1) - 1))
+            let surplus = (used - kept).checked_add(self.token.parts(1) - 1)?;
+            (kept.checked_add(owed)?, self.token.tokens_in(surplus))
         };
         let ahead = ahead.min(reach);
         let mark = match mark {

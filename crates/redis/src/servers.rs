@@ -18,6 +18,8 @@ use crate::target::{self, Target};
 const REFRESH: Duration = Duration::from_secs(5);
 /// And how often at most.
 const SPACING: Duration = Duration::from_millis(100);
+/// As many servers a cluster may name: as many as its specification recommends at most.
+const MAX_SERVERS: usize = 1_000;
 /// As long as the answer to that may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long after an answer such as "loading" the one repeat comes, at most.
@@ -187,7 +189,9 @@ impl Servers {
                 if !is_ask {
                     self.is_stale();
                 }
-                let shard = cluster.at(&node, &shard);
+                let Some(shard) = cluster.at(&node, &shard) else {
+                    return Err(Outage::Refused(format!("the cluster names more than {MAX_SERVERS} servers")));
+                };
                 if !shard.ready(until).await {
                     return Err(Outage::Disconnected);
                 }
@@ -229,14 +233,20 @@ async fn again(
 
 impl Cluster {
     /// The server at an address that another one, `from`, has named; connected to from now on if it was not known.
-    fn at(&self, (host, port): &Node, from: &Shard) -> Arc<Shard> {
+    /// `None` if there are too many.
+    fn at(&self, (host, port): &Node, from: &Shard) -> Option<Arc<Shard>> {
         // A server that does not know its own address leaves it out.
         let node = match from.target() {
             Target::Fixed(info) if host.is_empty() => (host_of(info), *port),
             _ => (host.clone(), *port),
         };
-        if let Some(shard) = self.map.load().of_node(&node) {
-            return Arc::clone(shard);
+        let map = self.map.load();
+        if let Some(shard) = map.of_node(&node) {
+            return Some(Arc::clone(shard));
+        }
+        // Those that no slot is of go with the next map; as long as there is none, no answer makes them more.
+        if map.shards.len() >= MAX_SERVERS {
+            return None;
         }
         let shard = self.spawn(&node);
         self.map.rcu(|map| {
@@ -246,7 +256,7 @@ impl Cluster {
             }
             map
         });
-        self.map.load().of_node(&node).map_or(shard, Arc::clone)
+        Some(self.map.load().of_node(&node).map_or(shard, Arc::clone))
     }
 
     fn spawn(&self, (host, port): &Node) -> Arc<Shard> {
@@ -264,7 +274,7 @@ impl Cluster {
             let Some(slots) = answer.as_ref().and_then(read_slots).filter(|slots| !slots.is_empty()) else { continue };
             let mut map = Map::default();
             for (first, last, node) in slots {
-                let known = self.at(&node, shard);
+                let Some(known) = self.at(&node, shard) else { continue };
                 let place = map.shards.iter().position(|(_, shard)| Arc::ptr_eq(shard, &known));
                 let place = place.unwrap_or_else(|| {
                     let host = if node.0.is_empty() { known_host(&known) } else { node.0.clone() };

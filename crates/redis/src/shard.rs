@@ -292,11 +292,22 @@ async fn watch_over(shard: &Weak<Shard>, connection: &Arc<Connection>, place: Op
         }
         tokio::select! {
             () = this.lost.notified() => {}
-            () = this.unloaded.notified() => { let _ = this.load(&mut connection.redis.clone()).await; }
+            () = this.unloaded.notified() => {
+                // A server that stops answering now is lost all the same.
+                let mut redis = connection.redis.clone();
+                tokio::select! {
+                    () = this.lost.notified() => {}
+                    _ = this.load(&mut redis) => {}
+                }
+            }
             () = tokio::time::sleep(WATCH) => {
                 let Some(place) = place else { continue };
+                let resolved = tokio::select! {
+                    () = this.lost.notified() => continue,
+                    resolved = this.target.resolve(CONNECT) => resolved,
+                };
                 // No answer from any sentinel says nothing.
-                if this.target.resolve(CONNECT).await.is_ok_and(|info| info.addr().to_string() != place) {
+                if resolved.is_ok_and(|info| info.addr().to_string() != place) {
                     this.close(connection);
                 }
             }

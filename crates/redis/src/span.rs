@@ -1,6 +1,9 @@
 //! Spans of the server's time, exact: microseconds and parts of one. All products are made here, in 128 bits; the scripts only
 //! add and compare.
 
+/// The largest number that a script can write: doubles are exact up to it.
+pub(crate) const MAX_NUMBER: u64 = 1 << 53;
+
 /// The time that one token takes to come back, in microseconds: a fraction in lowest terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {

@@ -36,10 +36,15 @@ impl Anchor {
         self.server_us.saturating_add(1).saturating_add((gone + gone.div_ceil(DRIFT)).div_ceil(1_000))
     }
 
-    /// The earliest that it can be.
+    /// The earliest that it can be; before the reading as well, as answers are not taken in in the order in which they were given.
     pub(crate) fn low(&self, now: u64) -> u64 {
-        let gone = now.saturating_sub(self.read);
-        self.server_us.saturating_add((gone - gone.div_ceil(DRIFT)) / 1_000)
+        match now.checked_sub(self.read) {
+            Some(gone) => self.server_us.saturating_add((gone - gone.div_ceil(DRIFT)) / 1_000),
+            None => {
+                let before = self.read - now;
+                self.server_us.saturating_sub(before.saturating_add(before.div_ceil(DRIFT)).div_ceil(1_000))
+            }
+        }
     }
 }
 
@@ -106,6 +111,30 @@ mod tests {
         let hour = 3_600_000_000_000;
         let later = at(hour, hour + 1_000_000, 1_000_500 + 3_600_000_000);
         assert_eq!(clock.learn(later), (later, false));
+    }
+
+    #[test]
+    fn answers_that_come_in_another_order_are_no_step() {
+        // The second was sent 5 ms after the first, and is taken in before it.
+        let clock = ServerClock::default();
+        let second = Anchor { sent: 5_000_000, read: 6_000_000, server_us: 1_005_500 };
+        let first = Anchor { sent: 0, read: 10_000_000, server_us: 1_001_000 };
+        assert_eq!(clock.learn(second), (second, false));
+        assert_eq!(clock.learn(first), (second, false));
+        // Of a clock that runs true, none is one, in whatever order, however long the ways and whatever the drift.
+        let mut dice = fastrand::Rng::with_seed(1);
+        for round in 0..2_000 {
+            let clock = ServerClock::default();
+            let drift = dice.i64(-999..=999);
+            for _ in 0..20 {
+                let sent = 1_000_000_000 + dice.u64(0..60_000_000);
+                let ran = sent + dice.u64(0..30_000_000);
+                let read = ran + dice.u64(0..30_000_000);
+                let server_us =
+                    5_000_000_000 + ran.saturating_add_signed(i64::try_from(ran).unwrap() / 1_000_000 * drift) / 1_000;
+                assert!(!clock.learn(Anchor { sent, read, server_us }).1, "round {round}");
+            }
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Hot {
     /// Two stretches: while one is spent, the next comes into the place of the other. They are never made one.
     words: [Word; 2],
     known: ArcSwapOption<Known>,
+    /// How often somebody here has given back: an answer that was under way meanwhile tells of before.
+    returns: AtomicU64,
     is_asking: AtomicBool,
     pub(crate) answered: Notify,
     /// Of the last answer: when, and how many tokens were held then.
@@ -68,6 +70,8 @@ pub(crate) struct Grant<'a> {
     pub(crate) cost: u64,
     pub(crate) evidence: &'a Evidence,
     pub(crate) tokens: u64,
+    /// [`Hot::returns`] when it was asked for.
+    pub(crate) returns: u64,
 }
 
 impl Hot {
@@ -78,6 +82,7 @@ impl Hot {
             epoch,
             words: [Word::new(), Word::new()],
             known: ArcSwapOption::empty(),
+            returns: AtomicU64::new(0),
             is_asking: AtomicBool::new(false),
             answered: Notify::new(),
             asked_at: AtomicU64::new(now),
@@ -201,11 +206,20 @@ impl Hot {
         // Saturated from a refusal on until as much is left as a node may hold: as long as there is little, asking at each request for
         // what has just come back would take a command for each; after a pause it comes at once.
         let remaining = self.rule().report(0, grant.own.server_us, true, grant.evidence).remaining;
-        let was_saturated = self.known.load().as_ref().is_some_and(|known| known.paused.is_some());
-        let is_saturated = !grant.fits || (was_saturated && remaining < plan.most);
-        let paused = is_saturated.then_some(grant.cost.max(1));
+        let was = self.known.load().as_ref().and_then(|known| known.paused);
+        // From the smallest cost that was refused on: where a large one does not fit, a small one may.
+        let paused = match (grant.fits, was) {
+            (false, was) => Some(was.unwrap_or(u64::MAX).min(grant.cost)),
+            (true, Some(was)) if remaining < plan.most => Some(was),
+            (true, _) => None,
+        };
         let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, until: end, paused };
         self.known.store(Some(Arc::new(known)));
+        if self.returns() != grant.returns {
+            // What was given back meanwhile may not be in it. Looked at after the store, so that of a return at this very
+            // instant either this sees the number or that takes away what was stored.
+            self.known.store(None);
+        }
         // How many were used since the last answer, and so how many last for the horizon.
         let used = self.held.load(Ordering::Relaxed).saturating_sub(left).saturating_add(grant.cost);
         let took = now.saturating_sub(self.asked_at.load(Ordering::Relaxed)).max(1);
@@ -224,7 +238,17 @@ impl Hot {
 
     /// What is known is no longer so: somebody here gave back.
     pub(crate) fn forget(&self) {
+        // SeqCst, with the load in `returns`: this adds and then takes away, `learn` stores and then looks, and one of the two must
+        // see the other; the stores between are of an `ArcSwap`, which are SeqCst as well. No model: the worst is a refusal that
+        // is 250 ms late.
+        self.returns.fetch_add(1, Ordering::SeqCst);
         self.known.store(None);
+    }
+
+    /// How often somebody here has given back.
+    pub(crate) fn returns(&self) -> u64 {
+        // SeqCst: as `forget`.
+        self.returns.load(Ordering::SeqCst)
     }
 
     /// The right to ask, if nobody else is asking.
@@ -255,5 +279,65 @@ impl Drop for Turn {
         // Release: as `turn`.
         self.0.is_asking.store(false, Ordering::Release);
         self.0.answered.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outage::OnOutage;
+    use crate::secret::Secret;
+    use crate::span::Span;
+
+    const MS: u64 = 1_000_000;
+    const NOW: u64 = 1_796_000_000_000_000;
+
+    fn hot(quota: &str) -> Hot {
+        let limit = FleetLimit::new("api", quota.parse().unwrap(), OnOutage::Closed, None, 4).unwrap().leased();
+        Hot::new(Secret::new(b"a secret of the tests").subject("ada"), limit, 0, 0)
+    }
+
+    /// An answer to a request of `cost`: the bucket is full again so many microseconds later.
+    fn learn(hot: &Hot, ms: u64, fits: bool, cost: u64, ahead_us: u64, returns: u64) {
+        let own = Anchor { sent: ms * MS, read: ms * MS + MS, server_us: NOW + ms * 1_000 };
+        let evidence = Evidence::Stamp { stamp: Span { us: own.server_us + ahead_us, parts: 0 } };
+        let grant = Grant { own, best: own, fits, cost, evidence: &evidence, tokens: 0, returns };
+        hot.learn(&grant, hot.limit.plan().unwrap());
+    }
+
+    fn here(hot: &Hot, ms: u64, cost: u64) -> Here {
+        hot.here(ms * MS, cost, hot.limit.plan().unwrap(), 250 * MS)
+    }
+
+    #[test]
+    fn an_answer_from_before_a_return_is_not_believed() {
+        let hot = hot("10/second burst 100");
+        learn(&hot, 0, false, 1, 10_000_000, hot.returns());
+        assert!(matches!(here(&hot, 1, 1), Here::Refused { .. }));
+        // Asked for before somebody here gave back, and read after it.
+        let returns = hot.returns();
+        hot.forget();
+        learn(&hot, 0, false, 1, 10_000_000, returns);
+        assert_eq!(here(&hot, 1, 1), Here::Ask);
+        learn(&hot, 2, false, 1, 10_000_000, hot.returns());
+        assert!(matches!(here(&hot, 3, 1), Here::Refused { .. }));
+    }
+
+    #[test]
+    fn a_large_request_that_was_refused_holds_up_no_small_one() {
+        let hot = hot("10/second burst 400");
+        // 20 of 400 are left; 25 are as much as a node may hold.
+        learn(&hot, 0, false, 200, 38_000_000, 0);
+        assert!(matches!(here(&hot, 2, 200), Here::Refused { .. }));
+        assert_eq!(here(&hot, 2, 1), Here::Ask);
+        learn(&hot, 2, true, 1, 38_100_000, 0);
+        assert_eq!(here(&hot, 4, 1), Here::Ask);
+        assert!(matches!(here(&hot, 4, 200), Here::Refused { .. }));
+        // One token was refused: then all are paced.
+        learn(&hot, 10, false, 1, 40_000_000, 0);
+        learn(&hot, 20, false, 300, 40_000_000, 0);
+        learn(&hot, 30, true, 1, 39_900_000, 0);
+        assert!(matches!(here(&hot, 32, 1), Here::Refused { .. }));
+        assert_eq!(here(&hot, 60, 1), Here::Ask);
     }
 }

@@ -70,8 +70,9 @@ impl Leases {
     }
 
     fn places(subject: &Subject, limit: &FleetLimit) -> (usize, u64) {
-        let hash = subject.hash() ^ limit.hash();
-        // The upper half, which the tag does not have.
+        // The digits of a subject are letters, so of their bits some places would never be met: the odd factor, 2^64 by the golden ratio,
+        // brings them all into the upper half, which the tag does not have.
+        let hash = (subject.hash() ^ limit.hash()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let place = usize::try_from(hash >> 32).unwrap_or(0) % (PLACES / WAYS) * WAYS;
         (place, hash)
     }
@@ -139,5 +140,67 @@ impl Leases {
     /// A server's clock has stepped.
     pub(crate) fn step(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outage::OnOutage;
+    use crate::secret::Secret;
+
+    fn limit(name: &str) -> FleetLimit {
+        FleetLimit::new(name, "100/second burst 100".parse().unwrap(), OnOutage::Closed, None, 4).unwrap().leased()
+    }
+
+    #[test]
+    fn however_many_keys_there_are_no_more_are_held() {
+        let (leases, secret, limit) = (Leases::new(250_000_000), Secret::new(b"a secret of the tests"), limit("api"));
+        let held = || leases.hot.iter().filter(|slot| slot.load().is_some()).count();
+        let now = 1_000_000_000;
+        let mut found = 0;
+        for key in 0..60_000_u64 {
+            let subject = secret.subject(&key);
+            assert!(leases.get(&subject, &limit, now).is_none(), "once is not often");
+            found += usize::from(leases.get(&subject, &limit, now + 1_000_000).is_some());
+        }
+        // Who was first has the place as long as it is asked for.
+        assert_eq!(held(), found);
+        assert!(found > PLACES * 9 / 10 && found <= PLACES, "{found}");
+        assert!(leases.with(&secret.subject(&0_u64), &limit, |_| ()).is_some());
+        // After the depth it is another's.
+        let later = now + 3_000_000_000;
+        for key in 60_000..61_000_u64 {
+            let subject = secret.subject(&key);
+            let _ = leases.get(&subject, &limit, later);
+            assert!(leases.get(&subject, &limit, later).is_some());
+        }
+        assert!(held() <= PLACES);
+    }
+
+    #[test]
+    fn keys_and_limits_stay_apart_whatever_their_bytes() {
+        let secret = Secret::new(b"a secret of the tests");
+        let long = "{a}:tg1\r\n".repeat(10_000);
+        let keys =
+            ["", "\0", "\0\0", "a", "{a}", "a}", "{", "}{", "a\r\nSET x y\r\n", "tg1:{a}:api", "\u{202e}", &*long];
+        let limits = ["a", "a:b", "{a}", "a}", "%3A", ":", " ", "\0", "a\r\n", "ü"].map(limit);
+        let mut names = std::collections::HashSet::new();
+        for key in keys {
+            for limit in &limits {
+                let name = limit.key(&secret.subject(key));
+                let (subject, rest) = name.strip_prefix("tg1:{").unwrap().split_once("}:").unwrap();
+                assert!(
+                    subject.len() == 26
+                        && subject.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+                );
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"%-_./:".contains(&byte);
+                assert!(rest.bytes().all(plain) && rest.matches(':').count() == 1, "{rest}");
+                assert!(names.insert(name), "{key:?} {limit:?}");
+            }
+        }
+        // A key is its kind as well as its bytes.
+        assert_ne!(secret.subject("1").as_str(), secret.subject(&1_u64).as_str());
+        assert_ne!(secret.subject(&("a", "bc")).as_str(), secret.subject(&("ab", "c")).as_str());
     }
 }

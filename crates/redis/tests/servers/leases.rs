@@ -1,12 +1,12 @@
 //! Tokens in advance, on real servers: what is stored, and four nodes under one hot key.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tollgate::Quota;
 use tollgate_redis::{Fleet, FleetLimit, OnOutage, Place};
 
 use crate::harness::{SECRET, Server, T0, ready};
+use crate::record::Load;
 
 /// What the keys hold.
 async fn stored(server: &Server) -> Vec<String> {
@@ -118,54 +118,6 @@ async fn sets() {
     assert!((60..=100).contains(&admitted), "{admitted}");
 }
 
-/// When each request that was admitted began and ended.
-type Record = Arc<Mutex<Vec<(Instant, Instant)>>>;
-
-async fn node(fleet: Fleet, limit: FleetLimit, per_second: u32, lasts: Duration, record: Record) -> u64 {
-    let begun = Instant::now();
-    let since = |begun: Instant| u64::try_from(begun.elapsed().as_micros()).unwrap();
-    let mut tasks = tokio::task::JoinSet::new();
-    let (mut sent, mut refused) = (0, 0);
-    while begun.elapsed() < lasts {
-        let due = since(begun) * u64::from(per_second) / 1_000_000;
-        while sent < due {
-            sent += 1;
-            let (fleet, limit, record) = (fleet.clone(), limit.clone(), Arc::clone(&record));
-            tasks.spawn(async move {
-                let begun = Instant::now();
-                let is_allowed = fleet.under(&limit).check("ada").await.is_allowed();
-                if is_allowed {
-                    record.lock().unwrap().push((begun, Instant::now()));
-                }
-                is_allowed
-            });
-        }
-        while let Some(done) = tasks.try_join_next() {
-            refused += u64::from(!done.unwrap());
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    while let Some(done) = tasks.join_next().await {
-        refused += u64::from(!done.unwrap());
-    }
-    refused
-}
-
-/// No span of time saw more admitted than burst and rate allow: of requests that began and ended in it.
-fn judge(record: &mut [(Instant, Instant)], burst: f64, rate: f64) {
-    record.sort_unstable();
-    let step = (record.len() / 200).max(1);
-    for first in (0..record.len()).step_by(step) {
-        let mut ends: Vec<Instant> = record[first..].iter().map(|&(_, end)| end).collect();
-        ends.sort_unstable();
-        for (count, end) in (1_u32..).zip(ends) {
-            // The server's clock may be slewed by a thousandth beside this one's.
-            let most = burst + rate * 1.001 * (end - record[first].0).as_secs_f64() + 1.0;
-            assert!(f64::from(count) <= most, "{count} admitted where {most} are allowed");
-        }
-    }
-}
-
 /// Four nodes with connections of their own, one hot key: below the limit nothing is refused and few commands are sent, above it all
 /// that the limit allows is admitted, and never more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,7 +127,7 @@ async fn four_nodes_under_one_hot_key() {
     for (rate, burst, offered, goal) in
         [(1_000, 512, 800, 0.05), (1_000, 512, 980, 0.05), (1_000, 512, 1_600, 0.7), (10_000, 16_384, 8_800, 0.01)]
     {
-        let (record, mut nodes, mut fleets) = (Record::default(), Vec::new(), Vec::new());
+        let mut fleets = Vec::new();
         for _ in 0..4 {
             let builder = Fleet::builder(server.url()).secret(SECRET).nodes(4).deadline(Duration::from_millis(500));
             let fleet = builder.build().unwrap();
@@ -183,21 +135,16 @@ async fn four_nodes_under_one_hot_key() {
             fleets.push(fleet);
         }
         let begun = Instant::now();
-        for fleet in &fleets {
-            let limit =
-                fleet.limit(&format!("of {offered}"), &*format!("{rate}/second burst {burst}")).unwrap().leased();
-            nodes.push(tokio::spawn(node(fleet.clone(), limit, offered / 4, lasts, Arc::clone(&record))));
-        }
-        let mut refused = 0;
-        for node in nodes {
-            refused += node.await.unwrap();
-        }
+        let quota = format!("{rate}/second burst {burst}");
+        let load = Load::start(&fleets, &format!("of {offered}"), &quota, OnOutage::Closed, offered / 4);
+        tokio::time::sleep(lasts).await;
+        let mut seen = load.stop().await;
         let took = begun.elapsed().as_secs_f64();
-        let mut record = std::mem::take(&mut *record.lock().unwrap());
+        let refused = seen.refused;
         let stats: Vec<_> = fleets.iter().map(Fleet::stats).collect();
         let calls: u64 = stats.iter().map(|stats| stats.calls).sum();
         let outages: u64 = stats.iter().map(|stats| stats.outages).sum();
-        let admitted = record.len() as u64;
+        let admitted = seen.admitted.len() as u64;
         let commands = calls as f64 / admitted as f64;
         let all = (admitted + refused) as f64;
         println!(
@@ -206,7 +153,7 @@ async fn four_nodes_under_one_hot_key() {
             all / took,
             stats[0]
         );
-        judge(&mut record, f64::from(burst), f64::from(rate));
+        seen.judge(f64::from(burst), f64::from(rate), 0.0);
         assert_eq!(outages, 0);
         // The goal itself is judged in virtual time (`src/lease/simulation.rs`): where others use the machine as well, requests come
         // late, in heaps, and more lapses; and of fewer requests than there should be, fewer share a lease.

@@ -8,5 +8,7 @@ mod exact;
 mod faults;
 mod harness;
 mod leases;
+mod matrix;
 mod proxy;
+mod record;
 mod topologies;

@@ -70,7 +70,7 @@ async fn tls() {
     assert!(!strict.ready(Duration::from_millis(500)).await);
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let since = Instant::now();
     while !is_so().await {
         assert!(since.elapsed() < Duration::from_secs(20), "waited too long: {what}");
@@ -78,36 +78,53 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// A primary and a replica, under three sentinels that know all of each other.
+pub(crate) struct Watched {
+    pub(crate) primary: Server,
+    pub(crate) replica: Server,
+    pub(crate) sentinels: Vec<Server>,
+}
+
+impl Watched {
+    pub(crate) async fn start() -> Self {
+        let primary = Server::with(&["--repl-diskless-sync-delay", "0"]);
+        let replica = Server::with(&["--repl-diskless-sync-delay", "0"]);
+        replica.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).await;
+        let sentinels: Vec<Server> = (0..3).map(|_| Server::sentinel(primary.port)).collect();
+        until("the sentinels know each other and the replica", async || {
+            let mut all = true;
+            for sentinel in &sentinels {
+                let known: Value = sentinel.run(&["SENTINEL", "MASTER", "main"]).await;
+                let known: std::collections::HashMap<String, String> = redis::from_redis_value(known).unwrap();
+                all &= known["num-slaves"] == "1" && known["num-other-sentinels"] == "2";
+            }
+            all
+        })
+        .await;
+        Self { primary, replica, sentinels }
+    }
+
+    pub(crate) fn builder(&self) -> FleetBuilder {
+        Fleet::sentinel(self.sentinels.iter().map(Server::url), "main", "redis://unused/")
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels() {
-    let mut primary = Server::with(&["--repl-diskless-sync-delay", "0"]);
-    let replica = Server::with(&["--repl-diskless-sync-delay", "0"]);
-    replica.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).await;
-    let mut sentinels = Vec::new();
-    for _ in 0..3 {
-        let sentinel = Server::sentinel(primary.port);
-        sentinels.push(sentinel);
-    }
-    let urls: Vec<String> = sentinels.iter().map(Server::url).collect();
-    let builder = |deadline| {
-        let like = "redis://unused/";
-        Fleet::sentinel(urls.clone(), "main", like).secret(SECRET).deadline(Duration::from_millis(deadline))
-    };
-    let fleet: Fleet = ready(builder(500)).await;
+    let mut watched = Watched::start().await;
+    let fleet: Fleet = ready(watched.builder()).await;
     admits(&fleet).await;
-    until("replication", async || !replica.keys().await.is_empty()).await;
-    until("the sentinels know each other and the replica", async || {
-        let mut all = true;
-        for sentinel in &sentinels {
-            let known: Value = sentinel.run(&["SENTINEL", "MASTER", "main"]).await;
-            let known: std::collections::HashMap<String, String> = redis::from_redis_value(known).unwrap();
-            all &= known["num-slaves"] == "1" && known["num-other-sentinels"] == "2";
+    until("replication", async || {
+        let mut alike = watched.replica.keys().await.len() == 1;
+        for key in watched.replica.keys().await {
+            let get = ["GET", key.as_str()];
+            alike &= watched.replica.run(&get).await == watched.primary.run(&get).await;
         }
-        all
+        alike
     })
     .await;
     let limit = fleet.limit("a", "2/hour").unwrap();
-    primary.kill();
+    watched.primary.kill();
     let refused = fleet.under(&limit).check("eve").await;
     assert!(refused.is_refused() && refused.outage().is_some());
     until("failover", async || fleet.under(&limit).peek("eve").await.outage().is_none()).await;
@@ -116,12 +133,12 @@ async fn sentinels() {
     assert!(fleet.under(&limit).check("eve").await.is_allowed());
 }
 
-struct Cluster {
-    nodes: Vec<Server>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Server>,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let nodes: Vec<Server> =
             (0..3).map(|_| Server::with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])).collect();
         for (i, node) in (0..).zip(&nodes) {
@@ -142,12 +159,22 @@ impl Cluster {
         Self { nodes }
     }
 
-    fn builder(&self) -> FleetBuilder {
+    pub(crate) fn builder(&self) -> FleetBuilder {
         Fleet::cluster([self.nodes[0].url()])
     }
 
-    async fn id(&self, node: usize) -> String {
+    pub(crate) async fn id(&self, node: usize) -> String {
         redis::from_redis_value(self.nodes[node].run(&["CLUSTER", "MYID"]).await).unwrap()
+    }
+
+    /// Which node has a key with this in its name, and the key.
+    pub(crate) async fn home(&self, part: &str) -> Option<(usize, String)> {
+        for (node, server) in self.nodes.iter().enumerate() {
+            if let Some(key) = server.keys().await.into_iter().find(|key| key.contains(part)) {
+                return Some((node, key));
+            }
+        }
+        None
     }
 
     async fn keys(&self) -> Vec<usize> {
@@ -186,13 +213,7 @@ async fn clusters() {
     // A slot that moves: asked for at the one, then at the other, then for good; each check charged once.
     let hot = fleet.limit("hot", "1000/hour").unwrap();
     assert!(fleet.under(&hot).check("ada").await.is_allowed());
-    let mut home = None;
-    for (node, server) in cluster.nodes.iter().enumerate() {
-        if let Some(key) = server.keys().await.into_iter().find(|key| key.contains(":hot:")) {
-            home = Some((node, key));
-        }
-    }
-    let (from, key) = home.unwrap();
+    let (from, key) = cluster.home(":hot:").await.unwrap();
     let to = (from + 1) % 3;
     let slot = cluster.nodes[from].number(&["CLUSTER", "KEYSLOT", &key]).await.to_string();
     let (from_id, to_id) = (cluster.id(from).await, cluster.id(to).await);

@@ -125,6 +125,8 @@ pub struct Reader<'p> {
     input: Input,
     latest: u64,
     text: String,
+    /// Whether what is being read was given up as no log before its end.
+    gave_up: bool,
 }
 
 impl fmt::Debug for Reader<'_> {
@@ -135,7 +137,7 @@ impl fmt::Debug for Reader<'_> {
 
 impl<'p> Reader<'p> {
     pub fn new(keep: &'p dyn Keep, wanted: &'p Wanted, interrupt: &'p Interrupt) -> Self {
-        Self { keep, wanted, interrupt, input: Input::default(), latest: 0, text: String::new() }
+        Self { keep, wanted, interrupt, input: Input::default(), latest: 0, text: String::new(), gave_up: false }
     }
 
     /// Reads several files, one after the other. One that is no log or is damaged does not keep the others from being read.
@@ -173,6 +175,7 @@ impl<'p> Reader<'p> {
     fn source(&mut self, mut source: Source, progress: &mut Progress) -> Result<(), Failure> {
         let mut count = FileCount { name: printable(&source.name), ..FileCount::default() };
         let (flaws, odds) = (self.input.unreadable.len(), self.input.odd.len());
+        self.gave_up = false;
         let mut parser = Parser::new(&self.wanted.rules);
         let mut damage = None;
         if let Err(error) = self.lines(&mut source, &mut parser, &mut count, progress)? {
@@ -192,11 +195,15 @@ impl<'p> Reader<'p> {
         if count.requests + count.outside == 0 && count.unreadable > 0 {
             let flaw = self.input.unreadable.get(flaws);
             let why = flaw.map_or_else(String::new, |flaw| format!(" (line {}: {})", flaw.line, flaw.reason));
-            let lines = grouped(count.lines);
+            let what = if self.gave_up {
+                format!("nothing in its first {} MiB", GIVE_UP >> 20)
+            } else {
+                format!("none of {} lines", grouped(count.lines))
+            };
             self.input.unreadable.truncate(flaws);
             self.input.odd.truncate(odds);
             return Err(damage.unwrap_or_else(|| {
-                Failure::Data(format!("{} is not an access log: none of {lines} lines can be read{why}", count.name))
+                Failure::Data(format!("{} is not an access log: {what} can be read{why}", count.name))
             }));
         }
         self.input.files.push(count);
@@ -271,7 +278,8 @@ impl<'p> Reader<'p> {
     /// Whether somebody ends the reading, or there were so many bytes and no request.
     fn is_over(&mut self, count: &FileCount, unread_bytes: usize) -> bool {
         self.input.is_interrupted = self.interrupt.is_on();
-        self.input.is_interrupted || (count.requests + count.outside == 0 && unread_bytes > GIVE_UP)
+        self.gave_up = count.requests + count.outside == 0 && unread_bytes > GIVE_UP;
+        self.input.is_interrupted || self.gave_up
     }
 
     fn line(&mut self, parser: &mut Parser<'_>, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {

@@ -468,3 +468,35 @@ async fn a_clock_that_is_set_ends_what_was_paid_by_it() {
     }
     assert_eq!(place().await, Place::Server);
 }
+
+/// A node whose clock stood still, as under a virtual machine that was paused: what it held is beyond the limit, once, and its next
+/// answer ends it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_paused_spends_what_it_held_once() {
+    let world = World { nodes: 4, ..World::new(11, 0) };
+    let node = world.node(0);
+    let limit = node.limit("api", "1000/second burst 512").unwrap().leased();
+    let other = node.limit("other", "1000/second burst 512").unwrap().leased();
+    let place = async |limit| node.under(limit).check("ada").await.place().clone();
+    for _ in 0..400 {
+        let _ = (place(&limit).await, place(&other).await);
+        sleep(Duration::from_millis(1)).await;
+    }
+    // Each for 5 s in which it saw nothing.
+    for _ in 0..3 {
+        sleep(Duration::from_secs(5)).await;
+        node.0.leases.stood.fetch_add(5_000_000_000, std::sync::atomic::Ordering::Relaxed);
+        let mut held = 0;
+        while place(&limit).await == Place::Lease {
+            held += 1;
+            assert!(held <= 64, "more than a node may hold, and what it had fetched beside");
+        }
+        // An answer of the server has told it, so nothing else that it held counts.
+        assert_eq!(place(&other).await, Place::Server);
+        for _ in 0..200 {
+            let _ = (place(&limit).await, place(&other).await);
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(node.stats().leased > 300, "{:?}", node.stats());
+}

@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::lease::anchor::ServerClock;
 use crate::reply::{self, Part, Reply};
 use crate::request::{Arg, Request};
-use crate::rule::{Adjust, Converted, Rule};
+use crate::rule::{Adjust, Converted, MAX_SPAN_US, Rule};
 use crate::set::FleetItem;
 
 /// What to do with what fits.
@@ -20,6 +20,8 @@ pub(crate) enum Mode {
     Peek,
     /// For a request that may wait so many microseconds.
     Reserve(u64),
+    /// The same for all limits together, each of which counts it as of when it goes.
+    ReserveAll(u64),
 }
 
 /// How often a text of another quota is converted before it is given up: more than once only while nodes of both are at work.
@@ -40,17 +42,22 @@ pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until
     }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
     for _ in 0..CONVERSIONS {
-        let (word, wait) = match mode {
-            Mode::Take => ("take", 0),
-            Mode::Peek => ("peek", 0),
-            Mode::Reserve(wait) => ("reserve", wait),
+        let scripts = &fleet.0.scripts;
+        let (script, first, wait) = match mode {
+            Mode::Take => (&scripts.check, Arg::Static("take"), 0),
+            Mode::Peek => (&scripts.check, Arg::Static("peek"), 0),
+            Mode::Reserve(wait) => (&scripts.check, Arg::Static("reserve"), wait),
+            Mode::ReserveAll(wait) => (&scripts.reserve, Arg::Number(wait.min(MAX_SPAN_US)), 0),
         };
-        let mut args = vec![Arg::Static(word)];
+        let mut args = vec![first];
         for (item, converted) in items.iter().zip(&converted) {
             item.limit.0.rule.push_check(item.cost, wait, converted.as_ref(), &mut args);
+            if let Mode::ReserveAll(_) = mode {
+                item.limit.0.rule.push_promise(&mut args);
+            }
         }
         let request = Request {
-            script: &fleet.0.scripts.check,
+            script,
             keys: items.iter().map(|item| item.limit.key(&item.subject)).collect(),
             args,
             slot: items.first().map_or(0, |item| item.subject.slot()),

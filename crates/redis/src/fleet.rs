@@ -17,6 +17,7 @@ use crate::lease::table::Leases;
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
+use crate::reservation::FleetSetReservation;
 use crate::secret::Secret;
 use crate::servers::Servers;
 use crate::set::FleetItem;
@@ -162,6 +163,30 @@ impl Fleet {
     /// by then, stays taken: at most the cost of this request.
     pub async fn check_items(&self, items: Vec<FleetItem>) -> FleetSetDecision {
         crate::set::check(self, items).await
+    }
+
+    /// Takes `cost` tokens of each of several limits now, for a request of `key` that may go within `max_wait`, or of none. It goes at one
+    /// instant, the first at which all of them would admit it, and each counts it as of then, so that what waits for one limit does not
+    /// go late under another. One round trip: all keys of a subject are in one slot.
+    ///
+    /// A bucket whose burst takes less time to refill than the request has to wait admits nobody before it. Windows promise nothing beyond
+    /// their end, and logs nothing at all: if the request would go later than that, it is refused. Nothing is taken from
+    /// [leases](FleetLimit::leased).
+    ///
+    /// # Errors
+    ///
+    /// The decision, if it would have to wait longer, or than one of the limits may promise, or if no server decided and a limit is
+    /// closed then: nothing was taken (of an outage: by no node; a server may have).
+    pub async fn reserve_set<K: Key + ?Sized>(
+        &self,
+        limits: &[FleetLimit],
+        key: &K,
+        cost: u64,
+        max_wait: Duration,
+    ) -> Result<FleetSetReservation<'_>, FleetSetDecision> {
+        let subject = self.0.secret.subject(key);
+        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject, cost });
+        crate::reservation::reserve_set(self, items.collect(), max_wait).await
     }
 
     /// How the fleet's servers are doing, as seen from here.

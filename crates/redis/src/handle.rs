@@ -10,9 +10,10 @@ use crate::exchange::{self, Mode};
 use crate::fleet::Fleet;
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
-use crate::reply::{self, Before};
+use crate::reply;
 use crate::request::Arg;
-use crate::rule::{Adjust, Evidence, Rule};
+use crate::reservation::{FleetReservation, Undo};
+use crate::rule::{Adjust, Rule};
 use crate::secret::Subject;
 use crate::set::FleetItem;
 
@@ -183,7 +184,7 @@ impl<'a> FleetHandle<'a> {
     /// The decision, if it would have to wait longer, or if no server decided and the limit is closed then.
     pub async fn reserve(&self, cost: u64, max_wait: Duration) -> Result<FleetReservation<'a>, FleetDecision> {
         let item = self.item(cost);
-        let made = |wait, undo| Ok(FleetReservation { handle: *self, cost, wait, undo });
+        let made = |wait, undo| Ok(FleetReservation::new(self.fleet, self.item(cost), wait, undo));
         if let Some(decision) = item.without_server() {
             return if decision.is_allowed() { made(Duration::ZERO, None) } else { Err(decision) };
         }
@@ -198,17 +199,7 @@ impl<'a> FleetHandle<'a> {
         if !part.fits {
             return Err(item.decided(part, checked.now));
         }
-        let wait = if cost == 0 { Duration::ZERO } else { self.rule().wait(cost, checked.now, &part.evidence) };
-        let undo = match (&part.evidence, &part.before) {
-            (Evidence::Stamp { stamp }, Some(before)) if cost > 0 => {
-                let left = self.rule().text(*stamp, &before.mark_after, &before.surplus);
-                left.map(|left| Undo::Bucket { left, before: before.clone() })
-            }
-            (Evidence::Window { end, .. } | Evidence::Sliding { end, .. }, _) => Some(Undo::Count { mine: *end }),
-            (Evidence::Log { last, .. }, _) => Some(Undo::Count { mine: *last }),
-            _ => None,
-        };
-        made(wait, undo)
+        made(item.wait(part, checked.now), Undo::of(&item, part))
     }
 
     fn reserve_here(
@@ -218,7 +209,7 @@ impl<'a> FleetHandle<'a> {
         outage: Outage,
     ) -> Result<FleetReservation<'a>, FleetDecision> {
         let cost = item.cost;
-        let made = |wait| Ok(FleetReservation { handle: *self, cost, wait, undo: None });
+        let made = |wait| Ok(FleetReservation::new(self.fleet, self.item(cost), wait, None));
         let Some(limit) = &self.limit.0.local else {
             let decision = item.without_answer(self.fleet, outage, Mode::Take);
             return if decision.is_allowed() { made(Duration::ZERO) } else { Err(decision) };
@@ -235,70 +226,5 @@ impl<'a> FleetHandle<'a> {
 
     fn local<'b>(&'b self, limit: &'b tollgate::Limit) -> tollgate::Handle<'b> {
         self.fleet.0.local.under(limit).key(self.subject.as_str())
-    }
-}
-
-/// Tokens taken for a request, and when it may go. Dropping it keeps the tokens taken: the request went.
-#[derive(Debug)]
-#[must_use = "the tokens are taken: wait for them, or cancel"]
-pub struct FleetReservation<'a> {
-    handle: FleetHandle<'a>,
-    cost: u64,
-    wait: Duration,
-    undo: Option<Undo>,
-}
-
-/// How a reservation is given back.
-#[derive(Debug)]
-enum Undo {
-    /// The text that the debit left, and what the bucket was before.
-    Bucket { left: String, before: Before },
-    /// The window that counted it, or the instant.
-    Count { mine: u64 },
-}
-
-impl FleetReservation<'_> {
-    /// How long after the answer the request may go; zero if it may go at once.
-    #[must_use]
-    pub const fn wait(&self) -> Duration {
-        self.wait
-    }
-
-    /// How many tokens were taken.
-    #[must_use]
-    pub const fn cost(&self) -> u64 {
-        self.cost
-    }
-
-    /// Gives the tokens back, all of them or none; whether they came back. To a bucket they come back if nobody has taken from it
-    /// since; to a window while it lasts. What was reserved during an outage does not come back.
-    ///
-    /// # Errors
-    ///
-    /// The outage, if no server has said so.
-    pub async fn cancel(self) -> Result<bool, Outage> {
-        let (handle, until) = (&self.handle, self.handle.until());
-        match self.undo {
-            None => Ok(false),
-            Some(Undo::Bucket { left, before }) => {
-                let Before { stamp, mark, surplus, .. } = before;
-                let args = vec![
-                    Arg::Text(left),
-                    Arg::Number(stamp.us),
-                    Arg::Number(stamp.parts),
-                    Arg::Text(mark),
-                    Arg::Text(handle.rule().tag().to_owned()),
-                    Arg::Text(surplus),
-                ];
-                let fleet = handle.fleet;
-                let value = exchange::call(fleet, &handle.item(0), &fleet.0.scripts.undo, args, until).await;
-                fleet.0.leases.with(&handle.subject, handle.limit, |hot| hot.forget());
-                reply::undo(&value?).ok_or(Outage::Unreadable)
-            }
-            Some(Undo::Count { mine }) => {
-                let item = handle.item(self.cost);
-                exchange::adjust(handle.fleet, &item, Adjust::Refund, mine, until).await.map(|_| true)
-            }
-        }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct Scripts {
     pub(crate) adjust: Script,
     pub(crate) undo: Script,
     pub(crate) lease: Script,
+    pub(crate) reserve: Script,
 }
 
 impl Scripts {
@@ -45,11 +46,12 @@ impl Scripts {
             adjust: script(include_str!("scripts/adjust.lua")),
             undo: script(include_str!("scripts/undo.lua")),
             lease: script(include_str!("scripts/lease.lua")),
+            reserve: script(include_str!("scripts/reserve.lua")),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 4] {
-        [&self.check, &self.adjust, &self.undo, &self.lease]
+    pub(crate) fn all(&self) -> [&Script; 5] {
+        [&self.check, &self.adjust, &self.undo, &self.lease, &self.reserve]
     }
 }
 

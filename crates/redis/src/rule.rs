@@ -194,6 +194,13 @@ impl Rule {
         }
     }
 
+    /// What `reserve` is told beyond a check: how far ahead a bucket may promise.
+    pub(crate) fn push_promise(&self, out: &mut Vec<Arg>) {
+        if let Self::Bucket(bucket) | Self::Queue(bucket) = self {
+            out.push(Arg::Number(bucket.debt_us));
+        }
+    }
+
     /// What `lease` is told beyond a check: spans or a count to take in advance, up to `most` tokens.
     pub(crate) fn push_ahead(&self, most: u64, out: &mut Vec<Arg>) {
         match self {

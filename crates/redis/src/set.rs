@@ -47,7 +47,7 @@ impl FleetItem {
                 let key = local.key(self.subject.as_str());
                 let report = match mode {
                     Mode::Peek => key.peek_n(self.cost).report(),
-                    Mode::Take | Mode::Reserve(_) => key.check_n(self.cost).report(),
+                    Mode::Take | Mode::Reserve(_) | Mode::ReserveAll(_) => key.check_n(self.cost).report(),
                 };
                 match report.verdict {
                     // Only under the share.
@@ -69,8 +69,9 @@ struct Group {
     answer: Option<Result<Checked, Outage>>,
 }
 
-/// Two items on one bucket are one, of both costs: the script reads all before it writes any.
-pub(crate) async fn check(fleet: &Fleet, items: Vec<FleetItem>) -> FleetSetDecision {
+/// Two items on one bucket are one, of both costs: the script reads all before it writes any. The items by bucket, and which of them
+/// each is.
+pub(crate) fn merge(items: Vec<FleetItem>) -> (Vec<FleetItem>, Vec<usize>) {
     let mut merged: Vec<(String, FleetItem)> = Vec::new();
     let mut places = Vec::new();
     for item in items {
@@ -91,8 +92,17 @@ pub(crate) async fn check(fleet: &Fleet, items: Vec<FleetItem>) -> FleetSetDecis
             }
         }
     }
-    let decisions = check_each(fleet, merged.into_iter().map(|(_, item)| item).collect()).await;
+    (merged.into_iter().map(|(_, item)| item).collect(), places)
+}
+
+/// The decisions about items as they were before they were [merged](merge).
+pub(crate) fn spread(decisions: &[FleetDecision], places: Vec<usize>) -> FleetSetDecision {
     FleetSetDecision::new(places.into_iter().filter_map(|place| decisions.get(place).cloned()).collect())
+}
+
+pub(crate) async fn check(fleet: &Fleet, items: Vec<FleetItem>) -> FleetSetDecision {
+    let (items, places) = merge(items);
+    spread(&check_each(fleet, items).await, places)
 }
 
 async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> {

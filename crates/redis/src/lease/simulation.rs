@@ -17,6 +17,7 @@ use crate::error::Outage;
 use crate::fleet::Fleet;
 use crate::lease::anchor::ServerClock;
 use crate::lease::table::Leases;
+use crate::limit::FleetLimit;
 use crate::request::{Arg, Request, Scripts};
 use crate::secret::Secret;
 use crate::servers::Servers;
@@ -467,4 +468,98 @@ async fn a_clock_that_is_set_ends_what_was_paid_by_it() {
         let _ = node.under(&other).check("bob").await;
     }
     assert_eq!(place().await, Place::Server);
+}
+
+/// A node whose clock stood still, as under a virtual machine that was paused: what it held is beyond the limit, once, and its next
+/// answer ends it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_paused_spends_what_it_held_once() {
+    let world = World { nodes: 4, ..World::new(11, 0) };
+    let node = world.node(0);
+    let limit = node.limit("api", "1000/second burst 512").unwrap().leased();
+    let other = node.limit("other", "1000/second burst 512").unwrap().leased();
+    let place = async |limit| node.under(limit).check("ada").await.place().clone();
+    for _ in 0..400 {
+        let _ = (place(&limit).await, place(&other).await);
+        sleep(Duration::from_millis(1)).await;
+    }
+    // Each for 5 s in which it saw nothing.
+    for _ in 0..3 {
+        sleep(Duration::from_secs(5)).await;
+        node.0.leases.stood.fetch_add(5_000_000_000, std::sync::atomic::Ordering::Relaxed);
+        let mut held = 0;
+        while place(&limit).await == Place::Lease {
+            held += 1;
+            assert!(held <= 64, "more than a node may hold, and what it had fetched beside");
+        }
+        // An answer of the server has told it, so nothing else that it held counts.
+        assert_eq!(place(&other).await, Place::Server);
+        for _ in 0..200 {
+            let _ = (place(&limit).await, place(&other).await);
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(node.stats().leased > 300, "{:?}", node.stats());
+}
+
+/// Keys by Zipf's law with exponent 1: the one of rank k is asked for in proportion to 1 / k.
+struct Zipf(Vec<f64>);
+
+impl Zipf {
+    fn new(keys: u32) -> Self {
+        let sums = (1..=keys).scan(0.0, |sum, rank| {
+            *sum += 1.0 / f64::from(rank);
+            Some(*sum)
+        });
+        Self(sums.collect())
+    }
+
+    fn key(&self, dice: &mut fastrand::Rng) -> usize {
+        let at = dice.f64() * self.0.last().unwrap();
+        self.0.partition_point(|&sum| sum < at)
+    }
+}
+
+/// Commands a request of 50,000 a second over 100,000 keys, after so many milliseconds of which nothing is counted.
+async fn zipf(quota: &str, nodes: u64, warm_ms: u64, ms: u64) -> f64 {
+    let world = World { nodes, ..World::new(21, 0) };
+    let fleets: Vec<&'static Fleet> = (0..nodes).map(|index| &*Box::leak(Box::new(world.node(index)))).collect();
+    let limit: &'static FleetLimit = Box::leak(Box::new(fleets[0].limit("api", quota).unwrap().leased()));
+    // Most keys are never asked for.
+    let mut handles = vec![None; 100_000];
+    let (zipf, mut dice) = (Zipf::new(100_000), fastrand::Rng::with_seed(3));
+    let (mut pending, mut refused, mut before) = (Vec::new(), 0_u64, 0);
+    for at in 0..warm_ms + ms {
+        if at == warm_ms {
+            before = world.server.lock().unwrap().runs;
+        }
+        for _ in 0..50 {
+            let key = zipf.key(&mut dice);
+            let mut handle = *handles[key].get_or_insert_with(|| fleets[0].key(limit, &key));
+            handle.fleet = fleets[dice.usize(0..fleets.len())];
+            let mut check = Box::pin(async move { handle.check().await.is_allowed() });
+            match core::future::poll_fn(|context| core::task::Poll::Ready(check.as_mut().poll(context))).await {
+                core::task::Poll::Ready(is_allowed) => refused += u64::from(!is_allowed),
+                core::task::Poll::Pending => pending.push(tokio::spawn(check)),
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    for check in pending {
+        refused += u64::from(!check.await.unwrap());
+    }
+    let (requests, runs) = (ms * 50, world.server.lock().unwrap().runs - before);
+    let commands = runs as f64 / requests as f64;
+    println!("{quota}, {nodes} nodes: {commands:.3} commands a request, {refused} refused");
+    assert!(refused * 1_000 <= (warm_ms + ms) * 50, "{refused} refused of keys that are below their limit");
+    commands
+}
+
+/// The hottest key is used to two fifths of its rate. The horizon is a quarter of what a bucket takes to fill.
+#[tokio::test(start_paused = true)]
+async fn keys_by_zipfs_law() {
+    let tenth = zipf("10000/second burst 4000", 1, 300, 700).await;
+    let whole = zipf("10000/second burst 40000", 1, 2_000, 1_500).await;
+    let four = zipf("10000/second burst 40000", 4, 1_500, 500).await;
+    assert!(tenth <= 0.6 && whole <= 0.4 && four <= 0.6, "{tenth} {whole} {four}");
 }

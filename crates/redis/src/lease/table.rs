@@ -4,7 +4,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use tokio::time::Instant;
 
 use crate::lease::hot::Hot;
 use crate::limit::FleetLimit;
@@ -22,13 +21,17 @@ pub(crate) struct Leases {
     seen: Box<[AtomicU64]>,
     /// Raised by each step of a server's clock: nothing holds any more.
     epoch: AtomicU64,
-    start: Instant,
+    #[cfg(any(test, not(target_os = "linux")))]
+    start: tokio::time::Instant,
     /// How long what a server said last is taken for true, in nanoseconds.
     pub(crate) fresh: u64,
     pub(crate) counts: Counts,
     /// By as many millionths this node's clock runs fast.
     #[cfg(test)]
     pub(crate) drift: i64,
+    /// For so many nanoseconds it has stood still.
+    #[cfg(test)]
+    pub(crate) stood: AtomicU64,
 }
 
 /// What was decided here.
@@ -52,20 +55,34 @@ impl Leases {
             hot: (0..PLACES).map(|_| ArcSwapOption::empty()).collect(),
             seen: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
             epoch: AtomicU64::new(0),
-            start: Instant::now(),
+            #[cfg(any(test, not(target_os = "linux")))]
+            start: tokio::time::Instant::now(),
             fresh,
             counts: Counts::default(),
             #[cfg(test)]
             drift: 0,
+            #[cfg(test)]
+            stood: AtomicU64::new(0),
         }
     }
 
-    /// This node's clock, in nanoseconds.
+    /// This node's clock, in nanoseconds: on Linux one that goes on while the machine is suspended, as the servers' clocks do.
+    #[cfg(all(target_os = "linux", not(test)))]
+    #[allow(clippy::unused_self, reason = "elsewhere it has a beginning")]
+    pub(crate) fn now(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        // Neither is negative on a clock that began with the machine; 584 years, and one second so that nothing began at 0.
+        let [seconds, nanos] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+        seconds.saturating_add(1).saturating_mul(1_000_000_000).saturating_add(nanos)
+    }
+
+    #[cfg(any(test, not(target_os = "linux")))]
     pub(crate) fn now(&self) -> u64 {
         // 584 years, and one second so that nothing began at 0.
         let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000);
         #[cfg(test)]
-        let now = now.saturating_add_signed(i64::try_from(now).unwrap() / 1_000_000 * self.drift);
+        let now = now.saturating_add_signed(i64::try_from(now).unwrap() / 1_000_000 * self.drift)
+            - self.stood.load(Ordering::Relaxed);
         now
     }
 

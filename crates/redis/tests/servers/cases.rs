@@ -228,3 +228,107 @@ async fn windows_from_the_first_request_and_refusals_that_count() {
     // What would have fitted does not any more.
     assert!(fleet.under(&limit).check("ada").await.is_refused());
 }
+
+#[tokio::test]
+async fn reservations_under_several_limits() {
+    let server = Server::start();
+    let fleet = server.fleet_with_clock().await;
+    let texts = async || stored(&server).await.into_iter().map(|(text, _)| text).collect::<Vec<_>>();
+    let limits = [fleet.limit("a", "10/second burst 5").unwrap(), fleet.limit("b", "2/second burst 2").unwrap()];
+    let reserve = async |wait| fleet.reserve_set(&limits, "ada", 1, wait).await;
+    for _ in 0..2 {
+        assert_eq!(reserve(Duration::ZERO).await.unwrap().wait(), Duration::ZERO);
+    }
+    let two = texts().await;
+    assert_eq!(two, [format!("{} 10/5", T0 + 200_000), format!("{} 2/2", T0 + 1_000_000)]);
+    // `b` lets the next go half a second later, and `a` counts it as of then.
+    assert_eq!(reserve(us(499_999)).await.unwrap_err().index(), 1);
+    assert_eq!(texts().await, two, "nothing was taken");
+    let third = reserve(us(500_000)).await.unwrap();
+    assert_eq!(third.wait(), us(500_000));
+    assert_eq!(texts().await, [format!("{}p 10/5", T0 + 600_000), format!("{}p 2/2", T0 + 1_500_000)]);
+    let refused = reserve(us(999_999)).await.unwrap_err();
+    assert_eq!((refused.index(), refused.retry_after()), (1, Some(us(1_000_000))));
+    assert_eq!(third.cancel().await, Ok(true));
+    assert_eq!(texts().await, two);
+
+    // A window counts it if it goes before the end, and a log only what goes at once.
+    let window = fleet.limit("w", "9/minute as fixed-window").unwrap();
+    let log = fleet.limit("z", "9/minute as sliding-log").unwrap();
+    let with = async |limit: &FleetLimit| {
+        let both = [limits[1].clone(), limit.clone()];
+        fleet.reserve_set(&both, "ada", 1, Duration::from_secs(9)).await
+    };
+    server.set_clock(T0 + 39_000_000).await;
+    for wait in [0, 0, 500_000] {
+        assert_eq!(with(&window).await.unwrap().wait(), us(wait));
+    }
+    // The next would go at the very end.
+    let refused = with(&window).await.unwrap_err();
+    assert_eq!((refused.index(), refused.retry_after()), (1, Some(us(1_000_000))));
+    let left = fleet.under(&window).peek("ada").await.remaining();
+    assert_eq!(left, 6);
+    assert_eq!(with(&log).await.unwrap_err().index(), 1);
+    server.set_clock(T0 + 41_000_000).await;
+    assert_eq!(with(&log).await.unwrap().wait(), Duration::ZERO);
+    assert_eq!(with(&window).await.unwrap().wait(), us(0));
+    // One that is closed, or is asked for too much, refuses for all; one without a limit does not.
+    let (closed, open) = (fleet.limit("c", "blocked").unwrap(), fleet.limit("o", "unlimited").unwrap());
+    assert!(with(&closed).await.unwrap_err().decisions()[1].never_fits());
+    assert_eq!(with(&open).await.unwrap().wait(), us(500_000));
+    assert!(fleet.reserve_set(&limits, "eve", 3, Duration::from_secs(9)).await.unwrap_err().decision().never_fits());
+    assert!(fleet.reserve_set(&[], "eve", 1, Duration::from_secs(9)).await.is_err());
+}
+
+/// Whatever is reserved, checked and cancelled, at whatever instants: what goes is within each limit in every span.
+#[tokio::test]
+async fn what_was_reserved_goes_within_every_limit() {
+    let server = Server::start();
+    let fleet = server.fleet_with_clock().await;
+    let quotas = ["10/second burst 5", "7/2s burst 3", "3/second as leaky-queue", "12/2s as fixed-window"];
+    // Burst, and microseconds a token.
+    let spans = [(5, 100_000), (3, 285_715), (1, 333_334)];
+    let limits: Vec<FleetLimit> =
+        (0..).zip(quotas).map(|(i, quota)| fleet.limit(&format!("l{i}"), quota).unwrap()).collect();
+    let (mut gone, mut now, mut dice) = (vec![Vec::new(); limits.len()], T0, fastrand::Rng::with_seed(9));
+    let (mut waited, mut cancelled) = (0, 0);
+    for _ in 0..400 {
+        let wait = us(dice.u64(0..1_500_000));
+        if let Ok(reservation) = fleet.reserve_set(&limits, "ada", 1, wait).await {
+            assert!(reservation.wait() <= wait);
+            waited += u64::from(reservation.wait() > Duration::ZERO);
+            let go = now + u64::try_from(reservation.wait().as_micros()).unwrap();
+            // What is cancelled is the last, so that it comes back to all.
+            if dice.u8(0..4) == 0 {
+                assert_eq!(reservation.cancel().await, Ok(true));
+                cancelled += 1;
+            } else {
+                gone.iter_mut().for_each(|gone| gone.push(go));
+            }
+        }
+        // And some that are of one limit only, and go at once.
+        let one = dice.usize(0..limits.len());
+        if fleet.under(&limits[one]).check("ada").await.is_allowed() {
+            gone[one].push(now);
+        }
+        now += dice.u64(0..300_000);
+        server.set_clock(now).await;
+    }
+    let all: usize = gone.iter().map(Vec::len).sum();
+    assert!(waited > 20 && cancelled > 20 && all > 400, "{waited}, {cancelled}, {all}");
+    gone.iter_mut().for_each(|gone| gone.sort_unstable());
+    for ((burst, token), gone) in spans.into_iter().zip(&gone) {
+        for first in 0..gone.len() {
+            for (count, &at) in (1..).zip(&gone[first..]) {
+                // A microsecond for each figure that is rounded.
+                let most = burst + (at - gone[first] + 2) / token;
+                assert!(count <= most, "{count} in {} us from {first}, {burst}", at - gone[first]);
+            }
+        }
+    }
+    let mut windows = std::collections::HashMap::new();
+    for at in &gone[3] {
+        *windows.entry(at / 2_000_000).or_insert(0) += 1;
+    }
+    assert!(windows.values().all(|&count| count <= 12), "{windows:?}");
+}

@@ -302,6 +302,22 @@ async fn sets_without_a_server() {
         assert!(fleet.check_set(&all, "ada").await.is_refused());
         assert_eq!((peek(&one).await, peek(&none).await, peek(&other).await), (5, 0, 4));
     }
+    // Nor is anything reserved.
+    let wait = Duration::from_secs(9);
+    assert!(fleet.reserve_set(&[one.clone(), none.clone()], "ada", 1, wait).await.is_err());
+    assert_eq!((peek(&one).await, peek(&none).await), (5, 0));
+    let slow = local("slow", "1/second");
+    for longest in [0, 1] {
+        let both = [slow.clone(), fleet.limit_with("open", "1/hour", OnOutage::Open).unwrap()];
+        let reservation = fleet.reserve_set(&both, "ada", 1, wait).await.unwrap();
+        assert!(
+            reservation.wait() <= Duration::from_secs(longest)
+                && reservation.wait() >= Duration::from_millis(longest * 500)
+        );
+    }
+    let closed = [slow, fleet.limit("closed", "5/hour").unwrap()];
+    let refused = fleet.reserve_set(&closed, "ada", 1, wait).await.unwrap_err();
+    assert!(refused.is_refused() && refused.decision().outage().is_some());
     // One that is closed refuses for all.
     let all = [one.clone(), fleet.limit("closed", "5/hour").unwrap()];
     assert!(fleet.check_set(&all, "ada").await.is_refused());
@@ -334,4 +350,79 @@ async fn a_failover_costs_what_it_lost_once() {
     let second = fleet(replica.url(), 1).await;
     assert_eq!(second.under(&limit).key("ada").take_up_to(60).await, 40, "the debits that were lost, and no more");
     assert_eq!(second.under(&limit).key("ada").take_up_to(60).await, 0);
+}
+
+/// Servers that are none, or that say what no script does: refused within the deadline, and nothing more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_talk_nonsense() {
+    let answers: [&'static [u8]; 14] = [
+        b"+OK\r\n",
+        b":1\r\n",
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"$-1\r\n",
+        b"*3\r\n:1\r\n:9223372036854775807\r\n*8\r\n:1\r\n:9223372036854775807\r\n:0\r\n$0\r\n\r\n:0\r\n:0\r\n$0\r\n\r\n$0\r\n\r\n",
+        b"*4\r\n:1\r\n:1796000000000000\r\n*8\r\n:1\r\n:-5\r\n:0\r\n$0\r\n\r\n:0\r\n:0\r\n$0\r\n\r\n$0\r\n\r\n:9999\r\n",
+        b"*3\r\n:2\r\n:5\r\n*1\r\n*2\r\n:0\r\n$5\r\nhello\r\n",
+        b"-MOVED 99999999 nowhere:99999999\r\n",
+        b"-ASK\r\n",
+        b"-\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"$999999999999\r\n",
+        b"*99999999\r\n",
+    ];
+    for answer in answers {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        let server = tokio::spawn(async move {
+            while let Ok((link, _)) = listener.accept().await {
+                tokio::spawn(nonsense(link, answer));
+            }
+        });
+        let fleet = Fleet::builder(url).secret(SECRET).deadline(Duration::from_millis(100)).build().unwrap();
+        let what = String::from_utf8_lossy(answer);
+        assert!(fleet.ready(Duration::from_secs(10)).await, "{what}");
+        let limit = fleet.limit("a", "100/second").unwrap();
+        let window = fleet.limit("w", "100/minute as fixed-window").unwrap();
+        for limit in [&limit, &limit.leased(), &window, &window.leased()] {
+            for _ in 0..3 {
+                let decision = fleet.under(limit).check("ada").await;
+                assert!(decision.is_refused() && decision.outage().is_some(), "{what}: {decision:?}");
+            }
+            let handle = fleet.key(limit, "ada");
+            assert_eq!(handle.take_up_to(5).await, 0, "{what}");
+            assert!(handle.charge(5).await.is_err() && handle.reserve(1, Duration::ZERO).await.is_err(), "{what}");
+            assert!(handle.refund(5).await.is_err() && handle.reset().await.is_err(), "{what}");
+            assert!(fleet.reserve_set(&[limit.clone()], "ada", 1, Duration::ZERO).await.is_err(), "{what}");
+        }
+        server.abort();
+    }
+}
+
+/// Shakes hands as a server does, and answers each script alike.
+async fn nonsense(link: tokio::net::TcpStream, answer: &[u8]) {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    let mut link = BufReader::new(link);
+    let mut line = String::new();
+    loop {
+        let mut words = Vec::new();
+        line.clear();
+        if link.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        for _ in 0..line[1..].trim().parse::<usize>().unwrap() {
+            line.clear();
+            let _ = link.read_line(&mut line).await;
+            let Ok(length) = line.get(1..).unwrap_or_default().trim().parse::<usize>() else { return };
+            let mut word = vec![0; length + 2];
+            if link.read_exact(&mut word).await.is_err() {
+                return;
+            }
+            words.push(word);
+        }
+        let said: &[u8] = if words[0].starts_with(b"EVAL") { answer } else { b"+OK\r\n" };
+        if link.write_all(said).await.is_err() {
+            return;
+        }
+    }
 }

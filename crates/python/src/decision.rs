@@ -6,6 +6,11 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use tollgate::{Report, SetDecision, Verdict};
 
+use crate::errors::value;
+
+/// A decision taken apart: verdict, burst, remaining and index; the waits in seconds and nanoseconds; the limits.
+type Parts = ((u8, u64, u64, usize), Option<(u64, u32)>, (u64, u32), Vec<String>);
+
 /// The answer to a check: true if the request may go.
 #[pyclass(frozen, module = "tollgate_limiter")]
 pub(crate) struct Decision {
@@ -73,6 +78,44 @@ impl Decision {
     #[getter]
     fn policy(&self) -> &str {
         self.limits.get(self.index).map_or("", |text| text)
+    }
+
+    /// As a pickle, in which exceptions that have it go from one process to another.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Parts)> {
+        let parts = |duration: Duration| (duration.as_secs(), duration.subsec_nanos());
+        let verdict = match self.report.verdict {
+            Verdict::Allowed => 0,
+            Verdict::Refused => 1,
+            Verdict::NeverFits => 2,
+        };
+        let limits = self.limits.iter().map(ToString::to_string).collect();
+        let numbers = (verdict, self.report.burst, self.report.remaining, self.index);
+        let made = py.get_type::<Self>().getattr("_restored")?;
+        Ok((made, (numbers, self.report.retry_after.map(parts), parts(self.report.reset_after), limits)))
+    }
+
+    /// What `__reduce__` has taken apart.
+    #[staticmethod]
+    fn _restored(
+        numbers: (u8, u64, u64, usize),
+        retry_after: Option<(u64, u32)>,
+        reset_after: (u64, u32),
+        limits: Vec<String>,
+    ) -> PyResult<Self> {
+        let (verdict, burst, remaining, index) = numbers;
+        let verdict = match verdict {
+            0 => Verdict::Allowed,
+            1 => Verdict::Refused,
+            2 => Verdict::NeverFits,
+            other => return Err(value(format!("a verdict is 0, 1 or 2, and {other} was given"))),
+        };
+        let duration = |(secs, nanos): (u64, u32)| {
+            let nanos = Duration::from_nanos(nanos.into());
+            Duration::from_secs(secs).checked_add(nanos).unwrap_or(Duration::MAX)
+        };
+        let (retry_after, reset_after) = (retry_after.map(duration), duration(reset_after));
+        let limits = limits.into_iter().map(String::into_boxed_str).collect();
+        Ok(Self { report: Report { verdict, burst, remaining, retry_after, reset_after }, index, limits })
     }
 
     fn __bool__(&self) -> bool {

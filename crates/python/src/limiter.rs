@@ -1,12 +1,12 @@
 //! The limiter: what `tollgate_limiter.Limiter` is made of.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use tollgate::shared::OnMismatch;
 use tollgate::state::BucketState;
 use tollgate::{Algorithm, KeyHash, OnFull, Quota, Report, SetItem, Verdict, parse_quotas};
@@ -15,6 +15,7 @@ use tollgate_http::answer::{Dialect, LimitStatus, QuotaUnit};
 use crate::clock::{ManualClock, duration};
 use crate::decision::Decision;
 use crate::errors::{self, value};
+use crate::request::wsgi_field;
 use crate::reservation::{Cell, Limits, Reservation};
 use crate::table::{Clock, Settings, Table, with_limiter};
 
@@ -25,10 +26,12 @@ pub(crate) struct Core {
     texts: Arc<[Box<str>]>,
     /// What clients are told the limits are called.
     names: Box<[Box<str>]>,
+    /// The field that lists the limits, in the dialect that was asked for first.
+    policies: OnceLock<(Dialect, HeaderValue)>,
 }
 
 /// Header fields: names and values.
-type Fields = Vec<(String, String)>;
+type Fields<'py> = Vec<Bound<'py, PyTuple>>;
 
 /// What a request costs.
 pub(crate) struct Cost(pub(crate) u64);
@@ -42,6 +45,22 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Cost {
         }
         let text = given.repr()?;
         let text = format!("cost must be a whole number from 0 to 2**64 - 1, and {text} was given");
+        Err(if given.is_instance_of::<pyo3::types::PyInt>() { value(text) } else { PyTypeError::new_err(text) })
+    }
+}
+
+/// How many keys a table holds.
+struct Capacity(usize);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Capacity {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(capacity) = given.extract() {
+            return Ok(Self(capacity));
+        }
+        let text = given.repr()?;
+        let text = format!("the capacity must be a whole number of keys, from 1 to 68719476736, and {text} was given");
         Err(if given.is_instance_of::<pyo3::types::PyInt>() { value(text) } else { PyTypeError::new_err(text) })
     }
 }
@@ -122,7 +141,21 @@ impl Core {
         let nth =
             |index: usize| if index == 0 { name.into() } else { format!("{name}-{}", index + 1).into_boxed_str() };
         let names = (0..set.limits().len()).map(nth).collect();
-        Ok(Self { limits: Arc::new(Limits { table, set }), texts, names })
+        Ok(Self { limits: Arc::new(Limits { table, set }), texts, names, policies: OnceLock::new() })
+    }
+
+    fn policies_of<'a>(cores: impl Iterator<Item = &'a Self>, dialect: Dialect) -> HeaderValue {
+        dialect.policies(cores.flat_map(|core| {
+            let limits = core.names.iter().zip(core.limits.set.limits());
+            limits.map(|(name, limit)| (&**name, limit.quota(), QuotaUnit::Requests))
+        }))
+    }
+
+    /// The field that lists the limits; made once.
+    fn policies(&self, dialect: Dialect) -> HeaderValue {
+        let (kept, policies) =
+            self.policies.get_or_init(|| (dialect, Self::policies_of(std::iter::once(self), dialect)));
+        if *kept == dialect { policies.clone() } else { Self::policies_of(std::iter::once(self), dialect) }
     }
 
     pub(crate) fn table(&self) -> &Arc<Table> {
@@ -148,14 +181,17 @@ impl Core {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (limits, *, name = "default", algorithm = None, capacity = 65_536, on_full = "evict", path = None, on_mismatch = "refuse", clock = None, like = None))]
+    #[pyo3(
+        text_signature = "(limits, *, name='default', algorithm=None, capacity=65536, on_full='evict', path=None, on_mismatch='refuse', clock=None, like=None)"
+    )]
+    #[pyo3(signature = (limits, *, name = "default", algorithm = None, capacity = Capacity(65_536), on_full = "evict", path = None, on_mismatch = "refuse", clock = None, like = None))]
     #[allow(clippy::too_many_arguments, reason = "Python calls them by name")]
     fn new(
         py: Python<'_>,
         limits: &Bound<'_, PyAny>,
         name: &str,
         algorithm: Option<&str>,
-        capacity: usize,
+        capacity: Capacity,
         on_full: &str,
         path: Option<PathBuf>,
         on_mismatch: &str,
@@ -173,7 +209,7 @@ impl Core {
             ));
         }
         let (on_full, on_mismatch) = (self::on_full(on_full)?, self::on_mismatch(on_mismatch)?);
-        let settings = Settings { quotas: quotas.clone(), capacity, on_full, path, on_mismatch, clock };
+        let settings = Settings { quotas: quotas.clone(), capacity: capacity.0, on_full, path, on_mismatch, clock };
         Self::of(py, Arc::new(Table::new(py, settings)?), name, quotas)
     }
 
@@ -203,7 +239,7 @@ impl Core {
         py: Python<'py>,
         items: Vec<(Bound<'py, Self>, Bound<'py, PyAny>, Cost)>,
         dialect: &str,
-    ) -> PyResult<(Decision, usize, Fields)> {
+    ) -> PyResult<(Decision, usize, Fields<'py>)> {
         let dialect: Dialect =
             dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
         let Some((first, _, _)) = items.first() else {
@@ -229,14 +265,14 @@ impl Core {
             let core = items.get(at).map_or(first, |(core, _, _)| core).get();
             let decision = decided.decision();
             let name = core.names.get(index).map_or("", |name| name);
-            let all = items.iter().flat_map(|(core, _, _)| {
-                let core = core.get();
-                core.names.iter().zip(core.limits.set.limits()).map(|(name, limit)| (&**name, limit.quota(), QuotaUnit::Requests))
-            });
+            let policies = match &*items {
+                [(core, _, _)] => core.get().policies(dialect),
+                _ => Self::policies_of(items.iter().map(|(core, _, _)| core.get()), dialect),
+            };
             let mut headers = HeaderMap::new();
-            dialect.write(&mut headers, &LimitStatus::of(name, &decision), &dialect.policies(all));
-            let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-            let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+            dialect.write(&mut headers, &LimitStatus::of(name, &decision), &policies);
+            let field = |(name, value)| wsgi_field(py, name, value);
+            let fields = headers.iter().map(field).collect::<PyResult<_>>()?;
             let report = Report { remaining: decided.remaining(), ..decision.report() };
             Ok((Decision::new(report, index, &core.texts), at, fields))
         })

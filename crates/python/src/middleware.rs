@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -19,7 +19,7 @@ use tollgate_http::{Admission, ConfigError, Decision, LimiterConfig, RateLimiter
 use crate::decision::seconds;
 use crate::errors;
 use crate::limiter::{clock, on_mismatch};
-use crate::request::{Request, Wanted, asgi_fields, wsgi_fields};
+use crate::request::{Request, Wanted, asgi_field, asgi_fields, wsgi_field, wsgi_fields};
 use crate::table::{Clock, now};
 
 enum Limiter {
@@ -49,20 +49,21 @@ enum Admitted {
 
 impl Admitted {
     /// The fields for a response of this status, which decides what it decides. Once.
-    fn respond(&mut self, status: u16) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn respond(&mut self, status: u16, mut each: impl FnMut(&HeaderName, &HeaderValue)) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut headers = HeaderMap::new();
         match self {
             Self::Fields(_) => {
                 if let Self::Fields(fields) = std::mem::replace(self, Self::Done) {
-                    fields.write(&mut headers);
+                    fields.for_each(each);
                 }
+                return;
             }
             Self::System(admission) => admission.respond(status, &mut headers),
             Self::Given(admission) => admission.respond(status, &mut headers),
-            Self::Done => {}
+            Self::Done => return,
         }
-        headers
+        headers.iter().for_each(|(name, value)| each(name, value));
     }
 }
 
@@ -74,8 +75,18 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    fn respond(&self, status: u16) -> HeaderMap {
-        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).respond(status)
+    /// The fields for a response of this status, each made by `pair`.
+    fn respond<'py>(
+        &self,
+        status: u16,
+        pair: impl Fn(&HeaderName, &HeaderValue) -> PyResult<Bound<'py, PyTuple>>,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        // Python's objects are made when the lock is open again, as to make one can run a finalizer, and so anything.
+        let mut fields = Vec::with_capacity(2);
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        admitted.respond(status, |name, value| fields.push((name.clone(), value.clone())));
+        drop(admitted);
+        fields.iter().map(|(name, value)| pair(name, value)).collect()
     }
 }
 
@@ -129,9 +140,10 @@ impl Guard {
         if let Some(headers) = headers {
             // "429 Too Many Requests".
             let status = message.cast::<PyString>()?.to_str()?.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
-            let fields = wsgi_fields(py, &self.respond(status))?;
-            let headers = headers.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-            let all = PyList::new(py, headers.into_iter().chain(fields.iter()))?;
+            let all = copied(headers)?;
+            for field in self.respond(status, |name, value| wsgi_field(py, name, value))? {
+                all.append(field)?;
+            }
             return match rest.is_empty() {
                 true => inner.call1((message, all)),
                 false => inner.call1((message, all, rest.get_item(0)?)),
@@ -142,31 +154,45 @@ impl Guard {
         match kind {
             "http.response.start" => {
                 let status = message.get_item(pyo3::intern!(py, "status"))?.extract().unwrap_or(0);
-                inner.call1((with_fields(py, message, &self.respond(status))?,))
+                inner.call1((self.with_fields(py, message, status)?,))
             }
-            "websocket.accept" => inner.call1((with_fields(py, message, &self.respond(101))?,)),
+            "websocket.accept" => inner.call1((self.with_fields(py, message, 101)?,)),
             _ => inner.call1((message,)),
         }
     }
 }
 
-/// The message with more header fields. A copy, and a copy of its list: a response that is used again owns both.
-fn with_fields<'py>(py: Python<'py>, message: &Bound<'py, PyAny>, fields: &HeaderMap) -> PyResult<Bound<'py, PyAny>> {
-    if fields.is_empty() {
-        return Ok(message.clone());
-    }
-    let copy = message.cast::<PyDict>()?.copy()?;
-    let headers = PyList::empty(py);
-    if let Some(given) = copy.get_item(pyo3::intern!(py, "headers"))? {
-        for line in given.try_iter()? {
-            headers.append(line?)?;
+impl Guard {
+    /// The message with more header fields. A copy, and a copy of its list: a response that is used again owns both.
+    fn with_fields<'py>(
+        &self,
+        py: Python<'py>,
+        message: &Bound<'py, PyAny>,
+        status: u16,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let fields = self.respond(status, |name, value| asgi_field(py, name, value))?;
+        if fields.is_empty() {
+            return Ok(message.clone());
         }
+        let copy = message.cast::<PyDict>()?.copy()?;
+        let headers = match copy.get_item(pyo3::intern!(py, "headers"))? {
+            Some(given) => copied(&given)?,
+            None => PyList::empty(py),
+        };
+        for field in fields {
+            headers.append(field)?;
+        }
+        copy.set_item(pyo3::intern!(py, "headers"), headers)?;
+        Ok(copy.into_any())
     }
-    for line in asgi_fields(py, fields)?.iter() {
-        headers.append(line)?;
+}
+
+/// A list of the same.
+fn copied<'py>(given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    if let Ok(list) = given.cast::<PyList>() {
+        return Ok(list.get_slice(0, list.len()));
     }
-    copy.set_item(pyo3::intern!(py, "headers"), headers)?;
-    Ok(copy.into_any())
+    PyList::new(given.py(), given.try_iter()?.collect::<PyResult<Vec<_>>>()?)
 }
 
 /// What was decided about a request.

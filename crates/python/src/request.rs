@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use tollgate_http::request::{FieldLines, Fields, RequestView};
 
@@ -55,7 +56,7 @@ impl Request {
         let py = scope.py();
         let mut request = Self::default();
         if let Some(client) = scope.get_item(pyo3::intern!(py, "client"))?.filter(|client| !client.is_none()) {
-            request.peer = address(&client.get_item(0)?);
+            request.peer = address(&part(&client, 0)?);
         }
         if wanted.target {
             // A WebSocket is opened by a GET.
@@ -74,7 +75,7 @@ impl Request {
         let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? else { return Ok(request) };
         for line in headers.try_iter()? {
             let line = line?;
-            let (name, value) = (line.get_item(0)?, line.get_item(1)?);
+            let (name, value) = (part(&line, 0)?, part(&line, 1)?);
             let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) else { continue };
             let known =
                 |(known, _): &&(HeaderName, String)| name.as_bytes().eq_ignore_ascii_case(known.as_str().as_bytes());
@@ -119,6 +120,14 @@ impl Request {
     }
 }
 
+/// A part of a pair; of a tuple, as nearly all are, without asking how it is looked into.
+fn part<'py>(pair: &Bound<'py, PyAny>, index: usize) -> PyResult<Bound<'py, PyAny>> {
+    match pair.cast::<PyTuple>() {
+        Ok(pair) => pair.get_item(index),
+        Err(_) => pair.get_item(index),
+    }
+}
+
 /// The octets of a text of WSGI, each of them a character.
 fn latin1(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let text = text.cast::<PyString>()?;
@@ -155,10 +164,9 @@ fn encoded(octets: impl Iterator<Item = u8>) -> String {
 
 /// The address in a text; nothing if there is none, as of a socket of Unix.
 fn address(text: &Bound<'_, PyAny>) -> Option<IpAddr> {
-    let text = text.cast::<PyString>().ok()?.to_str().ok()?.to_owned();
+    let text = text.cast::<PyString>().ok()?.to_str().ok()?;
     // With a zone, which is of this machine and no part of who the client is.
-    let text = text.split('%').next()?;
-    text.parse().ok()
+    text.split('%').next()?.parse().ok()
 }
 
 impl Fields for Request {
@@ -189,20 +197,43 @@ impl RequestView for Request {
     }
 }
 
-/// Header fields as ASGI has them: pairs of bytes.
-pub(crate) fn asgi_fields<'py>(py: Python<'py>, headers: &http::HeaderMap) -> PyResult<Bound<'py, PyList>> {
-    let pair = |(name, value): (&HeaderName, &http::HeaderValue)| {
-        PyTuple::new(py, [PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())])
+/// A header field as ASGI has it: a pair of bytes.
+pub(crate) fn asgi_field<'py>(
+    py: Python<'py>,
+    name: &HeaderName,
+    value: &HeaderValue,
+) -> PyResult<Bound<'py, PyTuple>> {
+    static LIMIT: PyOnceLock<Py<PyBytes>> = PyOnceLock::new();
+    static POLICY: PyOnceLock<Py<PyBytes>> = PyOnceLock::new();
+    let made = || PyBytes::new(py, name.as_str().as_bytes());
+    // Those that nearly all responses have are made once.
+    let name = match name.as_str() {
+        "ratelimit" => LIMIT.get_or_init(py, || made().unbind()).bind(py).clone(),
+        "ratelimit-policy" => POLICY.get_or_init(py, || made().unbind()).bind(py).clone(),
+        _ => made(),
     };
-    PyList::new(py, headers.iter().map(pair).collect::<PyResult<Vec<_>>>()?)
+    PyTuple::new(py, [name, PyBytes::new(py, value.as_bytes())])
 }
 
-/// Header fields as WSGI has them: pairs of text.
-pub(crate) fn wsgi_fields<'py>(py: Python<'py>, headers: &http::HeaderMap) -> PyResult<Bound<'py, PyList>> {
-    // Each octet a character.
-    let text = |octets: &[u8]| PyString::new(py, &octets.iter().copied().map(char::from).collect::<String>());
-    let pair = |(name, value): (&HeaderName, &http::HeaderValue)| {
-        PyTuple::new(py, [text(name.as_str().as_bytes()), text(value.as_bytes())])
+/// Header fields as ASGI has them.
+pub(crate) fn asgi_fields<'py>(py: Python<'py>, headers: &http::HeaderMap) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, headers.iter().map(|(name, value)| asgi_field(py, name, value)).collect::<PyResult<Vec<_>>>()?)
+}
+
+/// A header field as WSGI has it: a pair of texts, in which each octet is a character.
+pub(crate) fn wsgi_field<'py>(
+    py: Python<'py>,
+    name: &HeaderName,
+    value: &HeaderValue,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let value = match value.to_str() {
+        Ok(ascii) => PyString::new(py, ascii),
+        Err(_) => PyString::new(py, &value.as_bytes().iter().copied().map(char::from).collect::<String>()),
     };
-    PyList::new(py, headers.iter().map(pair).collect::<PyResult<Vec<_>>>()?)
+    PyTuple::new(py, [PyString::new(py, name.as_str()), value])
+}
+
+/// Header fields as WSGI has them.
+pub(crate) fn wsgi_fields<'py>(py: Python<'py>, headers: &http::HeaderMap) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, headers.iter().map(|(name, value)| wsgi_field(py, name, value)).collect::<PyResult<Vec<_>>>()?)
 }

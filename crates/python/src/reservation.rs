@@ -29,13 +29,14 @@ self_cell!(
 #[pyclass(frozen, module = "tollgate_limiter._engine")]
 pub(crate) struct Reservation {
     wait: f64,
+    table: Arc<Table>,
     cell: Mutex<Cell>,
 }
 
 impl Reservation {
     pub(crate) fn new(cell: Cell) -> Self {
         let wait = cell.borrow_dependent().as_ref().map_or(0.0, |held| seconds(held.wait()));
-        Self { wait, cell: Mutex::new(cell) }
+        Self { wait, table: Arc::clone(&cell.borrow_owner().table), cell: Mutex::new(cell) }
     }
 }
 
@@ -49,8 +50,9 @@ impl Reservation {
 
     /// Gives the tokens back: the request will not go. Once.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        // Before the lock is closed: a clock of Python can run anything.
+        self.table.tick(py)?;
         let mut cell = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
-        cell.borrow_owner().table.tick(py)?;
         cell.with_dependent_mut(|_, held| held.take().map(SetReservation::cancel));
         Ok(())
     }

@@ -4,6 +4,9 @@
 //! The engine writes end and count of such a window into one word, and so rounds the end up. Here a window is two buckets: one that
 //! says until when it lasts (one token for a period, which is exact), and one that counts, under the key together with that end.
 //! So the next window begins at none, whoever comes first, and nobody has to empty anything.
+//!
+//! Each kind has a table of its own: a key that comes to a full table takes over the word of another, and the word of an end, read as
+//! a count, would be a large one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,34 +29,34 @@ const MOST: [u64; 5] = [15_000_000, 2_000_000, 1_000_000, 100_000, 10_000];
 #[pyclass(frozen, module = "tollgate_limiter._engine")]
 pub(crate) struct HitWindows {
     table: Arc<Table>,
+    counting: Arc<Table>,
     period: Duration,
     begun: Limit,
     counts: Limit,
 }
 
-fn prepared<C: Clock>(limiter: &Limiter<C>, name: &str, period: Duration) -> Result<(Limit, Limit), LimitError> {
-    let begun = limiter.prepare(&format!("{name} begun"), Quota::new(1, period)?)?;
+/// The limit that counts.
+fn counts<C: Clock>(limiter: &Limiter<C>, name: &str, period: Duration) -> Result<Limit, LimitError> {
     let counting = |most: u64| {
         let quota = Quota::new(most, period)?.with_algorithm(Algorithm::FixedWindow);
         limiter.prepare(name, quota.with_window_start(WindowStart::FirstHit).with_refused_counted(true))
     };
     let [largest, smaller @ ..] = MOST;
-    let counts = smaller.into_iter().fold(counting(largest), |found, most| found.or_else(|_| counting(most)))?;
-    Ok((begun, counts))
+    smaller.into_iter().fold(counting(largest), |found, most| found.or_else(|_| counting(most)))
 }
 
 impl HitWindows {
     /// The key in a window that ends at an instant.
     fn counted(&self, key: &Bound<'_, PyAny>, end: Instant) -> PyResult<KeyHash> {
         if let Some(text) = key::text(key) {
-            return Ok(with_limiter!(self.table, limiter => limiter.hash(&(text, end.as_nanos()))));
+            return Ok(with_limiter!(self.counting, limiter => limiter.hash(&(text, end.as_nanos()))));
         }
         let key = AnyKey::Tuple(vec![key::other(key, 0)?, AnyKey::Natural(end.as_nanos().into())]);
-        Ok(with_limiter!(self.table, limiter => limiter.hash(&key)))
+        Ok(with_limiter!(self.counting, limiter => limiter.hash(&key)))
     }
 
-    /// The end of the window that lasts, and what it has counted.
-    fn window(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<(Instant, u64)>> {
+    /// What time it is, the end of the window that lasts, and what it has counted.
+    fn window(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<(Instant, Instant, u64)>> {
         self.table.tick(key.py())?;
         let begun = self.table.hash(key)?;
         let (now, report) = with_limiter!(self.table, limiter => {
@@ -65,28 +68,37 @@ impl HitWindows {
         }
         let end = now.saturating_add(report.reset_after);
         let counted = self.counted(key, end)?;
-        let state = with_limiter!(self.table, limiter => limiter.under(&self.counts).at(now).key(&counted).state());
+        let state = with_limiter!(self.counting, limiter => limiter.under(&self.counts).at(now).key(&counted).state());
         let count = match state {
             Some(BucketState::Window { count, .. }) => count,
             _ => 0,
         };
-        Ok(Some((end, count)))
+        Ok(Some((now, end, count)))
     }
 }
 
 #[pymethods]
 impl HitWindows {
-    /// Over the table of a limiter, of so many milliseconds.
+    /// Of so many milliseconds, over the tables of two limiters, by the clock of the first.
     #[new]
-    fn new(py: Python<'_>, like: &Bound<'_, Core>, name: &str, milliseconds: u64) -> PyResult<Self> {
-        let table = Arc::clone(like.get().table());
+    fn new(
+        py: Python<'_>,
+        ends: &Bound<'_, Core>,
+        counts: &Bound<'_, Core>,
+        name: &str,
+        milliseconds: u64,
+    ) -> PyResult<Self> {
+        let (table, counting) = (Arc::clone(ends.get().table()), Arc::clone(counts.get().table()));
         let period = Duration::from_millis(milliseconds);
-        let prepared = with_limiter!(table, limiter => prepared(limiter, name, period));
-        let (begun, counts) = prepared.map_err(|error| errors::limit(py, &error))?;
+        let counts = with_limiter!(counting, limiter => self::counts(limiter, name, period));
+        let counts = counts.map_err(|error| errors::limit(py, &error))?;
+        let begun = Quota::new(1, period).map_err(|error| errors::limit(py, &error.into()))?;
+        let begun = with_limiter!(table, limiter => limiter.prepare(name, begun));
+        let begun = begun.map_err(|error| errors::limit(py, &error))?;
         if !begun.effective_rate().is_exact() {
             return Err(value(format!("a window of {milliseconds} ms is not a whole number of the table's units")));
         }
-        Ok(Self { table, period, begun, counts })
+        Ok(Self { table, counting, period, begun, counts })
     }
 
     /// Counts, and says how many hits the window has; `None` if it has more than `most`.
@@ -102,7 +114,7 @@ impl HitWindows {
         // Who read the clock before it began counts as if at its beginning, so that the count does not end before the window.
         let now = now.max(end.saturating_sub(self.period));
         let counted = self.counted(key, end)?;
-        let report = with_limiter!(self.table, limiter => {
+        let report = with_limiter!(self.counting, limiter => {
             limiter.under(&self.counts).at(now).key(&counted).check_n(cost.0).report()
         });
         Ok((report.verdict == Verdict::Allowed).then(|| report.burst - report.remaining))
@@ -110,17 +122,15 @@ impl HitWindows {
 
     /// How many hits the window of the key has, and when it ends, in nanoseconds since 1970; `None` if there is none.
     fn state(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<(u64, u64)>> {
-        Ok(self.window(key)?.map(|(end, count)| (count, end.as_nanos())))
+        Ok(self.window(key)?.map(|(_, end, count)| (count, end.as_nanos())))
     }
 
     /// Forgets the window of the key.
     fn reset(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Some((end, _)) = self.window(key)? else { return Ok(()) };
+        let Some((now, end, _)) = self.window(key)? else { return Ok(()) };
         let (begun, counted) = (self.table.hash(key)?, self.counted(key, end)?);
-        with_limiter!(self.table, limiter => {
-            limiter.under(&self.counts).key(&counted).reset();
-            limiter.under(&self.begun).key(&begun).reset();
-        });
+        with_limiter!(self.counting, limiter => limiter.under(&self.counts).at(now).key(&counted).reset());
+        with_limiter!(self.table, limiter => limiter.under(&self.begun).at(now).key(&begun).reset());
         Ok(())
     }
 

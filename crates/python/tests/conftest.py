@@ -17,6 +17,6 @@ def shared_name() -> Iterator[str]:
     """A name of a shared table that nobody else has; its file is removed afterwards."""
     name = f"test-{uuid.uuid4().hex}"
     yield name
-    path = f"/dev/shm/tollgate.{os.geteuid()}.{name}"
-    if os.path.exists(path):
-        os.unlink(path)
+    for path in (f"/dev/shm/tollgate.{os.geteuid()}.{name}", f"/dev/shm/tollgate.{os.geteuid()}.{name}.counts"):
+        if os.path.exists(path):
+            os.unlink(path)

@@ -207,3 +207,18 @@ def test_it_can_be_switched_off() -> None:
         return "ok"
 
     assert codes(app, "/", 3) == [200] * 3
+
+
+def test_requests_in_one_context_of_the_application_are_each_limited(clock: ManualClock) -> None:
+    """Flask does not make a context for each, where there is one already, as in tests and commands."""
+    app = Flask(__name__)
+    limiter = Limiter(app, clock=clock)
+
+    @app.route("/")
+    @limiter.limit("2/minute")
+    def index() -> str:
+        return "ok"
+
+    with app.app_context():
+        client = app.test_client()
+        assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]

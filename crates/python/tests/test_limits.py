@@ -67,7 +67,7 @@ def test_windows_begin_with_the_first_hit() -> None:
 def test_a_window_ends_to_the_nanosecond(unit: str, clock: ManualClock) -> None:
     """No sooner and no later, whatever its length; and one that was cleared counts anew, also at the same instant."""
     seconds = parse(f"1/{unit}").get_expiry()
-    windows = HitWindows(Limiter("1/second", clock=clock), "test", seconds * 1000)
+    windows = HitWindows(Limiter("1/second", clock=clock), Limiter("1/second", clock=clock), "test", seconds * 1000)
     clock.advance(0.123456789)
     begun = clock.now_ns()
     assert [windows.hit("k"), windows.hit("k", 3), windows.hit("other")] == [1, 4, 1]
@@ -82,6 +82,15 @@ def test_a_window_ends_to_the_nanosecond(unit: str, clock: ManualClock) -> None:
     assert windows.state("k") is None and windows.hit("k") == 1
     assert windows.state("k") == (1, begun + 2 * seconds * 10**9)
     assert windows.hit("k", windows.most) is None and windows.hit(b"bytes") == 1
+
+
+def test_whoever_comes_to_a_full_table_takes_over_what_another_has_counted_and_no_more() -> None:
+    storage = storage_from_string("tollgate://?capacity=64")
+    for key in range(1_000):
+        storage.incr(f"{key}/9/1/day", 86_400)
+    counts = [int(storage.incr(f"new {key}/9/1/day", 86_400)) for key in range(100)]  # type: ignore[arg-type]
+    # Each that was displaced had been asked about once, or had taken over what one of those had.
+    assert 1 <= min(counts) and max(counts) < 1_000
 
 
 def test_a_log_that_is_too_long_and_an_option_that_is_none_are_refused_with_a_sentence() -> None:

@@ -222,6 +222,18 @@ impl ResponseFields {
         matches!(self.0, Kind::None)
     }
 
+    /// Gives each, in the order in which [`write`](Self::write) adds them: for a server whose headers are no [`HeaderMap`].
+    pub fn for_each(self, mut each: impl FnMut(&HeaderName, &HeaderValue)) {
+        match self.0 {
+            Kind::None => {}
+            Kind::Ietf(fields) => {
+                each(&RATELIMIT_POLICY, &fields.0);
+                each(&RATELIMIT, &fields.1);
+            }
+            Kind::Older(fields) => fields.iter().for_each(|(name, value)| each(name, value)),
+        }
+    }
+
     /// Writes them, as [`Dialect::write`] does.
     pub fn write(self, headers: &mut HeaderMap) {
         match self.0 {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._engine import Decision
@@ -26,6 +26,9 @@ class LimitSyntaxError(LimitValueError):
         self.position = position
         self.expected = expected
         self.found = found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.position, self.expected, self.found)
 
 
 class SharedTableError(RuntimeError):

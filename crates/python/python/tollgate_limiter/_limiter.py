@@ -139,7 +139,13 @@ class Limiter(Core):
         """
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            own: Key = (function.__module__, function.__qualname__) if key is None else None
+            own: Key = None
+            if key is None:
+                if not hasattr(function, "__qualname__"):
+                    raise TypeError(f"what has no name, such as a partial, needs key=, and {function!r} was given")
+                own = (function.__module__, function.__qualname__)
+            if max_wait is not None and inspect.isasyncgenfunction(function):
+                raise TypeError(f"`{function.__qualname__}` is an async generator, which cannot wait when it is called")
 
             def key_of(*args: P.args, **kwargs: P.kwargs) -> Key:
                 if own is not None:
@@ -202,10 +208,13 @@ class Wait:
     __slots__ = ("_cost", "_deadline", "_key", "_limiter", "_max_wait")
 
     def __init__(self, limiter: Limiter, key: Key, cost: int, max_wait: float) -> None:
+        # Also of what is no number: nothing but a number is in bounds.
+        if not isinstance(max_wait, (int, float)) or not 0 <= max_wait <= 1e9:
+            raise ValueError(f"max_wait must be from 0 to 1e9 seconds, and {max_wait!r} was given")
         self._limiter = limiter
         self._key = key
         self._cost = cost
-        self._max_wait = max_wait
+        self._max_wait = float(max_wait)
         self._deadline: int | None = None
 
     def _attempt(self) -> tuple[float, Reservation | None]:
@@ -213,7 +222,7 @@ class Wait:
         now = self._limiter.now_ns()
         if self._deadline is None:
             left = self._max_wait
-            self._deadline = now + int(min(left, 1e9) * 1e9)
+            self._deadline = now + int(left * 1e9)
         else:
             left = max(0, self._deadline - now) / 1e9
         got = self._limiter.reserve(self._key, self._cost, left)

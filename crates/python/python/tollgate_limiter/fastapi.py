@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from . import _limiter as limiters
 from ._engine import Decision, ManualClock
 from ._middleware import Asgi
 from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
@@ -27,13 +28,17 @@ __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_ad
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_KEY = "_tollgate_key"
+"""The parameter that brings what the limiter's own key function is, where that has dependencies."""
+
 RateLimitMiddleware: Callable[..., Asgi] = Asgi
 """``app.add_middleware(RateLimitMiddleware, limits="100/minute")``: see ``Asgi``."""
 
 
 def get_remote_address(request: HTTPConnection) -> str | None:
     """The peer's address. uvicorn puts there what a proxy on this host says; see its ``--forwarded-allow-ips``."""
-    return request.client.host if request.client else None
+    client = request.scope.get("client")
+    return client[0] if client else None
 
 
 class RateLimitExceeded(HTTPException):
@@ -67,8 +72,32 @@ def _names_request(annotation: Any) -> bool:
     return inspect.isclass(annotation) and issubclass(annotation, HTTPConnection)
 
 
-def _call_with(function: Callable[..., Any], request: HTTPConnection) -> Any:
-    return function(request) if inspect.signature(function).parameters else function()
+def _of_request(function: Callable[..., Any]) -> Callable[[HTTPConnection], Any]:
+    """The function as one of the request, whether it wants that or nothing."""
+    return function if inspect.signature(function).parameters else lambda request: function()
+
+
+class Asked:
+    """A rule, with all that can be known before there is a request."""
+
+    __slots__ = ("cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
+
+    rates: Callable[[HTTPConnection], str | None] | None
+    limiter: limiters.Limiter | None
+    cost: int | Callable[[HTTPConnection], int]
+
+    def __init__(self, rule: Rule, key_func: Callable[..., Any], table: Table) -> None:
+        self.rule = rule
+        # What is no plain function is a dependency, whose value FastAPI brings.
+        self.key = _of_request(key_func) if _is_plain(key_func) else None
+        if isinstance(rule.rates, str):
+            self.rates, self.limiter = None, table.limiter(rule.name, rule.rates)
+        else:
+            self.rates, self.limiter = _of_request(rule.rates), None
+        self.cost = rule.cost if isinstance(rule.cost, int) else _of_request(rule.cost)
+        self.exempt = None if rule.exempt_when is None else _of_request(rule.exempt_when)
+        # Of each route by itself.
+        self.scoped = rule.name == "depends" or rule.name.startswith("default-")
 
 
 class Limiter:
@@ -95,7 +124,7 @@ class Limiter:
             shared=shared, capacity=capacity, on_full=on_full, clock=clock, strategy=strategy, dialect=dialect
         )
         given = [default_limits] if isinstance(default_limits, str) else list(default_limits)
-        self._defaults = [self._table.declare(Rule(rates, f"default-{index}")) for index, rates in enumerate(given)]
+        self._defaults = [self._asked(Rule(rates, f"default-{index}")) for index, rates in enumerate(given)]
         self._originals: dict[Callable[..., Any], str] = {}
 
     def limit(
@@ -125,7 +154,6 @@ class Limiter:
                 override_defaults=override_defaults,
                 error_message=error_message,
             )
-            self._table.declare(rule)
             return self._wrap(function, rule)
 
         return decorate
@@ -146,23 +174,25 @@ class Limiter:
     ) -> Callable[..., Any]:
         """A dependency that limits: ``Depends(limiter.depends("10/minute"))``, of a route, a router or an application. Without a
         ``scope`` each path has a count of its own."""
-        rule = self._table.declare(Rule(limit_value, scope or "depends", key_func=key_func, cost=cost))
+        asked = self._asked(Rule(limit_value, scope or "depends", key_func=key_func, cost=cost))
 
         async def limited(connection: HTTPConnection, response: Response, key: Any = None) -> None:
             own = None if scope else getattr(connection.scope.get("route"), "path", connection.scope["path"])
-            fields = self._decide(connection, [(rule, key)], own)
-            for name, value in fields:
-                response.headers.setdefault(name, value)
+            _set_fields(response, self._decide(connection, [(asked, key)], own))
 
         parameters = list(inspect.signature(limited, eval_str=True).parameters.values())[:2]
-        if key_func is not None and not _is_plain(key_func):
-            parameters.append(inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=Depends(key_func)))
+        if asked.key is None:
+            dependency = Depends(key_func or self._key_func)
+            parameters.append(inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=dependency))
         limited.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return limited
 
     def messages(self, limit_value: Rates, *, scope: str = "messages") -> Messages:
         """A limit of the messages of WebSockets: ``if not messages.check(websocket): ...``."""
-        return Messages(self, self._table.declare(Rule(limit_value, scope)))
+        asked = self._asked(Rule(limit_value, scope))
+        if asked.key is None:
+            raise TypeError("the key of messages is a function of the WebSocket, and the limiter's is a dependency")
+        return Messages(self, asked)
 
     def init_app(self, app: FastAPI) -> None:
         """Says which routes are registered without the limit that was declared for them."""
@@ -171,12 +201,16 @@ class Limiter:
             if name is not None:
                 raise RuntimeError(f"limit() must stand below @app.get: `{name}` is registered without it")
 
+    def _asked(self, rule: Rule) -> Asked:
+        return Asked(rule, rule.key_func or self._key_func, self._table)
+
     def _wrap(self, function: Callable[P, R], rule: Rule) -> Callable[P, R]:
         inner: Any = function
+        asked = self._asked(rule)
         if getattr(function, "__tollgate_limiter__", None) is self:
             # All limits of a route are decided together.
             wrapper = inner
-            rules: list[tuple[Rule, str | None]] = wrapper.__tollgate_rules__
+            rules: list[tuple[Asked, str | None]] = wrapper.__tollgate_rules__
         else:
             self._originals[function] = function.__name__
             rules = []
@@ -187,46 +221,47 @@ class Limiter:
                 for name, kind in (("_tollgate_request", Request), ("_tollgate_response", Response))
                 if kind not in own
             ]
+            if not _is_plain(self._key_func):
+                hidden.append(inspect.Parameter(_KEY, inspect.Parameter.KEYWORD_ONLY, default=Depends(self._key_func)))
             wrapper = self._wrapper(inner, rules, own)
             wrapper.__tollgate_limiter__ = self
             wrapper.__tollgate_rules__ = rules
             wrapper.__signature__ = _with(inspect.signature(inner), hidden)
         parameter = None
-        key_func = rule.key_func or self._key_func
-        if not _is_plain(key_func):
-            parameter = f"_tollgate_key_{len(rules)}"
-            default = Depends(key_func)
-            more = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=default)
+        if asked.key is None and rule.key_func is not None:
+            parameter = f"{_KEY}_{len(rules)}"
+            more = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=Depends(rule.key_func))
             wrapper.__signature__ = _with(wrapper.__signature__, [more])
-        rules.append((rule, parameter))
+        rules.append((asked, parameter))
+        if rule.override_defaults:
+            wrapper.__tollgate_overrides__ = True
         return cast("Callable[P, R]", wrapper)
 
-    def _wrapper(self, function: Any, rules: list[tuple[Rule, str | None]], own: dict[type, str]) -> Any:
-        def given(kind: type, kwargs: dict[str, Any]) -> Any:
-            if kind in own:
-                return kwargs.get(own[kind])
-            return kwargs.pop(f"_tollgate_{kind.__name__.lower()}", None)
+    def _wrapper(self, function: Any, rules: list[tuple[Asked, str | None]], own: dict[type, str]) -> Any:
+        scope = f"{function.__module__}.{function.__qualname__}"
 
         def begin(args: Any, kwargs: dict[str, Any]) -> tuple[list[tuple[str, str]], Response | None]:
-            request, response = given(Request, kwargs), given(Response, kwargs)
-            keys = [(rule, None if parameter is None else kwargs.pop(parameter, None)) for rule, parameter in rules]
+            request = kwargs.get(own[Request]) if Request in own else kwargs.pop("_tollgate_request", None)
+            response = kwargs.get(own[Response]) if Response in own else kwargs.pop("_tollgate_response", None)
+            common = kwargs.pop(_KEY, None)
+            keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
             if request is None:
                 # Starlette gives the request alone.
                 found = (value for value in (*args, *kwargs.values()) if isinstance(value, HTTPConnection))
                 request = next(found, None)
             if request is None:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
-            if not any(rule.override_defaults for rule, _ in rules):
-                keys += [(rule, None) for rule in self._defaults]
-            return self._decide(request, keys, f"{function.__module__}.{function.__qualname__}"), response
+            if self._defaults and not wrapper.__tollgate_overrides__:
+                keys += [(asked, common) for asked in self._defaults]
+            return self._decide(request, keys, scope), response
 
         def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
             target = result if isinstance(result, Response) else response
             if target is not None:
-                for name, value in fields:
-                    target.headers.setdefault(name, value)
+                _set_fields(target, fields)
             return result
 
+        wrapper: Any
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -234,63 +269,80 @@ class Limiter:
                 fields, response = begin(args, kwargs)
                 return end(await function(*args, **kwargs), fields, response)
 
-            return limited_async
+            wrapper = limited_async
+        else:
 
-        @functools.wraps(function)
-        def limited(*args: Any, **kwargs: Any) -> Any:
-            fields, response = begin(args, kwargs)
-            return end(function(*args, **kwargs), fields, response)
+            @functools.wraps(function)
+            def limited(*args: Any, **kwargs: Any) -> Any:
+                fields, response = begin(args, kwargs)
+                return end(function(*args, **kwargs), fields, response)
 
-        return limited
+            wrapper = limited
+        wrapper.__tollgate_overrides__ = False
+        return wrapper
 
     def _decide(
-        self, request: HTTPConnection, rules: Sequence[tuple[Rule, Any]], scope: str | None
+        self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
     ) -> list[tuple[str, str]]:
         if not self.enabled:
             return []
         charges = []
-        for rule, key in rules:
-            method = request.scope.get("method", "WEBSOCKET")
+        method = request.scope.get("method", "WEBSOCKET")
+        for asked, key in rules:
+            rule = asked.rule
             if rule.methods is not None and method not in rule.methods:
                 continue
-            if rule.exempt_when is not None and _call_with(rule.exempt_when, request):
+            if asked.exempt is not None and asked.exempt(request):
                 continue
-            text = rule.rates if isinstance(rule.rates, str) else _call_with(rule.rates, request)
-            if not text:
-                continue
-            key_func = rule.key_func or self._key_func
-            if _is_plain(key_func):
-                key = _call_with(key_func, request)
-            own = scope if rule.name == "depends" or rule.name.startswith("default-") else None
-            cost = rule.cost if isinstance(rule.cost, int) else _call_with(rule.cost, request)
-            parts = (key, own, method if rule.per_method else None)
-            charges.append(Charge(rule, self._table.limiter(rule.name, text), parts, cost))
+            limiter = asked.limiter
+            if limiter is None:
+                text = asked.rates(request) if asked.rates is not None else None
+                if not text:
+                    continue
+                limiter = self._table.limiter(rule.name, text)
+            if asked.key is not None:
+                key = asked.key(request)
+            cost = asked.cost if isinstance(asked.cost, int) else asked.cost(request)
+            parts = (key, scope if asked.scoped else None, method if rule.per_method else None)
+            charges.append(Charge(rule, limiter, parts, cost))
         if not charges:
             return []
         decision, whose, fields = self._table.decide(charges)
-        if not self._headers_enabled:
-            fields = []
         if not decision.allowed:
             message = whose.rule.error_message
-            raise RateLimitExceeded(decision, fields, message() if callable(message) else message)
-        return fields
+            told = fields if self._headers_enabled else []
+            raise RateLimitExceeded(decision, told, message() if callable(message) else message)
+        return fields if self._headers_enabled else []
 
 
 class Messages:
     """A limit of the messages of WebSockets, from ``Limiter.messages``."""
 
-    def __init__(self, limiter: Limiter, rule: Rule) -> None:
+    def __init__(self, limiter: Limiter, asked: Asked) -> None:
         self._limiter = limiter
-        self._rule = rule
+        self._asked = asked
 
     def check(self, websocket: WebSocket, cost: int = 1) -> Decision:
         """Whether one more message may come."""
-        limiter = self._limiter
-        text = self._rule.rates if isinstance(self._rule.rates, str) else self._rule.rates(websocket)
-        if text is None:
-            raise ValueError("the limit of messages is None")
-        key = _call_with(limiter._key_func, websocket)
-        return limiter._table.limiter(self._rule.name, text).check(key, cost)
+        asked = self._asked
+        limiter = asked.limiter
+        if limiter is None:
+            text = asked.rates(websocket) if asked.rates is not None else None
+            if text is None:
+                raise ValueError("the limit of messages is None")
+            limiter = self._limiter._table.limiter(asked.rule.name, text)
+        return limiter.check(None if asked.key is None else asked.key(websocket), cost)
+
+
+def _set_fields(response: Response, fields: list[tuple[str, str]]) -> None:
+    """Sets those fields that the response does not have."""
+    if not fields:
+        return
+    raw = response.raw_headers
+    there = {name for name, _ in raw}
+    # As Starlette keeps them: small letters, and octets of Latin-1.
+    lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    raw += [line for line in lines if line[0] not in there]
 
 
 def _own_parameters(function: Callable[..., Any]) -> dict[type, str]:

@@ -7,11 +7,12 @@ here; ``strategy="fixed-window"`` counts as Flask-Limiter does.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Request, Response, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
 from ._engine import Decision, ManualClock
@@ -45,6 +46,18 @@ class RateLimitExceeded(TooManyRequests):
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         return [*super().get_headers(*args, **kwargs), *self._fields]
+
+
+class _Asked:
+    """What a request has been asked about. It is kept at the request, as an application's context may be that of several."""
+
+    __slots__ = ("begun", "checked", "fields", "later")
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.checked: set[int] = set()
+        self.fields: list[tuple[str, str]] = []
+        self.later: list[Charge] = []
 
 
 class Limiter:
@@ -84,6 +97,7 @@ class Limiter:
                 'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
             )
         self.enabled = enabled
+        self._slot = f"_tollgate_{id(self)}"
         self._key_func = key_func or get_remote_address
         self._headers_enabled = headers_enabled
         self._table = Table(
@@ -180,45 +194,63 @@ class Limiter:
         if current_app and function in current_app.view_functions.values():
             raise RuntimeError(f"limit() must stand below @app.route: `{function.__name__}` is registered without it")
         rules = [*getattr(function, "__tollgate_rules__", ()), (self, rule)]
+        is_async = inspect.iscoroutinefunction(function)
 
         @functools.wraps(function)
         def limited(*args: P.args, **kwargs: P.kwargs) -> R:
             # Of a route that has been asked about already; any other function is limited when it is called.
-            if self.enabled and id(rule) not in self._state()["checked"]:
-                self._decide([rule])
-            return cast(R, current_app.ensure_sync(function)(*args, **kwargs))
+            if self.enabled:
+                of = self._request()
+                asked = self._asked(of)
+                if id(rule) not in asked.checked:
+                    self._decide(of, asked, [rule])
+            if is_async:
+                return cast(R, current_app.ensure_sync(function)(*args, **kwargs))
+            return function(*args, **kwargs)
 
         limited.__tollgate_rules__ = rules  # type: ignore[attr-defined]
         return limited
 
-    def _state(self) -> dict[str, Any]:
-        states = g.setdefault("_tollgate", {})
-        state: dict[str, Any] = states.setdefault(id(self), {"checked": set(), "fields": [], "later": [], "begun": False})
-        return state
+    @staticmethod
+    def _request() -> Request:
+        """The request itself: each look through Flask's proxies costs as much as a check."""
+        return cast(Request, request._get_current_object())  # type: ignore[attr-defined]
+
+    def _asked(self, of: Request) -> _Asked:
+        asked: _Asked | None = of.__dict__.get(self._slot)
+        if asked is None:
+            asked = of.__dict__[self._slot] = _Asked()
+        return asked
 
     def _before(self) -> None:
-        state = self._state()
-        if not self.enabled or state["begun"]:
+        of = self._request()
+        asked = self._asked(of)
+        if not self.enabled or asked.begun:
             return
-        state["begun"] = True
-        view = current_app.view_functions.get(request.endpoint or "")
-        if view is None or request.endpoint == "static":
+        asked.begun = True
+        endpoint = of.endpoint
+        view = current_app.view_functions.get(endpoint or "")
+        if view is None or endpoint == "static":
             return
-        name = (getattr(view, "__module__", None), getattr(view, "__qualname__", None))
-        if name in self._exempt or request.blueprint in self._exempt_blueprints:
-            # Nor are the decorators of the view asked.
-            state["checked"].update(id(rule) for _, rule in getattr(view, "__tollgate_rules__", ()))
-            return
-        own = [rule for limiter, rule in getattr(view, "__tollgate_rules__", ()) if limiter is self]
-        own += self._blueprints.get(request.blueprint or "", [])
+        blueprint = (of.blueprint or "") if self._blueprints or self._exempt_blueprints else ""
+        declared = getattr(view, "__tollgate_rules__", ())
+        if self._exempt or self._exempt_blueprints:
+            name = (getattr(view, "__module__", None), getattr(view, "__qualname__", None))
+            if name in self._exempt or blueprint in self._exempt_blueprints:
+                # Nor are the decorators of the view asked.
+                asked.checked.update(id(rule) for _, rule in declared)
+                return
+        own = [rule for limiter, rule in declared if limiter is self]
+        if blueprint:
+            own += self._blueprints.get(blueprint, [])
         defaults = [] if any(rule.override_defaults for rule in own) else self._defaults
-        state["checked"].update(map(id, own))
-        self._decide([*self._application, *defaults, *own])
+        asked.checked.update(map(id, own))
+        self._decide(of, asked, [*self._application, *defaults, *own])
 
-    def _decide(self, rules: list[Rule]) -> None:
+    def _decide(self, of: Request, asked: _Asked, rules: list[Rule]) -> None:
         charges = []
         for rule in rules:
-            if rule.methods is not None and request.method not in rule.methods:
+            if rule.methods is not None and of.method not in rule.methods:
                 continue
             if rule.exempt_when is not None and rule.exempt_when():
                 continue
@@ -227,33 +259,34 @@ class Limiter:
                 continue
             key = (rule.key_func or self._key_func)()
             # A default limit is one of each route.
-            scope = request.endpoint if rule.name.startswith("default-") else None
-            parts = (key, scope, request.method if rule.per_method else None)
+            scope = of.endpoint if rule.name.startswith("default-") else None
+            parts = (key, scope, of.method if rule.per_method else None)
             cost = rule.cost if isinstance(rule.cost, int) else rule.cost()
             charges.append(Charge(rule, self._table.limiter(rule.name, text), parts, cost))
         if not charges:
             return
-        state = self._state()
         decision, whose, fields = self._table.decide(charges)
-        state["fields"] = fields
+        asked.fields = fields
         if decision.allowed:
-            state["later"] += [charge for charge in charges if charge.rule.deduct_when is not None]
+            asked.later += [charge for charge in charges if charge.rule.deduct_when is not None]
             return
         # The response has them from the exception, also if a handler makes another one.
-        state["fields"] = refusal_fields(decision, fields) if self._headers_enabled else []
-        state["refused"] = True
+        asked.fields = refusal_fields(decision, fields) if self._headers_enabled else []
         message = whose.rule.error_message
         raise RateLimitExceeded(
             decision, fields if self._headers_enabled else [], message() if callable(message) else message
         )
 
     def _after(self, response: Response) -> Response:
-        state = self._state()
-        for charge in state["later"]:
-            if charge.rule.deduct_when(response):
+        asked = self._asked(self._request())
+        for charge in asked.later:
+            deduct_when = charge.rule.deduct_when
+            if deduct_when is not None and deduct_when(response):
                 charge.limiter.charge(charge.key, charge.cost)
-        if self._headers_enabled:
-            for name, value in state["fields"]:
-                if name not in response.headers:
-                    response.headers[name] = value
+        if self._headers_enabled and asked.fields:
+            headers = response.headers
+            there = {name.lower() for name, _ in headers}
+            for name, value in asked.fields:
+                if name.lower() not in there:
+                    headers.add(name, value)
         return response

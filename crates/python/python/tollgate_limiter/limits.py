@@ -10,8 +10,8 @@ counted is what ``limits`` counts: fixed windows from the first hit, refused hit
 | moving-window | exact; more than 1,024 in a window is refused with an error that says so |
 | sliding-window-counter | the same windows, but not rounded down: up to one fewer is admitted |
 
-Options, behind a question mark: ``capacity`` (65,536; a key takes two of it under a fixed window, as many as it has hits under a
-moving one, else one), ``on_full`` (``evict``), ``clock`` (``python`` for freezegun).
+Options, behind a question mark: ``capacity`` (65,536 keys; a key under a moving window takes as many places as it has hits),
+``on_full`` (``evict``), ``clock`` (``python`` for freezegun). ``tollgate://NAME`` makes a second table for counts, ``NAME.counts``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ class _Counters:
         self._asked = {**asked, "shared": name or None}
         self._made: dict[tuple[str, int, float], Limiter] = {}
         self._windows: dict[float, HitWindows] = {}
-        self._base = Limiter("1/second", name="", **self._asked)
+        self._base, self._counts = self._tables()
+
+    def _tables(self) -> tuple[Limiter, Limiter]:
+        """The table of all, and that of the counts of windows: both are made now, before any fork."""
+        name = self._asked["shared"]
+        counts = {**self._asked, "shared": name and f"{name}.counts"}
+        return Limiter("1/second", name="", **self._asked), Limiter("1/second", name="", **counts)
 
     def limiter(self, strategy: str, amount: int, expiry: float) -> Limiter:
         found = self._made.get((strategy, amount, expiry))
@@ -68,7 +74,7 @@ class _Counters:
     def windows(self, expiry: float) -> HitWindows:
         found = self._windows.get(expiry)
         if found is None:
-            found = HitWindows(self._base, "limits", round(expiry * 1000))
+            found = HitWindows(self._base, self._counts, "limits", round(expiry * 1000))
             if len(self._windows) >= _MOST_LIMITERS:
                 self._windows.pop(next(iter(self._windows)), None)
             self._windows[expiry] = found
@@ -134,7 +140,7 @@ class _Counters:
     def reset(self) -> None:
         if self._asked["shared"] is not None:
             raise NotImplementedError("a table that other processes have too cannot be emptied by one of them")
-        self._base = Limiter("1/second", name="", **self._asked)
+        self._base, self._counts = self._tables()
         self._made.clear()
         self._windows.clear()
 

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from ..._rules import Rule
+from ...fastapi import _set_fields
 from . import FastAPILimiter, limiter
 
 __all__ = ["RateLimiter"]
@@ -33,7 +34,9 @@ class RateLimiter:
             raise ValueError(f"expected times from 0 and a period above 0, and {times} per {self.milliseconds} ms was given")
         self.identifier = identifier
         text = f"{times} per {self.milliseconds} ms"
-        self._rule = limiter._table.declare(Rule(text, "depends"))
+        self._asked = limiter._asked(Rule(text, "depends"))
+        # Which is brought below, as for a dependency.
+        self._asked.key = None
 
     async def __call__(self, request: HTTPConnection, response: Response) -> None:
         identifier = self.identifier or FastAPILimiter.identifier
@@ -41,9 +44,7 @@ class RateLimiter:
         if inspect.isawaitable(key):
             key = await key
         path = getattr(request.scope.get("route"), "path", request.scope["path"])
-        rule = Rule(self._rule.rates, self._rule.name, key_func=lambda: key)
-        for name, value in limiter._decide(request, [(rule, None)], path):
-            response.headers.setdefault(name, value)
+        _set_fields(response, limiter._decide(request, [(self._asked, key)], path))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RateLimiter) and self._parts() == other._parts()

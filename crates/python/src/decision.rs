@@ -8,15 +8,14 @@ use tollgate::{Report, SetDecision, Verdict};
 
 use crate::errors::value;
 
-/// A decision taken apart: verdict, burst, remaining and index; the waits in seconds and nanoseconds; the limits.
-type Parts = ((u8, u64, u64, usize), Option<(u64, u32)>, (u64, u32), Vec<String>);
-
 /// The answer to a check: true if the request may go.
 #[pyclass(frozen, module = "tollgate_limiter")]
 pub(crate) struct Decision {
     report: Report,
     index: usize,
     limits: Arc<[Box<str>]>,
+    /// Why no server decided, where one should have.
+    outage: Option<Box<str>>,
 }
 
 impl Decision {
@@ -26,9 +25,17 @@ impl Decision {
     }
 
     pub(crate) fn new(report: Report, index: usize, limits: &Arc<[Box<str>]>) -> Self {
-        Self { report, index, limits: Arc::clone(limits) }
+        Self { report, index, limits: Arc::clone(limits), outage: None }
+    }
+
+    pub(crate) fn with_outage(self, outage: Option<String>) -> Self {
+        Self { outage: outage.map(String::into_boxed_str), ..self }
     }
 }
+
+/// What a decision is pickled as.
+/// Spans in nanoseconds.
+type State = (u8, u64, u64, Option<u128>, u128, usize, Vec<String>, Option<String>);
 
 #[pymethods]
 impl Decision {
@@ -80,42 +87,56 @@ impl Decision {
         self.limits.get(self.index).map_or("", |text| text)
     }
 
-    /// As a pickle, in which exceptions that have it go from one process to another.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Parts)> {
-        let parts = |duration: Duration| (duration.as_secs(), duration.subsec_nanos());
-        let verdict = match self.report.verdict {
+    /// Why no server decided, of a limiter with `store=`: then `on_outage` has. None if all is well.
+    #[getter]
+    fn outage(&self) -> Option<&str> {
+        self.outage.as_deref()
+    }
+
+    /// As its figures, free of the limiter.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, State)> {
+        let Self { report, index, limits, outage } = slf.get();
+        let verdict = match report.verdict {
             Verdict::Allowed => 0,
             Verdict::Refused => 1,
             Verdict::NeverFits => 2,
         };
-        let limits = self.limits.iter().map(ToString::to_string).collect();
-        let numbers = (verdict, self.report.burst, self.report.remaining, self.index);
-        let made = py.get_type::<Self>().getattr("_restored")?;
-        Ok((made, (numbers, self.report.retry_after.map(parts), parts(self.report.reset_after), limits)))
+        let state = (
+            verdict,
+            report.burst,
+            report.remaining,
+            report.retry_after.map(|wait| wait.as_nanos()),
+            report.reset_after.as_nanos(),
+            *index,
+            limits.iter().map(ToString::to_string).collect(),
+            outage.as_ref().map(ToString::to_string),
+        );
+        Ok((slf.get_type().getattr("_restored")?, state))
     }
 
-    /// What `__reduce__` has taken apart.
+    /// What `__reduce__` has written.
     #[staticmethod]
+    #[allow(clippy::too_many_arguments, reason = "pickle calls it")]
     fn _restored(
-        numbers: (u8, u64, u64, usize),
-        retry_after: Option<(u64, u32)>,
-        reset_after: (u64, u32),
+        verdict: u8,
+        burst: u64,
+        remaining: u64,
+        retry_after: Option<u128>,
+        reset_after: u128,
+        index: usize,
         limits: Vec<String>,
+        outage: Option<String>,
     ) -> PyResult<Self> {
-        let (verdict, burst, remaining, index) = numbers;
         let verdict = match verdict {
             0 => Verdict::Allowed,
             1 => Verdict::Refused,
             2 => Verdict::NeverFits,
             other => return Err(value(format!("a verdict is 0, 1 or 2, and {other} was given"))),
         };
-        let duration = |(secs, nanos): (u64, u32)| {
-            let nanos = Duration::from_nanos(nanos.into());
-            Duration::from_secs(secs).checked_add(nanos).unwrap_or(Duration::MAX)
-        };
-        let (retry_after, reset_after) = (retry_after.map(duration), duration(reset_after));
+        let (retry_after, reset_after) = (retry_after.map(span).transpose()?, span(reset_after)?);
+        let report = Report { verdict, burst, remaining, retry_after, reset_after };
         let limits = limits.into_iter().map(String::into_boxed_str).collect();
-        Ok(Self { report: Report { verdict, burst, remaining, retry_after, reset_after }, index, limits })
+        Ok(Self { report, index, limits, outage: outage.map(String::into_boxed_str) })
     }
 
     fn __bool__(&self) -> bool {
@@ -129,14 +150,20 @@ impl Decision {
             Verdict::NeverFits => "never",
         };
         let retry = self.report.retry_after.map_or_else(String::new, |wait| format!(", retry_after={}", seconds(wait)));
+        let outage = self.outage.as_ref().map_or_else(String::new, |outage| format!(", outage=\"{outage}\""));
         format!(
-            "<Decision {word} by \"{}\": limit={}, remaining={}{retry}, reset_after={}>",
+            "<Decision {word} by \"{}\": limit={}, remaining={}{retry}, reset_after={}{outage}>",
             self.policy(),
             self.limit(),
             self.remaining(),
             self.reset_after()
         )
     }
+}
+
+fn span(nanos: u128) -> PyResult<Duration> {
+    let bound = |_| value(format!("a span is at most 2**64 - 1 ns, and {nanos} was given"));
+    u64::try_from(nanos).map(Duration::from_nanos).map_err(bound)
 }
 
 /// The least float that is not below, so that who sleeps for it has slept long enough.

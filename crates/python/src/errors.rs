@@ -24,6 +24,11 @@ pub(crate) fn limit(py: Python<'_>, error: &LimitError) -> PyErr {
     }
 }
 
+/// A limit that cannot be held, for whatever reason.
+pub(crate) fn limit_value(py: Python<'_>, text: &str) -> PyErr {
+    raised(py, "LimitValueError", (text.to_owned(),))
+}
+
 pub(crate) fn build(py: Python<'_>, error: &BuildError) -> PyErr {
     match error {
         BuildError::Text(error) => syntax(py, error),

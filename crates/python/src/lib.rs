@@ -9,11 +9,13 @@
 mod clock;
 mod decision;
 mod errors;
+mod fleet;
 mod key;
 mod limiter;
 mod middleware;
 mod request;
 mod reservation;
+mod switch;
 mod table;
 mod windows;
 
@@ -27,6 +29,8 @@ mod _engine {
     #[pymodule_export]
     use crate::decision::Decision;
     #[pymodule_export]
+    use crate::fleet::{Fleet, Question};
+    #[pymodule_export]
     use crate::key::key_bytes;
     #[pymodule_export]
     use crate::limiter::Core;
@@ -34,6 +38,8 @@ mod _engine {
     use crate::middleware::{AsgiCore, Guard, Policies, WsgiCore};
     #[pymodule_export]
     use crate::reservation::Reservation;
+    #[pymodule_export]
+    use crate::switch::set_enabled;
     #[pymodule_export]
     use crate::windows::HitWindows;
 }

@@ -17,6 +17,7 @@ use crate::decision::Decision;
 use crate::errors::{self, value};
 use crate::request::wsgi_field;
 use crate::reservation::{Cell, Limits, Reservation};
+use crate::switch::is_off;
 use crate::table::{Clock, Settings, Table, with_limiter};
 
 /// One limit or several, all of which a request must pass, over a table of buckets.
@@ -33,15 +34,22 @@ pub(crate) struct Core {
 /// Header fields: names and values.
 type Fields<'py> = Vec<Bound<'py, PyTuple>>;
 
-/// What a request costs.
+/// What a request costs: nothing while [all is off](crate::switch), which is always admitted and takes nothing.
 pub(crate) struct Cost(pub(crate) u64);
+
+impl Cost {
+    #[inline]
+    fn one() -> Self {
+        Self(u64::from(!is_off()))
+    }
+}
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Cost {
     type Error = PyErr;
 
     fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(cost) = given.extract() {
-            return Ok(Self(cost));
+            return Ok(Self(if is_off() { 0 } else { cost }));
         }
         let text = given.repr()?;
         let text = format!("cost must be a whole number from 0 to 2**64 - 1, and {text} was given");
@@ -162,6 +170,14 @@ impl Core {
         &self.limits.table
     }
 
+    pub(crate) fn held(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    pub(crate) fn texts(&self) -> &Arc<[Box<str>]> {
+        &self.texts
+    }
+
     /// The hash of the key, with the clock ready for a call.
     #[inline]
     fn begin(&self, key: &Bound<'_, PyAny>) -> PyResult<KeyHash> {
@@ -214,7 +230,7 @@ impl Core {
     }
 
     /// Admits one request, or not.
-    #[pyo3(signature = (key, cost = Cost(1)), text_signature = "($self, key, cost=1)")]
+    #[pyo3(signature = (key, cost = Cost::one()), text_signature = "($self, key, cost=1)")]
     fn allow(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<bool> {
         let key = self.begin(key)?;
         let set = &self.limits.set;
@@ -222,7 +238,7 @@ impl Core {
     }
 
     /// Admits one request, or not, and says all about it.
-    #[pyo3(signature = (key, cost = Cost(1)), text_signature = "($self, key, cost=1)")]
+    #[pyo3(signature = (key, cost = Cost::one()), text_signature = "($self, key, cost=1)")]
     fn check(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<Decision> {
         let key = self.begin(key)?;
         let set = &self.limits.set;
@@ -279,7 +295,7 @@ impl Core {
     }
 
     /// What `check` would answer; takes nothing.
-    #[pyo3(signature = (key, cost = Cost(1)), text_signature = "($self, key, cost=1)")]
+    #[pyo3(signature = (key, cost = Cost::one()), text_signature = "($self, key, cost=1)")]
     fn peek(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<Decision> {
         let key = self.begin(key)?;
         let reports: Vec<Report> = with_limiter!(self.limits.table, limiter => {
@@ -304,7 +320,7 @@ impl Core {
     }
 
     /// Gives back what was taken.
-    #[pyo3(signature = (key, cost = Cost(1)), text_signature = "($self, key, cost=1)")]
+    #[pyo3(signature = (key, cost = Cost::one()), text_signature = "($self, key, cost=1)")]
     fn refund(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<()> {
         let key = self.begin(key)?;
         with_limiter!(self.limits.table, limiter => {
@@ -314,7 +330,7 @@ impl Core {
     }
 
     /// Takes a cost whether it is there or not, and says how much was recorded, of the limit that recorded least.
-    #[pyo3(signature = (key, cost = Cost(1)), text_signature = "($self, key, cost=1)")]
+    #[pyo3(signature = (key, cost = Cost::one()), text_signature = "($self, key, cost=1)")]
     fn charge(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<u64> {
         let key = self.begin(key)?;
         Ok(with_limiter!(self.limits.table, limiter => {
@@ -333,7 +349,7 @@ impl Core {
     }
 
     /// `check` of many keys, each by itself.
-    #[pyo3(signature = (keys, cost = Cost(1)), text_signature = "($self, keys, cost=1)")]
+    #[pyo3(signature = (keys, cost = Cost::one()), text_signature = "($self, keys, cost=1)")]
     fn check_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, cost: Cost) -> PyResult<Vec<Decision>> {
         let keys = self.hashes(keys)?;
         let set = &self.limits.set;
@@ -345,7 +361,7 @@ impl Core {
     }
 
     /// `allow` of many keys, each by itself.
-    #[pyo3(signature = (keys, cost = Cost(1)), text_signature = "($self, keys, cost=1)")]
+    #[pyo3(signature = (keys, cost = Cost::one()), text_signature = "($self, keys, cost=1)")]
     fn allow_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, cost: Cost) -> PyResult<Vec<bool>> {
         let keys = self.hashes(keys)?;
         let set = &self.limits.set;

@@ -14,12 +14,15 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use tollgate::clock::ManualClock;
 use tollgate::shared::{Shared, TableClock};
 use tollgate_http::answer::ResponseFields;
+use tollgate_http::client::ClientAddress;
+use tollgate_http::request::RequestView as _;
 use tollgate_http::{Admission, ConfigError, Decision, LimiterConfig, RateLimiter};
 
 use crate::decision::seconds;
 use crate::errors;
 use crate::limiter::{clock, on_mismatch};
 use crate::request::{Request, Wanted, asgi_field, asgi_fields, wsgi_field, wsgi_fields};
+use crate::switch::is_off;
 use crate::table::{Clock, now};
 
 enum Limiter {
@@ -34,6 +37,7 @@ pub(crate) struct Policies(Arc<Rules>);
 struct Rules {
     limiter: Limiter,
     wanted: Wanted,
+    client: ClientAddress,
     python: Option<(Py<PyModule>, ManualClock)>,
 }
 
@@ -110,6 +114,11 @@ impl Guard {
             Admitted::Fields(_) | Admitted::Done => Ok(()),
         };
         turn.map_or_else(seconds, |()| 0.0)
+    }
+
+    /// The header fields for a response of this status, which decides what it decides. Once.
+    fn fields<'py>(&self, py: Python<'py>, status: u16) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.respond(status, |name, value| wsgi_field(py, name, value))?)
     }
 
     /// The response has been sent, or there will be none: its places are free.
@@ -219,6 +228,9 @@ fn decided<C: tollgate::clock::Clock>(
 
 impl Rules {
     fn check(&self, py: Python<'_>, request: &Request) -> PyResult<Decided> {
+        if is_off() {
+            return Ok(Decided::Admitted(Admitted::Done));
+        }
         if let Some((time, clock)) = &self.python {
             clock.set(now(time.bind(py))?);
         }
@@ -252,6 +264,7 @@ impl Policies {
         let config: LimiterConfig =
             serde_json::from_str(config).map_err(|error| PyValueError::new_err(said(&error)))?;
         let wanted = Wanted::of(&config);
+        let client = config.client_address().clone();
         let mut python = None;
         let limiter = match self::clock(clock)? {
             Clock::System => {
@@ -272,7 +285,29 @@ impl Policies {
             }
         };
         let limiter = limiter.map_err(|error| config_error(py, &error))?;
-        Ok(Self(Arc::new(Rules { limiter, wanted, python })))
+        Ok(Self(Arc::new(Rules { limiter, wanted, client, python })))
+    }
+
+    /// Decides about a request, an environ of WSGI or a scope of ASGI: a `Guard` if it may go; else status, header fields and body
+    /// of the refusal.
+    fn decide<'py>(&self, py: Python<'py>, request: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let request = Request::of_either(request, &self.0.wanted)?;
+        match self.0.check(py, &request)? {
+            Decided::Refused(response) => {
+                let body = PyBytes::new(py, response.body());
+                let fields = wsgi_fields(py, response.headers())?;
+                Ok((response.status().as_u16(), fields, body).into_pyobject(py)?.into_any())
+            }
+            Decided::Admitted(admitted) => {
+                Ok(Bound::new(py, Guard { admitted: Mutex::new(admitted), inner: py.None() })?.into_any())
+            }
+        }
+    }
+
+    /// The address of the client of a request, an environ of WSGI or a scope of ASGI; None if its peer has none.
+    fn client(&self, request: &Bound<'_, PyDict>) -> PyResult<Option<String>> {
+        let request = Request::of_either(request, &self.0.wanted)?;
+        Ok(request.peer().map(|peer| self.0.client.client_ip(peer, &request).to_string()))
     }
 
     /// How each policy is doing in this process: its name, and how many requests it allowed, refused and would have refused.
@@ -339,7 +374,7 @@ impl AsgiCore {
                 self.refuse.bind(py).call1((scope, receive, send, response.status().as_u16(), headers, body))
             }
             Decided::Admitted(admitted) => {
-                let is_done = matches!(admitted, Admitted::Fields(_));
+                let is_done = matches!(admitted, Admitted::Fields(_) | Admitted::Done);
                 let guard = Bound::new(py, Guard { admitted: Mutex::new(admitted), inner: send.clone().unbind() })?;
                 if is_done {
                     return app.call1((scope, receive, guard));
@@ -386,7 +421,7 @@ impl WsgiCore {
                 Ok(PyList::new(py, [body])?.into_any())
             }
             Decided::Admitted(admitted) => {
-                let is_done = matches!(admitted, Admitted::Fields(_));
+                let is_done = matches!(admitted, Admitted::Fields(_) | Admitted::Done);
                 let inner = start_response.clone().unbind();
                 let guard = Bound::new(py, Guard { admitted: Mutex::new(admitted), inner })?;
                 if is_done {

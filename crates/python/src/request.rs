@@ -51,6 +51,14 @@ impl Wanted {
 }
 
 impl Request {
+    /// Of an environ of WSGI, which has a method, or of a scope of ASGI.
+    pub(crate) fn of_either(request: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
+        if request.contains(pyo3::intern!(request.py(), "REQUEST_METHOD"))? {
+            return Self::of_environ(request, wanted);
+        }
+        Self::of_scope(request, wanted)
+    }
+
     /// Of the scope of ASGI.
     pub(crate) fn of_scope(scope: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
         let py = scope.py();

@@ -7,12 +7,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::decision::{FleetDecision, Place};
 use crate::error::Outage;
-use crate::exchange::{self, Mode};
+use crate::exchange;
 use crate::fleet::Fleet;
+use crate::item::{FleetItem, Mode};
 use crate::lease::anchor::Anchor;
 use crate::lease::hot::{Grant, Here, Hot, Turn};
 use crate::lease::table::Counts;
-use crate::set::FleetItem;
 
 /// Whether an item can be decided by what this node holds at all.
 fn can_be(item: &FleetItem) -> bool {

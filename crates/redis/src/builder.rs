@@ -39,7 +39,7 @@ enum Kind {
 
 impl FleetBuilder {
     /// The shortest secret, in bytes.
-    pub const MIN_SECRET: usize = 16;
+    pub const MIN_SECRET: usize = Secret::MIN;
     /// The shortest deadline.
     pub const MIN_DEADLINE: Duration = Duration::from_millis(5);
     /// The longest deadline.

@@ -137,7 +137,35 @@ impl From<tollgate::error::LimitError> for LimitError {
     }
 }
 
+/// Settings of a fleet without a client that are out of bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallsError {
+    /// The secret is shorter than [`FleetCalls::MIN_SECRET`](crate::calls::FleetCalls::MIN_SECRET) bytes.
+    Secret {
+        /// How many bytes it has.
+        length: usize,
+    },
+    /// The number of nodes is zero.
+    Nodes,
+}
+
+impl fmt::Display for CallsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret { length } => {
+                let least = crate::calls::FleetCalls::MIN_SECRET;
+                write!(f, "the secret of a fleet must have at least {least} bytes, and {length} were given")
+            }
+            Self::Nodes => f.write_str("a fleet has at least 1 node, and 0 was given"),
+        }
+    }
+}
+
+impl core::error::Error for CallsError {}
+
 /// A fleet that cannot be built.
+#[cfg(feature = "client")]
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -168,23 +196,20 @@ pub enum BuildError {
     Local(tollgate::error::BuildError),
 }
 
+#[cfg(feature = "client")]
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => write!(f, "the address of a Redis server cannot be read: {error}"),
             Self::NoAddress => f.write_str("at least one address of a Redis server is needed, and none was given"),
-            Self::Secret { length } => write!(
-                f,
-                "the secret of a fleet must have at least {} bytes, and {length} were given",
-                crate::FleetBuilder::MIN_SECRET
-            ),
+            Self::Secret { length } => CallsError::Secret { length: *length }.fmt(f),
             Self::Deadline { deadline } => write!(
                 f,
                 "the deadline must be from {:?} to {:?}, and {deadline:?} was given",
                 crate::FleetBuilder::MIN_DEADLINE,
                 crate::FleetBuilder::MAX_DEADLINE
             ),
-            Self::Nodes => f.write_str("a fleet has at least 1 node, and 0 was given"),
+            Self::Nodes => CallsError::Nodes.fmt(f),
             Self::Refusals { within } => write!(
                 f,
                 "refusals may be answered from memory for {:?} at most, and {within:?} was given",
@@ -196,6 +221,7 @@ impl fmt::Display for BuildError {
     }
 }
 
+#[cfg(feature = "client")]
 impl core::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {

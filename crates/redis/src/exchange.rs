@@ -7,33 +7,12 @@ use tokio::time::Instant;
 
 use crate::error::Outage;
 use crate::fleet::Fleet;
+use crate::item::{FleetItem, Mode};
 use crate::lease::anchor::ServerClock;
+use crate::question::{self, CONVERSIONS, Checked};
 use crate::reply::{self, Part, Reply};
-use crate::request::{Arg, Request};
-use crate::rule::{Adjust, Converted, MAX_SPAN_US, Rule};
-use crate::set::FleetItem;
-
-/// What to do with what fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Take,
-    Peek,
-    /// For a request that may wait so many microseconds.
-    Reserve(u64),
-    /// The same for all limits together, each of which counts it as of when it goes.
-    ReserveAll(u64),
-}
-
-/// How often a text of another quota is converted before it is given up: more than once only while nodes of both are at work.
-const CONVERSIONS: usize = 4;
-
-/// The limits of one call: all or nothing.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    pub(crate) now: u64,
-    pub(crate) is_yes: bool,
-    pub(crate) parts: Vec<Part>,
-}
+use crate::request::Arg;
+use crate::rule::{Adjust, Converted, Rule};
 
 /// Asks about items whose keys are in one slot, or on one server.
 pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until: Instant) -> Result<Checked, Outage> {
@@ -42,37 +21,10 @@ pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until
     }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
     for _ in 0..CONVERSIONS {
-        let scripts = &fleet.0.scripts;
-        let (script, first, wait) = match mode {
-            Mode::Take => (&scripts.check, Arg::Static("take"), 0),
-            Mode::Peek => (&scripts.check, Arg::Static("peek"), 0),
-            Mode::Reserve(wait) => (&scripts.check, Arg::Static("reserve"), wait),
-            Mode::ReserveAll(wait) => (&scripts.reserve, Arg::Number(wait.min(MAX_SPAN_US)), 0),
-        };
-        let mut args = vec![first];
-        for (item, converted) in items.iter().zip(&converted) {
-            item.limit.0.rule.push_check(item.cost, wait, converted.as_ref(), &mut args);
-            if let Mode::ReserveAll(_) = mode {
-                item.limit.0.rule.push_promise(&mut args);
-            }
-        }
-        let request = Request {
-            script,
-            keys: items.iter().map(|item| item.limit.key(&item.subject)).collect(),
-            args,
-            slot: items.first().map_or(0, |item| item.subject.slot()),
-        };
+        let request = question::check(&fleet.0.scripts, items, mode, &converted);
         let value = fleet.0.servers.call(&request, until).await?;
-        let rules = items.iter().map(|item| &item.limit.0.rule);
-        match reply::check(&value, rules).ok_or(Outage::Unreadable)? {
-            Reply::Decided { now, is_yes, answer } => return Ok(Checked { now, is_yes, parts: answer }),
-            Reply::Changed { now, texts } => {
-                for (index, seen) in texts {
-                    let item = items.get(index).ok_or(Outage::Unreadable)?;
-                    let text = item.limit.0.rule.convert(&seen, now).ok_or(Outage::Unreadable)?;
-                    converted[index] = Some(text);
-                }
-            }
+        if let Some(checked) = question::checked(&value, items, &mut converted)? {
+            return Ok(checked);
         }
     }
     Err(Outage::Contended)
@@ -100,8 +52,7 @@ pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Ins
         let mut args = Vec::new();
         rule.push_check(item.cost, 0, converted.as_ref(), &mut args);
         rule.push_ahead(most, &mut args);
-        let script = &fleet.0.scripts.lease;
-        let request = Request { script, keys: vec![item.limit.key(&item.subject)], args, slot: item.subject.slot() };
+        let request = question::of_one(&fleet.0.scripts.lease, item, args);
         let sent = fleet.0.leases.now();
         let (value, clock) = fleet.0.servers.call_whom(&request, until).await?;
         match reply::lease(&value, rule).ok_or(Outage::Unreadable)? {
@@ -126,26 +77,16 @@ pub(crate) async fn adjust(
     mine: u64,
     until: Instant,
 ) -> Result<u64, Outage> {
-    let rule: &Rule = &item.limit.0.rule;
     let mut converted: Option<Converted> = None;
     for _ in 0..CONVERSIONS {
-        let mut args = Vec::new();
-        rule.push_adjust(how, item.cost, mine, converted.as_ref(), &mut args);
-        let value = call(fleet, item, &fleet.0.scripts.adjust, args, until).await;
+        let request = question::adjust(&fleet.0.scripts, item, how, mine, converted.as_ref());
+        let value = fleet.0.servers.call(&request, until).await;
         if how == Adjust::Refund {
             // What was known of it is over, whether an answer came or not.
             fleet.0.leases.with(&item.subject, &item.limit, |hot| hot.forget());
         }
-        let value = value?;
-        match reply::adjust(&value).ok_or(Outage::Unreadable)? {
-            Reply::Decided { answer: None, .. } => return Ok(0),
-            Reply::Decided { answer: Some(taken), .. } => {
-                return rule.taken(item.cost, &taken).ok_or(Outage::Unreadable);
-            }
-            Reply::Changed { now, texts } => {
-                let seen = texts.first().ok_or(Outage::Unreadable)?;
-                converted = Some(rule.convert(&seen.1, now).ok_or(Outage::Unreadable)?);
-            }
+        if let Some(taken) = question::adjusted(&value?, item, &mut converted)? {
+            return Ok(taken);
         }
     }
     Err(Outage::Contended)
@@ -159,6 +100,5 @@ pub(crate) async fn call(
     args: Vec<Arg>,
     until: Instant,
 ) -> Result<redis::Value, Outage> {
-    let request = Request { script, keys: vec![item.limit.key(&item.subject)], args, slot: item.subject.slot() };
-    fleet.0.servers.call(&request, until).await
+    fleet.0.servers.call(&question::of_one(script, item, args), until).await
 }

@@ -13,6 +13,7 @@ use crate::builder::FleetBuilder;
 use crate::decision::{FleetDecision, FleetSetDecision};
 use crate::error::LimitError;
 use crate::handle::{FleetHandle, FleetScoped};
+use crate::item::FleetItem;
 use crate::lease::table::Leases;
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
@@ -20,7 +21,6 @@ use crate::request::Scripts;
 use crate::reservation::FleetSetReservation;
 use crate::secret::Secret;
 use crate::servers::Servers;
-use crate::set::FleetItem;
 
 /// Limits that all nodes with the same servers and the same secret hold together. Cheap to clone; all clones share the
 /// connections, which close with the last.
@@ -53,9 +53,6 @@ pub(crate) struct Inner {
     pub(crate) outages: AtomicU64,
     pub(crate) leases: Leases,
 }
-
-/// As many nodes are assumed to take tokens in advance if nobody says how many there are.
-const NODES_OF_LEASES: u64 = 4;
 
 impl Fleet {
     /// As many requests may wait for the answer of one server at a time; more are not sent.
@@ -112,14 +109,7 @@ impl Fleet {
     ///
     /// As [`limit`](Self::limit); and if it is to be shared out, and [`FleetBuilder::nodes`] was not set.
     pub fn limit_with(&self, name: &str, quota: impl IntoQuota, on_outage: OnOutage) -> Result<FleetLimit, LimitError> {
-        let quota = quota.into_quota()?;
-        let nodes = match (on_outage, self.0.nodes) {
-            (OnOutage::Share, None) => return Err(LimitError::ShareWithoutNodes { name: name.to_owned() }),
-            (_, nodes) => nodes.unwrap_or(1),
-        };
-        let local = on_outage.quota(&quota, nodes);
-        let local = local.map(|quota| self.0.local.prepare(name, quota)).transpose()?;
-        FleetLimit::new(name, quota, on_outage, local, self.0.nodes.unwrap_or(NODES_OF_LEASES))
+        FleetLimit::prepare(&self.0.local, self.0.nodes, name, quota.into_quota()?, on_outage)
     }
 
     /// Waits until the servers are connected, up to `within`; whether they are.

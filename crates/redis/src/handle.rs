@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use crate::decision::{FleetDecision, Place};
 use crate::error::Outage;
-use crate::exchange::{self, Mode};
+use crate::exchange;
 use crate::fleet::Fleet;
+use crate::item::{FleetItem, Mode};
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
+use crate::question;
 use crate::reply;
-use crate::request::Arg;
 use crate::reservation::{FleetReservation, Undo};
 use crate::rule::{Adjust, Rule};
 use crate::secret::Subject;
-use crate::set::FleetItem;
 
 /// A fleet under one limit; from [`Fleet::under`].
 #[derive(Debug, Clone, Copy)]
@@ -167,9 +167,8 @@ impl<'a> FleetHandle<'a> {
         if matches!(self.rule(), Rule::Unlimited | Rule::Closed) {
             return Ok(());
         }
-        let args =
-            vec![Arg::Static("*"), Arg::Number(0), Arg::Number(0), Arg::Static(""), Arg::Static(""), Arg::Static("")];
-        let value = exchange::call(self.fleet, &self.item(0), &self.fleet.0.scripts.undo, args, self.until()).await;
+        let request = question::reset(&self.fleet.0.scripts, &self.item(0));
+        let value = self.fleet.0.servers.call(&request, self.until()).await;
         // Nor is anything left of what was taken in advance: a full bucket is all there is.
         self.fleet.0.leases.with(&self.subject, self.limit, |hot| hot.clear());
         reply::undo(&value?).map(|_| ()).ok_or(Outage::Unreadable)

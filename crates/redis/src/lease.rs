@@ -5,11 +5,14 @@
 //! uses them; none begins before its use, none ends later than the bucket's depth after it: no more is admitted than by the
 //! bucket alone, for any number of nodes, and whatever becomes of them. What is not used in its time lapses.
 
+#[cfg(feature = "client")]
 pub(crate) mod anchor;
+#[cfg(feature = "client")]
 pub(crate) mod hot;
 pub(crate) mod plan;
+#[cfg(feature = "client")]
 pub(crate) mod table;
 pub(crate) mod word;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "client"))]
 pub(crate) mod simulation;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tollgate::Quota;
+use tollgate::clock::Clock;
+use tollgate::{Limiter, Quota};
 
 use crate::lease::plan::Plan;
 
@@ -19,6 +20,9 @@ use crate::secret::Subject;
 /// algorithm keys begin anew; while nodes with the one and with the other are up, both admit their own.
 #[derive(Debug, Clone)]
 pub struct FleetLimit(pub(crate) Arc<Inner>);
+
+/// As many nodes are assumed to take tokens in advance if nobody says how many there are.
+const NODES_OF_LEASES: u64 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -40,6 +44,22 @@ pub(crate) struct Inner {
 impl FleetLimit {
     /// The longest name, in bytes.
     pub const MAX_NAME: usize = 100;
+
+    /// A limit, with one of its own on `local` if it is that which decides during an outage.
+    pub(crate) fn prepare<C: Clock>(
+        local: &Limiter<C>,
+        nodes: Option<u64>,
+        name: &str,
+        quota: Quota,
+        on_outage: OnOutage,
+    ) -> Result<Self, LimitError> {
+        let share_of = match (on_outage, nodes) {
+            (OnOutage::Share, None) => return Err(LimitError::ShareWithoutNodes { name: name.to_owned() }),
+            (_, nodes) => nodes.unwrap_or(1),
+        };
+        let here = on_outage.quota(&quota, share_of).map(|quota| local.prepare(name, quota)).transpose()?;
+        Self::new(name, quota, on_outage, here, nodes.unwrap_or(NODES_OF_LEASES))
+    }
 
     pub(crate) fn new(
         name: &str,

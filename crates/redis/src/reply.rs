@@ -1,7 +1,5 @@
 //! What the scripts answer. Whatever is not exactly that is unreadable, and never a yes.
 
-use redis::Value;
-
 use crate::rule::{Evidence, Rule};
 use crate::span::{MAX_NUMBER, Span};
 
@@ -12,6 +10,17 @@ pub(crate) struct Part {
     pub(crate) evidence: Evidence,
     /// Of a bucket: what it was before.
     pub(crate) before: Option<Before>,
+}
+
+impl Part {
+    /// By what a script tells whether a refund is of the window that counted this, or of the instant: 0 if it need not.
+    pub(crate) const fn mine(&self) -> u64 {
+        match &self.evidence {
+            Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
+            Evidence::Log { last, .. } => *last,
+            Evidence::Stamp { .. } | Evidence::None => 0,
+        }
+    }
 }
 
 /// A bucket before a debit, and the marks of its text after and before.
@@ -38,34 +47,55 @@ pub(crate) enum Reply<T> {
     },
 }
 
+/// What a server said, as whichever client read it.
+pub(crate) trait Said: Sized {
+    fn integer(&self) -> Option<i64>;
+    fn text(&self) -> Option<&str>;
+    fn list(&self) -> Option<&[Self]>;
+}
+
+#[cfg(feature = "client")]
+impl Said for redis::Value {
+    fn integer(&self) -> Option<i64> {
+        if let Self::Int(number) = self { Some(*number) } else { None }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::BulkString(bytes) => core::str::from_utf8(bytes).ok(),
+            Self::SimpleString(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn list(&self) -> Option<&[Self]> {
+        if let Self::Array(values) = self { Some(values) } else { None }
+    }
+}
+
 /// A number as the scripts write them: whole, and what a double holds exactly. So no sum or product of a figure wraps.
-fn number(value: &Value) -> Option<u64> {
-    let number = match value {
-        Value::Int(number) => u64::try_from(*number).ok()?,
-        Value::BulkString(_) | Value::SimpleString(_) => text(value)?.parse().ok()?,
-        _ => return None,
+fn number(value: &impl Said) -> Option<u64> {
+    let number = match value.integer() {
+        Some(number) => u64::try_from(number).ok()?,
+        None => value.text()?.parse().ok()?,
     };
     (number <= MAX_NUMBER).then_some(number)
 }
 
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => core::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
+fn text(value: &impl Said) -> Option<&str> {
+    value.text()
 }
 
-fn list(value: &Value) -> Option<&[Value]> {
-    if let Value::Array(values) = value { Some(values) } else { None }
+fn list<V: Said>(value: &V) -> Option<&[V]> {
+    value.list()
 }
 
-fn head(values: &[Value]) -> Option<(u64, u64, &[Value])> {
+fn head<V: Said>(values: &[V]) -> Option<(u64, u64, &[V])> {
     let [code, now, rest @ ..] = values else { return None };
     Some((number(code)?, number(now)?, rest))
 }
 
-fn changed<T>(now: u64, rest: &[Value]) -> Option<Reply<T>> {
+fn changed<T>(now: u64, rest: &[impl Said]) -> Option<Reply<T>> {
     let texts = list(rest.first()?)?.iter().map(|pair| {
         let [index, seen] = list(pair)? else { return None };
         Some((usize::try_from(number(index)?).ok()?.checked_sub(1)?, text(seen)?.to_owned()))
@@ -74,7 +104,7 @@ fn changed<T>(now: u64, rest: &[Value]) -> Option<Reply<T>> {
 }
 
 /// The answer of `check`, one part for each rule.
-pub(crate) fn check<'a>(value: &Value, rules: impl ExactSizeIterator<Item = &'a Rule>) -> Option<Reply<Vec<Part>>> {
+pub(crate) fn check<'a>(value: &impl Said, rules: impl ExactSizeIterator<Item = &'a Rule>) -> Option<Reply<Vec<Part>>> {
     let (code, now, rest) = head(list(value)?)?;
     if code > 1 {
         return if code == 2 { changed(now, rest) } else { None };
@@ -88,7 +118,7 @@ pub(crate) fn check<'a>(value: &Value, rules: impl ExactSizeIterator<Item = &'a 
     (is_yes == (code == 1)).then_some(Reply::Decided { now, is_yes, answer: parts })
 }
 
-fn part_of(rule: &Rule, values: &[Value]) -> Option<Part> {
+fn part_of(rule: &Rule, values: &[impl Said]) -> Option<Part> {
     let fits = match number(values.first()?)? {
         0 => false,
         1 => true,
@@ -125,7 +155,7 @@ fn part_of(rule: &Rule, values: &[Value]) -> Option<Part> {
 }
 
 /// The answer of `lease`: the request's part, and what the script says of the tokens in advance.
-pub(crate) fn lease(value: &Value, rule: &Rule) -> Option<Reply<(Part, u64)>> {
+pub(crate) fn lease(value: &impl Said, rule: &Rule) -> Option<Reply<(Part, u64)>> {
     match head(list(value)?)? {
         (2, now, rest) => changed(now, rest),
         (code @ 0..=1, now, [part, ahead]) => {
@@ -138,7 +168,7 @@ pub(crate) fn lease(value: &Value, rule: &Rule) -> Option<Reply<(Part, u64)>> {
 }
 
 /// The answer of `adjust`: how much, as its rule has it. Nothing for a refund.
-pub(crate) fn adjust(value: &Value) -> Option<Reply<Option<String>>> {
+pub(crate) fn adjust(value: &impl Said) -> Option<Reply<Option<String>>> {
     match head(list(value)?)? {
         (1, now, []) => Some(Reply::Decided { now, is_yes: true, answer: None }),
         (1, now, [taken]) => Some(Reply::Decided { now, is_yes: true, answer: Some(text(taken)?.to_owned()) }),
@@ -148,7 +178,7 @@ pub(crate) fn adjust(value: &Value) -> Option<Reply<Option<String>>> {
 }
 
 /// The answer of `undo`.
-pub(crate) fn undo(value: &Value) -> Option<bool> {
+pub(crate) fn undo(value: &impl Said) -> Option<bool> {
     match head(list(value)?)? {
         (code @ 0..=1, _, []) => Some(code == 1),
         _ => None,
@@ -157,6 +187,8 @@ pub(crate) fn undo(value: &Value) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use redis::Value;
+
     use super::*;
 
     use crate::lease::anchor::Anchor;

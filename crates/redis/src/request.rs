@@ -1,12 +1,10 @@
 //! One call of a script.
 
-use redis::Cmd;
-
 /// A script, and the digest it is called by.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) body: String,
-    sha: String,
+    pub(crate) sha: String,
 }
 
 impl Script {
@@ -72,9 +70,10 @@ pub(crate) struct Request<'a> {
     pub(crate) slot: u16,
 }
 
+#[cfg(feature = "client")]
 impl Request<'_> {
     /// As `EVALSHA`, or with the whole script, for a server that does not have it.
-    pub(crate) fn command(&self, is_whole: bool) -> Cmd {
+    pub(crate) fn command(&self, is_whole: bool) -> redis::Cmd {
         let mut cmd = redis::cmd(if is_whole { "EVAL" } else { "EVALSHA" });
         cmd.arg(if is_whole { &self.script.body } else { &self.script.sha }).arg(self.keys.len());
         for key in &self.keys {

@@ -9,13 +9,14 @@ use tollgate::error::ReserveError;
 
 use crate::decision::{FleetDecision, FleetSetDecision};
 use crate::error::Outage;
-use crate::exchange::{self, Mode};
+use crate::exchange;
 use crate::fleet::Fleet;
+use crate::item::{self, FleetItem, Mode};
 use crate::outage::OnOutage;
 use crate::reply::{self, Before, Part};
 use crate::request::Arg;
 use crate::rule::{Adjust, Evidence};
-use crate::set::{self, FleetItem};
+use crate::set;
 
 /// How a reservation is given back.
 #[derive(Debug)]
@@ -149,7 +150,7 @@ pub(crate) async fn reserve_set(
     items: Vec<FleetItem>,
     max_wait: Duration,
 ) -> Result<FleetSetReservation<'_>, FleetSetDecision> {
-    let (items, places) = set::merge(items);
+    let (items, places) = item::merged(items);
     let until = Instant::now() + fleet.0.deadline;
     let mut decisions: Vec<Option<FleetDecision>> = items.iter().map(FleetItem::without_server).collect();
     let is_open = !items.is_empty() && decisions.iter().flatten().all(FleetDecision::is_allowed);

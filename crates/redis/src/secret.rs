@@ -16,6 +16,9 @@ impl core::fmt::Debug for Secret {
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl Secret {
+    /// The shortest, in bytes.
+    pub(crate) const MIN: usize = 16;
+
     pub(crate) fn new(secret: &[u8]) -> Self {
         Self(blake3::derive_key("tollgate-redis 2026-11 names of subjects", secret))
     }

@@ -2,64 +2,21 @@
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tollgate::Verdict;
 
 use crate::ahead;
-use crate::decision::{FleetDecision, FleetSetDecision, Place};
+use crate::decision::{FleetDecision, FleetSetDecision};
 use crate::error::Outage;
-use crate::exchange::{self, Checked, Mode};
+use crate::exchange;
 use crate::fleet::Fleet;
-use crate::limit::FleetLimit;
-use crate::reply::Part;
-use crate::rule::{Adjust, Evidence};
-use crate::secret::Subject;
-
-/// What one request needs of one limit, for one key; from [`Fleet::item`].
-#[derive(Debug, Clone)]
-pub struct FleetItem {
-    pub(crate) limit: FleetLimit,
-    pub(crate) subject: Subject,
-    pub(crate) cost: u64,
-}
+use crate::item::{self, FleetItem, Mode};
+use crate::question::Checked;
+use crate::rule::Adjust;
 
 impl FleetItem {
-    /// The decision about this item by a reply.
-    pub(crate) fn decided(&self, part: &Part, now: u64) -> FleetDecision {
-        let report = self.limit.0.rule.report(self.cost, now, part.fits, &part.evidence);
-        FleetDecision { report, place: Place::Server, at_us: Some(now) }
-    }
-
-    /// The decision that needs no server.
-    pub(crate) fn without_server(&self) -> Option<FleetDecision> {
-        let report = self.limit.0.rule.without_server(self.cost)?;
-        Some(FleetDecision { report, place: Place::Here, at_us: None })
-    }
-
     /// The decision when no server made it.
     pub(crate) fn without_answer(&self, fleet: &Fleet, outage: Outage, mode: Mode) -> FleetDecision {
         fleet.count_outage();
-        let choice = self.limit.on_outage();
-        let rule = &self.limit.0.rule;
-        let report = match &self.limit.0.local {
-            _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
-            Some(limit) => {
-                let local = fleet.0.local.under(limit);
-                let key = local.key(self.subject.as_str());
-                let report = match mode {
-                    Mode::Peek => key.peek_n(self.cost).report(),
-                    Mode::Take | Mode::Reserve(_) | Mode::ReserveAll(_) => key.check_n(self.cost).report(),
-                };
-                match report.verdict {
-                    // Only under the share.
-                    Verdict::NeverFits => crate::outage::refusal(rule.most()),
-                    _ => report,
-                }
-            }
-            // Of nothing, as ever.
-            None if self.cost == 0 => rule.report(0, 0, true, &Evidence::None),
-            None => choice.report(rule.most()),
-        };
-        FleetDecision { report, place: Place::Outage(choice, outage), at_us: None }
+        self.in_outage(&fleet.0.local, outage, mode)
     }
 }
 
@@ -69,39 +26,14 @@ struct Group {
     answer: Option<Result<Checked, Outage>>,
 }
 
-/// Two items on one bucket are one, of both costs: the script reads all before it writes any. The items by bucket, and which of them
-/// each is.
-pub(crate) fn merge(items: Vec<FleetItem>) -> (Vec<FleetItem>, Vec<usize>) {
-    let mut merged: Vec<(String, FleetItem)> = Vec::new();
-    let mut places = Vec::new();
-    for item in items {
-        let key = item.limit.key(&item.subject);
-        match merged.iter_mut().position(|(known, _)| *known == key) {
-            Some(place) => {
-                let known = &mut merged[place].1;
-                // Of two quotas the one with less room counts; both write the same bucket.
-                if item.limit.0.rule.most() < known.limit.0.rule.most() {
-                    known.limit = item.limit;
-                }
-                known.cost = known.cost.saturating_add(item.cost);
-                places.push(place);
-            }
-            None => {
-                places.push(merged.len());
-                merged.push((key, item));
-            }
-        }
-    }
-    (merged.into_iter().map(|(_, item)| item).collect(), places)
-}
-
-/// The decisions about items as they were before they were [merged](merge).
+/// The decisions about items as they were before they were [merged](item::merged).
 pub(crate) fn spread(decisions: &[FleetDecision], places: Vec<usize>) -> FleetSetDecision {
     FleetSetDecision::new(places.into_iter().filter_map(|place| decisions.get(place).cloned()).collect())
 }
 
+/// Decides all of them, and says what of each.
 pub(crate) async fn check(fleet: &Fleet, items: Vec<FleetItem>) -> FleetSetDecision {
-    let (items, places) = merge(items);
+    let (items, places) = item::merged(items);
     spread(&check_each(fleet, items).await, places)
 }
 
@@ -190,9 +122,7 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
 /// What was taken for a request that is refused elsewhere.
 async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_here: &[usize]) {
     for item in taken_here.iter().map(|&i| &items[i]) {
-        if let Some(limit) = &item.limit.0.local {
-            fleet.0.local.under(limit).key(item.subject.as_str()).refund(item.cost);
-        }
+        item.give_back_here(&fleet.0.local);
     }
     let until = Instant::now() + fleet.0.deadline;
     let mut calls = Vec::new();
@@ -201,13 +131,7 @@ async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_h
         for (&i, part) in
             group.indices.iter().zip(&checked.parts).filter(|&(&i, _)| checked.is_yes && items[i].cost > 0)
         {
-            // Only to the window that counted it.
-            let mine = match &part.evidence {
-                Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
-                Evidence::Log { last, .. } => *last,
-                Evidence::Stamp { .. } | Evidence::None => 0,
-            };
-            calls.push(exchange::adjust(fleet, &items[i], Adjust::Refund, mine, until));
+            calls.push(exchange::adjust(fleet, &items[i], Adjust::Refund, part.mine(), until));
         }
     }
     // Best effort: what does not come back is refused to others, and never sold twice.

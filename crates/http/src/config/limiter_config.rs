@@ -167,6 +167,12 @@ impl LimiterConfig {
         self
     }
 
+    /// How the client's address is found.
+    #[must_use]
+    pub const fn client_address(&self) -> &ClientAddress {
+        &self.client
+    }
+
     /// The policies.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {

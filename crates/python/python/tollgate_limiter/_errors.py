@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._engine import Decision
 
-__all__ = ["LimitSyntaxError", "LimitValueError", "RateLimited", "SharedTableError"]
+__all__ = ["LimitSyntaxError", "LimitValueError", "RateLimited", "SharedTableError", "StoreError"]
 
 
 class LimitValueError(ValueError):
@@ -35,6 +35,10 @@ class SharedTableError(RuntimeError):
     """A table that processes share was neither made nor attached."""
 
 
+class StoreError(RuntimeError):
+    """A store did not say whether it made a change: a refund, a charge or a reset."""
+
+
 class RateLimited(Exception):
     """A request that may not go now, or would have to wait longer than it may. ``decision`` says when it could."""
 
@@ -50,6 +54,8 @@ class RateLimited(Exception):
         return self.decision.retry_after
 
     def __str__(self) -> str:
+        if self.decision.outage is not None:
+            return f"no answer about {self.decision.policy}: {self.decision.outage}"
         if self.decision.never:
             return f"the request costs more than fits into {self.decision.policy}"
         return f"limited to {self.decision.policy}; retry after {self.decision.retry_after} s"

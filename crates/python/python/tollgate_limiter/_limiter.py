@@ -12,8 +12,10 @@ from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
+from . import testing
 from ._engine import Core, Decision, ManualClock, Reservation
 from ._errors import RateLimited
+from ._log import REFUSALS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,6 +62,14 @@ class Limiter(Core):
     ``clock``
         ``"python"`` to go by ``time.time_ns()``, so that freezegun and time-machine steer it, or a ``ManualClock``.
         Such a table is of this process alone.
+    ``store``, ``secret``
+        A client of redis-py, sync or asyncio, and 16 bytes or more that all who use the server know and nobody else: all
+        machines count together, with nodes of Rust's ``tollgate-redis`` too, under the same ``name``. Each call is one round
+        trip; with a client of asyncio ``await`` ``acheck`` and its like. The client's ``socket_timeout`` is the longest that a
+        call takes; it may not repeat what was not answered (``retry=Retry(NoBackoff(), 0)``).
+    ``on_outage``, ``nodes``
+        What happens while no server answers: ``closed`` refuses (the default), ``open`` admits, ``local`` decides by the whole
+        limit in this limiter's table, ``share`` by the limit divided by ``nodes``. ``Decision.outage`` says why.
     """
 
     _config: dict[str, Any]
@@ -76,23 +86,38 @@ class Limiter(Core):
         on_mismatch: Literal["refuse", "adopt", "replace"] = "refuse",
         clock: Literal["system", "python"] | ManualClock | None = None,
         like: Core | None = None,
+        store: Any = None,
+        secret: str | bytes | None = None,
+        on_outage: Literal["closed", "open", "share", "local"] = "closed",
+        nodes: int | None = None,
     ) -> Self:
         # What is no list either is for the engine to refuse.
         if not isinstance(limits, str) and isinstance(limits, Iterable):
             limits = tuple(limits)
         path = None if shared is None else shared_path(shared)
-        self = super().__new__(
-            cls,
-            limits,
-            name=name,
-            algorithm=algorithm,
-            capacity=capacity,
-            on_full=on_full,
-            path=path,
-            on_mismatch=on_mismatch,
-            clock=clock,
-            like=like,
-        )
+        if like is None and store is None:
+            clock, path = testing.chosen(clock, path)
+        core: dict[str, Any] = {
+            "limits": limits,
+            "name": name,
+            "algorithm": algorithm,
+            "capacity": capacity,
+            "on_full": on_full,
+            "path": path,
+            "on_mismatch": on_mismatch,
+            "clock": clock,
+            "like": like,
+        }
+        if store is None:
+            if secret is not None or nodes is not None or on_outage != "closed":
+                raise TypeError("secret=, on_outage= and nodes= are of store=, and no store was given")
+            self = super().__new__(cls, **core)
+        else:
+            from ._store import StoredLimiter
+
+            if cls is not Limiter and not issubclass(cls, StoredLimiter):
+                raise TypeError(f"store= is given to Limiter itself, and {cls.__name__} is a class derived from it")
+            self = cast("Self", StoredLimiter._make(core, store, secret, on_outage, nodes))
         self._config = {
             "limits": limits,
             "name": name,
@@ -158,7 +183,7 @@ class Limiter(Core):
                 async def limited_async(*args: P.args, **kwargs: P.kwargs) -> Any:
                     name = key_of(*args, **kwargs)
                     if max_wait is None:
-                        self.require(name, cost)
+                        await self._arequire(name, cost)
                     else:
                         await self.wait(name, cost, max_wait=max_wait)
                     return await function(*args, **kwargs)
@@ -183,8 +208,46 @@ class Limiter(Core):
         """``check``, and ``RateLimited`` if it is refused."""
         decision = self.check(key, cost)
         if not decision.allowed:
+            REFUSALS.tell(self.name, key, decision)
             raise RateLimited(decision)
         return decision
+
+    async def _arequire(self, key: Key, cost: int) -> Decision:
+        return self.require(key, cost)
+
+    # For programs that are to run over a store of asyncio as well. Nothing waits.
+
+    async def aallow(self, key: Key, cost: int = 1) -> bool:
+        """``allow``, to be awaited."""
+        return self.allow(key, cost)
+
+    async def acheck(self, key: Key, cost: int = 1) -> Decision:
+        """``check``, to be awaited."""
+        return self.check(key, cost)
+
+    async def apeek(self, key: Key, cost: int = 1) -> Decision:
+        """``peek``, to be awaited."""
+        return self.peek(key, cost)
+
+    async def acharge(self, key: Key, cost: int = 1) -> int:
+        """``charge``, to be awaited."""
+        return self.charge(key, cost)
+
+    async def arefund(self, key: Key, cost: int = 1) -> None:
+        """``refund``, to be awaited."""
+        self.refund(key, cost)
+
+    async def areset(self, key: Key) -> None:
+        """``reset``, to be awaited."""
+        self.reset(key)
+
+    async def acheck_many(self, keys: Iterable[Key], cost: int = 1) -> list[Decision]:
+        """``check_many``, to be awaited."""
+        return self.check_many(keys, cost)
+
+    async def aallow_many(self, keys: Iterable[Key], cost: int = 1) -> list[bool]:
+        """``allow_many``, to be awaited."""
+        return self.allow_many(keys, cost)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._config["shared"] is None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Literal
 
+from . import testing
 from ._engine import AsgiCore, Guard, ManualClock, Policies, WsgiCore
 from ._limiter import _sleep, shared_path
 from ._types import Limits
@@ -70,7 +71,7 @@ def policies(
         config["client"] = dict(client)
     if answer is not None:
         config["answer"] = dict(answer)
-    path = None if shared is None else shared_path(shared)
+    clock, path = testing.chosen(clock, None if shared is None else shared_path(shared))
     return Policies(json.dumps(config), path, on_mismatch, clock)
 
 

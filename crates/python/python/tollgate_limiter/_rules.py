@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from ._engine import Core, Decision, ManualClock
 from ._limiter import Limiter
+from ._log import REFUSALS
 
 if TYPE_CHECKING:
     from ._types import Key
@@ -116,6 +117,7 @@ class Table:
             if charge.rule.deduct_when is not None:
                 peeked = charge.limiter.peek(charge.key, charge.cost)
                 if not peeked.allowed:
+                    REFUSALS.tell(charge.rule.name, charge.key, peeked)
                     return peeked, charge, []
         now: list[tuple[Core, Key, int]] = []
         whose = []
@@ -124,6 +126,8 @@ class Table:
             now.append((charge.limiter, charge.key, cost))
             whose.append(charge)
         decision, index, fields = Core.check_all(now, self._dialect)
+        if not decision.allowed:
+            REFUSALS.tell(whose[index].rule.name, whose[index].key, decision)
         return decision, whose[index], fields
 
 

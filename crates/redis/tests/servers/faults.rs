@@ -393,7 +393,7 @@ async fn servers_that_talk_nonsense() {
             assert_eq!(handle.take_up_to(5).await, 0, "{what}");
             assert!(handle.charge(5).await.is_err() && handle.reserve(1, Duration::ZERO).await.is_err(), "{what}");
             assert!(handle.refund(5).await.is_err() && handle.reset().await.is_err(), "{what}");
-            assert!(fleet.reserve_set(&[limit.clone()], "ada", 1, Duration::ZERO).await.is_err(), "{what}");
+            assert!(fleet.reserve_set(std::slice::from_ref(limit), "ada", 1, Duration::ZERO).await.is_err(), "{what}");
         }
         server.abort();
     }

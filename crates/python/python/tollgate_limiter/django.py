@@ -1,0 +1,436 @@
+"""Limits of Django: a middleware, a decorator of views, and a throttle of Django REST framework.
+
+All is set in ``settings.TOLLGATE``, a mapping whose keys are the arguments of ``tollgate_limiter.policies`` in capitals (``LIMITS``, ``KEY``,
+``EXEMPT``, ``POLICIES``, ``CLIENT``, ``ANSWER``, ``CAPACITY``, ``ON_FULL``, ``SHARED``, ``ON_MISMATCH``, ``CLOCK``), and ``ENABLED``,
+``HEADERS`` (whether decorated views tell how their limits stand) and ``STRATEGY`` (how decorators and throttles count).
+
+Views and throttles share one table. It is made by the middleware, or when the application ``"tollgate_limiter.django.TollgateConfig"`` of
+``INSTALLED_APPS`` is ready: so before workers are forked, where the master loads the program (``gunicorn --preload``). Workers that load it
+by themselves count together under a name, ``SHARED``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from ._engine import Decision, Guard, Policies
+from ._limiter import _sleep, shared_path
+from ._log import REFUSALS
+from ._middleware import policies
+from ._rules import Charge, Rule, Table, refusal_fields, retry_seconds
+
+__all__ = ["RateLimitMiddleware", "Ratelimited", "TollgateConfig", "client_address", "limit", "ratelimit"]
+
+V = TypeVar("V", bound=Callable[..., Any])
+Rates = Any
+"""A rate, several with commas between them, or a function of the request that answers such a text, or ``None`` for no limit."""
+
+_OF_POLICIES = {"LIMITS", "KEY", "EXEMPT", "POLICIES", "CLIENT", "ANSWER", "CAPACITY", "ON_FULL", "SHARED", "ON_MISMATCH", "CLOCK"}
+_OF_VIEWS = {"ENABLED", "HEADERS", "STRATEGY"}
+_OF_BOTH = ("CAPACITY", "ON_FULL", "CLOCK")
+
+
+def _settings() -> dict[str, Any]:
+    given = getattr(settings, "TOLLGATE", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f'settings.TOLLGATE is a mapping, such as {{"LIMITS": "100/minute"}}, and {given!r} was given')
+    unknown = sorted(set(given) - _OF_POLICIES - _OF_VIEWS)
+    if unknown:
+        known = ", ".join(sorted(_OF_POLICIES | _OF_VIEWS))
+        raise ImproperlyConfigured(f"settings.TOLLGATE knows {known}, and {unknown[0]!r} was given")
+    return dict(given)
+
+
+class _State:
+    """What is made of the settings: once, and again when a test has changed them."""
+
+    def __init__(self) -> None:
+        self._table: Table | None = None
+        self._client: Policies | None = None
+
+    def forget(self, *, setting: str, **more: Any) -> None:
+        if setting == "TOLLGATE":
+            self._table = self._client = None
+
+    def table(self) -> Table:
+        if self._table is None:
+            given = _settings()
+            options: dict[str, Any] = {name.lower(): given[name] for name in _OF_BOTH if name in given}
+            shared = given.get("SHARED")
+            if shared is not None:
+                # Beside that of the policies, which has other buckets.
+                shared = shared_path(shared) + ".views"
+            self._table = Table(shared=shared, strategy=given.get("STRATEGY"), **options)
+        return self._table
+
+    def client(self) -> Policies | None:
+        """What finds the client's address behind proxies; nothing if the peer is the client."""
+        given = _settings().get("CLIENT")
+        if given is not None and self._client is None:
+            self._client = policies("unlimited", client=given, capacity=1)
+        return self._client
+
+
+_STATE = _State()
+setting_changed.connect(_STATE.forget)
+
+
+class TollgateConfig(AppConfig):  # type: ignore[misc]
+    """For ``INSTALLED_APPS``: makes the table of views and throttles when the program is loaded."""
+
+    name = "tollgate_limiter.django"
+    label = "tollgate_limiter"
+
+    def ready(self) -> None:
+        _STATE.table()
+
+
+def _view_of(request: HttpRequest) -> dict[str, Any]:
+    """What the decision looks at: the scope of ASGI, or the environ."""
+    scope = getattr(request, "scope", None)
+    return cast("dict[str, Any]", request.META if scope is None else scope)
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The address of the client: the peer's, or what ``settings.TOLLGATE["CLIENT"]`` says. None for a socket of Unix."""
+    finder = _STATE.client()
+    if finder is not None:
+        return finder.client(_view_of(request))
+    return request.META.get("REMOTE_ADDR") or None
+
+
+class RateLimitMiddleware:
+    """All requests behind the policies of ``settings.TOLLGATE``, for WSGI and ASGI, sync and async."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[..., Any]) -> None:
+        given = _settings()
+        self._get_response = get_response
+        self._enabled = given.get("ENABLED", True)
+        # Before any fork.
+        _STATE.table()
+        options = {name.lower(): value for name, value in given.items() if name in _OF_POLICIES}
+        if "LIMITS" not in given and "POLICIES" not in given:
+            raise ImproperlyConfigured('RateLimitMiddleware wants limits: settings.TOLLGATE = {"LIMITS": "100/minute"}')
+        self.policies = policies(**options)
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self._is_async:
+            return self._acall(request)
+        if not self._enabled:
+            return self._get_response(request)
+        decided = self.policies.decide(_view_of(request))
+        if not isinstance(decided, Guard):
+            return _refusal(*decided)
+        try:
+            wait = decided.wait
+            while wait > 0:
+                time.sleep(wait)
+                wait = decided.turn()
+        except BaseException:
+            decided.withdraw()
+            raise
+        try:
+            response = self._get_response(request)
+        except BaseException:
+            decided.end()
+            raise
+        return _told(response, decided)
+
+    async def _acall(self, request: HttpRequest) -> Any:
+        if not self._enabled:
+            return await self._get_response(request)
+        decided = self.policies.decide(_view_of(request))
+        if not isinstance(decided, Guard):
+            return _refusal(*decided)
+        try:
+            wait = decided.wait
+            while wait > 0:
+                await _sleep(wait)
+                wait = decided.turn()
+        except BaseException:
+            decided.withdraw()
+            raise
+        try:
+            response = await self._get_response(request)
+        except BaseException:
+            decided.end()
+            raise
+        return _told(response, decided)
+
+
+def _refusal(status: int, fields: list[tuple[str, str]], body: bytes) -> HttpResponse:
+    response = HttpResponse(body, status=status)
+    del response.headers["Content-Type"]
+    _tell(response, fields)
+    return response
+
+
+def _tell(response: HttpResponseBase, fields: Iterable[tuple[str, str]]) -> None:
+    own = {name.lower() for name in response.headers}
+    for name, value in fields:
+        if name.lower() in own:
+            continue
+        before = response.headers.get(name)
+        response.headers[name] = value if before is None else f"{before}, {value}"
+
+
+def _told(response: HttpResponseBase, guard: Guard) -> HttpResponseBase:
+    _tell(response, guard.fields(response.status_code))
+    # A place among the requests in flight is free once the response has been sent.
+    response._resource_closers.append(guard.end)
+    return response
+
+
+class Ratelimited(HttpResponse):  # type: ignore[misc]
+    """The refusal of a decorated view: 429 with ``Retry-After``; ``decision`` has the figures."""
+
+    status_code = 429
+
+    def __init__(self, decision: Decision, fields: Iterable[tuple[str, str]]) -> None:
+        retry = retry_seconds(decision)
+        when = "" if retry is None else f" Try again in {retry} s."
+        super().__init__(f"Too many requests.{when}\n", content_type="text/plain; charset=utf-8")
+        self.decision = decision
+        _tell(self, refusal_fields(decision, fields))
+
+
+def _user(request: HttpRequest) -> Any:
+    user = getattr(request, "user", None)
+    return user.pk if user is not None and user.is_authenticated else None
+
+
+def _key(key: Any, request: HttpRequest, group: str) -> Any:
+    if callable(key):
+        return key(request) if len(inspect.signature(key).parameters) == 1 else key(group, request)
+    if key == "ip":
+        return client_address(request)
+    if key in ("user", "user_or_ip"):
+        user = _user(request)
+        if user is not None:
+            return ("user", str(user))
+        return client_address(request) if key == "user_or_ip" else None
+    kind, _, name = str(key).partition(":")
+    if kind == "header" and name:
+        return request.headers.get(name)
+    if kind in ("get", "post") and name:
+        return (request.GET if kind == "get" else request.POST).get(name)
+    raise ImproperlyConfigured(
+        'key is "ip", "user", "user_or_ip", "header:NAME", "get:NAME", "post:NAME" or a function of the request, '
+        f"and {key!r} was given"
+    )
+
+
+class _Limited:
+    """What the decorators of one view have declared: all of it is decided together."""
+
+    def __init__(self) -> None:
+        self.rules: list[tuple[Rule, Any, bool]] = []
+
+    def decide(self, request: HttpRequest) -> tuple[HttpResponse | None, list[tuple[str, str]]]:
+        given = _settings()
+        if not given.get("ENABLED", True):
+            return None, []
+        table, charges, blocks = _STATE.table(), [], {}
+        for rule, key, block in self.rules:
+            if rule.methods is not None and request.method not in rule.methods:
+                continue
+            if rule.exempt_when is not None and rule.exempt_when(request):
+                continue
+            text = rule.rates if isinstance(rule.rates, str) else rule.rates(request)
+            if not text:
+                continue
+            cost = rule.cost if isinstance(rule.cost, int) else rule.cost(request)
+            parts = (_key(key, request, rule.name), request.method if rule.per_method else None)
+            charges.append(Charge(rule, table.limiter(rule.name, text), parts, cost))
+            blocks[id(rule)] = block
+        if not charges:
+            return None, []
+        decision, whose, fields = table.decide(charges)
+        request.ratelimit = decision
+        request.limited = not decision.allowed
+        fields = fields if given.get("HEADERS", True) else []
+        if decision.allowed or not blocks[id(whose.rule)]:
+            return None, fields
+        return Ratelimited(decision, fields), fields
+
+
+def ratelimit(
+    key: Any = "user_or_ip",
+    rate: Rates = None,
+    *,
+    method: str | Iterable[str] | None = None,
+    group: str | None = None,
+    block: bool = True,
+    cost: int | Callable[[HttpRequest], int] = 1,
+    exempt_when: Callable[[HttpRequest], bool] | None = None,
+    per_method: bool = False,
+) -> Callable[[V], V]:
+    """Limits a view, sync or async: ``@ratelimit(key="user_or_ip", rate="5/m", method="POST")``.
+
+    ``key``
+        ``"ip"``, ``"user"`` (all who are not known count as one), ``"user_or_ip"``, ``"header:NAME"``, ``"get:NAME"``, ``"post:NAME"``, or a
+        function of the request, or of group and request.
+    ``group``
+        Views of one group count together; by default each is one by itself.
+    ``block``
+        Whether a request that is refused is answered with 429 (``Ratelimited``). If not, the view looks at ``request.limited``.
+
+    ``request.ratelimit`` is the ``Decision``. Several of these on one view are decided together: all admit, or none is charged.
+    """
+    if rate is None:
+        raise TypeError('ratelimit() wants rate=, such as "5/minute"')
+
+    def decorate(view: V) -> V:
+        limited: _Limited | None = getattr(view, "__tollgate_limited__", None)
+        methods = None
+        if method is not None:
+            methods = frozenset(name.upper() for name in ([method] if isinstance(method, str) else method))
+        rule = Rule(
+            rate,
+            group or f"{view.__module__}.{view.__qualname__}",
+            methods=methods,
+            cost=cost,
+            exempt_when=exempt_when,
+            per_method=per_method,
+        )
+        if isinstance(rate, str):
+            # What is wrong is said where it is declared; the table may not be there yet.
+            _readable(rate)
+        if limited is not None:
+            limited.rules.append((rule, key, block))
+            return view
+        own = _Limited()
+        own.rules.append((rule, key, block))
+        inner: Any = view
+
+        def request_of(args: tuple[Any, ...]) -> HttpRequest:
+            # A method of a class has itself before.
+            found = next((value for value in args[:2] if isinstance(value, HttpRequest) or hasattr(value, "META")), None)
+            if found is None:
+                raise TypeError(f"`{inner.__name__}` was called without a request: it is limited as a view is; use method_decorator?")
+            return found
+
+        if iscoroutinefunction(inner):
+
+            async def limited_async(*args: Any, **kwargs: Any) -> Any:
+                refusal, fields = own.decide(request_of(args))
+                if refusal is not None:
+                    return refusal
+                response = await inner(*args, **kwargs)
+                _tell(response, fields)
+                return response
+
+            wrapper: Any = functools.wraps(inner)(limited_async)
+        else:
+
+            def limited_sync(*args: Any, **kwargs: Any) -> Any:
+                refusal, fields = own.decide(request_of(args))
+                if refusal is not None:
+                    return refusal
+                response = inner(*args, **kwargs)
+                _tell(response, fields)
+                return response
+
+            wrapper = functools.wraps(inner)(limited_sync)
+        wrapper.__tollgate_limited__ = own
+        return cast(V, wrapper)
+
+    return decorate
+
+
+def limit(rate: Rates, key: Any = "user_or_ip", **options: Any) -> Callable[[V], V]:
+    """``ratelimit`` with its arguments in the order of the other frameworks: ``@limit("5/minute")``."""
+    return ratelimit(key, rate, **options)
+
+
+_READ: Table | None = None
+
+
+def _readable(rate: str) -> None:
+    """Raises what is wrong with a text that is no rate."""
+    global _READ
+    if _READ is None:
+        _READ = Table(capacity=1)
+    _READ.limiter("", rate)
+
+
+def __getattr__(name: str) -> Any:
+    # Only for those who have Django REST framework.
+    if name == "Throttle":
+        return _throttle()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@functools.cache
+def _throttle() -> Any:
+    try:
+        from rest_framework.settings import api_settings
+        from rest_framework.throttling import BaseThrottle
+    except ImportError as error:
+        raise ImportError("tollgate_limiter.django.Throttle is of Django REST framework, which is not installed") from error
+
+    class Throttle(BaseThrottle):  # type: ignore[misc]
+        """A throttle of Django REST framework, exact under requests that run at once: in ``DEFAULT_THROTTLE_CLASSES``, with
+        ``DEFAULT_THROTTLE_RATES = {"default": "100/hour, 10/minute"}``; or a class derived from it with ``rate`` or ``scope``.
+
+        Who is known counts as a user, and who is not by the address (``get_ident``, with ``NUM_PROXIES``). Another key: ``get_key``.
+        """
+
+        scope = "default"
+        rate: str | None = None
+
+        def get_rate(self, request: Any, view: Any) -> str | None:
+            """The rates for this request, or None for no limit."""
+            if self.rate is not None:
+                return self.rate
+            scope = getattr(view, "throttle_scope", None) or self.scope
+            rates = api_settings.DEFAULT_THROTTLE_RATES or {}
+            if scope not in rates:
+                raise ImproperlyConfigured(f"DEFAULT_THROTTLE_RATES has no rate for the scope {scope!r}, and {type(self).__name__} no rate")
+            return cast("str | None", rates[scope])
+
+        def get_key(self, request: Any, view: Any) -> Any:
+            """Who is counted."""
+            user = _user(request)
+            return ("ip", self.get_ident(request)) if user is None else ("user", str(user))
+
+        def get_cost(self, request: Any, view: Any) -> int:
+            """What the request costs."""
+            return 1
+
+        def allow_request(self, request: Any, view: Any) -> bool:
+            self.decision: Decision | None = None
+            rate = self.get_rate(request, view) if _settings().get("ENABLED", True) else None
+            if rate is None:
+                return True
+            scope = getattr(view, "throttle_scope", None) or self.scope
+            limiter = _STATE.table().limiter(f"throttle {scope}", rate)
+            key = self.get_key(request, view)
+            self.decision = limiter.check(key, self.get_cost(request, view))
+            if not self.decision.allowed:
+                REFUSALS.tell(limiter.name, key, self.decision)
+            return self.decision.allowed
+
+        def wait(self) -> float | None:
+            return None if self.decision is None else self.decision.retry_after
+
+    Throttle.__module__ = __name__
+    Throttle.__qualname__ = "Throttle"
+    return Throttle

@@ -1,0 +1,230 @@
+//! Limits that are counted on a server of Redis: what to send, and what the answers mean, by `tollgate-redis`. The call itself is the
+//! user's client's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple};
+use tollgate::Report;
+use tollgate_redis::calls::{Answer, Command, FleetCalls, FleetChange, FleetCheck};
+use tollgate_redis::error::{LimitError, Outage};
+use tollgate_redis::{FleetLimit, FleetSetDecision, OnOutage};
+
+use crate::decision::Decision;
+use crate::errors::{self, value};
+use crate::key;
+use crate::limiter::{Core, Cost};
+use crate::reservation::Limits;
+use crate::table::with_limiter;
+
+/// The limits of a limiter, as a fleet holds them; the limiter's own table decides during an outage.
+#[pyclass(frozen, module = "tollgate_limiter._engine")]
+pub(crate) struct Fleet(Arc<Shared>);
+
+struct Shared {
+    calls: FleetCalls,
+    limits: Vec<FleetLimit>,
+    texts: Arc<[Box<str>]>,
+    local: Arc<Limits>,
+}
+
+/// What is asked of a server, until it has been answered.
+#[pyclass(frozen, module = "tollgate_limiter._engine")]
+pub(crate) struct Question {
+    fleet: Arc<Shared>,
+    /// Taken when it is over.
+    asked: Mutex<Option<Asked>>,
+}
+
+enum Asked {
+    Check(FleetCheck),
+    Changes(Vec<FleetChange>),
+}
+
+fn limit_error(py: Python<'_>, error: LimitError) -> PyErr {
+    match error {
+        LimitError::Text(error) => errors::syntax(py, &error),
+        LimitError::Local(error) => errors::limit(py, &error),
+        error => errors::limit_value(py, &error.to_string()),
+    }
+}
+
+#[pymethods]
+impl Fleet {
+    #[new]
+    fn new(
+        core: &Bound<'_, Core>,
+        name: &str,
+        secret: &Bound<'_, PyAny>,
+        on_outage: &str,
+        nodes: Option<u64>,
+    ) -> PyResult<Self> {
+        let py = core.py();
+        let secret = match secret.cast::<PyString>() {
+            Ok(text) => text.to_str()?.as_bytes().to_vec(),
+            Err(_) => secret.cast::<PyBytes>()?.as_bytes().to_vec(),
+        };
+        let on_outage: OnOutage = on_outage.parse().map_err(|error| value(format!("on_outage: {error}")))?;
+        let calls = FleetCalls::new(secret, nodes).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let local = Arc::clone(core.get().held());
+        let quotas = local.set.limits().iter().map(|limit| *limit.quota());
+        let limits = quotas.map(|quota| {
+            let limit = with_limiter!(local.table, limiter => calls.limit(limiter, name, quota, on_outage));
+            limit.map_err(|error| limit_error(py, error))
+        });
+        let limits = limits.collect::<PyResult<_>>()?;
+        let texts = Arc::clone(core.get().texts());
+        Ok(Self(Arc::new(Shared { calls, limits, texts, local })))
+    }
+
+    /// Takes the cost of every limit, or of none; with `peek`, asks what that would answer.
+    fn check(&self, key: &Bound<'_, PyAny>, cost: Cost, peek: bool) -> PyResult<Question> {
+        let items = self.items(key, cost.0)?;
+        let calls = &self.0.calls;
+        Ok(self.question(Asked::Check(if peek { calls.peek(items) } else { calls.check(items) })))
+    }
+
+    /// Gives back, charges or resets, one limit after the other: `how` is "refund", "charge" or "reset".
+    fn change(&self, key: &Bound<'_, PyAny>, cost: Cost, how: &str) -> PyResult<Question> {
+        let calls = &self.0.calls;
+        let change = |item| match how {
+            "refund" => Ok(calls.refund(item)),
+            "charge" => Ok(calls.charge(item)),
+            "reset" => Ok(calls.reset(item)),
+            other => Err(value(format!("how is \"refund\", \"charge\" or \"reset\", and {other:?} was given"))),
+        };
+        let changes = self.items(key, cost.0)?.into_iter().map(change).collect::<PyResult<_>>()?;
+        Ok(self.question(Asked::Changes(changes)))
+    }
+}
+
+impl Fleet {
+    fn question(&self, asked: Asked) -> Question {
+        Question { fleet: Arc::clone(&self.0), asked: Mutex::new(Some(asked)) }
+    }
+
+    fn items(&self, key: &Bound<'_, PyAny>, cost: u64) -> PyResult<Vec<tollgate_redis::FleetItem>> {
+        let (calls, limits) = (&self.0.calls, self.0.limits.iter());
+        if let Some(text) = key::text(key) {
+            return Ok(limits.map(|limit| calls.item(limit, text, cost)).collect());
+        }
+        let key = key::other(key, 0)?;
+        Ok(limits.map(|limit| calls.item(limit, &key, cost)).collect())
+    }
+}
+
+impl Asked {
+    fn command<'a>(&self, calls: &'a FleetCalls) -> Option<Command<'a>> {
+        match self {
+            Self::Check(check) => check.command(calls),
+            Self::Changes(changes) => changes.iter().find_map(|change| change.command(calls)),
+        }
+    }
+
+    fn read(&mut self, calls: &FleetCalls, answer: &Answer) -> Result<(), Outage> {
+        match self {
+            Self::Check(check) => check.read(answer),
+            Self::Changes(changes) => {
+                let open = changes.iter_mut().find(|change| change.command(calls).is_some());
+                open.map_or(Ok(()), |change| change.read(answer))
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn decision(&self, set: &FleetSetDecision) -> Decision {
+        let decision = set.decision();
+        let report = Report { remaining: set.remaining(), ..decision.report() };
+        Decision::new(report, set.index(), &self.texts).with_outage(decision.outage().map(ToString::to_string))
+    }
+}
+
+#[pymethods]
+impl Question {
+    /// The command to send now, as arguments; with `whole`, the one with the script itself. None once all is answered.
+    #[pyo3(signature = (whole = false))]
+    fn command<'py>(&self, py: Python<'py>, whole: bool) -> PyResult<Option<Bound<'py, PyList>>> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(command) = asked.as_ref().and_then(|asked| asked.command(&self.fleet.calls)) else {
+            return Ok(None);
+        };
+        let list = PyList::empty(py);
+        list.append(if whole { "EVAL" } else { "EVALSHA" })?;
+        list.append(if whole { command.script } else { command.digest })?;
+        list.append(command.keys.len())?;
+        for text in command.keys.iter().chain(&command.args) {
+            list.append(PyBytes::new(py, text.as_bytes()))?;
+        }
+        Ok(Some(list))
+    }
+
+    /// Reads the answer to the command. What is wrong with it, if it is none.
+    fn read(&self, reply: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let answer = answer(reply, 0)?;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asked) = asked.as_mut() else { return Ok(None) };
+        Ok(asked.read(&self.fleet.calls, &answer).err().map(|outage| outage.to_string()))
+    }
+
+    /// What was answered: of a check the decision; of a change how much was taken of the limit that took least.
+    fn done<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match asked {
+            Some(Asked::Check(check)) => Ok(Bound::new(py, self.fleet.decision(&check.decision()))?.into_any()),
+            Some(Asked::Changes(changes)) => {
+                let taken = changes.iter().map(|change| change.done().unwrap_or(0)).min().unwrap_or(0);
+                Ok(PyInt::new(py, taken).into_any())
+            }
+            None => Err(PyValueError::new_err("this question is over")),
+        }
+    }
+
+    /// What is decided if no server answered: of a check the decision, of a change nothing, for it may or may not have been made.
+    /// `kind` is "deadline", "disconnected" or "refused", and `text` what the server said.
+    fn outage<'py>(&self, py: Python<'py>, kind: &str, text: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let outage = match kind {
+            "deadline" => Outage::Deadline,
+            "disconnected" => Outage::Disconnected,
+            "unreadable" => Outage::Unreadable,
+            _ => Outage::Refused(text.to_owned()),
+        };
+        let local = &self.fleet.local;
+        local.table.tick(py)?;
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match asked {
+            Some(Asked::Check(check)) => {
+                let set = with_limiter!(local.table, limiter => check.outage(limiter, &outage));
+                Ok(Some(Bound::new(py, self.fleet.decision(&set))?.into_any()))
+            }
+            Some(Asked::Changes(changes)) => {
+                let open = changes.iter().filter(|change| change.done().is_none());
+                with_limiter!(local.table, limiter => open.for_each(|change| change.outage(limiter)));
+                Ok(None)
+            }
+            None => Err(PyValueError::new_err("this question is over")),
+        }
+    }
+}
+
+/// How deep an answer of a script lies, and more than that.
+const MAX_DEPTH: usize = 8;
+
+/// What a client made of a server's answer.
+fn answer(reply: &Bound<'_, PyAny>, depth: usize) -> PyResult<Answer> {
+    if let Ok(octets) = reply.cast::<PyBytes>() {
+        return Ok(Answer::Text(octets.as_bytes().to_vec()));
+    }
+    if let Ok(text) = reply.cast::<PyString>() {
+        return Ok(text.to_str().map_or(Answer::Other, |text| Answer::Text(text.as_bytes().to_vec())));
+    }
+    if reply.is_exact_instance_of::<PyInt>() {
+        return Ok(reply.extract().map_or(Answer::Other, Answer::Number));
+    }
+    if depth < MAX_DEPTH && (reply.is_instance_of::<PyList>() || reply.is_instance_of::<PyTuple>()) {
+        let parts = reply.try_iter()?.map(|part| answer(&part?, depth + 1));
+        return parts.collect::<PyResult<_>>().map(Answer::List);
+    }
+    Ok(Answer::Other)
+}

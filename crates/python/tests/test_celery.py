@@ -1,0 +1,61 @@
+"""Celery's tasks, run by a worker of Celery's own, over a broker in memory."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+
+from tollgate_limiter import Limiter, ManualClock, RateLimited
+from tollgate_limiter.celery import limited
+
+RAN: list[tuple[Any, float, int]] = []
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    app = Celery("tests", broker="memory://", backend="cache+memory://")
+    app.conf.update(broker_connection_retry_on_startup=False, worker_hijack_root_logger=False)
+    RAN.clear()
+    yield app
+    app.close()
+
+
+def test_tasks_wait_for_their_turn_and_none_is_lost(app: Celery) -> None:
+    limiter = Limiter("10/second burst 1")
+
+    @app.task(bind=True, max_retries=0)  # type: ignore[untyped-decorator]
+    @limited(limiter, key=lambda to: to)
+    def send(self: Any, to: str) -> str:
+        RAN.append((to, time.monotonic(), self.request.retries))
+        return to
+
+    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
+        results = [send.delay(to) for to in ["ada"] * 4 + ["bob"]]
+        assert [result.get(timeout=60) for result in results] == ["ada"] * 4 + ["bob"]
+    times = sorted(at for to, at, _ in RAN if to == "ada")
+    assert len(RAN) == 5 and times[-1] - times[0] >= 0.299
+    # Waiting is no failure.
+    assert all(retries == 0 for _, _, retries in RAN)
+
+
+def test_where_nobody_can_be_sent_to_it_raises(app: Celery) -> None:
+    clock = ManualClock()
+    limiter = Limiter("2/minute burst 1", clock=clock)
+
+    @app.task  # type: ignore[untyped-decorator]
+    @limited(limiter, cost=lambda number: number)
+    def count(number: int) -> int:
+        return number
+
+    assert count(1) == 1
+    with pytest.raises(RateLimited, match="retry after 30"):
+        count(1)
+    clock.advance(30)
+    assert count.apply((1,)).get() == 1
+    with pytest.raises(RateLimited, match="retry after 30"):
+        count.apply((1,)).get()
+    with pytest.raises(RateLimited, match="costs more than fits"):
+        count(2)

@@ -1,0 +1,103 @@
+//! One part of a request: a limit, a key, a cost; and what is decided about it.
+
+use tollgate::clock::Clock;
+use tollgate::{Limiter, Verdict};
+
+use crate::decision::{FleetDecision, Place};
+use crate::error::Outage;
+use crate::limit::FleetLimit;
+use crate::reply::Part;
+use crate::rule::Evidence;
+use crate::secret::Subject;
+
+/// What to do with what fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Take,
+    Peek,
+    /// For a request that may wait so many microseconds.
+    Reserve(u64),
+    /// The same for all limits together, each of which counts it as of when it goes.
+    ReserveAll(u64),
+}
+
+/// What one request needs of one limit, for one key; from [`Fleet::item`](crate::Fleet::item).
+#[derive(Debug, Clone)]
+pub struct FleetItem {
+    pub(crate) limit: FleetLimit,
+    pub(crate) subject: Subject,
+    pub(crate) cost: u64,
+}
+
+impl FleetItem {
+    /// The decision about this item by a reply.
+    pub(crate) fn decided(&self, part: &Part, now: u64) -> FleetDecision {
+        let report = self.limit.0.rule.report(self.cost, now, part.fits, &part.evidence);
+        FleetDecision { report, place: Place::Server, at_us: Some(now) }
+    }
+
+    /// The decision that needs no server.
+    pub(crate) fn without_server(&self) -> Option<FleetDecision> {
+        let report = self.limit.0.rule.without_server(self.cost)?;
+        Some(FleetDecision { report, place: Place::Here, at_us: None })
+    }
+
+    /// The decision when no server made it, by `local` where this node decides by itself.
+    pub(crate) fn in_outage<C: Clock>(&self, local: &Limiter<C>, outage: Outage, mode: Mode) -> FleetDecision {
+        let choice = self.limit.on_outage();
+        let rule = &self.limit.0.rule;
+        let report = match &self.limit.0.local {
+            _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
+            Some(limit) => {
+                let local = local.under(limit);
+                let key = local.key(self.subject.as_str());
+                let report = match mode {
+                    Mode::Peek => key.peek_n(self.cost).report(),
+                    Mode::Take | Mode::Reserve(_) | Mode::ReserveAll(_) => key.check_n(self.cost).report(),
+                };
+                match report.verdict {
+                    // Only under the share.
+                    Verdict::NeverFits => crate::outage::refusal(rule.most()),
+                    _ => report,
+                }
+            }
+            // Of nothing, as ever.
+            None if self.cost == 0 => rule.report(0, 0, true, &Evidence::None),
+            None => choice.report(rule.most()),
+        };
+        FleetDecision { report, place: Place::Outage(choice, outage), at_us: None }
+    }
+
+    /// Gives back to `local` what [`in_outage`](Self::in_outage) took there.
+    pub(crate) fn give_back_here<C: Clock>(&self, local: &Limiter<C>) {
+        if let Some(limit) = &self.limit.0.local {
+            local.under(limit).key(self.subject.as_str()).refund(self.cost);
+        }
+    }
+}
+
+/// Two items on one bucket are one, of both costs: the script reads all before it writes any. The items, and which of them each
+/// that was given is.
+pub(crate) fn merged(items: Vec<FleetItem>) -> (Vec<FleetItem>, Vec<usize>) {
+    let mut merged: Vec<(String, FleetItem)> = Vec::new();
+    let mut places = Vec::new();
+    for item in items {
+        let key = item.limit.key(&item.subject);
+        match merged.iter_mut().position(|(known, _)| *known == key) {
+            Some(place) => {
+                let known = &mut merged[place].1;
+                // Of two quotas the one with less room counts; both write the same bucket.
+                if item.limit.0.rule.most() < known.limit.0.rule.most() {
+                    known.limit = item.limit;
+                }
+                known.cost = known.cost.saturating_add(item.cost);
+                places.push(place);
+            }
+            None => {
+                places.push(merged.len());
+                merged.push((key, item));
+            }
+        }
+    }
+    (merged.into_iter().map(|(_, item)| item).collect(), places)
+}

@@ -16,9 +16,9 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tollgate_limiter import Limiter, LimitValueError, RateLimited, StoreError
-
 from server import SECRET, Server, hits, started
+from tollgate_limiter import Limiter, LimitValueError, RateLimited, StoreError
+from tollgate_limiter.testing import disabled
 
 ALGORITHMS = {
     "token-bucket": "b",
@@ -77,6 +77,14 @@ def test_of_several_limits_both_sides_take_all_or_nothing(server: Server, client
     # The log has three, and none of the three that the bucket has refused.
     assert stored(client, limits[1], name="both").check("ada").remaining == 1
     assert limiter.check("ada").index == 0
+
+
+def test_limits_of_one_period_are_two_buckets(server: Server, client: redis.Redis) -> None:
+    limiter = stored(client, ["5 per 30 days burst 2", "5 per 30 days"], name="api")
+    assert [limiter.allow("ada") for _ in range(3)] == [True, True, False]
+    assert len(client.keys()) == 2
+    # A node of Rust gives the second that name.
+    assert hits(server, "api-2", "5 per 30 days", "ada", 9) == 3
 
 
 def test_keys_of_all_kinds_are_the_bytes_that_rust_hashes(server: Server, client: redis.Redis) -> None:
@@ -270,6 +278,29 @@ class Silent:
         self._socket.close()
         for connection in self.connections:
             connection.close()
+
+
+def test_a_pool_without_connections_is_no_broken_server(server: Server) -> None:
+    client = server.client(max_connections=1)
+    limiter = stored(client, "1000 per 30 days", name="pool")
+    held = client.connection_pool.get_connection()
+    busy = limiter.check("k")
+    assert not busy and busy.outage == "too many requests wait for the server"
+    client.connection_pool.release(held)
+    # The next one is asked at once.
+    assert limiter.check("k").outage is None
+
+
+def test_nothing_is_asked_while_all_is_off() -> None:
+    silent = Silent()
+    try:
+        client = redis.Redis(port=silent.port, socket_timeout=30, retry=Retry(NoBackoff(), 0))
+        with disabled():
+            decision = stored(client, "1/minute").check("k", 9)
+            assert decision.allowed and decision.outage is None
+        assert not silent.connections
+    finally:
+        silent.close()
 
 
 def test_a_server_that_says_nothing_costs_a_few_timeouts() -> None:

@@ -1,5 +1,6 @@
 """Limits that are counted on a server of Redis, by redis-py."""
 
+import asyncio
 import logging
 import os
 import pickle
@@ -7,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -67,6 +68,66 @@ def test_python_and_rust_count_together(server: Server, client: redis.Redis, alg
     [key] = keys
     assert key.startswith(b"tg1:{") and f":api:{ALGORITHMS[algorithm]}".encode() in key
     assert stored(client, limit, name="other").allow("ada")
+
+
+def test_python_and_rust_at_once_admit_exactly_the_limit(server: Server, client: redis.Redis) -> None:
+    limiter = stored(client, "1000 per 30 days", name="api")
+    admitted: list[int] = []
+
+    def ask() -> None:
+        admitted.append(sum(limiter.allow("ada") for _ in range(200)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads.append(threading.Thread(target=lambda: admitted.append(hits(server, "api", "1000 per 30 days", "ada", 600))))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(admitted) == 5 and sum(admitted) == 1000
+    assert limiter.peek("ada").remaining == 0
+
+
+async def test_many_tasks_at_once_admit_exactly_the_limit(server: Server, client: redis.Redis) -> None:
+    other = redis.asyncio.Redis(**server.options(retry=redis.asyncio.retry.Retry(NoBackoff(), 0)))
+    try:
+        limiter = stored(other, ["50 per 30 days", "40 per 30 days as sliding-log"])
+        decisions = await asyncio.gather(*(limiter.acheck("k") for _ in range(100)))
+        assert sum(decision.allowed for decision in decisions) == 40
+        assert (await limiter.apeek("k")).outage is None
+    finally:
+        await other.aclose()
+
+
+def test_forked_workers_count_together_on_the_server_and_in_outages(server: Server, client: redis.Redis) -> None:
+    limiter = stored(client, "20 per 30 days")
+    limiter.allow("k")
+    nobody, nowhere_client = nowhere()
+    with nobody:
+        local = stored(nowhere_client, "20 per 30 days", on_outage="local")
+        counts = in_children(3, lambda: sum(limiter.allow("k") for _ in range(20)) + 1000 * sum(local.allow("k") for _ in range(20)))
+    assert sum(count % 1000 for count in counts) == 19
+    assert sum(count // 1000 for count in counts) == 20
+
+
+def in_children(number: int, work: Callable[[], int]) -> list[int]:
+    """What forked processes answer."""
+    pipes = []
+    for _ in range(number):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writing, str(work()).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        pipes.append((child, reading))
+    answers = []
+    for child, reading in pipes:
+        with os.fdopen(reading) as pipe:
+            answers.append(int(pipe.read()))
+        os.waitpid(child, 0)
+    return answers
 
 
 def test_of_several_limits_both_sides_take_all_or_nothing(server: Server, client: redis.Redis) -> None:

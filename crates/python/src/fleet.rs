@@ -69,11 +69,22 @@ impl Fleet {
         let calls = FleetCalls::new(secret, nodes).map_err(|error| PyValueError::new_err(error.to_string()))?;
         let local = Arc::clone(core.get().held());
         let quotas = local.set.limits().iter().map(|limit| *limit.quota());
-        let limits = quotas.map(|quota| {
-            let limit = with_limiter!(local.table, limiter => calls.limit(limiter, name, quota, on_outage));
-            limit.map_err(|error| limit_error(py, error))
-        });
-        let limits = limits.collect::<PyResult<_>>()?;
+        let mut limits: Vec<FleetLimit> = Vec::new();
+        for quota in quotas {
+            let mut called = name.to_owned();
+            let mut number = 1_u32;
+            // Of one period and algorithm, the second is called `name-2`: else they were one bucket, and each request counted twice.
+            let limit = loop {
+                let limit = with_limiter!(local.table, limiter => calls.limit(limiter, &called, quota, on_outage));
+                let limit = limit.map_err(|error| limit_error(py, error))?;
+                if !limits.iter().any(|other| other.shares_keys_with(&limit)) {
+                    break limit;
+                }
+                number = number.saturating_add(1);
+                called = format!("{name}-{number}");
+            };
+            limits.push(limit);
+        }
         let texts = Arc::clone(core.get().texts());
         Ok(Self(Arc::new(Shared { calls, limits, texts, local })))
     }
@@ -182,12 +193,13 @@ impl Question {
     }
 
     /// What is decided if no server answered: of a check the decision, of a change nothing, for it may or may not have been made.
-    /// `kind` is "deadline", "disconnected" or "refused", and `text` what the server said.
+    /// `kind` is "deadline", "disconnected", "unreadable", "busy" or "refused", and `text` what the server said.
     fn outage<'py>(&self, py: Python<'py>, kind: &str, text: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let outage = match kind {
             "deadline" => Outage::Deadline,
             "disconnected" => Outage::Disconnected,
             "unreadable" => Outage::Unreadable,
+            "busy" => Outage::Busy,
             _ => Outage::Refused(text.to_owned()),
         };
         let local = &self.fleet.local;

@@ -39,7 +39,7 @@ mod _engine {
     #[pymodule_export]
     use crate::reservation::Reservation;
     #[pymodule_export]
-    use crate::switch::set_enabled;
+    use crate::switch::{is_enabled, set_enabled};
     #[pymodule_export]
     use crate::windows::HitWindows;
 }

@@ -13,6 +13,12 @@ pub(crate) fn is_off() -> bool {
     IS_OFF.load(Ordering::Relaxed)
 }
 
+/// Whether anything is limited in this process.
+#[pyfunction]
+pub(crate) fn is_enabled() -> bool {
+    !is_off()
+}
+
 /// Limits, or admits all and takes nothing, in this process, from now on; what it was before.
 #[pyfunction]
 pub(crate) fn set_enabled(enabled: bool) -> bool {

@@ -35,7 +35,7 @@ from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 
 from tollgate_limiter import LimitSyntaxError, ManualClock  # noqa: E402
-from tollgate_limiter.django import client_address, limit, ratelimit  # noqa: E402
+from tollgate_limiter.django import RateLimitMiddleware, client_address, limit, ratelimit  # noqa: E402
 
 
 def plain(request: HttpRequest) -> HttpResponse:
@@ -173,6 +173,23 @@ def test_a_view_that_raises_frees_its_place(configured: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="no rate for the scope 'unknown'"):
         client.get("/unknown")
     assert client.get("/plain").status_code == 200
+    # What Django itself lets through, such as the end of the program.
+    error: BaseException = KeyboardInterrupt()
+
+    def broken(request: HttpRequest) -> HttpResponse:
+        raise error
+
+    async def broken_async(request: HttpRequest) -> HttpResponse:
+        raise error
+
+    middleware, middleware_async = RateLimitMiddleware(broken), RateLimitMiddleware(broken_async)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            middleware(RequestFactory().get("/"))
+    error = asyncio.CancelledError()
+    for _ in range(3):
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(middleware_async(RequestFactory().get("/")))
 
 
 async def test_the_middleware_is_async_where_the_server_is(configured: Any) -> None:

@@ -138,8 +138,7 @@ def test_refusals_are_logged_once_a_minute_for_each_key(caplog: pytest.LogCaptur
     assert len(REFUSALS._seen) <= 1024
     # Nothing is kept for those who do not listen.
     caplog.clear()
-    logging.getLogger("tollgate").setLevel(logging.WARNING)
-    with pytest.raises(RateLimited):
+    with caplog.at_level(logging.WARNING, logger="tollgate"), pytest.raises(RateLimited):
         limiter.require("ada")
     assert not caplog.records
 

@@ -28,9 +28,16 @@ def test_calls_to_a_host_wait_for_their_turn() -> None:
         for _ in range(4):
             assert client.get("http://a.test/").text == "a.test"
         assert time.monotonic() - begun >= 0.149
-        # Another host, and another port, is counted by itself: too long a wait would raise.
-        assert client.get("http://b.test/").status_code == client.get("http://b.test:8080/").status_code == 200
-    assert len(CALLS) == 6
+    assert len(CALLS) == 4
+
+
+def test_each_host_and_port_is_counted_by_itself() -> None:
+    limiter = Limiter("1/hour", clock=ManualClock())
+    with httpx.Client(transport=Transport(limiter, max_wait=0, transport=httpx.MockTransport(answer))) as client:
+        for url in ("http://a.test/", "http://b.test/", "http://b.test:8080/"):
+            assert client.get(url).status_code == 200
+            with pytest.raises(RateLimited):
+                client.get(url)
 
 
 def test_a_wait_that_is_too_long_is_not_waited_for_and_nothing_is_called() -> None:

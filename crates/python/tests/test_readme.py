@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from server import started
-
 from tollgate_limiter.testing import manual_clock
 
 README = Path(__file__).parent.parent / "README.md"

@@ -1,5 +1,6 @@
 """Limits that are counted on a server of Redis, by redis-py."""
 
+import asyncio
 import logging
 import os
 import pickle
@@ -7,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tollgate_limiter import Limiter, LimitValueError, RateLimited, StoreError
-
 from server import SECRET, Server, hits, started
+from tollgate_limiter import Limiter, LimitValueError, RateLimited, StoreError
+from tollgate_limiter.testing import disabled
 
 ALGORITHMS = {
     "token-bucket": "b",
@@ -69,6 +70,66 @@ def test_python_and_rust_count_together(server: Server, client: redis.Redis, alg
     assert stored(client, limit, name="other").allow("ada")
 
 
+def test_python_and_rust_at_once_admit_exactly_the_limit(server: Server, client: redis.Redis) -> None:
+    limiter = stored(client, "1000 per 30 days", name="api")
+    admitted: list[int] = []
+
+    def ask() -> None:
+        admitted.append(sum(limiter.allow("ada") for _ in range(200)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads.append(threading.Thread(target=lambda: admitted.append(hits(server, "api", "1000 per 30 days", "ada", 600))))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(admitted) == 5 and sum(admitted) == 1000
+    assert limiter.peek("ada").remaining == 0
+
+
+async def test_many_tasks_at_once_admit_exactly_the_limit(server: Server, client: redis.Redis) -> None:
+    other = redis.asyncio.Redis(**server.options(retry=redis.asyncio.retry.Retry(NoBackoff(), 0)))
+    try:
+        limiter = stored(other, ["50 per 30 days", "40 per 30 days as sliding-log"])
+        decisions = await asyncio.gather(*(limiter.acheck("k") for _ in range(100)))
+        assert sum(decision.allowed for decision in decisions) == 40
+        assert (await limiter.apeek("k")).outage is None
+    finally:
+        await other.aclose()
+
+
+def test_forked_workers_count_together_on_the_server_and_in_outages(server: Server, client: redis.Redis) -> None:
+    limiter = stored(client, "20 per 30 days")
+    limiter.allow("k")
+    nobody, nowhere_client = nowhere()
+    with nobody:
+        local = stored(nowhere_client, "20 per 30 days", on_outage="local")
+        counts = in_children(3, lambda: sum(limiter.allow("k") for _ in range(20)) + 1000 * sum(local.allow("k") for _ in range(20)))
+    assert sum(count % 1000 for count in counts) == 19
+    assert sum(count // 1000 for count in counts) == 20
+
+
+def in_children(number: int, work: Callable[[], int]) -> list[int]:
+    """What forked processes answer."""
+    pipes = []
+    for _ in range(number):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writing, str(work()).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        pipes.append((child, reading))
+    answers = []
+    for child, reading in pipes:
+        with os.fdopen(reading) as pipe:
+            answers.append(int(pipe.read()))
+        os.waitpid(child, 0)
+    return answers
+
+
 def test_of_several_limits_both_sides_take_all_or_nothing(server: Server, client: redis.Redis) -> None:
     limits = ["3 per 30 days", "5 per 30 days as sliding-log"]
     limiter = stored(client, limits, name="both")
@@ -77,6 +138,14 @@ def test_of_several_limits_both_sides_take_all_or_nothing(server: Server, client
     # The log has three, and none of the three that the bucket has refused.
     assert stored(client, limits[1], name="both").check("ada").remaining == 1
     assert limiter.check("ada").index == 0
+
+
+def test_limits_of_one_period_are_two_buckets(server: Server, client: redis.Redis) -> None:
+    limiter = stored(client, ["5 per 30 days burst 2", "5 per 30 days"], name="api")
+    assert [limiter.allow("ada") for _ in range(3)] == [True, True, False]
+    assert len(client.keys()) == 2
+    # A node of Rust gives the second that name.
+    assert hits(server, "api-2", "5 per 30 days", "ada", 9) == 3
 
 
 def test_keys_of_all_kinds_are_the_bytes_that_rust_hashes(server: Server, client: redis.Redis) -> None:
@@ -270,6 +339,29 @@ class Silent:
         self._socket.close()
         for connection in self.connections:
             connection.close()
+
+
+def test_a_pool_without_connections_is_no_broken_server(server: Server) -> None:
+    client = server.client(max_connections=1)
+    limiter = stored(client, "1000 per 30 days", name="pool")
+    held = client.connection_pool.get_connection()
+    busy = limiter.check("k")
+    assert not busy and busy.outage == "too many requests wait for the server"
+    client.connection_pool.release(held)
+    # The next one is asked at once.
+    assert limiter.check("k").outage is None
+
+
+def test_nothing_is_asked_while_all_is_off() -> None:
+    silent = Silent()
+    try:
+        client = redis.Redis(port=silent.port, socket_timeout=30, retry=Retry(NoBackoff(), 0))
+        with disabled():
+            decision = stored(client, "1/minute").check("k", 9)
+            assert decision.allowed and decision.outage is None
+        assert not silent.connections
+    finally:
+        silent.close()
 
 
 def test_a_server_that_says_nothing_costs_a_few_timeouts() -> None:

@@ -143,6 +143,13 @@ impl FleetLimit {
         &self.0.quota
     }
 
+    /// Whether both count in the same keys: of one name, period and way of keeping a bucket. Two such limits of one request are one,
+    /// which is asked for both costs.
+    #[must_use]
+    pub fn shares_keys_with(&self, other: &Self) -> bool {
+        self.0.suffix == other.0.suffix
+    }
+
     /// What it does when no server decides.
     #[must_use]
     pub fn on_outage(&self) -> OnOutage {

@@ -18,11 +18,13 @@ __all__ = [
     "Question",
     "Reservation",
     "WsgiCore",
+    "is_enabled",
     "key_bytes",
     "set_enabled",
 ]
 
 def key_bytes(key: Key) -> bytes: ...
+def is_enabled() -> bool: ...
 def set_enabled(enabled: bool) -> bool: ...
 
 @final

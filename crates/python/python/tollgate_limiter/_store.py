@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
-from ._engine import Core, Decision, Fleet, Question
+from ._engine import Core, Decision, Fleet, Question, is_enabled
 from ._errors import RateLimited, StoreError
 from ._limiter import Limiter, Wait, _sleep
 from ._log import LOGGER, REFUSALS
@@ -107,11 +107,13 @@ class Store:
 
     def kind(self, error: BaseException) -> str:
         """Which outage an error is."""
-        # The more special first: a server that is loading is an error of the connection there.
+        # The more special first: a server that is loading, and a pool that has no more connections, are errors of the connection there.
         if isinstance(error, (self.errors.TimeoutError, TimeoutError)):
             return "deadline"
         if isinstance(error, (self.errors.BusyLoadingError, self.errors.ResponseError)):
             return "refused"
+        if isinstance(error, getattr(self.errors, "MaxConnectionsError", ())):
+            return "busy"
         return "disconnected"
 
     def is_unknown_script(self, error: BaseException) -> bool:
@@ -247,6 +249,8 @@ class StoredLimiter(Limiter):
         return self.check(key, cost).allowed
 
     def check(self, key: Key, cost: int = 1) -> Decision:
+        if not is_enabled():
+            return Core.peek(self, key, 0)
         return cast(Decision, self._ask(self._fleet.check(key, cost, False)))
 
     def peek(self, key: Key, cost: int = 1) -> Decision:
@@ -285,6 +289,8 @@ class StoredLimiter(Limiter):
         return (await self.acheck(key, cost)).allowed
 
     async def acheck(self, key: Key, cost: int = 1) -> Decision:
+        if not is_enabled():
+            return Core.peek(self, key, 0)
         return cast(Decision, await self._aask(self._fleet.check(key, cost, False)))
 
     async def apeek(self, key: Key, cost: int = 1) -> Decision:

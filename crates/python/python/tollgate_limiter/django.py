@@ -42,6 +42,13 @@ _OF_BOTH = ("CAPACITY", "ON_FULL", "CLOCK")
 
 
 def _settings() -> dict[str, Any]:
+    """The settings, which are looked at when they are first read."""
+    if _STATE.given is None:
+        _STATE.given = _read()
+    return _STATE.given
+
+
+def _read() -> dict[str, Any]:
     given = getattr(settings, "TOLLGATE", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f'settings.TOLLGATE is a mapping, such as {{"LIMITS": "100/minute"}}, and {given!r} was given')
@@ -58,10 +65,11 @@ class _State:
     def __init__(self) -> None:
         self._table: Table | None = None
         self._client: Policies | None = None
+        self.given: dict[str, Any] | None = None
 
     def forget(self, *, setting: str, **more: Any) -> None:
         if setting == "TOLLGATE":
-            self._table = self._client = None
+            self._table = self._client = self.given = None
 
     def table(self) -> Table:
         if self._table is None:

@@ -177,12 +177,12 @@ fn json_has_the_documented_fields() {
     assert!(result["config"].is_null());
     for (part, fields) in [
         ("/policies/0", "policy route key limits concurrency shadow allowed refused shadow_refused exempt"),
-        ("/input/0", "file lines requests blank unreadable odd comments outside forms"),
+        ("/input/0", "file lines requests blank unreadable odd comments pieces outside forms"),
         (
             "/totals",
             "lines requests blank unreadable odd allowed delayed refused exempt distinct_keys limited_keys \
              without_key out_of_order first last delay_seconds_total delay_seconds_longest incomplete \
-             without_policy without_address lists without_zone outside comments far_away interrupted",
+             without_policy without_address lists without_zone outside comments pieces far_away interrupted",
         ),
         ("/limits/0", "limit name policy refused"),
         ("/keys/0", "key policy requests allowed delayed refused first_refused first_limit"),

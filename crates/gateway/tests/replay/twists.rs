@@ -146,6 +146,11 @@ const TWISTS: &[Twist] = &[
         ONE,
     )
     .counts(3, 0),
+    twist(
+        "HAProxy: over a socket of the machine",
+        "unix:1 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n",
+        &["(none)"],
+    ),
     // Columns.
     twist(
         "columns that change their order",

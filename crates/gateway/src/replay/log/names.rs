@@ -243,6 +243,14 @@ fn at<'v>(object: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
 
 /// Whether two names have the same letters and digits.
 pub(super) fn same(a: &str, b: &str) -> bool {
+    // Most that differ do so in their first letters, by more than the bit of the case.
+    if let ([x, ..], [y, ..]) = (a.as_bytes(), b.as_bytes())
+        && (x ^ y) & !0x20 != 0
+        && x.is_ascii_alphanumeric()
+        && y.is_ascii_alphanumeric()
+    {
+        return false;
+    }
     letters(a).eq(letters(b))
 }
 
@@ -253,4 +261,29 @@ pub(super) fn same_with_prefix(name: &str, prefix: &str, rest: &str) -> bool {
 
 fn letters(name: &str) -> impl Iterator<Item = u8> + '_ {
     name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_by_their_letters_and_digits() {
+        for (a, b) in [
+            ("remote_addr", "RemoteAddr"),
+            ("@timestamp", "Timestamp"),
+            ("_x", "X"),
+            ("a1", "A-1"),
+            ("", "-"),
+            ("é", ""),
+        ] {
+            assert!(same(a, b) && same(b, a), "{a} {b}");
+        }
+        // A digit and what is 32 beside it; a letter and what is none.
+        for (a, b) in
+            [("time", "dime"), ("0", "P"), ("p", "0"), ("a", "@"), ("a", ""), ("time", "times"), ("1", "\u{11}")]
+        {
+            assert!(!same(a, b) && !same(b, a), "{a} {b}");
+        }
+    }
 }

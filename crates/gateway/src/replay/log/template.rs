@@ -117,7 +117,9 @@ impl Fields<'_> {
         let is_status = |text: &str| text == "-" || text.parse::<i32>().is_ok();
         let has_status =
             self.roles.iter().zip(&self.values).all(|(role, text)| *role != Role::Status || is_status(text));
-        has_status && clients.any(|(_, text)| *text == "-" || super::client_of((*text).into()).is_address)
+        // HAProxy writes the number of a socket of the machine itself so.
+        let is_nobody = |text: &str| text == "-" || text.starts_with("unix:");
+        has_status && clients.any(|(_, text)| is_nobody(text) || super::client_of((*text).into()).is_address)
     }
 }
 

@@ -1,5 +1,9 @@
 """Rate limits: exact, fast, and one count for all workers of a machine."""
 
+from ._interpreter import require_main
+
+require_main()
+
 from ._engine import Decision, ManualClock, Policies, Reservation, key_bytes
 from ._errors import LimitSyntaxError, LimitValueError, RateLimited, SharedTableError
 from ._limiter import Limiter

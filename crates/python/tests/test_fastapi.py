@@ -182,3 +182,31 @@ def test_the_wrong_order_is_found() -> None:
 
     with pytest.raises(RuntimeError, match="`index` is registered without it"):
         limiter.init_app(app)
+
+
+def test_a_dependency_that_is_the_key_of_all_limits_is_that_of_each(clock: ManualClock) -> None:
+    """Of the defaults that a route keeps, and of a dependency that has no key of its own, too."""
+    app, limiter = FastAPI(), Limiter("2/minute", key_func=user_key, clock=clock)
+
+    @app.get("/route")
+    @limiter.limit("5/minute", lambda request: "all", override_defaults=False)
+    async def route() -> str:
+        return "ok"
+
+    @app.get("/depends", dependencies=[Depends(limiter.depends("1/minute"))])
+    async def depends() -> str:
+        return "ok"
+
+    for user in ("ann", "bob"):
+        assert codes(app, "/route", 3, headers={"x-user": user}) == [200, 200, 429]
+        assert codes(app, "/depends", 2, headers={"x-user": user}) == [200, 429]
+    with pytest.raises(TypeError, match="is a dependency"):
+        limiter.messages("5/minute")
+
+
+def test_a_key_function_that_would_become_a_query_parameter_is_refused() -> None:
+    async def key(request):  # type: ignore[no-untyped-def]
+        return "key"
+
+    with pytest.raises(TypeError, match="`request` .* needs its type"):
+        Limiter().limit("5/minute", key_func=key)(lambda: None)

@@ -108,7 +108,7 @@ async def test_a_list_of_header_fields_that_the_application_owns_is_left_as_it_i
 async def test_policies_are_those_of_the_gateway(clock: ManualClock) -> None:
     rules = policies(
         "3/minute",
-        exempt=["path:/health"],
+        exempt="path:/health",
         policies=[
             {"name": "login", "limits": "1/minute", "match": {"path": "/login"}, "charge": {"only_on": "401"}, "always": True},
             {"name": "key", "limits": "2/hour", "match": {"path": "/api/*"}, "key": "header:x-api-key"},

@@ -53,7 +53,7 @@ def policies(
     all_policies = [dict(policy) for policy in policies]
     if limits is not None:
         rates = limits if isinstance(limits, str) else list(limits)
-        first: dict[str, Any] = {"name": "default", "limits": rates, "exempt": list(exempt)}
+        first: dict[str, Any] = {"name": "default", "limits": rates, "exempt": [exempt] if isinstance(exempt, str) else list(exempt)}
         if key is not None:
             first["key"] = key
         all_policies.insert(0, first)

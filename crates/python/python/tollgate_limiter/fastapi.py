@@ -90,6 +90,12 @@ class Asked:
         self.rule = rule
         # What is no plain function is a dependency, whose value FastAPI brings.
         self.key = _of_request(key_func) if _is_plain(key_func) else None
+        if self.key is None:
+            bare = inspect.signature(key_func).parameters.get("request")
+            if bare is not None and bare.annotation is bare.empty:
+                # FastAPI would ask clients for a query parameter of that name.
+                raise TypeError(f"the parameter `request` of {key_func!r} needs its type: a key function that is async, or "
+                                "has other parameters, is a dependency of FastAPI")  # fmt: skip
         if isinstance(rule.rates, str):
             self.rates, self.limiter = None, table.limiter(rule.name, rule.rates)
         else:

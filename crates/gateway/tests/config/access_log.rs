@@ -1,9 +1,10 @@
 //! The access log, as the program writes it and as `tollgate replay` reads it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -38,6 +39,41 @@ fn lines(path: &Path, count: usize) -> Vec<String> {
         assert!(start.elapsed() < Duration::from_secs(20), "{text}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A reader that is behind when the gateway is told to end gets the lines that wait for it.
+#[test]
+fn the_last_lines_are_written_to_a_slow_reader() {
+    const LINES: usize = 60;
+    let folder = Folder::new();
+    let pipe = folder.0.join("access.log");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Open for both, so that nobody waits for anybody.
+    let both = File::options().read(true).write(true).open(&pipe).unwrap();
+    let text = "listen: 127.0.0.1:0\nadmin: off\naccess_log: {format: combined, to: access.log}\n\
+                policies: [{name: few, limits: 2/day}]\n";
+    let gateway = Gateway::start(&folder.write("tollgate.yaml", text));
+    let mut reader = File::open(&pipe).unwrap();
+    drop(both);
+    // More than a pipe holds.
+    let long = "x".repeat(3_000);
+    for _ in 0..LINES {
+        send(gateway.addr, &format!("GET /?{long} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n"));
+    }
+    let addr = gateway.addr;
+    let reading = std::thread::spawn(move || {
+        // Once it has been told.
+        while TcpStream::connect(addr).is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        written
+    });
+    gateway.end();
+    let written = reading.join().unwrap();
+    let whole = written.lines().filter(|line| line.contains(&long) && line.contains(" id=")).count();
+    assert_eq!(whole, LINES);
 }
 
 /// What a client can put into its request to break a line, or to look like another client.

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Figures of crates/redis beside redis-benchmark, PING and a local check, in one run: throughput and latency of exact checks, and what
-# a decision costs while the breaker is open. A minute, and the build. Needs what ci/redis.sh has unpacked (run that first).
+# Figures of crates/redis beside its peers, in one run on one server: throughput and latency of exact checks beside redis-benchmark of the
+# same script, PING, a tutorial's script through redis-rs and redis-py, Flask-Limiter's storage and trypema; leases beside a local check
+# and trypema's hybrid; what a decision costs while the breaker is open. Two minutes, and the builds. Needs what ci/redis.sh has unpacked
+# (run that first): the server is its Valkey, as trypema needs 7.2, or TOLLGATE_REDIS=path.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
@@ -8,10 +10,19 @@ cd "$(dirname "$0")/.."
 fail() { echo "bench_redis: $*" >&2; exit 1; }
 
 root=$(realpath -m "${CARGO_TARGET_DIR:-target}")/redis
-server=${TOLLGATE_REDIS:-$root/redis-server}
-[[ -x $server ]] || fail "no $server: ci/redis.sh unpacks it"
+server=${TOLLGATE_REDIS:-$(find "$root/valkey" -name valkey-server -type f 2> /dev/null | head -n 1)}
+[[ -x $server ]] || fail "no server: ci/redis.sh unpacks one"
+python=$root/peers/bin/python
+[[ -x $root/peers/done ]] || {
+    rm -rf "$root/peers"
+    python3 -m venv "$root/peers" || fail "python3 -m venv does not work here"
+    "$python" -m pip install --quiet --disable-pip-version-check 'limits[redis]==5.8.0' || fail "pip could not install limits and redis"
+    install -m 755 /dev/null "$root/peers/done"
+}
 benchmark=$(command -v redis-benchmark || echo "$root/debian/usr/bin/redis-benchmark")
 cargo bench --quiet --package tollgate-redis --bench fleet --no-run
+peers=crates/redis/benches/peers
+CARGO_TARGET_DIR=$root/peers-target cargo build --quiet --release --manifest-path $peers/Cargo.toml
 socket=$(mktemp -d)
 port=$((20000 + RANDOM % 20000))
 "$server" --port "$port" --bind 127.0.0.1 --save "" --appendonly no --dir "$socket" > /dev/null &
@@ -22,6 +33,8 @@ ci/machine.sh
 "$server" --version
 export TOLLGATE_REDIS_ADDRESS=redis://127.0.0.1:$port/
 cargo bench --quiet --package tollgate-redis --bench fleet
+"$root/peers-target/release/peers"
+"$python" ci/bench_redis.py "$TOLLGATE_REDIS_ADDRESS"
 libraries=$(dirname "$(find "$root/debian" -name liblua5.1.so.0 2> /dev/null | head -n 1)")
 # The same script with the same arguments, by Redis' own client: as checks of a bucket have them, all of them allowed.
 script=$(cat crates/redis/src/scripts/prelude.lua crates/redis/src/scripts/check.lua)

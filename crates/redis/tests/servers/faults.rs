@@ -129,7 +129,10 @@ async fn networks() {
         let misses = during.misses - before.misses;
         assert!(misses <= 64 * 4, "{fault:?}: {misses} misses");
         assert!(open <= 3, "{fault:?}: {open} connections");
-        fleet.key(&limit, "ada").reset().await.unwrap();
+        // A machine that is busy may miss the deadline.
+        while fleet.key(&limit, "ada").reset().await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{fault:?}: not reset");
+        }
     }
 }
 
@@ -393,7 +396,7 @@ async fn servers_that_talk_nonsense() {
             assert_eq!(handle.take_up_to(5).await, 0, "{what}");
             assert!(handle.charge(5).await.is_err() && handle.reserve(1, Duration::ZERO).await.is_err(), "{what}");
             assert!(handle.refund(5).await.is_err() && handle.reset().await.is_err(), "{what}");
-            assert!(fleet.reserve_set(std::slice::from_ref(limit), "ada", 1, Duration::ZERO).await.is_err(), "{what}");
+            assert!(fleet.reserve_set(core::slice::from_ref(limit), "ada", 1, Duration::ZERO).await.is_err(), "{what}");
         }
         server.abort();
     }

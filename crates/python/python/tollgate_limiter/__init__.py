@@ -1,8 +1,8 @@
 """Rate limits: exact, fast, and one count for all workers of a machine."""
 
-from ._interpreter import require_main
+from . import _interpreter
 
-require_main()
+_interpreter.require_main()
 
 from ._engine import Decision, ManualClock, Policies, Reservation, key_bytes
 from ._errors import LimitSyntaxError, LimitValueError, RateLimited, SharedTableError

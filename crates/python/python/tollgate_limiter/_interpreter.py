@@ -1,26 +1,21 @@
-"""Which interpreter of the process this is."""
+"""Which interpreter of a process this is. The extension module keeps objects of the one that loads it, and PyO3 lets every one load it."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
-
-
-def is_main() -> bool:
-    """Whether this is the interpreter that the process began with, and not one within it, as mod_wsgi makes them."""
-    for name in ("_interpreters", "_xxsubinterpreters"):  # since 3.13, and before
-        try:
-            module: Any = importlib.import_module(name)
-        except ImportError:
-            continue
-        return bool(module.get_current() == module.get_main())
-    return True
 
 
 def require_main() -> None:
-    """Refuses any other: what the engine keeps of Python's objects would be of two interpreters."""
-    if not is_main():
-        raise ImportError(
-            "tollgate_limiter does not run in subinterpreters, in which each has a count of its own; under mod_wsgi set "
-            "WSGIApplicationGroup %{GLOBAL}"
-        )
+    """Raises ImportError in a subinterpreter, such as those of mod_wsgi."""
+    # As CPython calls it from 3.13, and before.
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            interpreters = importlib.import_module(name)
+        except ImportError:
+            continue
+        if interpreters.get_current() != interpreters.get_main():
+            raise ImportError(
+                "tollgate_limiter cannot be imported into a subinterpreter: it keeps objects of the main one; import it there "
+                "(mod_wsgi: WSGIApplicationGroup %{GLOBAL})"
+            )
+        return

@@ -4,6 +4,7 @@ A defect is a text that occurs once in a file, and what it is replaced by. So th
 defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle|fleet
 [FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "http|gateway NAME [FILTER]" for a test of that crate,
 "redis [FILTER]" for a test in the library of that crate,
+"python NAME FILTER" for tests of crates/python/tests/NAME.py, of defects in its Python (with the module that ci/python.sh has built),
 "fuzz TARGET". A defect that nothing here can kill has `argued` instead, with the reason.
 """
 
@@ -91,6 +92,17 @@ def commands(suite):
     if kind == "fuzz":
         # It ends as soon as something is found. The script builds and runs, so a build is a run of a second.
         return (["ci/fuzz.sh", "1", *rest], ".", env), (["ci/fuzz.sh", "60", *rest], ".", env)
+    if kind == "python":
+        # The package as it is in the tree, with the extension module of the wheel.
+        venv = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "python-test"
+        package = HERE.tree / "crates/python/python"
+        modules = list(venv.glob("lib/python*/site-packages/tollgate_limiter/_engine.abi3.so"))
+        if len(modules) != 1:
+            fail("run ci/python.sh first, which builds the module")
+        copy = ["cp", str(modules[0]), str(package / "tollgate_limiter")]
+        name, filter = rest
+        tests = [str(venv / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{name}.py", "-k", filter]
+        return (copy, ".", {}), (tests, "crates/python", {"PYTHONPATH": str(package)})
     if kind not in ("test", "lib", *PACKAGES):
         fail(f"unknown suite: {suite}")
     # Those of the fleet's tests that need no server.
@@ -179,7 +191,7 @@ def rounds(chosen):
 def builds(defect):
     """The kinds of build that a defect must go through: that of each suite it dies in, or the library's."""
     kinds = {suite.split()[0] for suite in defect.get("dies", ["lib"])}
-    return {"models" if kind in MODELS else kind if kind in ("fuzz", *PACKAGES) else "lib" for kind in kinds}
+    return {"models" if kind in MODELS else kind if kind in ("fuzz", "python", *PACKAGES) else "lib" for kind in kinds}
 
 
 def compiles(planted):
@@ -192,6 +204,11 @@ def compiles(planted):
         for file, text in texts.items():
             (HERE.tree / file).write_text(text)
         for kind in sorted(set().union(*map(builds, planted))):
+            if kind == "python":
+                code, output = run([sys.executable, "-m", "compileall", "-q", "crates/python/python"], ".", {})
+                if code != 0:
+                    return output
+                continue
             arguments, flags = {
                 "lib": (["--package", "tollgate", "--lib"], ""),
                 "models": (["--manifest-path", "loom-tests/Cargo.toml"], "--cfg tollgate_model"),

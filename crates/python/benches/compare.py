@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import aiolimiter
 import limits
 import limits.storage
 import limits.strategies
+import pyrate_limiter as pyrate
+import throttled
 from fastapi import FastAPI, Request
 from flask import Flask
 
@@ -56,10 +59,40 @@ def hits() -> None:
         hit = fixed.hit
         return sum([hit(item, "key") for _ in range(times)])
 
+    def sliding(times: int) -> int:
+        hit = limits.strategies.SlidingWindowCounterRateLimiter(limits.storage.MemoryStorage()).hit
+        return sum([hit(item, "key") for _ in range(times)])
+
+    pyrate_limiter = pyrate.Limiter(pyrate.Rate(100_000_000, pyrate.Duration.DAY))
+
+    def pyrates(times: int) -> int:
+        acquire = pyrate_limiter.try_acquire
+        return sum([acquire("key", blocking=False) is True for _ in range(times)])
+
+    throttle = throttled.Throttled(using="fixed_window", quota=throttled.per_day(100_000_000))
+
+    def throttleds(times: int) -> int:
+        limit = throttle.limit
+        return sum([not limit("key").limited for _ in range(times)])
+
+    def aio(times: int) -> int:
+        async def all_of_them() -> int:
+            limiter = aiolimiter.AsyncLimiter(100_000_000, 86_400)
+            for _ in range(times):
+                async with limiter:
+                    pass
+            return times
+
+        return asyncio.run(all_of_them())
+
     compare("one hit in memory, one key", {
         "tollgate allow": (bare, 200_000),
         "tollgate check, a Decision": (decision, 200_000),
         "limits, fixed window": (theirs, 20_000),
+        "limits, sliding window counter": (sliding, 20_000),
+        "pyrate-limiter": (pyrates, 10_000),
+        "throttled-py, fixed window": (throttleds, 10_000),
+        "aiolimiter, one bucket and no key": (aio, 20_000),
     })  # fmt: skip
 
 

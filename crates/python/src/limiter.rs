@@ -234,7 +234,11 @@ impl Core {
     fn allow(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<bool> {
         let key = self.begin(key)?;
         let set = &self.limits.set;
-        Ok(with_limiter!(self.limits.table, limiter => limiter.check_set_n(set, &key, cost.0).is_allowed()))
+        Ok(with_limiter!(self.limits.table, limiter => match set.limits() {
+            // As most are.
+            [limit] => limiter.under(limit).check_n(&key, cost.0).is_allowed(),
+            _ => limiter.check_set_n(set, &key, cost.0).is_allowed(),
+        }))
     }
 
     /// Admits one request, or not, and says all about it.
@@ -242,8 +246,9 @@ impl Core {
     fn check(&self, key: &Bound<'_, PyAny>, cost: Cost) -> PyResult<Decision> {
         let key = self.begin(key)?;
         let set = &self.limits.set;
-        Ok(with_limiter!(self.limits.table, limiter => {
-            Decision::of_set(&limiter.check_set_n(set, &key, cost.0), &self.texts)
+        Ok(with_limiter!(self.limits.table, limiter => match set.limits() {
+            [limit] => Decision::new(limiter.under(limit).check_n(&key, cost.0).report(), 0, &self.texts),
+            _ => Decision::of_set(&limiter.check_set_n(set, &key, cost.0), &self.texts),
         }))
     }
 

@@ -4,6 +4,7 @@
 //! the application returns. `_middleware.py` has what a refusal, a queue or a bound on requests in flight needs.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -75,10 +76,16 @@ impl Admitted {
 #[pyclass(frozen, module = "tollgate_limiter._engine")]
 pub(crate) struct Guard {
     admitted: Mutex<Admitted>,
+    /// Whether the response has begun, and with it the fields: what follows is passed on without a look.
+    begun: AtomicBool,
     inner: Py<PyAny>,
 }
 
 impl Guard {
+    fn new(admitted: Admitted, inner: &Bound<'_, PyAny>) -> Self {
+        Self { admitted: Mutex::new(admitted), begun: AtomicBool::new(false), inner: inner.clone().unbind() }
+    }
+
     /// The fields for a response of this status, each made by `pair`.
     fn respond<'py>(
         &self,
@@ -158,6 +165,10 @@ impl Guard {
                 false => inner.call1((message, all, rest.get_item(0)?)),
             };
         }
+        // Relaxed: who has seen that it has begun skips a look, and finds nothing in it otherwise.
+        if self.begun.load(Ordering::Relaxed) {
+            return inner.call1((message,));
+        }
         let kind = message.get_item(pyo3::intern!(py, "type"))?;
         let kind = kind.cast::<PyString>()?.to_str()?;
         match kind {
@@ -181,6 +192,7 @@ impl Guard {
     ) -> PyResult<Bound<'py, PyAny>> {
         let fields = self.respond(status, |name, value| asgi_field(py, name, value))?;
         if fields.is_empty() {
+            self.begun.store(true, Ordering::Relaxed);
             return Ok(message.clone());
         }
         let copy = message.cast::<PyDict>()?.copy()?;
@@ -192,6 +204,7 @@ impl Guard {
             headers.append(field)?;
         }
         copy.set_item(pyo3::intern!(py, "headers"), headers)?;
+        self.begun.store(true, Ordering::Relaxed);
         Ok(copy.into_any())
     }
 }
@@ -375,7 +388,7 @@ impl AsgiCore {
             }
             Decided::Admitted(admitted) => {
                 let is_done = matches!(admitted, Admitted::Fields(_) | Admitted::Done);
-                let guard = Bound::new(py, Guard { admitted: Mutex::new(admitted), inner: send.clone().unbind() })?;
+                let guard = Bound::new(py, Guard::new(admitted, send))?;
                 if is_done {
                     return app.call1((scope, receive, guard));
                 }
@@ -422,8 +435,7 @@ impl WsgiCore {
             }
             Decided::Admitted(admitted) => {
                 let is_done = matches!(admitted, Admitted::Fields(_) | Admitted::Done);
-                let inner = start_response.clone().unbind();
-                let guard = Bound::new(py, Guard { admitted: Mutex::new(admitted), inner })?;
+                let guard = Bound::new(py, Guard::new(admitted, start_response))?;
                 if is_done {
                     return app.call1((environ, guard));
                 }

@@ -86,7 +86,7 @@ try:
 except ImportError:
     import _xxsubinterpreters as interpreters
 import tollgate_limiter
-text = "try:\\n  import tollgate_limiter\\nexcept ImportError as e:\\n  assert 'subinterpreters' in str(e), str(e)\\nelse:\\n  raise SystemExit(7)"
+text = "try:\\n  import tollgate_limiter\\nexcept ImportError as e:\\n  assert 'subinterpreter' in str(e), str(e)\\nelse:\\n  raise SystemExit(7)"
 given = interpreters.create()
 failed = interpreters.run_string(given, text)
 assert not failed, failed

@@ -151,7 +151,14 @@ fn it_decides_counts_and_answers_as_the_other_path_does() {
             let found = match straight.check_at_once(&request) {
                 Some(Ok(fields)) => {
                     let mut response = Response::new("fine");
-                    fields.write(response.headers_mut());
+                    let headers = response.headers_mut();
+                    if step.is_multiple_of(2) {
+                        fields.write(headers);
+                    } else {
+                        fields.for_each(|name, value| {
+                            headers.append(name, value.clone());
+                        });
+                    }
                     taken += 1;
                     seen(&response)
                 }

@@ -108,11 +108,6 @@ class Table:
 
         What is charged after the response is asked about first, and takes nothing.
         """
-        if len(charges) == 1 and charges[0].rule.deduct_when is None:
-            # As nearly always.
-            (charge,) = charges
-            decision, _, fields = Core.check_all([(charge.limiter, charge.key, charge.cost)], self._dialect)
-            return decision, charge, fields
         for charge in charges:
             if charge.rule.deduct_when is not None:
                 peeked = charge.limiter.peek(charge.key, charge.cost)

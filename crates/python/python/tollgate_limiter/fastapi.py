@@ -246,9 +246,11 @@ class Limiter:
     def _wrapper(self, function: Any, rules: list[tuple[Asked, str | None]], own: dict[type, str]) -> Any:
         scope = f"{function.__module__}.{function.__qualname__}"
 
+        of_request, of_response = own.get(Request), own.get(Response)
+
         def begin(args: Any, kwargs: dict[str, Any]) -> tuple[list[tuple[str, str]], Response | None]:
-            request = kwargs.get(own[Request]) if Request in own else kwargs.pop("_tollgate_request", None)
-            response = kwargs.get(own[Response]) if Response in own else kwargs.pop("_tollgate_response", None)
+            request = kwargs.get(of_request) if of_request else kwargs.pop("_tollgate_request", None)
+            response = kwargs.get(of_response) if of_response else kwargs.pop("_tollgate_response", None)
             common = kwargs.pop(_KEY, None)
             keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
             if request is None:
@@ -263,7 +265,7 @@ class Limiter:
 
         def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
             target = result if isinstance(result, Response) else response
-            if target is not None:
+            if fields and target is not None:
                 _set_fields(target, fields)
             return result
 
@@ -342,13 +344,13 @@ class Messages:
 
 def _set_fields(response: Response, fields: list[tuple[str, str]]) -> None:
     """Sets those fields that the response does not have."""
-    if not fields:
-        return
     raw = response.raw_headers
-    there = {name for name, _ in raw}
-    # As Starlette keeps them: small letters, and octets of Latin-1.
-    lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    raw += [line for line in lines if line[0] not in there]
+    # As Starlette keeps them: octets of Latin-1, names in small letters, as the engine writes them.
+    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    if raw:
+        there = {name for name, _ in raw}
+        lines = [line for line in lines if line[0] not in there]
+    raw += lines
 
 
 def _own_parameters(function: Callable[..., Any]) -> dict[type, str]:

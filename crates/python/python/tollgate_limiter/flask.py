@@ -257,7 +257,9 @@ class Limiter:
             text = rule.rates if isinstance(rule.rates, str) else rule.rates()
             if not text:
                 continue
-            key = (rule.key_func or self._key_func)()
+            key_func = rule.key_func or self._key_func
+            # What most have, without a look through a proxy.
+            key = of.remote_addr if key_func is get_remote_address else key_func()
             # A default limit is one of each route.
             scope = of.endpoint if rule.name.startswith("default-") else None
             parts = (key, scope, of.method if rule.per_method else None)

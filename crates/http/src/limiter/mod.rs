@@ -2,6 +2,7 @@
 
 mod shared_table;
 mod simulator;
+mod standing;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -31,6 +32,7 @@ use crate::stats::{Labeller, PolicyStats};
 
 pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};
+pub use standing::{LimitStanding, Standing, StandingError, Standings};
 
 pub use crate::clock::LimiterClock;
 pub use crate::config::LooksAt;

@@ -143,10 +143,9 @@ impl fmt::Display for ConfigError {
                 "a request of policy `{policy}` could be subject to {count} limits; at most {} can be decided together",
                 LimitSet::MAX
             ),
-            Self::TierKey { part } => write!(
-                f,
-                "`{part}` tells no customers apart; expected ip, user, host, header:NAME or cookie:NAME"
-            ),
+            Self::TierKey { part } => {
+                write!(f, "`{part}` tells no customers apart; expected ip, user, host, header:NAME or cookie:NAME")
+            }
             Self::TierNames { policy } => {
                 write!(f, "policy `{policy}` has other tiers than its table of keys, or in another order")
             }

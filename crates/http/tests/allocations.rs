@@ -12,9 +12,9 @@ use common::Client;
 use http::HeaderMap;
 use tollgate::Quota;
 use tollgate::clock::{Clock as _, ExactClock, Instant};
-use tollgate_http::{Answer, LimiterConfig, Policy, RateLimiter, TierMap, Tiers};
 use tollgate_http::answer::{Dialect, RefusalBody, ResetForm, Template};
 use tollgate_http::stats::{Labeller, TopRefused};
+use tollgate_http::{Answer, LimiterConfig, Policy, RateLimiter, TierMap, Tiers};
 
 struct Counting;
 

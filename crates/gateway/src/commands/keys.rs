@@ -92,11 +92,16 @@ fn ask(path: &Path, question: &Question) -> Result<KeyJson, Failure> {
         };
         Failure::NoInput(format!("{}: {why}", path.display()))
     })?;
-    let broken = |error: &dyn std::fmt::Display| Failure::Io(format!("{}: the gateway does not answer: {error}", path.display()));
+    let broken = |error: &dyn std::fmt::Display| {
+        Failure::Io(format!("{}: the gateway does not answer: {error}", path.display()))
+    };
     let mut line = serde_json::to_string(question).map_err(|error| Failure::Other(error.to_string()))?;
     line.push('\n');
     if u64::try_from(line.len()).unwrap_or(u64::MAX) > LONGEST_QUESTION {
-        return Err(Failure::Usage(format!("a key of {} bytes is longer than any that can be asked for", question.key.len())));
+        return Err(Failure::Usage(format!(
+            "a key of {} bytes is longer than any that can be asked for",
+            question.key.len()
+        )));
     }
     let timed = gateway.set_read_timeout(Some(PATIENCE)).and_then(|()| gateway.set_write_timeout(Some(PATIENCE)));
     timed.and_then(|()| gateway.write_all(line.as_bytes())).map_err(|error| broken(&error))?;
@@ -118,7 +123,8 @@ fn table(said: &KeyJson) -> String {
             || standing.in_flight.as_ref().is_some_and(|places| places.now > 0)
     };
     let is_shown = |standing: &&StandingJson| {
-        let of_policy = || said.policies.iter().filter(|other| other.policy == standing.policy && other.key == standing.key);
+        let of_policy =
+            || said.policies.iter().filter(|other| other.policy == standing.policy && other.key == standing.key);
         uses(standing) || !of_policy().any(uses) && standing.tier.is_none()
     };
     let mut rows = vec![["POLICY", "KEY", "LIMIT", "LEFT", "NEXT REQUEST", "ALL THERE"].map(str::to_owned)];
@@ -130,7 +136,9 @@ fn table(said: &KeyJson) -> String {
         if standing.shadow {
             policy.push_str(" (shadow)");
         }
-        let row = |limit: String, left: String, next: String, full: String| [policy.clone(), standing.key.clone(), limit, left, next, full];
+        let row = |limit: String, left: String, next: String, full: String| {
+            [policy.clone(), standing.key.clone(), limit, left, next, full]
+        };
         for limit in &standing.limits {
             let left = format!("{} of {}", grouped(limit.remaining), grouped(limit.burst));
             let full = if limit.full_after > 0.0 { format!("in {}", span(limit.full_after)) } else { "now".to_owned() };

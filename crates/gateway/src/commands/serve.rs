@@ -83,7 +83,8 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     })?;
     let gateway = Gateway::start(settings, &limiter)?;
     let announcement = announcement(&gateway, echo.is_some(), admin_listener.as_ref().map(|listener| listener.addr));
-    let reload = watched.map(|(path, watch)| Reload::new(path, (watch, tier_files), &gateway, &limiter, (admin, control), echoes));
+    let reload = watched
+        .map(|(path, watch)| Reload::new(path, (watch, tier_files), &gateway, &limiter, (admin, control), echoes));
     if let Some(socket) = &socket {
         control::server::start(socket, limiter.clone())
             .map_err(|error| Failure::Other(format!("cannot start the thread of the control socket: {error}")))?;
@@ -106,7 +107,9 @@ fn raise_descriptor_limit() {
 fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::LimiterConfig, Settings, AdminListen), Failure> {
     let policy = Policy::new("default", args.limit.0.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = Settings::new(args.listen, args.upstreams.clone());
-    Ok((tollgate_http::LimiterConfig::new().policy(policy), settings, args.admin.unwrap_or_default()))
+    let admin = args.admin.unwrap_or_default();
+    let limits = tollgate_http::LimiterConfig::new().policy(policy).watch_use(admin != AdminListen::Off);
+    Ok((limits, settings, admin))
 }
 
 /// Says where the gateway listens, in one line, and in another where the admin page is.

@@ -34,7 +34,11 @@ pub(crate) fn read(path: &Path, mut map: TierMapBuilder) -> Result<TierMap, Stri
     let read = match path.extension().and_then(|end| end.to_str()) {
         Some("csv") => csv_rows(file, &mut map),
         Some("jsonl" | "ndjson") => json_rows(file, &mut map),
-        _ => return Err(in_file(&"the name must end in .csv or, with an object of JSON on each line, in .jsonl or .ndjson")),
+        _ => {
+            return Err(in_file(
+                &"the name must end in .csv or, with an object of JSON on each line, in .jsonl or .ndjson",
+            ));
+        }
     };
     read.map_err(|BadRow { line, what }| format!("{}:{line}: {what}", path.display()))?;
     let map = map.build();
@@ -58,7 +62,9 @@ impl BadRow {
 
     fn of(line: u64, error: TierRowError, tier: &str) -> Self {
         match error {
-            TierRowError::Tier => Self::new(line, format_args!("`{}` is none of the tiers in `limits`", tier.escape_debug())),
+            TierRowError::Tier => {
+                Self::new(line, format_args!("`{}` is none of the tiers in `limits`", tier.escape_debug()))
+            }
             error => Self::new(line, error),
         }
     }
@@ -84,7 +90,9 @@ fn csv_rows(file: impl Read, map: &mut TierMapBuilder) -> Result<(), BadRow> {
     let names = rows.headers().map_err(bad)?;
     let column = |wanted: &str| {
         let place = names.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted);
-        place.ok_or_else(|| BadRow::new(1, format_args!("the first line names no column `{wanted}`; expected `key,tier`")))
+        place.ok_or_else(|| {
+            BadRow::new(1, format_args!("the first line names no column `{wanted}`; expected `key,tier`"))
+        })
     };
     let (key, tier) = (column("key")?, column("tier")?);
     let mut row = csv::StringRecord::new();
@@ -182,7 +190,11 @@ mod tests {
             ("a.csv", "key,tier\nabc,free\ndef,gold\n", 2),
             ("a.csv", "id,tier,key\r\n1,free,\"a,b\"\r\n2,gold,\"c\"\"d\"\r\n", 2),
             ("a.csv", "\u{feff}key,tier\nabc,free\n\n", 1),
-            ("a.jsonl", "{\"key\":\"abc\",\"tier\":\"free\",\"since\":2020}\n\n{\"tier\":\"gold\",\"key\":\"\\u0064\"}\n", 2),
+            (
+                "a.jsonl",
+                "{\"key\":\"abc\",\"tier\":\"free\",\"since\":2020}\n\n{\"tier\":\"gold\",\"key\":\"\\u0064\"}\n",
+                2,
+            ),
         ] {
             assert_eq!(read_text(name, text), Ok(rows), "{text}");
         }
@@ -197,15 +209,31 @@ mod tests {
             ("a.csv", "key,tier\nabc,free\ndef,silver\n", ":3: `silver` is none of the tiers in `limits`"),
             ("a.csv", "key,tier\nabc,free\ndef\n", ":3: 1 columns where the first line has 2"),
             ("a.csv", "key,tier\nabc,free\ndef,go", ":3: `go` is none of the tiers in `limits`"),
-            ("a.csv", "key,tier\nabc,free\ndef,gold", ":3: the last line has no end, so the file may have been cut off"),
+            (
+                "a.csv",
+                "key,tier\nabc,free\ndef,gold",
+                ":3: the last line has no end, so the file may have been cut off",
+            ),
             ("a.csv", "key,tier\nabc,free\n\"d\ne,gold\n", ":3: 1 columns where the first line has 2"),
             ("a.csv", "key,tier\nabc,free\nabc,gold\n", ":3: the key is there twice"),
             ("a.csv", "key,tier\n,free\n", ":2: no request can have such a key"),
             ("a.jsonl", "", ": there is no key in it; a policy without such keys has no `file`"),
-            ("a.jsonl", "{\"key\":\"a\",\"tier\":\"free\"}\n{\"key\":\"b\",\"tier\":\"free\"}", ":2: the last line has no end, so the file may have been cut off"),
+            (
+                "a.jsonl",
+                "{\"key\":\"a\",\"tier\":\"free\"}\n{\"key\":\"b\",\"tier\":\"free\"}",
+                ":2: the last line has no end, so the file may have been cut off",
+            ),
             ("a.jsonl", "{\"key\":\"a\"}\n", ":1: missing field `tier` at line 1 column 11"),
-            ("a.jsonl", "{\"key\":7,\"tier\":\"free\"}\n", ":1: invalid type: integer `7`, expected a string at line 1 column 8"),
-            ("a.txt", "abc,free\n", ": the name must end in .csv or, with an object of JSON on each line, in .jsonl or .ndjson"),
+            (
+                "a.jsonl",
+                "{\"key\":7,\"tier\":\"free\"}\n",
+                ":1: invalid type: integer `7`, expected a string at line 1 column 8",
+            ),
+            (
+                "a.txt",
+                "abc,free\n",
+                ": the name must end in .csv or, with an object of JSON on each line, in .jsonl or .ndjson",
+            ),
         ] {
             assert_eq!(read_text(name, text), Err(expected.to_owned()), "{text}");
         }

@@ -90,7 +90,8 @@ impl Watch {
         for (file, _) in &self.settled {
             // Taken before the file is read: what changes meanwhile has another.
             let stamp = stamp(file);
-            let known = before.iter().find(|(known, at, _)| known == file && stamp == Some(*at)).map(|(.., hash)| *hash);
+            let known =
+                before.iter().find(|(known, at, _)| known == file && stamp == Some(*at)).map(|(.., hash)| *hash);
             let hash = known.unwrap_or_else(|| content_hash(file));
             self.large.extend(stamp.map(|stamp| (file.clone(), stamp, hash)));
             hashes.push((file.clone(), hash));

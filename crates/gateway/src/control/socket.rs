@@ -31,7 +31,8 @@ impl ControlSocket {
     ///
     /// If a gateway that runs has it, if there is something else, or if it cannot be made.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let failed = |what: &dyn std::fmt::Display| Failure::CannotCreate(format!("control: {}: {what}", path.display()));
+        let failed =
+            |what: &dyn std::fmt::Display| Failure::CannotCreate(format!("control: {}: {what}", path.display()));
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock_path(path));
         let lock = lock.map_err(|error| failed(&format_args!("cannot make the lock beside it: {error}")))?;
         lock.try_lock().map_err(|error| match error {
@@ -40,7 +41,8 @@ impl ControlSocket {
         })?;
         match fs::symlink_metadata(path) {
             Ok(there) if there.file_type().is_socket() => {
-                fs::remove_file(path).map_err(|error| failed(&format_args!("cannot remove what was left there: {error}")))?;
+                fs::remove_file(path)
+                    .map_err(|error| failed(&format_args!("cannot remove what was left there: {error}")))?;
             }
             Ok(_) => return Err(failed(&"there is something there that is no socket; it is left alone")),
             Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -43,7 +43,8 @@ fn a_client_is_looked_up_and_begins_anew() {
     let text = said(&folder, &["show", "127.0.0.1"]);
     let row = |policy: &str| text.lines().filter(|line| line.starts_with(policy)).collect::<Vec<_>>();
     let [by_hour, by_day] = row("default")[..] else { panic!("{text}") };
-    let cells = |line: &str| line.split("  ").filter(|cell| !cell.is_empty()).map(|c| c.trim().to_owned()).collect::<Vec<_>>();
+    let cells =
+        |line: &str| line.split("  ").filter(|cell| !cell.is_empty()).map(|c| c.trim().to_owned()).collect::<Vec<_>>();
     let hour = cells(by_hour);
     assert_eq!(hour[..4], ["default", "127.0.0.1", "2 per 1 hour", "0 of 2"], "{text}");
     assert!(hour[4].starts_with("refused, in ") && hour[5].starts_with("in "), "{text}");

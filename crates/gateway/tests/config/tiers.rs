@@ -49,7 +49,7 @@ fn a_bad_table_changes_nothing() {
             gateway.hang_up();
         }
         let lines = gateway.hear("NOT in force; everything stays as it was before");
-        let expected = format!("policies.tiers.file: {}{mistake}", file.display());
+        let expected = format!("policies[0].tiers.file: {}{mistake}", file.display());
         assert!(lines.iter().any(|line| line.ends_with(&expected)), "{expected} in {lines:?}");
     }
     assert_eq!(["a", "b", "c"].map(|key| passed(&gateway, key)), [2, 3, 1], "the old table");

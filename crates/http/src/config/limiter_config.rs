@@ -58,6 +58,7 @@ pub struct LimiterConfig {
     pub(crate) shared: Option<PathBuf>,
     pub(crate) shows_keys: bool,
     pub(crate) ignores_path_case: bool,
+    pub(crate) watches_use: bool,
 }
 
 impl LimiterConfig {
@@ -167,6 +168,15 @@ impl LimiterConfig {
         self
     }
 
+    /// Whether the keys are listed that use most, and not only those that are refused most: see
+    /// [`PolicyStats::used`](crate::stats::PolicyStats::used). It costs each request some fifty instructions for each policy, and 8 KiB for each
+    /// policy and thread. Default: not.
+    #[must_use]
+    pub const fn watch_use(mut self, watches: bool) -> Self {
+        self.watches_use = watches;
+        self
+    }
+
     /// The policies.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
@@ -221,6 +231,7 @@ impl Default for LimiterConfig {
             shared: None,
             shows_keys: false,
             ignores_path_case: true,
+            watches_use: false,
         }
     }
 }

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use ahash::RandomState;
 use hashbrown::HashTable;
-use tollgate::Key;
 
 use crate::error::ConfigError;
 use crate::identity::key::OnePart;

@@ -21,3 +21,4 @@ mod tiers;
 mod tower_contract;
 mod view;
 mod warning;
+mod watching;

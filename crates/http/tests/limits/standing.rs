@@ -91,15 +91,19 @@ fn every_policy_says_how_a_client_stands_and_a_reset_fills_all() {
     assert_eq!((places.in_flight, places.refuses()), (Some((2, 2)), true));
     assert_eq!((places.by.as_str(), places.key.as_slice()), ("ip", &["2001:db8::/64".to_owned()][..]));
     assert!(standings.found.iter().all(|standing| !standing.refuses() || standing.policy == "places"));
-    assert_left(&limiter, "2001:db8:0:1::1", &[
-        ("plain/minute", 5),
-        ("plain/hour", 50),
-        ("window", 4),
-        ("log", 3),
-        ("after", 9),
-        ("shadow", 1),
-        ("queue", 5),
-    ]);
+    assert_left(
+        &limiter,
+        "2001:db8:0:1::1",
+        &[
+            ("plain/minute", 5),
+            ("plain/hour", 50),
+            ("window", 4),
+            ("log", 3),
+            ("after", 9),
+            ("shadow", 1),
+            ("queue", 5),
+        ],
+    );
     drop(held);
     // The bound on places is let go of, and the log is used up.
     assert!(send(&limiter, client, "/", &[]).is_admitted());

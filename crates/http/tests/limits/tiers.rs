@@ -39,7 +39,8 @@ fn a_table_of_keys_says_the_tier_and_can_be_replaced() {
         for (key, tier) in rows {
             map.add(key, tier).unwrap();
         }
-        let tiers = Tiers::by_map(Arc::new(map.build())).tier("free", "2/hour").unwrap().tier("gold", "3/hour").unwrap();
+        let tiers =
+            Tiers::by_map(Arc::new(map.build())).tier("free", "2/hour").unwrap().tier("gold", "3/hour").unwrap();
         let policy = Policy::new("api", "1/hour").unwrap().key("header:x-api-key".parse().unwrap()).tiers(tiers);
         LimiterConfig::new().policy(policy)
     };

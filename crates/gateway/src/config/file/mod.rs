@@ -107,6 +107,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .capacity(table_config.capacity)
         .on_full(table_config.on_full)
         .show_keys(table_config.shows_keys)
+        .watch_use(admin != AdminListen::Off)
         .ignore_path_case(table_config.ignores_path_case)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     if let Some(path) = &table_config.shared {
@@ -138,7 +139,12 @@ mod tests {
 
     /// As if every file were there and right.
     fn files() -> Files<'static> {
-        Files { folder: Path::new(""), certificate: |_| Ok(()), authorities: |_| Ok(()), tiers: |_, map| Ok(map.build()) }
+        Files {
+            folder: Path::new(""),
+            certificate: |_| Ok(()),
+            authorities: |_| Ok(()),
+            tiers: |_, map| Ok(map.build()),
+        }
     }
 
     #[test]
@@ -160,9 +166,14 @@ mod tests {
     /// With the alternatives that are commented out, in place of what they are alternatives to.
     fn uncommented(text: &str) -> String {
         let is_replaced = |line: &&str| {
-            !["    proxy_protocol:", "  trusted: [10.0.0.0/8, 192", "    charge: {only_on", "    tiers: {by: header:x-plan"]
-                .iter()
-                .any(|start| line.starts_with(start))
+            ![
+                "    proxy_protocol:",
+                "  trusted: [10.0.0.0/8, 192",
+                "    charge: {only_on",
+                "    tiers: {by: header:x-plan",
+            ]
+            .iter()
+            .any(|start| line.starts_with(start))
         };
         let uncomment = |line: &str| {
             let is_key = [

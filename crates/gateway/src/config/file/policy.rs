@@ -132,11 +132,11 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>, grouping: Grouping) -> Opt
         is_shadow: false,
     };
     plan.limits = table.get("limits").map(|item| counting.quotas(&item)).unwrap_or_default();
-    table.set("tiers", &mut plan.tiers, |item| {
-        item.table(|table| tiers(table, &counting, files, grouping))
-    });
+    table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting, files, grouping)));
     if plan.tiers.as_ref().is_some_and(|tiers| tiers.by.file().is_some()) && !table.has("limits") {
-        table.item().refuse("`limits` is missing: what a key may do that is not in `tiers.file`; without it there would be no limit");
+        table.item().refuse(
+            "`limits` is missing: what a key may do that is not in `tiers.file`; without it there would be no limit",
+        );
     }
     table.set("key", &mut plan.key, |item| key(&item));
     let choices = [("share", OnMissingKey::Share), ("skip", OnMissingKey::Skip), ("refuse", OnMissingKey::Refuse)];
@@ -205,12 +205,7 @@ impl Counting {
     }
 }
 
-fn tiers(
-    table: &mut Table<'_, '_>,
-    counting: &Counting,
-    files: &Files<'_>,
-    grouping: Grouping,
-) -> Option<TierConfig> {
+fn tiers(table: &mut Table<'_, '_>, counting: &Counting, files: &Files<'_>, grouping: Grouping) -> Option<TierConfig> {
     let what = "the header field that names the tier, or with `file` the part of a request that is looked up there, as header:NAME";
     let by = table.require("by", what);
     let limits = table.require("limits", "each tier with its limits");

@@ -18,7 +18,7 @@ use super::reload::Reload;
 use crate::admin;
 use crate::config::watch::Watch;
 use crate::config::{self, Config};
-use crate::control;
+use crate::control::server as control;
 use crate::control::socket::ControlSocket;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::settings::{Listen, Settings};
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     let reload = watched
         .map(|(path, watch)| Reload::new(path, (watch, tier_files), &gateway, &limiter, (admin, control), echoes));
     if let Some(socket) = &socket {
-        control::server::start(socket, limiter.clone())
+        control::start(socket, limiter.clone())
             .map_err(|error| Failure::Other(format!("cannot start the thread of the control socket: {error}")))?;
     }
     if let Some(listener) = admin_listener {

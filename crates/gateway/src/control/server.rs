@@ -1,4 +1,4 @@
-//! The thread that answers on the control socket: one question at a time, each in a bounded time.
+//! The thread that answers on the control socket: one question at a time. Who pauses in it is given up.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use super::message::{Answer, KeyJson, LONGEST_QUESTION, Question};
 use super::socket::ControlSocket;
 use crate::values::output;
 
-/// How long one side may take to read or write.
+/// The longest pause in reading or writing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long accepting pauses when the process is out of descriptors.

@@ -10,6 +10,7 @@ use super::RateLimiter;
 use crate::config::{Cost, TierBy, Tiers};
 use crate::decision::compile::{NamedLimit, Rule};
 use crate::decision::engine::Engine;
+use crate::decision::gate;
 use crate::decision::matching::{FoundBy, MatchedPolicy, hash_of};
 use crate::identity::OnMissingKey;
 use crate::identity::key_by::KeyBy;
@@ -74,7 +75,6 @@ impl LimitStanding {
     /// Whether it would refuse a request now. A queue refuses nobody who may wait.
     #[must_use]
     pub fn refuses(&self) -> bool {
-        use crate::decision::gate;
         let may_wait = gate::is_queue(&self.quota)
             && self.report.retry_after.is_some_and(|wait| wait <= gate::longest_wait(&self.quota));
         self.report.verdict != tollgate::Verdict::Allowed && !may_wait

@@ -65,3 +65,21 @@ fn a_table_of_other_tiers_is_refused() {
     let error = RateLimiter::with_clock(config, ManualClock::default()).unwrap_err().to_string();
     assert!(error.contains("other tiers than its table"), "{error}");
 }
+
+/// Among many keys, no other is taken for one of them.
+#[test]
+fn strangers_are_in_no_tier() {
+    let mut map = TierMap::builder("header:x-api-key".parse().unwrap(), &["gold"]).unwrap();
+    for number in 0..1_000 {
+        map.add(&format!("key-{number}"), "gold").unwrap();
+    }
+    let tiers = Tiers::by_map(Arc::new(map.build())).tier("gold", "1/hour").unwrap();
+    // Who is in no tier is refused.
+    let policy = Policy::new("api", "0/hour").unwrap().key("header:x-api-key".parse().unwrap()).tiers(tiers);
+    let limiter = RateLimiter::with_clock(LimiterConfig::new().policy(policy), ManualClock::default()).unwrap();
+    let passed = (0..3_000).filter(|number| {
+        let request = Request::builder().header("x-api-key", format!("key-{number}")).body(()).unwrap();
+        limiter.check(&request).is_admitted()
+    });
+    assert!(passed.eq(0..1_000));
+}

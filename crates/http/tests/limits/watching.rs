@@ -108,3 +108,14 @@ async fn a_service_is_told_how_a_client_stands() {
     let few = |left| Some(("few".to_owned(), "few".to_owned(), Some(left)));
     assert_eq!(told, [(200, few(1)), (200, None), (429, few(0))]);
 }
+
+/// What one client has used is neither lost nor mixed up with what others use who come once each.
+#[test]
+fn a_flood_of_clients_does_not_hide_who_uses_most() {
+    let limiter = limiter(true, [Policy::new("all", "1000/hour").unwrap()]);
+    send(&limiter, "192.0.2.1", "/", 500);
+    for number in 0..5_000_u32 {
+        send(&limiter, &format!("10.1.{}.{}", number / 250, number % 250), "/", 1);
+    }
+    assert_eq!(used(&limiter, 0)[0], ("192.0.2.1".to_owned(), 500));
+}

@@ -87,7 +87,7 @@ def check(gateway, driver, options):
         "return [...document.querySelectorAll('#used tbody tr')].map(row => row.cells[0].textContent)")):
         fail("the hostile key is not among those that use most")
     tiles = driver.run("return document.getElementById('tiles').textContent")
-    if not ("Half of all requests, last minute≤ " in tiles and "upstreams: half ≤ " in tiles):
+    if not ("Time, median≤ " in tiles and "; upstreams ≤ " in tiles):
         fail(f"no times are shown, but {tiles}")
     markup = "return [document.scripts.length, document.querySelectorAll('tbody img, tbody script').length, typeof taken]"
     expect(driver.run(markup), [1, 0, "undefined"], "scripts of the page, markup of clients, code of clients")

@@ -14,7 +14,12 @@ fn look(path: &Path) -> Result<(), String> {
 }
 
 fuzz_target!(|text: &str| {
-    let files = Files { folder: Path::new("folder"), certificate: |_| Ok(()), authorities: look, tiers: |path, map| look(path).map(|()| map.build()) };
+    let files = Files {
+        folder: Path::new("folder"),
+        certificate: |_| Ok(()),
+        authorities: look,
+        tiers: |path, map| look(path).map(|()| map.build()),
+    };
     match parse(text, &files) {
         Ok(config) => {
             judge(&config);

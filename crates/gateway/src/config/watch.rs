@@ -8,7 +8,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Each file and the hash of its content.
 type ContentHashes = Vec<(PathBuf, u64)>;
@@ -31,12 +30,11 @@ type Stamp = (u64, u64, u64, i128);
 
 /// Of a large file that was left alone for a while: the kernel's clock has ticks, and two writes may be in one.
 fn stamp(file: &Path) -> Option<Stamp> {
-    const WHILE: Duration = Duration::from_secs(2);
+    const WHILE: i128 = 2_000_000_000;
     let found = std::fs::metadata(file).ok().filter(|found| found.len() >= LARGE)?;
     let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let settled = i128::try_from(now.saturating_sub(WHILE).as_nanos()).ok()?;
-    (changed < settled).then(|| (found.dev(), found.ino(), found.len(), changed))
+    let now = jiff::Timestamp::now().as_nanosecond();
+    (changed < now.saturating_sub(WHILE)).then(|| (found.dev(), found.ino(), found.len(), changed))
 }
 
 /// What a look has found.
@@ -115,6 +113,7 @@ fn content_hash(file: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
 
@@ -133,9 +132,9 @@ mod tests {
             let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
             watch.large = vec![(file.to_owned(), (found.dev(), found.ino(), found.len(), changed), 7)];
         };
-        let limit = std::time::Instant::now() + Duration::from_secs(60);
+        let limit = tokio::time::Instant::now() + Duration::from_secs(60);
         while stamp(&file).is_none() {
-            assert!(std::time::Instant::now() < limit, "it never settles");
+            assert!(tokio::time::Instant::now() < limit, "it never settles");
             std::thread::sleep(Duration::from_millis(50));
         }
         settle(&mut watch, &file);

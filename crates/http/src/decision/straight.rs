@@ -41,8 +41,7 @@ impl Rules {
         begun: Option<Instant>,
         (client, key): (IpAddr, KeyHash),
         by_client: &ByClient,
-        index: usize,
-        decision: &Decision<'_>,
+        (index, decision): (usize, &Decision<'_>),
     ) -> Result<ResponseFields, Response<Bytes>> {
         if !decision.is_allowed() {
             return Err(self.refuse_by_client(shared, request, begun, &status_of(by_client, index, decision)));

@@ -248,7 +248,7 @@ impl<C: Clock> RateLimiter<C> {
                 // On the limiter's clock, which is read while the bucket is fetched.
                 [limit] => {
                     let decision = engine.limiter.under(limit).check_n(&key, *cost);
-                    rules.answer_by_client(&self.shared, request, begun, (client, key), by_client, 0, &decision)
+                    rules.answer_by_client(&self.shared, request, begun, (client, key), by_client, (0, &decision))
                 }
                 _ => {
                     let decision = engine.limiter.check_set_n(set, &key, *cost);
@@ -259,8 +259,7 @@ impl<C: Clock> RateLimiter<C> {
                         begun,
                         (client, key),
                         by_client,
-                        index,
-                        &decision.decision(),
+                        (index, &decision.decision()),
                     )
                 }
             });

@@ -118,7 +118,7 @@ impl<T> Sketch<T> {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
-        if self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) % count == 0 {
+        if self.random.wrapping_mul(0x2545_F491_4F6C_DD1D).is_multiple_of(count) {
             *lowest = Place { hash, used: Used { who: who(), count, error: count - 1 } };
         } else {
             lowest.used.count = count;

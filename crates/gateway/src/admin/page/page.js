@@ -263,8 +263,9 @@ function showTimes(live) {
   const [requests, upstreams] = [since("requests"), since("upstreams")];
   const has = (counts) => counts[counts.length - 1] > 0;
   const said = (counts) => (has(counts) ? `99 % ${within(bounds, counts, 0.99)}` : "");
-  const note = has(requests) ? `${said(requests)}${has(upstreams) ? `; upstreams: half ${within(bounds, upstreams, 0.5)}, ${said(upstreams)}` : ""}` : "no request";
-  tile("Half of all requests, last minute", has(requests) ? within(bounds, requests, 0.5) : "–", note);
+  const behind = has(upstreams) ? `; upstreams ${within(bounds, upstreams, 0.5)}, ${said(upstreams)}` : "";
+  const note = has(requests) ? `last minute; ${said(requests)}${behind}` : "no request in the last minute";
+  tile("Time, median", has(requests) ? within(bounds, requests, 0.5) : "–", note);
 }
 
 function showTiles(live, past) {

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::proxy::coarse_clock;
 use crate::proxy::settings::Timeouts;

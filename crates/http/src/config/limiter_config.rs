@@ -59,6 +59,7 @@ pub struct LimiterConfig {
     pub(crate) shows_keys: bool,
     pub(crate) ignores_path_case: bool,
     pub(crate) watches_use: bool,
+    pub(crate) tells_standing: bool,
 }
 
 impl LimiterConfig {
@@ -177,6 +178,14 @@ impl LimiterConfig {
         self
     }
 
+    /// Whether each response that comes through a service has a `service::ToldStanding` in its extensions, for a log. All requests
+    /// take the longer way through the limiter then, by which they are decided and counted the same. Default: not.
+    #[must_use]
+    pub const fn tell_standing(mut self, tells: bool) -> Self {
+        self.tells_standing = tells;
+        self
+    }
+
     /// The policies.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
@@ -232,6 +241,7 @@ impl Default for LimiterConfig {
             shows_keys: false,
             ignores_path_case: true,
             watches_use: false,
+            tells_standing: false,
         }
     }
 }

@@ -156,10 +156,13 @@ impl Rules {
         let asks = config.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
-        let is_straight = rules.iter().all(Rule::is_straight);
+        // A log asks how each client stands, which the straight path does not keep.
+        let is_straight = !config.tells_standing && rules.iter().all(Rule::is_straight);
         let candidates = Candidates::new(&config.policies);
         let mut rules = Self { rules, config, asks, needs_client, is_straight, candidates, by_client: None };
-        rules.by_client = rules.common_by_client();
+        if !rules.config.tells_standing {
+            rules.by_client = rules.common_by_client();
+        }
         Ok(rules)
     }
 

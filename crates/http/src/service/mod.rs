@@ -25,7 +25,7 @@ use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
 pub use places::Places;
-pub use told::{TellStanding, ToldStanding};
+pub use told::ToldStanding;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
 #[derive(Debug)]
@@ -62,9 +62,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Whether it is to be told has a price on the shortest path: a look into the extensions.
-        let at_once = if is_told(&request) { None } else { self.limiter.check_at_once(&request) };
-        let stage = match at_once {
+        let stage = match self.limiter.check_at_once(&request) {
             Some(Ok(fields)) if fields.are_none() => Stage::Plain { response: self.inner.call(request) },
             Some(Ok(fields)) => Stage::Informed { response: self.inner.call(request), fields: Some(fields) },
             Some(Err(refusal)) => Stage::Refused { refusal: Some(refusal) },
@@ -72,11 +70,6 @@ where
         };
         ResponseFuture { stage }
     }
-}
-
-/// Whether the response is to tell how the client stands.
-fn is_told<B>(request: &Request<B>) -> bool {
-    request.extensions().get::<TellStanding>().is_some()
 }
 
 impl<S, C> RateLimit<S, C> {
@@ -93,10 +86,9 @@ impl<S, C> RateLimit<S, C> {
                 Stage::Waiting { waiting: Box::new(Waiting::ForKeys { keys, limiter, held }) }
             }
             None => match self.limiter.check(&request) {
-                Decision::Refused(refusal) => Stage::refused(&refusal, is_told(&request)),
+                Decision::Refused(refusal) => Stage::refused(&refusal),
                 Decision::Admitted(admission) if admission.wait().is_zero() => {
-                    let is_told = is_told(&request);
-                    Stage::going(self.inner.call(request), admission, is_told)
+                    Stage::going(self.inner.call(request), admission)
                 }
                 Decision::Admitted(admission) => Stage::queueing(admission, self.take_inner(), request),
             },
@@ -134,7 +126,7 @@ pin_project! {
         // With nothing to be done at its response, or nothing but to say how the limits are, or all that an admission asks for.
         Plain { #[pin] response: F },
         Informed { #[pin] response: F, fields: Option<ResponseFields> },
-        Going { #[pin] response: F, admission: Option<Box<Admission<C>>>, is_told: bool },
+        Going { #[pin] response: F, admission: Option<Box<Admission<C>>> },
         Refused { refusal: Option<Response<Bytes>> },
     }
 }
@@ -158,14 +150,14 @@ impl<C: Clock> Drop for Queued<C> {
 }
 
 impl<S, B, F, C: Clock> Stage<S, B, F, C> {
-    fn going(response: F, admission: Admission<C>, is_told: bool) -> Self {
-        Self::Going { response, admission: Some(Box::new(admission)), is_told }
+    fn going(response: F, admission: Admission<C>) -> Self {
+        Self::Going { response, admission: Some(Box::new(admission)) }
     }
 
-    fn refused(refusal: &Refusal, is_told: bool) -> Self {
+    fn refused(refusal: &Refusal) -> Self {
         let mut response = refusal.response();
-        if is_told {
-            response.extensions_mut().insert(ToldStanding::of_refused(refusal));
+        if let Some(told) = ToldStanding::of_refused(refusal) {
+            response.extensions_mut().insert(told);
         }
         Self::Refused { refusal: Some(response) }
     }
@@ -189,10 +181,9 @@ where
                 let keys = ready!(keys.as_mut().poll(cx));
                 let Some((mut inner, request)) = held.take() else { return Poll::Pending };
                 Poll::Ready(match limiter.check_with(&request, &keys) {
-                    Decision::Refused(refusal) => Stage::refused(&refusal, is_told(&request)),
+                    Decision::Refused(refusal) => Stage::refused(&refusal),
                     Decision::Admitted(admission) if admission.wait().is_zero() => {
-                        let is_told = is_told(&request);
-                        Stage::going(inner.call(request), admission, is_told)
+                        Stage::going(inner.call(request), admission)
                     }
                     Decision::Admitted(admission) => Stage::queueing(admission, inner, request),
                 })
@@ -207,8 +198,7 @@ where
                     continue;
                 }
                 let Some(admission) = queued.0.take() else { return Poll::Pending };
-                let is_told = is_told(&request);
-                return Poll::Ready(Stage::going(inner.call(request), admission, is_told));
+                return Poll::Ready(Stage::going(inner.call(request), admission));
             },
         }
     }
@@ -240,11 +230,11 @@ where
                     });
                 }
                 StageProjection::Waiting { waiting } => ready!(waiting.poll(cx)),
-                StageProjection::Going { response, admission, is_told } => {
+                StageProjection::Going { response, admission } => {
                     let mut response = ready!(response.poll(cx))?;
                     let Some(mut admission) = admission.take() else { return Poll::Pending };
                     admission.respond(response.status(), response.headers_mut());
-                    if *is_told && let Some(told) = ToldStanding::of_admitted(&admission) {
+                    if let Some(told) = ToldStanding::of_admitted(&admission) {
                         response.extensions_mut().insert(told);
                     }
                     let mut permits = admission.into_permits();

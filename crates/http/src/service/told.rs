@@ -6,13 +6,8 @@ use crate::answer::LimitStatus;
 use crate::decision::admission::Admission;
 use crate::decision::refusal::Refusal;
 
-/// In the extensions of a request: its response is to have a [`ToldStanding`] in its own. A request that has it takes
-/// the longer way through the limiter, by which it is decided and counted the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TellStanding;
-
-/// In the extensions of a response: the limit that refused the request, or is nearest to refusing its client, whatever header fields
-/// tell.
+/// In the extensions of a response, if that is [asked for](crate::LimiterConfig::tell_standing): the limit that refused the request, or
+/// is nearest to refusing its client, whatever header fields tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToldStanding {
@@ -26,13 +21,15 @@ pub struct ToldStanding {
 
 impl ToldStanding {
     pub(super) fn of_admitted<C: Clock>(admission: &Admission<C>) -> Option<Self> {
-        admission.limit_status().map(|status| Self::of(&status))
+        let status = admission.limit_status().filter(|_| admission.rules.config.tells_standing);
+        status.map(|status| Self::of(&status))
     }
 
-    pub(super) fn of_refused(refusal: &Refusal) -> Self {
+    pub(super) fn of_refused(refusal: &Refusal) -> Option<Self> {
         let policy = refusal.policy();
         let unlimited = || Self { policy: policy.to_owned(), limit: policy.to_owned(), remaining: None };
-        refusal.limit_status().map_or_else(unlimited, |status| Self::of(&status))
+        let told = || refusal.limit_status().map_or_else(unlimited, |status| Self::of(&status));
+        refusal.rules.config.tells_standing.then(told)
     }
 
     fn of(status: &LimitStatus<'_>) -> Self {

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tollgate::clock::ManualClock;
 use tollgate_http::answer::Dialect;
-use tollgate_http::service::{TellStanding, ToldStanding};
+use tollgate_http::service::ToldStanding;
 use tollgate_http::{Answer, LimiterConfig, PeerAddr, Policy, RateLimitLayer, RateLimiter, Route};
 use tower::{Layer as _, ServiceExt as _};
 
@@ -84,29 +84,27 @@ fn refusals_are_counted_by_the_path_that_the_policy_names() {
     assert_eq!(by_path(&limiter), ["* 3", "/reports/* 3", "/export 2"], "a reload keeps them");
 }
 
-/// A request may ask that its response tells how the client stands, whatever header fields do. It is decided and counted as others are.
+/// Responses tell how the client stands, if that is asked for, whatever header fields do.
 #[tokio::test]
 async fn a_service_is_told_how_a_client_stands() {
-    let answer = Answer::new().with_dialect(Dialect::None);
-    let config = LimiterConfig::new().answer(answer).policy(Policy::new("few", "2/hour").unwrap());
-    let layer = RateLimitLayer::with(config).unwrap();
-    let hello =
-        tower::service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) });
-    let service = layer.layer(hello);
-    let mut told = Vec::new();
-    for asks in [true, false, true] {
-        let mut request = Request::new(());
-        request.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
-        if asks {
-            request.extensions_mut().insert(TellStanding);
+    for tells in [true, false] {
+        let answer = Answer::new().with_dialect(Dialect::None);
+        let config = LimiterConfig::new().answer(answer).tell_standing(tells);
+        let layer = RateLimitLayer::with(config.policy(Policy::new("few", "2/hour").unwrap())).unwrap();
+        let hello =
+            tower::service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) });
+        let service = layer.layer(hello);
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let request = Request::builder().extension(PeerAddr("192.0.2.1:1".parse().unwrap())).body(()).unwrap();
+            let response = service.clone().oneshot(request).await.unwrap();
+            let standing = response.extensions().get::<ToldStanding>().cloned();
+            assert!(!response.headers().contains_key("ratelimit"));
+            told.push((response.status().as_u16(), standing.map(|told| (told.policy, told.limit, told.remaining))));
         }
-        let response = service.clone().oneshot(request).await.unwrap();
-        let standing = response.extensions().get::<ToldStanding>().cloned();
-        assert!(!response.headers().contains_key("ratelimit"));
-        told.push((response.status().as_u16(), standing.map(|told| (told.policy, told.limit, told.remaining))));
+        let few = |left| tells.then(|| ("few".to_owned(), "few".to_owned(), Some(left)));
+        assert_eq!(told, [(200, few(1)), (200, few(0)), (429, few(0))]);
     }
-    let few = |left| Some(("few".to_owned(), "few".to_owned(), Some(left)));
-    assert_eq!(told, [(200, few(1)), (200, None), (429, few(0))]);
 }
 
 /// What one client has used is neither lost nor mixed up with what others use who come once each.

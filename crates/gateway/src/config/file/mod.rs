@@ -108,6 +108,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .on_full(table_config.on_full)
         .show_keys(table_config.shows_keys)
         .watch_use(admin != AdminListen::Off)
+        .tell_standing(gateway.access_log.is_some())
         .ignore_path_case(table_config.ignores_path_case)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     if let Some(path) = &table_config.shared {

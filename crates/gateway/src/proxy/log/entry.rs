@@ -11,7 +11,7 @@ use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tollgate_http::service::{TellStanding, ToldStanding};
+use tollgate_http::service::ToldStanding;
 
 use crate::proxy::log::writer::AccessLog;
 use crate::proxy::settings::LogFormat;
@@ -112,7 +112,6 @@ impl Entry {
             verdict: Verdict::Gone,
         };
         request.headers_mut().insert(&X_REQUEST_ID, entry.id.clone());
-        request.extensions_mut().insert(TellStanding);
         entry
     }
 

@@ -83,6 +83,12 @@ def check(gateway, driver, options):
     keys = driver.run("return [...document.querySelectorAll('#keys tbody tr')].map(row => row.cells[0].textContent)")
     if not options.keep and f"header:x-api-key:{HOSTILE}" not in keys:
         fail(f"the hostile key is not shown as text, but {keys}")
+    if not options.keep and not any(HOSTILE in key for key in driver.run(
+        "return [...document.querySelectorAll('#used tbody tr')].map(row => row.cells[0].textContent)")):
+        fail("the hostile key is not among those that use most")
+    tiles = driver.run("return document.getElementById('tiles').textContent")
+    if not ("Time, median≤ " in tiles and "; upstreams ≤ " in tiles):
+        fail(f"no times are shown, but {tiles}")
     markup = "return [document.scripts.length, document.querySelectorAll('tbody img, tbody script').length, typeof taken]"
     expect(driver.run(markup), [1, 0, "undefined"], "scripts of the page, markup of clients, code of clients")
     bars = "return [...document.querySelectorAll('#requests rect.refused')].filter(it => it.getAttribute('visibility') == 'visible').length"
@@ -125,7 +131,16 @@ def agrees(gateway, driver):
         for key in policy["keys"]
     ]
     rows = [tuple(row) for row in driver.run(rows)]
-    return len(rows) == min(20, len(listed)) and set(rows) <= set(listed)
+    if not (len(rows) == min(20, len(listed)) and set(rows) <= set(listed)):
+        return False
+    used = [
+        (row["key"], policy["name"] + " (shadow)" * policy["shadow"], f"{row['requests']:,}")
+        for policy in policies
+        for row in policy["used"]
+    ]
+    rows = "return [...document.querySelectorAll('#used tbody tr')].map(row => [0, 1, 2].map(i => row.cells[i].textContent))"
+    rows = [tuple(row) for row in driver.run(rows)]
+    return len(rows) == min(20, len(used)) > 0 and set(rows) <= set(used)
 
 
 def shown(driver, name, data=None):

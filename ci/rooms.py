@@ -17,13 +17,13 @@ from pathlib import Path
 # The rooms of each crate, from the top.
 ROOMS = {
     "crates/http/src": """
-        layer service service/body service/places limiter
+        layer service service/body service/places service/told limiter
         decision/admission decision/refusal decision/straight decision/shared decision/warnings decision/stats
         decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
         decision/by_client decision/candidates
         decision/gate decision/engine decision/in_flight decision
-        config/serial config/looks_at config/limiter_config config/policy config/tiers config/exemption config/charge config
-        stats/serial stats/policy_stats stats/top stats/label stats/counts stats/decision_timer stats
+        config/serial config/looks_at config/limiter_config config/policy config/tiers config/tier_map config/exemption config/charge config
+        stats/serial stats/policy_stats stats/use_sketch stats/top stats/label stats/counts stats/decision_timer stats
         answer identity request error proxy_protocol per_thread
     """,
     "crates/gateway/src": """
@@ -31,11 +31,11 @@ ROOMS = {
         replay replay/report replay/args replay/suggest replay/simulate/difference replay/simulate/keys replay/simulate/run
         replay/timeline replay/simulate/counter replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
         replay/progress replay/wall_clock replay/log
-        config admin
+        config admin control/server control/socket control/message
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
         proxy/upstream/check proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body
         proxy/upstream/expected proxy/exchange/hop proxy/live proxy/log/entry proxy/log/writer proxy/log
-        proxy/upstream/upstream proxy/upstream/complaint proxy/service proxy/tally proxy/error proxy/echo proxy/client_body
+        proxy/upstream/upstream proxy/upstream/complaint proxy/service proxy/tally proxy/times proxy/error proxy/echo proxy/client_body
         proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/fields proxy/idle_timer proxy/coarse_clock
         values
     """,

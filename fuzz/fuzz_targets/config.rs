@@ -8,10 +8,18 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use tollgate_gateway::config::file::{Config, Files, Problem, parse};
 
+/// Files are there and right, but for those with a `z` in their names.
+fn look(path: &Path) -> Result<(), String> {
+    if path.to_string_lossy().contains('z') { Err("is\nwrong".to_owned()) } else { Ok(()) }
+}
+
 fuzz_target!(|text: &str| {
-    // Files are there and right, but for those with a `z` in their names.
-    let look = |path: &Path| if path.to_string_lossy().contains('z') { Err("is\nwrong".to_owned()) } else { Ok(()) };
-    let files = Files { folder: Path::new("folder"), certificate: |_| Ok(()), authorities: look };
+    let files = Files {
+        folder: Path::new("folder"),
+        certificate: |_| Ok(()),
+        authorities: look,
+        tiers: |path, map| look(path).map(|()| map.build()),
+    };
     match parse(text, &files) {
         Ok(config) => {
             judge(&config);

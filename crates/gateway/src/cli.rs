@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::check_config::{self, CheckConfigArgs};
 use crate::commands::demonstrate;
+use crate::commands::keys::{self, KeysArgs};
 use crate::commands::serve::{self, GatewayArgs};
 use crate::commands::table::{self, TableArgs};
 use crate::replay::{self, NOTES as REPLAY_NOTES, ReplayArgs};
@@ -17,7 +18,7 @@ Exit codes:
    0  done
    1  failure
    2  the command line or the policy cannot be used
-   3  somebody would be refused (replay --fail-if-refused)
+   3  somebody would be refused (replay --fail-if-refused, keys show --fail-if-refused)
   65  the input is not an access log, or is damaged
   66  an input file is missing or may not be read
   73  the picture cannot be written
@@ -46,6 +47,9 @@ enum Command {
     /// Check a configuration file of the gateway, and explain what it means
     #[command(after_help = EXIT_CODES)]
     CheckConfig(CheckConfigArgs),
+    /// Show where one client stands in a running gateway, or let it begin anew
+    #[command(after_help = EXIT_CODES)]
+    Keys(KeysArgs),
     /// Show what is in a table or its snapshot, write one down, restore it
     #[command(after_help = EXIT_CODES)]
     Table(TableArgs),
@@ -61,6 +65,7 @@ pub fn run() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Gateway(args)) => serve::run(&args),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Table(args)) => table::run(&args),
         Some(Command::Sample) => output::print(&replay::sample::log()),
     };

@@ -8,6 +8,7 @@
 //! - [`replay`]: logs through a limiter, and what would have come of it
 //! - [`config`]: the YAML file of the gateway
 //! - `admin`: the admin page, `/metrics`, `/healthz` and `/limits`
+//! - `control`: the socket by which an operator asks about one client
 //! - [`proxy`]: the reverse proxy
 //! - [`values`]: small types and helpers that the others share
 //!
@@ -22,6 +23,7 @@ pub mod cli;
 mod commands;
 #[doc(hidden)]
 pub mod config;
+mod control;
 #[doc(hidden)]
 pub mod proxy;
 #[doc(hidden)]

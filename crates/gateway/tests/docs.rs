@@ -41,10 +41,15 @@ fn write_certificate(folder: &Path) {
 #[test]
 fn every_configuration_is_taken() {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md");
-    let blocks = blocks(&fs::read_to_string(guide).unwrap(), "yaml");
+    let text = fs::read_to_string(guide).unwrap();
+    let blocks = blocks(&text, "yaml");
     assert!(blocks.len() > 15, "only {} blocks were found", blocks.len());
     let folder = folder("configurations");
     write_certificate(&folder);
+    // The table that another of them names.
+    for (_, table) in self::blocks(&text, "csv") {
+        fs::write(folder.join("plans.csv"), table).unwrap();
+    }
     for (line, block) in blocks {
         let file = folder.join(format!("line-{line}.yaml"));
         fs::write(&file, &block).unwrap();

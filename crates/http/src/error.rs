@@ -76,6 +76,16 @@ pub enum ConfigError {
         /// How many.
         count: usize,
     },
+    /// A map of keys to tiers by something that tells nobody apart.
+    TierKey {
+        /// The part, as given.
+        part: String,
+    },
+    /// The tiers of a policy are not those of its map of keys, in the same order.
+    TierNames {
+        /// The policy.
+        policy: String,
+    },
     /// The limiter cannot be built. Of a shared table it names the path, what was found there and what was expected:
     /// [`BuildError::Shared`].
     Build(BuildError),
@@ -133,6 +143,12 @@ impl fmt::Display for ConfigError {
                 "a request of policy `{policy}` could be subject to {count} limits; at most {} can be decided together",
                 LimitSet::MAX
             ),
+            Self::TierKey { part } => {
+                write!(f, "`{part}` tells no customers apart; expected ip, user, host, header:NAME or cookie:NAME")
+            }
+            Self::TierNames { policy } => {
+                write!(f, "policy `{policy}` has other tiers than its table of keys, or in another order")
+            }
             Self::Build(error) => write!(f, "{error}"),
             Self::NotShared { path, why } => {
                 write!(f, "the shared table `{}` cannot be used: {why}", path.display().to_string().escape_debug())

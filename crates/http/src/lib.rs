@@ -25,7 +25,10 @@ pub mod stats;
 pub use identity::forwarded;
 
 pub use answer::Answer;
-pub use config::{Charge, Exemption, LimiterConfig, Policy, Precedence, Statuses, Tiers, Unanswered};
+pub use config::{
+    Charge, Exemption, LimiterConfig, Policy, Precedence, Statuses, TierMap, TierMapBuilder, TierRowError, Tiers,
+    Unanswered,
+};
 pub use decision::admission::Admission;
 pub use decision::refusal::Refusal;
 pub use error::ConfigError;

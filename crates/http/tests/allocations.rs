@@ -6,14 +6,15 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use common::Client;
 use http::HeaderMap;
 use tollgate::Quota;
 use tollgate::clock::{Clock as _, ExactClock, Instant};
-use tollgate_http::Answer;
 use tollgate_http::answer::{Dialect, RefusalBody, ResetForm, Template};
 use tollgate_http::stats::{Labeller, TopRefused};
+use tollgate_http::{Answer, LimiterConfig, Policy, RateLimiter, TierMap, Tiers};
 
 struct Counting;
 
@@ -110,6 +111,27 @@ fn the_top_allocates_nothing() {
         }
     });
     assert_eq!(counted, 0);
+}
+
+/// Who is in a table, and who is not; keys longer than fit on the stack as well.
+#[test]
+fn a_table_of_keys_is_asked_without_allocation() {
+    let mut map = TierMap::builder("header:x-api-key".parse().unwrap(), &["free"]).unwrap();
+    let long = "l".repeat(500);
+    for number in 0..1_000 {
+        map.add(&format!("key-{number}"), "free").unwrap();
+    }
+    map.add(&long, "free").unwrap();
+    let tiers = Tiers::by_map(Arc::new(map.build())).tier("free", "1000000/s").unwrap();
+    let policy = Policy::new("api", "1000000/s").unwrap().tiers(tiers);
+    let answer = Answer::new().with_headers_on_success(false);
+    let config = LimiterConfig::new().answer(answer).policy(policy.key("header:x-api-key".parse().unwrap()));
+    let limiter = RateLimiter::new(config).unwrap();
+    for key in ["key-7", "nobody", long.as_str()] {
+        let request = http::Request::builder().header("x-api-key", key).body(()).unwrap();
+        let counted = allocations(|| assert!(limiter.check_at_once(&request).unwrap().is_ok()));
+        assert_eq!(counted, 0, "{key}");
+    }
 }
 
 /// Nanoseconds a call, the best of ten rounds.

@@ -1,9 +1,11 @@
 //! `/limits`: every policy, what it has done, and who is limited.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde::Serialize;
 use tollgate::clock::{Clock, Instant};
-use tollgate_http::stats::{PolicyStats, RefusedKey};
+use tollgate_http::stats::{PolicyStats, RefusedKey, UsedKey};
 
 use super::reply::{Reply, json};
 use super::state::Subject;
@@ -27,6 +29,23 @@ pub(crate) struct PolicyJson {
     /// Refusals that are in none of the keys below.
     missed: u64,
     keys: Vec<KeyJson>,
+    /// Refusals by the path that the policy names.
+    paths: BTreeMap<String, u64>,
+    /// The keys of the most requests that passed.
+    used: Vec<UsedJson>,
+}
+
+/// A key of which requests passed.
+#[derive(Debug, Serialize)]
+struct UsedJson {
+    key: String,
+    /// About how many.
+    requests: u64,
+    /// By how much `requests` may be too high.
+    error: u64,
+    remaining: Option<u64>,
+    /// Seconds; null if unknown.
+    retry_after: Option<f64>,
 }
 
 /// A key that was refused.
@@ -50,6 +69,20 @@ impl From<PolicyStats> for PolicyJson {
             name: view.name,
             missed: view.missed,
             keys: view.refused.iter().map(KeyJson::from).collect(),
+            paths: view.refused_by_path.into_iter().collect(),
+            used: view.used.iter().map(UsedJson::from).collect(),
+        }
+    }
+}
+
+impl From<&UsedKey> for UsedJson {
+    fn from(row: &UsedKey) -> Self {
+        Self {
+            key: row.key.to_string(),
+            requests: row.requests,
+            error: row.error,
+            remaining: row.remaining,
+            retry_after: row.retry_after.map(|wait| wait.as_secs_f64()),
         }
     }
 }

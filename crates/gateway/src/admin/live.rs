@@ -11,7 +11,7 @@ use super::history::Past;
 use super::limits::{self, PolicyJson};
 use super::reply::{Reply, json};
 use super::state::AdminState;
-use crate::proxy::view::View;
+use crate::proxy::view::{Times, View};
 
 /// Keys that the page shows for each policy.
 const TOP: usize = 20;
@@ -33,8 +33,18 @@ struct Live {
     own: BTreeMap<String, u64>,
     upstreams: Vec<UpstreamHealth>,
     table: Table,
+    times: TimesJson,
     past: Past,
     policies: Vec<Policy>,
+}
+
+/// How long things took since the start: of each class how many took at most so long, and behind them all there were.
+#[derive(Serialize)]
+struct TimesJson {
+    /// Seconds.
+    bounds: Vec<f64>,
+    requests: Vec<u64>,
+    upstreams: Vec<u64>,
 }
 
 /// The limiter's table of keys: of all processes that have it, if it is shared. All else on the page is this process's.
@@ -96,7 +106,8 @@ pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
         return super::reply::line(StatusCode::BAD_REQUEST, "`since` is a number of seconds since 1970");
     };
     let (subject, history) = (&state.subject, state.history.borrow());
-    let View { stage, connections, turned_away, unreadable, passed, answers, own, upstreams } = subject.gateway.now();
+    let view = subject.gateway.now();
+    let View { stage, connections, turned_away, unreadable, passed, answers, own, upstreams, .. } = view;
     let policy = |policy: PolicyJson| {
         let past = history.policy(&policy.name).map(|track| track.after(since));
         Policy { policy, past }
@@ -113,6 +124,11 @@ pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
         own: own.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),
         upstreams: upstreams.into_iter().map(UpstreamHealth::from).collect(),
         table: (&subject.limiter).into(),
+        times: TimesJson {
+            bounds: Times::bounds().to_vec(),
+            requests: view.request_times.at_most().to_vec(),
+            upstreams: view.upstream_times.at_most().to_vec(),
+        },
         past: history.total.after(since),
         policies: limits::policies(subject, TOP).map(policy).collect(),
     };

@@ -6,7 +6,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::reply::Reply;
 use super::state::Subject;
-use crate::proxy::view::View;
+use crate::proxy::view::{Times, View};
 use crate::values::failure::Failure;
 
 /// The text format of Prometheus.
@@ -36,6 +36,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "tollgate_upstream_resting",
         "1 while an upstream is left alone, or asked last, after failures in a row"
     );
+    describe_counter!("tollgate_refusals_total", "Refusals by policy, and by the path that it names");
     describe_gauge!("tollgate_table_capacity_keys", "Keys that can be busy at once");
     describe_gauge!("tollgate_table_bytes", Unit::Bytes, "Memory reserved for keys");
     describe_gauge!("tollgate_table_busy_keys", "Keys that have used up something, estimated");
@@ -75,13 +76,47 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
 
 pub(crate) fn reply(subject: &Subject) -> Reply {
     subject.limiter.publish();
-    publish(subject.gateway.now());
-    super::reply::reply(StatusCode::OK, KIND, subject.recorder.render())
+    for policy in subject.limiter.policies(0) {
+        for (path, count) in policy.refused_by_path {
+            let labels = [("policy", policy.name.clone()), ("route", path)];
+            counter!("tollgate_refusals_total", &labels).absolute(count);
+        }
+    }
+    let view = subject.gateway.now();
+    let (requests, upstreams) = (view.request_times.clone(), view.upstream_times.clone());
+    publish(view);
+    let mut text = subject.recorder.render();
+    histogram(
+        &mut text,
+        "tollgate_gateway_request_seconds",
+        "Time from the head of a request until its answer has gone",
+        &requests,
+    );
+    let about = "Time from when a request is passed on until the head of an upstream's answer is there";
+    histogram(&mut text, "tollgate_upstream_response_seconds", about, &upstreams);
+    super::reply::reply(StatusCode::OK, KIND, text)
 }
 
 /// Puts the times of decisions into their buckets: until then each is kept, and there may be no scraper.
 pub(crate) fn keep_up(subject: &Subject) {
     subject.recorder.run_upkeep();
+}
+
+/// A histogram as Prometheus reads it. Not by way of the recorder, which is shared by all threads: these are counted by thread.
+fn histogram(text: &mut String, name: &str, about: &str, times: &Times) {
+    use std::fmt::Write as _;
+    let at_most = times.at_most();
+    let all = at_most.last().copied().unwrap_or_default();
+    // Writing to memory cannot fail.
+    let _ = write!(text, "# HELP {name} {about}\n# TYPE {name} histogram\n");
+    for (bound, count) in Times::bounds().iter().zip(at_most) {
+        let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {count}");
+    }
+    let _ = write!(
+        text,
+        "{name}_bucket{{le=\"+Inf\"}} {all}\n{name}_sum {}\n{name}_count {all}\n\n",
+        times.sum.as_secs_f64()
+    );
 }
 
 /// The gateway keeps its counts itself and is asked for them only now.

@@ -2,6 +2,7 @@
 
 pub(crate) mod check_config;
 pub(crate) mod demonstrate;
+pub(crate) mod keys;
 mod reload;
 pub(crate) mod serve;
 pub(crate) mod table;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use tokio::signal::unix::Signal;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
 use tollgate_http::RateLimiter;
 
@@ -33,12 +33,15 @@ pub(crate) struct Reload {
     live: Live,
     limiter: RateLimiter,
     listeners: Vec<Arc<ListenerShared>>,
-    /// As it was at the start.
+    /// As they were at the start: the admin page and the control socket.
     admin: AdminListen,
+    control: Option<PathBuf>,
     /// The built-in upstreams, if it was started without others.
     echoes: Vec<Origin>,
     /// What was said about the file last, if it is bad. Said once, however long it stays so.
     complaint: Option<String>,
+    /// Not before, if the file is bad and stays as it is.
+    next_try: Instant,
     /// Whether it was said that the shared table has gone.
     is_detached: bool,
 }
@@ -54,17 +57,17 @@ impl Reload {
     /// Keeps `gateway` and `limiter` as the file at `path` says. `watch` has watched it since before they were made.
     pub(crate) fn new(
         path: &Path,
-        mut watch: Watch,
+        (mut watch, tier_files): (Watch, Vec<PathBuf>),
         gateway: &Gateway,
         limiter: &RateLimiter,
-        admin: AdminListen,
+        (admin, control): (AdminListen, Option<PathBuf>),
         echoes: Vec<Origin>,
     ) -> Self {
         metrics::describe_counter!(
             "tollgate_config_reloads_total",
             "Configuration files read while running: applied, or refused and nothing changed"
         );
-        watch.follow(files(path, &gateway.live.now().settings));
+        watch.follow(files(path, &gateway.live.now().settings, tier_files));
         Self {
             path: path.to_owned(),
             watch,
@@ -72,8 +75,10 @@ impl Reload {
             limiter: limiter.clone(),
             listeners: gateway.listeners.clone(),
             admin,
+            control,
             echoes,
             complaint: None,
+            next_try: Instant::now(),
             is_detached: false,
         }
     }
@@ -121,11 +126,15 @@ impl Reload {
             match self.watch.look() {
                 Look::Changed => {}
                 // What it lacked may be there by now, such as a certificate.
-                Look::Same if self.complaint.is_some() => {}
+                Look::Same if self.complaint.is_some() && self.next_try <= Instant::now() => {}
                 Look::Same | Look::Changing => return,
             }
         }
-        match self.apply() {
+        let began = Instant::now();
+        let applied = self.apply();
+        // A large table that stays bad must not take a core.
+        self.next_try = Instant::now() + began.elapsed() * 20;
+        match applied {
             Ok(Applied { needs_restart, begin_anew }) => {
                 self.complaint = None;
                 counter!("tollgate_config_reloads_total", "outcome" => "applied").increment(1);
@@ -164,11 +173,14 @@ impl Reload {
     /// Puts what the file says in force.
     fn apply(&mut self) -> Result<Applied, Failure> {
         let config = config::load(&self.path)?;
-        let files = files(&self.path, &config.gateway);
+        let files = files(&self.path, &config.gateway, config.tier_files());
         let wrong = |error: &dyn std::fmt::Display| Failure::Config(format!("{}: {error}", self.path.display()));
         let mut prepared = self.prepare(config.gateway).map_err(|error| wrong(&error))?;
         if config.admin != self.admin {
             prepared.needs_restart.push("admin");
+        }
+        if config.control != self.control {
+            prepared.needs_restart.push("control");
         }
         // The last that can fail, and itself all or nothing.
         let reloaded = self.limiter.reload(config.limits).map_err(|error| wrong(&error))?;
@@ -233,8 +245,8 @@ struct Applied {
 }
 
 /// The file and all that it names.
-fn files(path: &Path, settings: &Settings) -> Vec<PathBuf> {
+fn files(path: &Path, settings: &Settings, tiers: Vec<PathBuf>) -> Vec<PathBuf> {
     let tls = settings.listeners.iter().filter_map(|listen| listen.tls.as_ref());
     let tls = tls.flat_map(|files| [files.cert.clone(), files.key.clone()]);
-    [path.to_owned()].into_iter().chain(tls).chain(settings.upstream_ca.clone()).collect()
+    [path.to_owned()].into_iter().chain(tls).chain(settings.upstream_ca.clone()).chain(tiers).collect()
 }

@@ -18,6 +18,8 @@ use super::reload::Reload;
 use crate::admin;
 use crate::config::watch::Watch;
 use crate::config::{self, Config};
+use crate::control::server as control;
+use crate::control::socket::ControlSocket;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::settings::{Listen, Settings};
 use crate::values::admin_listen::AdminListen;
@@ -57,25 +59,36 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     raise_descriptor_limit();
     // Before the file is read, so that no change of it is missed.
     let watched = args.config.as_deref().map(|path| (path, Watch::new(path)));
-    let (limits, mut settings, admin) = match &args.config {
+    let (limits, mut settings, admin, control, tier_files) = match &args.config {
         Some(path) => {
-            let Config { limits, gateway, admin, .. } = config::load(path)?;
-            (limits, gateway, admin)
+            let config = config::load(path)?;
+            let tier_files = config.tier_files();
+            let Config { limits, gateway, admin, control, .. } = config;
+            (limits, gateway, admin, control, tier_files)
         }
-        None => of_flags(args)?,
+        None => {
+            let (limits, settings, admin) = of_flags(args)?;
+            (limits, settings, admin, None, Vec::new())
+        }
     };
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
     let echoes: Vec<Origin> =
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
     settings.upstreams.extend(echoes.iter().cloned());
     let admin_listener = admin::AdminListener::open(admin)?;
+    let socket = control.as_deref().map(ControlSocket::open).transpose()?;
     let limiter = RateLimiter::new(limits).map_err(|error| match &args.config {
         Some(path) => config::no_limiter(path, &error),
         None => Failure::Usage(error.to_string()),
     })?;
     let gateway = Gateway::start(settings, &limiter)?;
     let announcement = announcement(&gateway, echo.is_some(), admin_listener.as_ref().map(|listener| listener.addr));
-    let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
+    let reload = watched
+        .map(|(path, watch)| Reload::new(path, (watch, tier_files), &gateway, &limiter, (admin, control), echoes));
+    if let Some(socket) = &socket {
+        control::start(socket, limiter.clone())
+            .map_err(|error| Failure::Other(format!("cannot start the thread of the control socket: {error}")))?;
+    }
     if let Some(listener) = admin_listener {
         listener.serve(limiter, gateway.viewer())?;
     }
@@ -94,7 +107,9 @@ fn raise_descriptor_limit() {
 fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::LimiterConfig, Settings, AdminListen), Failure> {
     let policy = Policy::new("default", args.limit.0.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
     let settings = Settings::new(args.listen, args.upstreams.clone());
-    Ok((tollgate_http::LimiterConfig::new().policy(policy), settings, args.admin.unwrap_or_default()))
+    let admin = args.admin.unwrap_or_default();
+    let limits = tollgate_http::LimiterConfig::new().policy(policy).watch_use(admin != AdminListen::Off);
+    Ok((limits, settings, admin))
 }
 
 /// Says where the gateway listens, in one line, and in another where the admin page is.

@@ -7,6 +7,7 @@ use std::path::Path;
 use tollgate_http::ConfigError;
 
 use super::file::{Config, Files, Problem, parse};
+use super::tier_file;
 use crate::proxy::tls;
 use crate::values::failure::Failure;
 
@@ -37,6 +38,7 @@ pub(crate) fn understand(path: &Path) -> Result<Result<Config, Vec<Problem>>, Fa
         folder: path.parent().unwrap_or(Path::new("")),
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
         authorities: |path| tls::connector(Some(path)).map(drop).map_err(|error| error.to_string()),
+        tiers: tier_file::read,
     };
     Ok(parse(&text, &files))
 }

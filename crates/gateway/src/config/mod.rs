@@ -4,6 +4,7 @@
 
 pub mod file;
 mod load;
+mod tier_file;
 pub(crate) mod watch;
 
 pub(crate) use self::file::Config;

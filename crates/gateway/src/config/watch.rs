@@ -2,9 +2,11 @@
 //!
 //! What counts is what they hold, not when they were written: a file that another was renamed over, a link that points
 //! elsewhere (as Kubernetes changes a `ConfigMap`) and a file written in place all read anew. A change is believed when
-//! two looks in a row have seen the same, so that a file that is still being written is left alone.
+//! two looks in a row have seen the same, so that a file that is still being written is left alone. A large file is read again only
+//! if its times or its size say that it may have changed: all of a table of a million keys, once a second, would be too much.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Each file and the hash of its content.
@@ -16,6 +18,23 @@ pub(crate) struct Watch {
     settled: ContentHashes,
     /// What the last look saw, if that was something else.
     seen: Option<ContentHashes>,
+    /// Large files as they were read last.
+    large: Vec<(PathBuf, Stamp, u64)>,
+}
+
+/// Files of so many bytes are large.
+const LARGE: u64 = 1 << 20;
+
+/// What changes with every write: device, number, size, and the time of the last change in nanoseconds.
+type Stamp = (u64, u64, u64, i128);
+
+/// Of a large file that was left alone for a while: the kernel's clock has ticks, and two writes may be in one.
+fn stamp(file: &Path) -> Option<Stamp> {
+    const WHILE: i128 = 2_000_000_000;
+    let found = std::fs::metadata(file).ok().filter(|found| found.len() >= LARGE)?;
+    let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
+    let now = jiff::Timestamp::now().as_nanosecond();
+    (changed < now.saturating_sub(WHILE)).then(|| (found.dev(), found.ino(), found.len(), changed))
 }
 
 /// What a look has found.
@@ -32,7 +51,7 @@ pub(crate) enum Look {
 impl Watch {
     /// Watches the file at `path`, as it is now.
     pub(crate) fn new(path: &Path) -> Self {
-        Self { settled: vec![(path.to_owned(), content_hash(path))], seen: None }
+        Self { settled: vec![(path.to_owned(), content_hash(path))], seen: None, large: Vec::new() }
     }
 
     /// To be asked again and again.
@@ -52,7 +71,8 @@ impl Watch {
 
     /// What the files hold now will be acted on, whether it has changed or not.
     pub(crate) fn take(&mut self) {
-        self.settle(self.hashes());
+        let now = self.hashes();
+        self.settle(now);
     }
 
     /// Watches `files` from now on. Those that were watched before are taken as they were last acted on.
@@ -62,8 +82,19 @@ impl Watch {
         self.settled = settled.map(|(hash, file)| (file, hash)).collect();
     }
 
-    fn hashes(&self) -> ContentHashes {
-        self.settled.iter().map(|(file, _)| (file.clone(), content_hash(file))).collect()
+    fn hashes(&mut self) -> ContentHashes {
+        let before = std::mem::take(&mut self.large);
+        let mut hashes = Vec::with_capacity(self.settled.len());
+        for (file, _) in &self.settled {
+            // Taken before the file is read: what changes meanwhile has another.
+            let stamp = stamp(file);
+            let known =
+                before.iter().find(|(known, at, _)| known == file && stamp == Some(*at)).map(|(.., hash)| *hash);
+            let hash = known.unwrap_or_else(|| content_hash(file));
+            self.large.extend(stamp.map(|stamp| (file.clone(), stamp, hash)));
+            hashes.push((file.clone(), hash));
+        }
+        hashes
     }
 
     fn settle(&mut self, hashes: ContentHashes) {
@@ -82,8 +113,39 @@ fn content_hash(file: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_large_file_is_read_once_and_again_when_it_changes() {
+        let folder = std::env::temp_dir().join(format!("tollgate-watch-large-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("file");
+        let large = |byte: u8| vec![byte; usize::try_from(LARGE).unwrap()];
+        fs::write(&file, large(b'a')).unwrap();
+        let mut watch = Watch::new(&file);
+        assert_eq!(watch.look(), Look::Same);
+        // As if it had been left alone, and holds what it does not: then it was not read.
+        let settle = |watch: &mut Watch, file: &Path| {
+            let found = fs::metadata(file).unwrap();
+            let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
+            watch.large = vec![(file.to_owned(), (found.dev(), found.ino(), found.len(), changed), 7)];
+        };
+        let limit = tokio::time::Instant::now() + Duration::from_secs(60);
+        while stamp(&file).is_none() {
+            assert!(tokio::time::Instant::now() < limit, "it never settles");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        settle(&mut watch, &file);
+        assert_eq!(watch.look(), Look::Changing, "the hash that was kept, and not that of the content");
+        // Written anew, of the same size: read, and what it holds counts.
+        fs::write(&file, large(b'a')).unwrap();
+        assert_eq!(watch.look(), Look::Same);
+        fs::write(&file, large(b'b')).unwrap();
+        assert_eq!([watch.look(), watch.look()], [Look::Changing, Look::Changed]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_change_is_believed_at_the_second_look() {

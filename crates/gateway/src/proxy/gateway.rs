@@ -69,8 +69,7 @@ impl Gateway {
         let (proxied, layer) = (live.clone(), limiter.layer());
         let tallies = Tallies::default();
         let joined = tallies.clone();
-        let gateway = Self::serve(live, move |draining| layer.layer(Proxy::new(&proxied, joined.join(), draining)))?;
-        Ok(Self { tallies, ..gateway })
+        Self::serve(live, tallies, move |draining| layer.layer(Proxy::new(&proxied, joined.join(), draining)))
     }
 
     /// The built-in upstream, on a free port of this machine.
@@ -78,11 +77,11 @@ impl Gateway {
         let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)), Vec::new());
         settings.threads = NonZeroUsize::MIN;
         let live = Live::new(settings)?;
-        Self::serve(live, |_| Echo)
+        Self::serve(live, Tallies::default(), |_| Echo)
     }
 
     /// Starts threads in which `make` makes the service that answers.
-    fn serve<F, S>(live: Live, make: F) -> Result<Self, Failure>
+    fn serve<F, S>(live: Live, tallies: Tallies, make: F) -> Result<Self, Failure>
     where
         F: Fn(Draining) -> S + Send + Sync + 'static,
         S: HttpService,
@@ -100,9 +99,9 @@ impl Gateway {
         }
         let addrs = listeners.iter().map(|listener| listener.addr).collect();
         let (connections, signal) = (ConnectionLimit::default(), Signal::new());
-        let threads = threads::start(&live, shares, &connections, &signal, make)
+        let threads = threads::start(&live, shares, (&connections, &tallies), &signal, make)
             .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;
-        Ok(Self { addrs, listeners, live, connections, signal, tallies: Tallies::default(), threads })
+        Ok(Self { addrs, listeners, live, connections, signal, tallies, threads })
     }
 
     /// What looks at it from outside.

@@ -28,6 +28,7 @@ pub mod settings;
 pub(crate) mod shutdown;
 mod tally;
 mod threads;
+mod times;
 pub mod tls;
 mod upstream;
 pub mod view;

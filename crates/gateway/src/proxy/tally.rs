@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::StatusCode;
 
 use crate::proxy::error::Error;
+use crate::proxy::times::{Histogram, Times};
 
 /// The statuses of [`Error`].
 const OWN: [u16; 8] = [400, 408, 413, 431, 501, 502, 503, 504];
@@ -19,6 +20,10 @@ pub(crate) struct Tally {
     passed: AtomicU64,
     classes: [AtomicU64; 5],
     own: [AtomicU64; OWN.len()],
+    /// From a request's head until its answer has gone.
+    pub(crate) requests: Histogram,
+    /// From when a request is passed on until the head of an upstream's answer is there.
+    pub(crate) upstreams: Histogram,
 }
 
 impl Tally {
@@ -51,6 +56,8 @@ pub(crate) struct Total {
     /// From 1 to 5.
     pub(crate) classes: Vec<(u16, u64)>,
     pub(crate) own: Vec<(u16, u64)>,
+    pub(crate) requests: Times,
+    pub(crate) upstreams: Times,
 }
 
 /// The tallies of all threads.
@@ -70,7 +77,14 @@ impl Tallies {
         let sum = |of: &dyn Fn(&Tally) -> Option<&AtomicU64>| {
             tallies.iter().filter_map(|tally| of(tally)).map(|count| count.load(Relaxed)).sum()
         };
+        let (mut requests, mut upstreams) = (Times::default(), Times::default());
+        for tally in tallies.iter() {
+            tally.requests.add_to(&mut requests);
+            tally.upstreams.add_to(&mut upstreams);
+        }
         Total {
+            requests,
+            upstreams,
             passed: sum(&|tally| Some(&tally.passed)),
             classes: (0..5).zip(1..).map(|(i, class)| (class, sum(&|tally| tally.classes.get(i)))).collect(),
             own: OWN.into_iter().enumerate().map(|(i, status)| (status, sum(&|tally| tally.own.get(i)))).collect(),

@@ -17,6 +17,7 @@ use crate::proxy::client::listener::Bound;
 use crate::proxy::live::Live;
 use crate::proxy::service::HttpService;
 use crate::proxy::shutdown::{Drain, Draining, Signal, Stage};
+use crate::proxy::tally::{Tallies, Tally};
 
 /// Starts one thread for each of `shares`, which holds the thread's sockets.
 ///
@@ -25,7 +26,7 @@ use crate::proxy::shutdown::{Drain, Draining, Signal, Stage};
 pub(crate) fn start<F, S>(
     live: &Live,
     shares: Vec<Vec<Bound>>,
-    connections: &ConnectionLimit,
+    (connections, tallies): (&ConnectionLimit, &Tallies),
     signal: &Signal,
     make: F,
 ) -> io::Result<Vec<JoinHandle<io::Result<()>>>>
@@ -36,10 +37,11 @@ where
     let make = Arc::new(make);
     let start = |(number, share)| {
         let (live, connections, stage, make) = (live.clone(), connections.clone(), signal.watch(), Arc::clone(&make));
+        let tally = tallies.join();
         let thread = thread::Builder::new().name(format!("gateway-{number}"));
         thread.spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-            runtime.block_on(run(&live, share, &connections, stage, &*make));
+            runtime.block_on(run(&live, share, (&connections, tally), stage, &*make));
             Ok(())
         })
     };
@@ -50,7 +52,7 @@ where
 async fn run<S: HttpService>(
     live: &Live,
     share: Vec<Bound>,
-    connections: &ConnectionLimit,
+    (connections, tally): (&ConnectionLimit, Arc<Tally>),
     mut stage: watch::Receiver<Stage>,
     make: &impl Fn(Draining) -> S,
 ) {
@@ -61,6 +63,7 @@ async fn run<S: HttpService>(
         .map(|bound| {
             let (service, drain, connections, view) =
                 (service.clone(), Rc::clone(&drain), connections.clone(), live.view());
+            let tally = Arc::clone(&tally);
             spawn_local(bound.accept(move |socket, peer, shared| {
                 let state = view.now();
                 let (timeouts, limits) = (state.settings.timeouts, state.settings.limits);
@@ -68,7 +71,8 @@ async fn run<S: HttpService>(
                 let Some(permit) = connections.enter(limits.connections) else { return };
                 let (cors, log) = (state.settings.cors.clone(), state.access_log.clone());
                 let fields = Arc::clone(&state.settings.fields);
-                let config = ConnectionConfig { service: service.clone(), timeouts, limits, cors, log, fields };
+                let tally = Arc::clone(&tally);
+                let config = ConnectionConfig { service: service.clone(), timeouts, limits, cors, log, fields, tally };
                 spawn_local(connection::serve(socket, peer, shared, config, drain.watch(), permit));
             }))
         })

@@ -5,6 +5,7 @@ use crate::proxy::live::Live;
 use crate::proxy::shutdown::Signal;
 pub use crate::proxy::shutdown::Stage;
 use crate::proxy::tally::{Tallies, Total};
+pub use crate::proxy::times::Times;
 pub use crate::proxy::upstream::upstream::Counts;
 
 /// The gateway at one moment; the counts only grow, but for a moment may not agree with each other.
@@ -24,6 +25,10 @@ pub struct View {
     /// Those of the answers that no upstream gave, by status.
     pub own: Vec<(u16, u64)>,
     pub upstreams: Vec<Upstream>,
+    /// How long requests took, until their answers had gone.
+    pub request_times: Times,
+    /// How long upstreams took, until the heads of their answers were there.
+    pub upstream_times: Times,
 }
 
 /// One upstream at one moment.
@@ -44,7 +49,7 @@ pub struct Viewer {
 
 impl Viewer {
     pub fn now(&self) -> View {
-        let Total { passed, classes, own } = self.tallies.total();
+        let Total { passed, classes, own, requests, upstreams: upstream_times } = self.tallies.total();
         let state = self.live.now();
         let upstreams = state.upstreams.iter();
         let upstreams = upstreams.map(|one| Upstream { url: one.origin.to_string(), counts: one.counts() });
@@ -57,6 +62,8 @@ impl Viewer {
             answers: classes,
             own,
             upstreams: upstreams.collect(),
+            request_times: requests,
+            upstream_times,
         }
     }
 }

@@ -220,3 +220,33 @@ fn a_log_that_cannot_be_written_is_said_at_the_start() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("access_log: cannot write to ") && said.contains("no/such/folder/access.log"), "{said}");
 }
+
+/// Whatever the client is told of its limits, the operator knows.
+#[test]
+fn the_policy_and_what_remains_are_known_whatever_fields_tell() {
+    for answer in ["{headers: none}", "{headers: x-ratelimit}", "{headers: ietf, headers_on_success: false}"] {
+        let folder = Folder::new();
+        let text = format!(
+            "listen: 127.0.0.1:0\nadmin: off\naccess_log: {{format: json, to: access.log}}\nanswer: {answer}\npolicies:\n  \
+             - {{name: few, limits: [2/day, 9/day burst 20]}}\n  \
+             - {{name: keyed, limits: 5/day, key: 'header:x-api-key', missing_key: refuse, match: {{path: /keyed}}}}\n"
+        );
+        let gateway = Gateway::start(&folder.write("tollgate.yaml", &text));
+        let get =
+            |path: &str| send(gateway.addr, &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        let statuses = ["/", "/", "/", "/keyed"].map(|path| get(path).split(' ').nth(1).unwrap().to_owned());
+        assert_eq!(statuses, ["200", "200", "429", "429"]);
+        gateway.end();
+        let rows = lines(&folder.0.join("access.log"), 4);
+        let rows = rows.iter().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+        let told = |row: &Value| (row["verdict"].clone(), row["policy"].clone(), row["remaining"].clone());
+        for (row, (verdict, policy, remaining)) in rows.iter().zip([
+            ("passed", "few/day", 1),
+            ("passed", "few/day", 0),
+            ("refused", "few/day", 0),
+            ("refused", "keyed", 0),
+        ]) {
+            assert_eq!(told(row), (verdict.into(), policy.into(), remaining.into()), "{answer}: {row}");
+        }
+    }
+}

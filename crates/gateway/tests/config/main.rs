@@ -3,9 +3,11 @@
 mod access_log;
 mod check;
 mod fields;
+mod keys;
 mod mistakes;
 mod reload;
 mod service;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared;
+mod tiers;
 mod tool;

@@ -168,9 +168,14 @@ fn address(line: &str) -> SocketAddr {
 
 /// The answer to a GET.
 pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
+    get_with(addr, path, "")
+}
+
+/// The answer to a GET with more lines in its head.
+pub(crate) fn get_with(addr: SocketAddr, path: &str, lines: &str) -> String {
     let mut socket = TcpStream::connect(addr).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nhost: {addr}\r\n{lines}connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     answer

@@ -58,6 +58,8 @@ pub struct LimiterConfig {
     pub(crate) shared: Option<PathBuf>,
     pub(crate) shows_keys: bool,
     pub(crate) ignores_path_case: bool,
+    pub(crate) watches_use: bool,
+    pub(crate) tells_standing: bool,
 }
 
 impl LimiterConfig {
@@ -173,6 +175,23 @@ impl LimiterConfig {
         &self.client
     }
 
+    /// Whether the keys are listed that use most, and not only those that are refused most: see
+    /// [`PolicyStats::used`](crate::stats::PolicyStats::used). It costs each request some fifty instructions for each policy, and 8 KiB for each
+    /// policy and thread. Default: not.
+    #[must_use]
+    pub const fn watch_use(mut self, watches: bool) -> Self {
+        self.watches_use = watches;
+        self
+    }
+
+    /// Whether each response that comes through a service has a `service::ToldStanding` in its extensions, for a log. All requests
+    /// take the longer way through the limiter then, by which they are decided and counted the same. Default: not.
+    #[must_use]
+    pub const fn tell_standing(mut self, tells: bool) -> Self {
+        self.tells_standing = tells;
+        self
+    }
+
     /// The policies.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
@@ -227,6 +246,8 @@ impl Default for LimiterConfig {
             shared: None,
             shows_keys: false,
             ignores_path_case: true,
+            watches_use: false,
+            tells_standing: false,
         }
     }
 }

@@ -6,7 +6,8 @@ use super::charge::Charge;
 use super::exemption::Exemption;
 use super::limiter_config::LimiterConfig;
 use super::policy::{Cost, Policy};
-use super::tiers::TierBy;
+use super::tiers::{TierBy, Tiers};
+use crate::identity::KeyPart;
 use crate::identity::key_by::KeyBy;
 
 /// What has to be known of a request to decide about it, besides the peer's address: all else changes nothing.
@@ -48,7 +49,9 @@ impl Policy {
 
     fn looks_at_target(&self) -> bool {
         let by_key = matches!(&self.key, KeyBy::Spec(spec) if spec.looks_at_target());
-        !self.route.is_any() || by_key || self.exemptions.iter().any(Exemption::looks_at_path) || self.has_functions()
+        let by_tier = matches!(&self.tiers, Some(Tiers { by: TierBy::Map(map), .. }) if *map.by() == KeyPart::Host);
+        let is_exempted = self.exemptions.iter().any(Exemption::looks_at_path);
+        !self.route.is_any() || by_key || by_tier || is_exempted || self.has_functions()
     }
 
     fn has_functions(&self) -> bool {

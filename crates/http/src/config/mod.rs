@@ -7,6 +7,7 @@ mod looks_at;
 mod policy;
 #[cfg(feature = "serde")]
 mod serial;
+mod tier_map;
 mod tiers;
 
 pub use charge::{Charge, Statuses, Unanswered};
@@ -15,4 +16,6 @@ pub use limiter_config::LimiterConfig;
 pub use looks_at::LooksAt;
 pub(crate) use policy::Cost;
 pub use policy::{Policy, Precedence};
+pub use tier_map::{TierMap, TierMapBuilder, TierRowError};
+pub(crate) use tiers::TierBy;
 pub use tiers::Tiers;

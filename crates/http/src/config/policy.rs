@@ -338,8 +338,10 @@ impl Policy {
             KeyBy::Spec(spec) => spec.header_fields().collect(),
             KeyBy::Function(_) | KeyBy::Async(_) => Vec::new(),
         };
-        if let Some(Tiers { by: TierBy::Header(name), .. }) = &self.tiers {
-            fields.push(name.clone());
+        match &self.tiers {
+            Some(Tiers { by: TierBy::Header(name), .. }) => fields.push(name.clone()),
+            Some(Tiers { by: TierBy::Map(map), .. }) => fields.extend(map.by().header_field()),
+            _ => {}
         }
         fields.extend(self.exemptions.iter().filter_map(Exemption::header_field).cloned());
         if self.route.has_hosts() {
@@ -379,6 +381,11 @@ impl Policy {
             key.validate()?;
         }
         self.route.validate()?;
+        if let Some(Tiers { by: TierBy::Map(map), tiers }) = &self.tiers
+            && !tiers.iter().map(|(name, _)| name).eq(map.names())
+        {
+            return Err(ConfigError::TierNames { policy: self.name.clone() });
+        }
         match self.concurrency {
             Some(0) => Err(ConfigError::ZeroConcurrency { policy: self.name.clone() }),
             None if self.most_limits() == 0 => Err(ConfigError::Empty { policy: self.name.clone() }),

@@ -7,6 +7,7 @@ use http::HeaderName;
 use tollgate::Quota;
 use tollgate::quota::IntoQuotas;
 
+use super::tier_map::TierMap;
 use crate::error::ConfigError;
 use crate::request::RequestInfo;
 
@@ -22,16 +23,19 @@ pub struct Tiers {
 pub(crate) enum TierBy {
     Header(HeaderName),
     Function(Arc<TierFunction>),
+    Map(Arc<TierMap>),
 }
 
 type TierFunction = dyn Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync;
 
 impl TierBy {
-    /// Hands the name of the tier of `request` to `then`.
-    pub(crate) fn with<T>(&self, request: &RequestInfo<'_>, then: impl FnOnce(Option<&str>) -> T) -> T {
+    /// Which of `tiers` `request` is of.
+    pub(crate) fn find(&self, request: &RequestInfo<'_>, tiers: &[(String, Vec<Quota>)]) -> Option<usize> {
+        let named = |wanted: &str| tiers.iter().position(|(name, _)| name == wanted);
         match self {
-            Self::Header(name) => then(request.header(name)),
-            Self::Function(tier) => then(tier(request).as_deref()),
+            Self::Header(name) => named(request.header(name)?),
+            Self::Function(tier) => named(&tier(request)?),
+            Self::Map(map) => map.tier(request),
         }
     }
 }
@@ -41,6 +45,7 @@ impl fmt::Debug for TierBy {
         match self {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Function(_) => f.write_str("a function"),
+            Self::Map(map) => map.fmt(f),
         }
     }
 }
@@ -57,6 +62,12 @@ impl Tiers {
     #[must_use]
     pub fn by(tier: impl Fn(&RequestInfo<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { by: TierBy::Function(Arc::new(tier)), tiers: Vec::new() }
+    }
+
+    /// The tier is that of the request's key in a table. A key that is not in it has the policy's own limits.
+    #[must_use]
+    pub const fn by_map(map: Arc<TierMap>) -> Self {
+        Self { by: TierBy::Map(map), tiers: Vec::new() }
     }
 
     /// One more tier. A request of no tier, or of one that is not known, has the policy's own limits.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderValue;
 use tollgate::clock::Clock;
@@ -17,7 +18,8 @@ use crate::decision::gate;
 use crate::error::ConfigError;
 use crate::identity::key_by::KeyBy;
 use crate::per_thread::PerThread;
-use crate::stats::{Counts, TopEntry, TopRefused};
+use crate::request::Route;
+use crate::stats::{Counts, TopEntry, TopRefused, UseSketch};
 
 /// The identity of the gate of a queue.
 fn gate_of(identity: &str) -> String {
@@ -45,12 +47,40 @@ pub(crate) struct Rule {
     /// The policy's own limits, then those of its tiers, in their order.
     pub(crate) tiers: Vec<Tier>,
     pub(crate) stats: Arc<RuleStats>,
+    /// Refusals by path.
+    pub(crate) paths: Vec<(String, Arc<PathCount>)>,
 }
 
 /// What a policy keeps when the rules change.
 pub(crate) struct RuleStats {
     pub(crate) counts: Counts,
     pub(crate) top: TopRefused<TopEntry>,
+    pub(crate) used: UseSketch<TopEntry>,
+    /// Refusals by the paths that the policy has named, also those of earlier rules.
+    by_path: Mutex<HashMap<String, Arc<PathCount>>>,
+}
+
+/// A count of a path, by thread.
+pub(crate) type PathCount = PerThread<AtomicU64>;
+
+impl RuleStats {
+    fn new(policy: &str) -> Self {
+        Self { counts: Counts::new(policy), top: TopRefused::new(), used: UseSketch::new(), by_path: Mutex::default() }
+    }
+
+    /// The counts of the paths of `route`, in their order; of one that names none, that of all.
+    fn paths(&self, route: &Route) -> Vec<(String, Arc<PathCount>)> {
+        let mut names: Vec<String> = route.path_names().collect();
+        if names.is_empty() {
+            names.push("*".to_owned());
+        }
+        let mut known = self.by_path.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = |name: String| {
+            let count = known.entry(name.clone()).or_insert_with(|| Arc::new(PerThread::new(AtomicU64::default)));
+            (name, Arc::clone(count))
+        };
+        names.into_iter().map(&mut of).collect()
+    }
 }
 
 /// A limit to which nothing is carried over, because its period or algorithm is another than before, or in a shared table its
@@ -111,9 +141,10 @@ impl Rules {
             let tiers = [(None, &policy.limits)].into_iter().chain(tiers);
             let stats = match kept.get(policy.name.as_str()) {
                 Some(rule) => Arc::clone(&rule.stats),
-                None => Arc::new(RuleStats { counts: Counts::new(&policy.name), top: TopRefused::new() }),
+                None => Arc::new(RuleStats::new(&policy.name)),
             };
             Ok(Rule {
+                paths: stats.paths(&policy.route),
                 policy: policy.clone(),
                 tiers: tiers
                     .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine))
@@ -125,10 +156,13 @@ impl Rules {
         let asks = config.policies.iter().any(|policy| matches!(policy.key, KeyBy::Async(_)));
         let by_client = |policy: &Policy| matches!(&policy.key, KeyBy::Spec(spec) if spec.needs_client());
         let needs_client = config.policies.iter().any(by_client);
-        let is_straight = rules.iter().all(Rule::is_straight);
+        // A log asks how each client stands, which the straight path does not keep.
+        let is_straight = !config.tells_standing && rules.iter().all(Rule::is_straight);
         let candidates = Candidates::new(&config.policies);
         let mut rules = Self { rules, config, asks, needs_client, is_straight, candidates, by_client: None };
-        rules.by_client = rules.common_by_client();
+        if !rules.config.tells_standing {
+            rules.by_client = rules.common_by_client();
+        }
         Ok(rules)
     }
 

@@ -41,18 +41,23 @@ impl Rules {
         let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);
         let mut policies = MatchedPolicies::new();
         match self.matching(engine, request, asked, &mut policies) {
-            Ok(()) => self.decide_matched(engine, &policies, now, note),
+            Ok(()) => {
+                let used = |policy: &MatchedPolicy<'_>| policy.note_use(engine, request, &self.config);
+                self.decide_matched(engine, &policies, now, note, used)
+            }
             Err(keyless) => Decided::Refused(refuse(&keyless, LimitStatusOwned::never(&keyless, now), note)),
         }
     }
 
-    /// Decides about a request that these policies are for; `note` is told of each that refuses it, or would.
+    /// Decides about a request that these policies are for; `note` is told of each that refuses it, or would, and
+    /// `used` of each that it passes.
     pub(crate) fn decide_matched<C: Clock>(
         &self,
         engine: &Engine<C>,
         policies: &MatchedPolicies<'_>,
         now: Instant,
         note: impl Fn(&MatchedPolicy<'_>, Instant),
+        used: impl Fn(&MatchedPolicy<'_>),
     ) -> Decided {
         let context = DecisionContext { engine, now };
         let enforced: SmallVec<[&MatchedPolicy<'_>; 4]> =
@@ -79,6 +84,7 @@ impl Rules {
                 }
             }
             counts.add(Counted::Allowed);
+            used(matched);
         }
         admitted.shadow_refused = shadow_refused.into();
         Decided::Admitted(admitted)

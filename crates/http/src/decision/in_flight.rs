@@ -56,8 +56,7 @@ impl InFlight {
     }
 
     /// How many of that key there are.
-    #[cfg(test)]
-    fn count(&self, key: u64) -> u64 {
+    pub(crate) fn count(&self, key: u64) -> u64 {
         let shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         shard.get(&key).copied().unwrap_or(0)
     }

@@ -85,7 +85,7 @@ impl<'r> MatchedPolicy<'r> {
 
 /// What the engine knows a key by.
 #[inline]
-pub(super) fn hash_of<C: Clock>(engine: &Engine<C>, key: &FoundBy<'_>) -> KeyHash {
+pub(crate) fn hash_of<C: Clock>(engine: &Engine<C>, key: &FoundBy<'_>) -> KeyHash {
     match key {
         FoundBy::Spec(key) => engine.limiter.hash(&(0_u8, key)),
         FoundBy::Function(key) => engine.limiter.hash(&(1_u8, key)),
@@ -212,12 +212,7 @@ impl Rule {
     /// Which tier `request` is of; 0 stands for the policy's own limits.
     pub(crate) fn tier(&self, request: &RequestInfo<'_>) -> usize {
         let Some(tiers) = &self.policy.tiers else { return 0 };
-        tiers
-            .by
-            .with(request, |wanted| {
-                let wanted = wanted?;
-                tiers.tiers.iter().position(|(name, _)| name == wanted).map(|index| index + 1)
-            })
-            .unwrap_or(0)
+        // Of as many tiers as there are names in memory.
+        tiers.by.find(request, &tiers.tiers).map_or(0, |index| index.saturating_add(1))
     }
 }

@@ -1,9 +1,11 @@
 //! Takes note of the keys that were refused, with labels that people may see.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tollgate::clock::Instant;
 
+use crate::config::LimiterConfig;
 use crate::decision::engine::Engine;
 use crate::decision::matching::{FoundBy, MatchedPolicy};
 use crate::identity::key::KeyPart;
@@ -15,6 +17,30 @@ impl MatchedPolicy<'_> {
     pub(crate) fn note_refusal<C>(&self, engine: &Engine<C>, request: &RequestInfo<'_>, shows_keys: bool, at: Instant) {
         let who = || TopEntry { label: self.label(engine, request, shows_keys), key: self.hash, tier: self.tier };
         self.rule.stats.top.record(self.id(engine), who, at);
+        if !self.rule.policy.is_shadow {
+            self.count_path(request);
+        }
+    }
+
+    /// Counts a refusal by the path that the policy names.
+    fn count_path(&self, request: &RequestInfo<'_>) {
+        let at = self.rule.policy.route.path_of(request).unwrap_or(0);
+        let Some((_, count)) = self.rule.paths.get(at) else { return };
+        // Relaxed, with the loads of who reads it: a number for people.
+        count.mine().fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note that a request of this key passes, if that is watched.
+    #[inline]
+    pub(crate) fn note_use<C>(&self, engine: &Engine<C>, request: &RequestInfo<'_>, config: &LimiterConfig) {
+        if config.watches_use {
+            let label = || self.label(engine, request, config.shows_keys);
+            self.rule.stats.used.count(self.id(engine), || TopEntry {
+                label: label(),
+                key: self.hash,
+                tier: self.tier,
+            });
+        }
     }
 
     fn label<C>(&self, engine: &Engine<C>, request: &RequestInfo<'_>, shows_keys: bool) -> Label {

@@ -22,7 +22,7 @@ use crate::decision::shared::Shared;
 use crate::decision::status::LimitStatusOwned;
 use crate::identity::key::ClientKey;
 use crate::request::{RequestInfo, RequestView};
-use crate::stats::Counted;
+use crate::stats::{Counted, TopEntry};
 
 impl Rules {
     /// The key of the shortest path: limits of one policy for each client address.
@@ -39,9 +39,9 @@ impl Rules {
         shared: &Shared<C>,
         request: &impl RequestView,
         begun: Option<Instant>,
+        (client, key): (IpAddr, KeyHash),
         by_client: &ByClient,
-        index: usize,
-        decision: &Decision<'_>,
+        (index, decision): (usize, &Decision<'_>),
     ) -> Result<ResponseFields, Response<Bytes>> {
         if !decision.is_allowed() {
             return Err(self.refuse_by_client(shared, request, begun, &status_of(by_client, index, decision)));
@@ -49,9 +49,24 @@ impl Rules {
         for &policy in &by_client.policies {
             self.rules[policy].stats.counts.add(Counted::Allowed); // an index of these rules
         }
+        if self.config.watches_use {
+            self.note_client(&shared.engine, by_client, client, key);
+        }
         shared.timer.end(begun, || shared.engine.limiter.clock().now());
         let fields = self.config.answer.informs().then(|| self.fields_by_client(by_client, index, decision)).flatten();
         Ok(fields.unwrap_or(ResponseFields::NONE))
+    }
+
+    /// Takes note that a request of this client passes.
+    #[inline(never)]
+    fn note_client<C: Clock>(&self, engine: &Engine<C>, by_client: &ByClient, client: IpAddr, key: KeyHash) {
+        let group = self.config.grouping.group(client);
+        let hash = engine.hasher.hash_one(group);
+        let label = || engine.labeller.address(client, self.config.shows_keys);
+        for &policy in &by_client.policies {
+            // An index of these rules.
+            self.rules[policy].stats.used.count(hash, || TopEntry { label: label(), key, tier: 0 });
+        }
     }
 
     /// What the response to a request says that the shortest path admitted.
@@ -114,6 +129,7 @@ impl Rules {
         let tightest = context.check(&limits).map_err(|(matched, status)| refuse(matched, status))?;
         for matched in &policies {
             matched.rule.stats.counts.add(Counted::Allowed);
+            matched.note_use(engine, request, &self.config);
         }
         let informs = self.config.answer.informs();
         Ok(tightest.filter(|_| informs).map_or(ResponseFields::NONE, |limit| self.fields(&policies, &limit.status())))

@@ -115,7 +115,17 @@ impl KeyPart {
         }
     }
 
-    fn is_in(&self, request: &RequestInfo<'_>) -> bool {
+    /// The header field that it looks at.
+    pub(crate) fn header_field(&self) -> Option<HeaderName> {
+        match self {
+            Self::Header(name) => Some(name.clone()),
+            Self::Cookie(_) => Some(COOKIE),
+            Self::Host => Some(HOST),
+            Self::Client | Self::Path | Self::Method | Self::User | Self::All => None,
+        }
+    }
+
+    pub(crate) fn is_in(&self, request: &RequestInfo<'_>) -> bool {
         match self {
             Self::Client => request.client().is_some(),
             Self::Host => request.host().is_some(),
@@ -310,6 +320,11 @@ impl KeySpec {
         Self::of([KeyPart::Client])
     }
 
+    /// The parts of each alternative.
+    pub(super) fn alternatives(&self) -> impl Iterator<Item = &[KeyPart]> {
+        self.alternatives.iter().map(Vec::as_slice)
+    }
+
     /// Whether it is the client's address and nothing else.
     pub(crate) fn is_client(&self) -> bool {
         matches!(self.alternatives.as_slice(), [parts] if *parts == [KeyPart::Client])
@@ -339,12 +354,7 @@ impl KeySpec {
 
     /// The header fields that it looks at.
     pub(crate) fn header_fields(&self) -> impl Iterator<Item = HeaderName> {
-        self.alternatives.iter().flatten().filter_map(|part| match part {
-            KeyPart::Header(name) => Some(name.clone()),
-            KeyPart::Cookie(_) => Some(COOKIE),
-            KeyPart::Host => Some(HOST),
-            KeyPart::Client | KeyPart::Path | KeyPart::Method | KeyPart::User | KeyPart::All => None,
-        })
+        self.alternatives.iter().flatten().filter_map(KeyPart::header_field)
     }
 
     /// The first alternative of which `request` has every part.
@@ -392,6 +402,11 @@ pub(crate) struct FoundKey<'k> {
 }
 
 impl FoundKey<'_> {
+    /// Which alternative of its kind it is.
+    pub(super) const fn index(&self) -> usize {
+        self.index
+    }
+
     /// Its parts in full.
     pub(crate) fn texts(&self) -> Vec<String> {
         self.parts.iter().filter_map(|part| part.text(self.request, self.grouping)).collect()
@@ -439,6 +454,19 @@ struct FoundPart<'k> {
 impl Key for FoundPart<'_> {
     fn write_to<W: KeyWriter>(&self, out: &mut W) {
         self.part.write_to(self.key.request, self.key.grouping, out);
+    }
+}
+
+/// One part of a request, as it is in a key.
+pub(crate) struct OnePart<'k> {
+    pub(crate) part: &'k KeyPart,
+    pub(crate) request: &'k RequestInfo<'k>,
+    pub(crate) grouping: Grouping,
+}
+
+impl Key for OnePart<'_> {
+    fn write_to<W: KeyWriter>(&self, out: &mut W) {
+        self.part.write_to(self.request, self.grouping, out);
     }
 }
 

@@ -5,6 +5,7 @@ pub mod forwarded;
 mod grouping;
 pub(crate) mod key;
 pub(crate) mod key_by;
+pub(crate) mod written;
 
 pub use client::{AddressSource, ClientAddress, ClientAddressError, TrustedProxies};
 pub use grouping::{Group, Grouping, PrefixError};

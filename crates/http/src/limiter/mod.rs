@@ -2,6 +2,7 @@
 
 mod shared_table;
 mod simulator;
+mod standing;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -31,6 +32,7 @@ use crate::stats::{Labeller, PolicyStats};
 
 pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};
+pub use standing::{LimitStanding, Standing, StandingError, Standings};
 
 pub use crate::config::LooksAt;
 pub use crate::decision::compile::RestartedLimit;
@@ -246,12 +248,19 @@ impl<C: Clock> RateLimiter<C> {
                 // On the limiter's clock, which is read while the bucket is fetched.
                 [limit] => {
                     let decision = engine.limiter.under(limit).check_n(&key, *cost);
-                    rules.answer_by_client(&self.shared, request, begun, by_client, 0, &decision)
+                    rules.answer_by_client(&self.shared, request, begun, (client, key), by_client, (0, &decision))
                 }
                 _ => {
                     let decision = engine.limiter.check_set_n(set, &key, *cost);
                     let index = decision.index();
-                    rules.answer_by_client(&self.shared, request, begun, by_client, index, &decision.decision())
+                    rules.answer_by_client(
+                        &self.shared,
+                        request,
+                        begun,
+                        (client, key),
+                        by_client,
+                        (index, &decision.decision()),
+                    )
                 }
             });
         }

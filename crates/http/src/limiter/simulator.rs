@@ -146,7 +146,7 @@ impl<C: Clock> Simulator<C> {
             }
             policies.push(policy);
         }
-        self.rules.decide_matched(engine, &policies, now, |_, _| ())
+        self.rules.decide_matched(engine, &policies, now, |_, _| (), |_| ())
     }
 }
 

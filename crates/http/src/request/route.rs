@@ -270,6 +270,20 @@ impl Route {
         request.paths().any(|path| self.covers_path(path))
     }
 
+    /// The paths that are named, as they display.
+    pub(crate) fn path_names(&self) -> impl Iterator<Item = String> {
+        self.paths.iter().map(PathPattern::to_string)
+    }
+
+    /// Which of the named paths `request` is of; the first, if servers read its path in ways that are of several.
+    pub(crate) fn path_of(&self, request: &RequestInfo<'_>) -> Option<usize> {
+        let covers = |pattern: &PathPattern, path: &str| match request.ignores_path_case() {
+            true => pattern.covers_in_any_case(path),
+            false => pattern.covers(path),
+        };
+        self.paths.iter().position(|pattern| request.paths().any(|path| covers(pattern, path)))
+    }
+
     fn covers_path(&self, path: &str) -> bool {
         self.paths.iter().any(|pattern| pattern.covers(path))
     }

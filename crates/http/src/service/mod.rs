@@ -2,6 +2,7 @@
 
 mod body;
 mod places;
+mod told;
 
 use std::fmt;
 use std::future::Future;
@@ -18,10 +19,12 @@ use tower_service::Service;
 
 use crate::answer::ResponseFields;
 use crate::decision::admission::Admission;
+use crate::decision::refusal::Refusal;
 use crate::identity::key_by::BoxFuture;
 use crate::limiter::{AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
 pub use places::Places;
+pub use told::ToldStanding;
 
 /// A service behind a [`RateLimiter`]. Its errors are the service's own: a refusal is a response.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ impl<S, C> RateLimit<S, C> {
                 Stage::Waiting { waiting: Box::new(Waiting::ForKeys { keys, limiter, held }) }
             }
             None => match self.limiter.check(&request) {
-                Decision::Refused(refusal) => Stage::Refused { refusal: Some(refusal.response()) },
+                Decision::Refused(refusal) => Stage::refused(&refusal),
                 Decision::Admitted(admission) if admission.wait().is_zero() => {
                     Stage::going(self.inner.call(request), admission)
                 }
@@ -150,6 +153,14 @@ impl<S, B, F, C: Clock> Stage<S, B, F, C> {
         Self::Going { response, admission: Some(Box::new(admission)) }
     }
 
+    fn refused(refusal: &Refusal) -> Self {
+        let mut response = refusal.response();
+        if let Some(told) = ToldStanding::of_refused(refusal) {
+            response.extensions_mut().insert(told);
+        }
+        Self::Refused { refusal: Some(response) }
+    }
+
     fn queueing(admission: Admission<C>, inner: S, request: Request<B>) -> Self {
         let turn = Box::pin(tokio::time::sleep(admission.wait()));
         let held = Some((inner, request, Queued(Some(admission))));
@@ -169,7 +180,7 @@ where
                 let keys = ready!(keys.as_mut().poll(cx));
                 let Some((mut inner, request)) = held.take() else { return Poll::Pending };
                 Poll::Ready(match limiter.check_with(&request, &keys) {
-                    Decision::Refused(refusal) => Stage::Refused { refusal: Some(refusal.response()) },
+                    Decision::Refused(refusal) => Stage::refused(&refusal),
                     Decision::Admitted(admission) if admission.wait().is_zero() => {
                         Stage::going(inner.call(request), admission)
                     }
@@ -222,6 +233,9 @@ where
                     let mut response = ready!(response.poll(cx))?;
                     let Some(mut admission) = admission.take() else { return Poll::Pending };
                     admission.respond(response.status(), response.headers_mut());
+                    if let Some(told) = ToldStanding::of_admitted(&admission) {
+                        response.extensions_mut().insert(told);
+                    }
                     let mut permits = admission.into_permits();
                     if let Some(places) = response.extensions().get::<Places>()
                         && !permits.is_empty()

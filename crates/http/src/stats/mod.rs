@@ -1,4 +1,4 @@
-//! What is counted: requests by policy and outcome, and the keys that were refused most.
+//! What is counted: requests by policy and outcome, and the keys that were refused most and that use most.
 
 mod counts;
 mod decision_timer;
@@ -7,10 +7,11 @@ mod policy_stats;
 #[cfg(feature = "serde")]
 mod serial;
 mod top;
+mod use_sketch;
 
 pub use counts::PolicyCounts;
 pub use label::Label;
-pub use policy_stats::{PolicyStats, RefusedKey};
+pub use policy_stats::{PolicyStats, RefusedKey, UsedKey};
 // Public for the tests of this crate alone.
 #[doc(hidden)]
 pub use label::Labeller;
@@ -20,3 +21,4 @@ pub use top::{TopRefused, TopRow};
 pub(crate) use counts::{Counted, Counts};
 pub(crate) use decision_timer::DecisionTimer;
 pub(crate) use policy_stats::TopEntry;
+pub(crate) use use_sketch::{UseSketch, Used};

@@ -30,6 +30,26 @@ pub struct PolicyStats {
     pub missed: u64,
     /// The keys refused most, most refused first.
     pub refused: Vec<RefusedKey>,
+    /// Refusals by the path that the policy names and the request is of; `*` where it names none.
+    pub refused_by_path: Vec<(String, u64)>,
+    /// The keys of the most requests that it let pass, most first, if that is [watched](crate::LimiterConfig::watch_use).
+    pub used: Vec<UsedKey>,
+}
+
+/// A key of which requests passed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct UsedKey {
+    /// The key, as people may see it.
+    pub key: Label,
+    /// About how many of its requests passed, since the policy first came up.
+    pub requests: u64,
+    /// As many of these may have been of others.
+    pub error: u64,
+    /// How much is left to it now, as with [`RefusedKey`].
+    pub remaining: Option<u64>,
+    /// How long until a request of it would be admitted, as with [`RefusedKey`].
+    pub retry_after: Option<Duration>,
 }
 
 /// A key that was refused.
@@ -53,7 +73,7 @@ pub struct RefusedKey {
     pub retry_after: Option<Duration>,
 }
 
-/// A key that was refused, as the list remembers it.
+/// A key, as the lists remember it.
 #[derive(Debug, Clone)]
 pub(crate) struct TopEntry {
     pub(crate) label: Label,

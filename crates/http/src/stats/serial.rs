@@ -1,6 +1,7 @@
 //! The feature `serde`: figures as structs of numbers. Instants are seconds since the clock's epoch and spans are seconds, both as
 //! floating-point numbers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::ser::SerializeStruct;
@@ -8,7 +9,7 @@ use serde::{Serialize, Serializer};
 use tollgate::clock::Instant;
 
 use super::label::Label;
-use super::policy_stats::{PolicyStats, RefusedKey};
+use super::policy_stats::{PolicyStats, RefusedKey, UsedKey};
 
 /// As it displays.
 impl Serialize for Label {
@@ -17,12 +18,13 @@ impl Serialize for Label {
     }
 }
 
-/// `name`, `route`, `key`, `limits`, `concurrency`, `shadow`, `allowed`, `refused`, `shadow_refused`, `exempt`, `missed` and
-/// `keys`.
+/// `name`, `route`, `key`, `limits`, `concurrency`, `shadow`, `allowed`, `refused`, `shadow_refused`, `exempt`, `missed`,
+/// `keys`, `paths` (refusals by path) and `used`.
 impl Serialize for PolicyStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { name, route, key, limits, concurrency, is_shadow, counts, missed, refused } = self;
-        let mut policy = serializer.serialize_struct("PolicyStats", 12)?;
+        let Self { name, route, key, limits, concurrency, is_shadow, counts, missed, refused, refused_by_path, used } =
+            self;
+        let mut policy = serializer.serialize_struct("PolicyStats", 14)?;
         policy.serialize_field("name", name)?;
         policy.serialize_field("route", route)?;
         policy.serialize_field("key", key)?;
@@ -35,7 +37,23 @@ impl Serialize for PolicyStats {
         policy.serialize_field("exempt", &counts.exempt)?;
         policy.serialize_field("missed", missed)?;
         policy.serialize_field("keys", refused)?;
+        policy.serialize_field("paths", &refused_by_path.iter().cloned().collect::<BTreeMap<_, _>>())?;
+        policy.serialize_field("used", used)?;
         policy.end()
+    }
+}
+
+/// `key`, `requests`, `error`, `remaining` and `retry_after_seconds`.
+impl Serialize for UsedKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { key, requests, error, remaining, retry_after } = self;
+        let mut row = serializer.serialize_struct("UsedKey", 5)?;
+        row.serialize_field("key", key)?;
+        row.serialize_field("requests", requests)?;
+        row.serialize_field("error", error)?;
+        row.serialize_field("remaining", remaining)?;
+        row.serialize_field("retry_after_seconds", &retry_after.as_ref().map(Duration::as_secs_f64))?;
+        row.end()
     }
 }
 

@@ -14,9 +14,11 @@ mod refusal;
 mod reload;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared;
+mod standing;
 mod straight;
 mod strict;
 mod tiers;
 mod tower_contract;
 mod view;
 mod warning;
+mod watching;

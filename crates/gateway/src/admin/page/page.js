@@ -238,6 +238,36 @@ function tile(name, value, note, kind = "") {
   say(parts.note, note);
 }
 
+// What was counted in each second of the last minute, so that the times shown are those of now.
+const spans = [];
+
+function span(seconds) {
+  if (seconds < 1) return `${+(seconds * 1000).toPrecision(3)} ms`;
+  return `${seconds} s`;
+}
+
+// The bound that so many of all (a share) did not exceed; "over" the last one if they did.
+function within(bounds, counts, share) {
+  const all = counts[counts.length - 1];
+  const at = counts.findIndex((count) => count >= share * all);
+  return at < bounds.length ? `≤ ${span(bounds[at])}` : `> ${span(bounds[bounds.length - 1])}`;
+}
+
+function showTimes(live) {
+  const { bounds } = live.times;
+  if (spans.length && (live.second < spans[spans.length - 1].second)) spans.length = 0;
+  if (!spans.length) spans.push({ second: live.second, requests: live.times.requests.map(() => 0), upstreams: live.times.upstreams.map(() => 0) });
+  spans.push({ second: live.second, ...live.times });
+  while (spans.length > 2 && spans[1].second <= live.second - 60) spans.shift();
+  const since = (of) => live.times[of].map((count, i) => count - spans[0][of][i]);
+  const [requests, upstreams] = [since("requests"), since("upstreams")];
+  const has = (counts) => counts[counts.length - 1] > 0;
+  const said = (counts) => (has(counts) ? `99 % ${within(bounds, counts, 0.99)}` : "");
+  const behind = has(upstreams) ? `; upstreams ${within(bounds, upstreams, 0.5)}, ${said(upstreams)}` : "";
+  const note = has(requests) ? `last minute; ${said(requests)}${behind}` : "no request in the last minute";
+  tile("Time, median", has(requests) ? within(bounds, requests, 0.5) : "–", note);
+}
+
 function showTiles(live, past) {
   const [allowed, refused] = past.seconds.get(live.second) ?? [0, 0];
   const refusals = live.policies.reduce((all, policy) => all + policy.refused, 0);
@@ -254,6 +284,7 @@ function showTiles(live, past) {
   const whose = !table.shared ? "" : table.shared.detached ? "; its path is gone: start this process anew" : "; of all processes here";
   const room = `room for ${grouped(table.capacity)}, ${grouped(table.evictions)} forgotten${whose}`;
   tile("Busy keys, about", grouped(table.busy), room, table.shared?.detached ? "refused" : "");
+  showTimes(live);
   const statuses = failures.map(([status, count]) => `${grouped(count)} × ${status}`).join(", ");
   tile("Not answered upstream", grouped(own), statuses || "none so far", own ? "refused" : "");
 }
@@ -297,7 +328,11 @@ function showPolicies(live) {
     const bounds = policy.limits.map((limit) => limit.replace(" per 1 ", " per "));
     if (policy.concurrency !== null) bounds.push(`${grouped(policy.concurrency)} in flight`);
     say(parts.limits, bounds.join(", "));
-    say(parts.about, `for ${policy.route}, by ${policy.key}`);
+    // By path only where there is more than one: otherwise it is the count below.
+    const paths = Object.entries(policy.paths).filter(([, count]) => count);
+    const byPath = Object.keys(policy.paths).length > 1 && paths.length
+      ? `; refused ${paths.map(([path, count]) => `${grouped(count)} of ${path}`).join(", ")}` : "";
+    say(parts.about, `for ${policy.route}, by ${policy.key}${byPath}`);
     const values = { allowed: policy.allowed, refused: policy.refused, shadow: policy.shadow_refused, exempt: policy.exempt };
     for (const [kind, value] of Object.entries(values)) {
       say(parts.counts[kind], grouped(value));
@@ -315,6 +350,31 @@ function rows(body, count, make) {
   while (body.children.length < count) body.append(element("tr", {}, ...make()));
   while (body.children.length > count) body.lastChild.remove();
   return [...body.children];
+}
+
+// Who has the most requests that passed. A policy by another key counts the same requests again, so each row names its policy.
+function showUsed(live) {
+  const used = live.policies.flatMap((policy) => policy.used.map((row) => ({ ...row, policy })));
+  used.sort((a, b) => b.requests - a.requests);
+  used.length = Math.min(used.length, 20);
+  byId("used-empty").hidden = used.length > 0;
+  byId("used-scroll").hidden = used.length === 0;
+  const cells = () => [
+    element("th", { scope: "row" }), element("td"), element("td", { class: "number" }),
+    element("td", { class: "share" }, element("span")), ...Array.from({ length: 2 }, () => element("td", { class: "number" })),
+  ];
+  rows(byId("used").tBodies[0], used.length, cells).forEach((row, i) => {
+    const [key, policy, requests, share, left, free] = row.children;
+    const at = used[i];
+    say(key, at.key);
+    say(policy, at.policy.name + (at.policy.shadow ? " (shadow)" : ""));
+    say(requests, grouped(at.requests));
+    set(requests, "title", at.error ? `may be up to ${grouped(at.error)} too high` : "exact");
+    share.firstChild.style.width = `${(100 * at.requests) / used[0].requests}%`;
+    set(share.firstChild, "class", "allowed");
+    say(left, at.remaining === null ? "–" : grouped(at.remaining));
+    say(free, at.retry_after === null ? "–" : at.retry_after > 0 ? `in ${duration(at.retry_after)}` : "now");
+  });
 }
 
 function showKeys(live) {
@@ -372,6 +432,7 @@ function show(live) {
   const wide = drawMinutes(minutes, past, live.second);
   say(byId("minutes-unit"), wide === 1 ? "requests per minute" : `requests in the busiest minute of each ${wide}`);
   showPolicies(live);
+  showUsed(live);
   showKeys(live);
   showUpstreams(live);
   byId("main").dataset.second = live.second;

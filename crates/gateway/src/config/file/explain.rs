@@ -10,7 +10,7 @@ use tollgate_http::client::AddressSource;
 use tollgate_http::{Charge, OnMissingKey, Precedence, Unanswered};
 
 use super::Config;
-use super::policy::{PolicyConfig, TierConfig};
+use super::policy::{PolicyConfig, TierConfig, TierSource};
 use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
@@ -94,6 +94,12 @@ impl Config {
                 reach(AdminListen::DEFAULT_ADDR)
             )),
             AdminListen::Off => page.line("No admin page, no metrics."),
+        }
+        if let Some(path) = &self.control {
+            page.line(format_args!(
+                "Answers `tollgate keys` on the socket {}, which its own user and root may use.",
+                path.display()
+            ));
         }
         page.line(format_args!("Threads: {}.", self.gateway.threads));
         match &self.gateway.access_log {
@@ -352,7 +358,21 @@ impl PolicyConfig {
                 format!("`{name}` {}", list(&quotas.iter().map(quota).collect::<Vec<_>>(), "and"))
             };
             let tiers: Vec<String> = tiers.iter().map(tier).collect();
-            let _ = write!(text, " The header `{by}` chooses other limits instead: {}.", tiers.join("; "));
+            let tiers = tiers.join("; ");
+            let _ = match by {
+                TierSource::Header(name) => {
+                    write!(text, " The header `{name}` chooses other limits instead: {tiers}.")
+                }
+                TierSource::File(path, map) => write!(
+                    text,
+                    " {} has {} keys, by {}, with other limits instead: {tiers}. A key that is not there has those above. It is read \
+                     anew when it changes, and takes {} of memory.",
+                    path.display(),
+                    grouped(map.len() as u64),
+                    map.by(),
+                    shown(map.memory() as u64)
+                ),
+            };
         }
         // A header and a cookie may be left out; the rest is always there.
         let can_miss = self.key.to_string().split('|').all(|parts| parts.contains(':'));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
+use crate::control::socket::LONGEST_PATH;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
@@ -196,6 +198,21 @@ pub(crate) fn address(item: &Item<'_>) -> Option<SocketAddr> {
     item.accept(text.parse().map_err(|_| {
         format!("`{text}` is not a valid address to listen on; expected for example 0.0.0.0:8080 or [::]:8080")
     }))
+}
+
+/// The path of the control socket, or `off`.
+pub(crate) fn control(item: &Item<'_>, files: &Files<'_>) -> Option<Option<PathBuf>> {
+    let text = item.text()?;
+    if matches!(text, "off" | "false") {
+        return Some(None);
+    }
+    let path = files.folder.join(text);
+    let (length, most) = (path.as_os_str().len(), LONGEST_PATH);
+    item.accept(match (text, length > most) {
+        ("", _) => Err("expected the path of a socket, such as /run/tollgate/control.sock, or `off`".to_owned()),
+        (_, true) => Err(format!("a path of {length} bytes is too long for a socket; {most} are possible")),
+        _ => Ok(Some(path)),
+    })
 }
 
 /// Networks, or single addresses.

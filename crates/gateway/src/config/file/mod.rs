@@ -16,9 +16,9 @@ mod table;
 mod units;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tollgate_http::LimiterConfig;
+use tollgate_http::{LimiterConfig, TierMap, TierMapBuilder};
 
 use self::answer::Reply;
 use self::client::Client;
@@ -39,6 +39,8 @@ pub struct Config {
     pub gateway: GatewaySettings,
     /// Where the admin page is, if anywhere.
     pub(crate) admin: AdminListen,
+    /// Where the control socket is, if anywhere.
+    pub(crate) control: Option<PathBuf>,
     pub(crate) client: Client,
     pub(crate) table_config: TableConfig,
     pub(crate) reply: Reply,
@@ -52,6 +54,15 @@ pub struct Files<'a> {
     pub folder: &'a Path,
     pub certificate: fn(&TlsFiles) -> Result<(), String>,
     pub authorities: fn(&Path) -> Result<(), String>,
+    pub tiers: fn(&Path, TierMapBuilder) -> Result<TierMap, String>,
+}
+
+impl Config {
+    /// The files that say which key is in which tier.
+    pub(crate) fn tier_files(&self) -> Vec<PathBuf> {
+        let sources = self.plans.iter().flat_map(|plan| &plan.tiers).map(|tiers| &tiers.by);
+        sources.filter_map(|by| by.file().map(Path::to_owned)).collect()
+    }
 }
 
 /// Understands `text`, or says all that is wrong with it.
@@ -86,6 +97,8 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         }
         Some(choice)
     });
+    let mut control = None;
+    table.set("control", &mut control, |item| gateway::control(&item, files));
     let table_config = table.get("limiter").and_then(|item| item.table(table::read)).unwrap_or_default();
     let reply = table.get("answer").and_then(|item| item.table(answer::read)).unwrap_or_default();
     let mut limits = LimiterConfig::new()
@@ -94,6 +107,8 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .capacity(table_config.capacity)
         .on_full(table_config.on_full)
         .show_keys(table_config.shows_keys)
+        .watch_use(admin != AdminListen::Off)
+        .tell_standing(gateway.access_log.is_some())
         .ignore_path_case(table_config.ignores_path_case)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
     if let Some(path) = &table_config.shared {
@@ -104,7 +119,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         item.refuse("this is empty; to limit nothing, write `policies: []`");
     }
     let policies = policies.filter(|item| !item.is_nothing());
-    let plans = policies.as_ref().map(policy::read_all).unwrap_or_default();
+    let plans = policies.as_ref().map(|item| policy::read_all(item, files, client.grouping)).unwrap_or_default();
     if let Some(item) = policies {
         for policy in plans.iter().filter_map(|plan| item.accept(plan.policy())) {
             limits = limits.policy(policy);
@@ -114,7 +129,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
             item.accept(policy::check(limits.clone()));
         }
     }
-    Config { limits, gateway, admin, client, table_config, reply, plans }
+    Config { limits, gateway, admin, control, client, table_config, reply, plans }
 }
 
 #[cfg(test)]
@@ -125,7 +140,12 @@ mod tests {
 
     /// As if every file were there and right.
     fn files() -> Files<'static> {
-        Files { folder: Path::new(""), certificate: |_| Ok(()), authorities: |_| Ok(()) }
+        Files {
+            folder: Path::new(""),
+            certificate: |_| Ok(()),
+            authorities: |_| Ok(()),
+            tiers: |_, map| Ok(map.build()),
+        }
     }
 
     #[test]
@@ -147,9 +167,14 @@ mod tests {
     /// With the alternatives that are commented out, in place of what they are alternatives to.
     fn uncommented(text: &str) -> String {
         let is_replaced = |line: &&str| {
-            !["    proxy_protocol:", "  trusted: [10.0.0.0/8, 192", "    charge: {only_on"]
-                .iter()
-                .any(|start| line.starts_with(start))
+            ![
+                "    proxy_protocol:",
+                "  trusted: [10.0.0.0/8, 192",
+                "    charge: {only_on",
+                "    tiers: {by: header:x-plan",
+            ]
+            .iter()
+            .any(|start| line.starts_with(start))
         };
         let uncomment = |line: &str| {
             let is_key = [
@@ -165,6 +190,8 @@ mod tests {
                 "#   response:",
                 "# own_bodies:",
                 "# drain:",
+                "# control:",
+                "# tiers:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key));

@@ -1,14 +1,19 @@
 //! The keys of a policy.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use http::{HeaderName, Method};
 use metrics::NoopRecorder;
 use tollgate::clock::{Instant, ManualClock};
 use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
+use tollgate_http::client::Grouping;
 use tollgate_http::{
-    Charge, ConfigError, Exemption, KeySpec, LimiterConfig, OnMissingKey, Policy, Precedence, RateLimiter, Route,
-    Statuses, Tiers, Unanswered,
+    Charge, ConfigError, Exemption, KeyPart, KeySpec, LimiterConfig, OnMissingKey, Policy, Precedence, RateLimiter,
+    Route, Statuses, TierMap, Tiers, Unanswered,
 };
 
+use super::Files;
 use super::item::{Item, Table};
 
 /// A policy as the file has it: what the limiter is given, and what can be told of it.
@@ -29,11 +34,29 @@ pub struct PolicyConfig {
     pub(crate) is_shadow: bool,
 }
 
-/// Limits by the value of a header field.
+/// Limits by tier.
 #[derive(Debug, Clone)]
 pub(crate) struct TierConfig {
-    pub(crate) by: HeaderName,
+    pub(crate) by: TierSource,
     pub(crate) tiers: Vec<(String, Vec<Quota>)>,
+}
+
+/// What says which tier a request is of.
+#[derive(Debug, Clone)]
+pub(crate) enum TierSource {
+    /// The value of a header field.
+    Header(HeaderName),
+    /// A file of keys.
+    File(PathBuf, Arc<TierMap>),
+}
+
+impl TierSource {
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Header(_) => None,
+            Self::File(path, _) => Some(path),
+        }
+    }
 }
 
 impl PolicyConfig {
@@ -48,7 +71,10 @@ impl PolicyConfig {
             .unanswered(self.unanswered)
             .shadow(self.is_shadow);
         if let Some(TierConfig { by, tiers }) = &self.tiers {
-            let mut chosen = Tiers::by_header(by.clone());
+            let mut chosen = match by {
+                TierSource::Header(name) => Tiers::by_header(name.clone()),
+                TierSource::File(_, map) => Tiers::by_map(Arc::clone(map)),
+            };
             for (name, limits) in tiers {
                 chosen = chosen.tier(name, limits.clone())?;
             }
@@ -71,9 +97,10 @@ pub(crate) fn check(limits: LimiterConfig) -> Result<(), ConfigError> {
 }
 
 /// Reads all policies of a list.
-pub(crate) fn read_all(item: &Item<'_>) -> Vec<PolicyConfig> {
+pub(crate) fn read_all(item: &Item<'_>, files: &Files<'_>, grouping: Grouping) -> Vec<PolicyConfig> {
     let mut plans: Vec<PolicyConfig> = Vec::new();
     for item in item.items() {
+        let read = |table: &mut Table<'_, '_>| read(table, files, grouping);
         let Some(plan) = item.table(read).flatten() else { continue };
         if plans.iter().any(|other| other.name == plan.name) {
             item.refuse(format_args!("another policy is named `{}`, too", plan.name));
@@ -86,7 +113,7 @@ pub(crate) fn read_all(item: &Item<'_>) -> Vec<PolicyConfig> {
     plans
 }
 
-fn read(table: &mut Table<'_, '_>) -> Option<PolicyConfig> {
+fn read(table: &mut Table<'_, '_>, files: &Files<'_>, grouping: Grouping) -> Option<PolicyConfig> {
     let name = table.require("name", "it stands in header fields and metrics");
     let counting = Counting { algorithm: table.get("algorithm").and_then(|item| item.parse()), burst: burst(table) };
     let mut plan = PolicyConfig {
@@ -105,7 +132,12 @@ fn read(table: &mut Table<'_, '_>) -> Option<PolicyConfig> {
         is_shadow: false,
     };
     plan.limits = table.get("limits").map(|item| counting.quotas(&item)).unwrap_or_default();
-    table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting)));
+    table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting, files, grouping)));
+    if plan.tiers.as_ref().is_some_and(|tiers| tiers.by.file().is_some()) && !table.has("limits") {
+        table.item().refuse(
+            "`limits` is missing: what a key may do that is not in `tiers.file`; without it there would be no limit",
+        );
+    }
     table.set("key", &mut plan.key, |item| key(&item));
     let choices = [("share", OnMissingKey::Share), ("skip", OnMissingKey::Skip), ("refuse", OnMissingKey::Refuse)];
     table.set("missing_key", &mut plan.missing_key, |item| item.choice(&choices));
@@ -173,9 +205,24 @@ impl Counting {
     }
 }
 
-fn tiers(table: &mut Table<'_, '_>, counting: &Counting) -> Option<TierConfig> {
-    let by = table.require("by", "the header field that names the tier, as header:NAME");
+fn tiers(table: &mut Table<'_, '_>, counting: &Counting, files: &Files<'_>, grouping: Grouping) -> Option<TierConfig> {
+    let what = "the header field that names the tier, or with `file` the part of a request that is looked up there, as header:NAME";
+    let by = table.require("by", what);
     let limits = table.require("limits", "each tier with its limits");
+    if let Some(file) = table.get("file") {
+        let tier = |(name, item): (&str, Item<'_>)| (name.to_owned(), counting.quotas(&item));
+        let tiers: Vec<_> = limits?.entries().into_iter().map(tier).collect();
+        let names: Vec<&str> = tiers.iter().map(|(name, _)| name.as_str()).collect();
+        let by = by?;
+        let map = by.accept(TierMap::builder(by.parse::<KeyPart>()?, &names))?.grouping(grouping);
+        if *map.by() == KeyPart::User {
+            by.refuse("the gateway knows no users; name the header or the cookie that tells them apart");
+            return None;
+        }
+        let path = files.folder.join(file.text()?);
+        let map = file.accept((files.tiers)(&path, map))?;
+        return Some(TierConfig { by: TierSource::File(path, Arc::new(map)), tiers });
+    }
     let by = by.and_then(|item| {
         let text = item.text()?;
         let name = text.strip_prefix("header:").and_then(|name| name.trim().parse().ok());
@@ -183,7 +230,7 @@ fn tiers(table: &mut Table<'_, '_>, counting: &Counting) -> Option<TierConfig> {
     });
     let tier = |(name, item): (&str, Item<'_>)| (name.to_owned(), counting.quotas(&item));
     let tiers = limits?.entries().into_iter().map(tier).collect();
-    Some(TierConfig { by: by?, tiers })
+    Some(TierConfig { by: TierSource::Header(by?), tiers })
 }
 
 fn key(item: &Item<'_>) -> Option<KeySpec> {

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
+use tokio::time::Instant;
+
 use crate::proxy::coarse_clock;
 use crate::proxy::settings::Timeouts;
+use crate::proxy::tally::Tally;
 
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -23,6 +26,8 @@ pub(crate) struct Activity {
     blocked: AtomicU64,
     /// Bytes on an idle HTTP/2 connection may be a ping and do not begin a head.
     counts_heads: bool,
+    /// Where it is counted how long requests took.
+    tally: Arc<Tally>,
 }
 
 /// Which patience ended.
@@ -34,13 +39,14 @@ pub(crate) enum Overdue {
 }
 
 impl Activity {
-    pub(crate) fn new(is_http2: bool) -> Arc<Self> {
+    pub(crate) fn new(is_http2: bool, tally: Arc<Tally>) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
             since: AtomicU64::new(coarse_clock::now()),
             head: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
             counts_heads: !is_http2,
+            tally,
         })
     }
 
@@ -66,7 +72,7 @@ impl Activity {
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
         self.head.store(false, Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight { of: Arc::clone(self), began: Instant::now() }
     }
 
     /// Until when the connection may go on like this; `None` while a request is answered and the client listens.
@@ -90,11 +96,15 @@ impl Activity {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Activity>);
+pub(crate) struct InFlight {
+    of: Arc<Activity>,
+    began: Instant,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.since.store(coarse_clock::now(), Relaxed);
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.of.since.store(coarse_clock::now(), Relaxed);
+        self.of.in_flight.fetch_sub(1, Relaxed);
+        self.of.tally.requests.record(self.began.elapsed());
     }
 }

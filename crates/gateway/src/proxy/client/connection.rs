@@ -39,6 +39,7 @@ use crate::proxy::log::writer::AccessLog;
 use crate::proxy::service::HttpService;
 use crate::proxy::settings::{Limits, Timeouts};
 use crate::proxy::shutdown::Draining;
+use crate::proxy::tally::Tally;
 
 /// The service that answers on a connection, and its bounds.
 pub(crate) struct ConnectionConfig<S> {
@@ -48,6 +49,8 @@ pub(crate) struct ConnectionConfig<S> {
     pub(crate) cors: Option<Arc<Cors>>,
     pub(crate) log: Option<AccessLog>,
     pub(crate) fields: Arc<Fields>,
+    /// Of the thread.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// What the head of a connection told.
@@ -120,10 +123,10 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService,
 {
-    let ConnectionConfig { service, timeouts, limits, cors, log, fields } = config;
+    let ConnectionConfig { service, timeouts, limits, cors, log, fields, tally } = config;
     // Most have none, and then no request needs a handle.
     let fields = Some(fields).filter(|fields| !fields.response.is_empty());
-    let activity = Activity::new(is_http2);
+    let activity = Activity::new(is_http2, tally);
     let stream = Watched::new(stream, Arc::clone(&activity));
     let requests = Arc::clone(&activity);
     let from = Origination::new(peer, is_tls);

@@ -88,21 +88,25 @@ impl Service<Request<ClientBody>> for Proxy {
         inner.tally.passed();
         let onward = onward(request, &state);
         Box::pin(async move {
-            let began = state.access_log.is_some().then(Instant::now);
+            let began = Instant::now();
             let answer = match onward {
                 Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
                 Err(error) => Err(error),
             };
             let is_own = answer.is_err();
+            let took = began.elapsed();
+            if !is_own {
+                inner.tally.upstreams.record(took);
+            }
             let mut response = answer.unwrap_or_else(|error| {
                 inner.tally.failed(error);
                 let mut answer = error.answer();
                 own_body(&mut answer, &state.settings.own_bodies);
                 answer.map(|body| ResponseBody::Own(Some(body).filter(|body| !body.is_empty())))
             });
-            if let Some(began) = began {
+            if state.access_log.is_some() {
                 let upstream = response.extensions_mut().remove::<Arc<Upstream>>().filter(|_| !is_own);
-                response.extensions_mut().insert(Served { upstream, took: began.elapsed() });
+                response.extensions_mut().insert(Served { upstream, took });
             }
             inner.tally.answered(response.status());
             Ok(response)

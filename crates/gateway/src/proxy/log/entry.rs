@@ -11,6 +11,7 @@ use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tollgate_http::service::ToldStanding;
 
 use crate::proxy::log::writer::AccessLog;
 use crate::proxy::settings::LogFormat;
@@ -123,7 +124,9 @@ impl Entry {
             Some(_) => Verdict::Failed,
             None => Verdict::Refused,
         };
-        (self.policy, self.remaining) = standing(response.headers());
+        if let Some(told) = response.extensions_mut().remove::<ToldStanding>() {
+            (self.policy, self.remaining) = (Some(told.limit), told.remaining);
+        }
     }
 
     /// So much of the answer's body has gone.
@@ -249,23 +252,6 @@ struct Line<'a> {
     request_id: Option<String>,
 }
 
-/// The policy that is nearest to refusing, and what remains under it, as the answer tells the client.
-fn standing(headers: &HeaderMap) -> (Option<String>, Option<u64>) {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    // `"default";r=49;t=30`, and there it stands first.
-    if let Some(item) = text("ratelimit") {
-        let mut parts = item.split(';');
-        let name = parts.next().map(|name| name.trim().trim_matches('"').to_owned());
-        let remaining = parts.find_map(|part| part.trim().strip_prefix("r="));
-        let remaining = remaining.and_then(|left| left.split(',').next()?.trim().parse().ok());
-        if remaining.is_some() {
-            return (name, remaining);
-        }
-    }
-    let remaining = text("x-ratelimit-remaining").or_else(|| text("ratelimit-remaining"));
-    (None, remaining.and_then(|left| left.trim().parse().ok()))
-}
-
 /// All lines of a list as one.
 fn all_of(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let mut lines = headers.get_all(name).iter();
@@ -326,17 +312,6 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_an_answer_says_of_limits_is_understood() {
-        let of = |name: &'static str, value: &'static str| {
-            standing(&HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
-        };
-        assert_eq!(of("ratelimit", "\"a b\";r=49;t=30"), (Some("a b".to_owned()), Some(49)));
-        assert_eq!(of("ratelimit", "\"a\";r=0, \"b\";r=3"), (Some("a".to_owned()), Some(0)));
-        assert_eq!(of("x-ratelimit-remaining", "7"), (None, Some(7)));
-        assert_eq!(of("ratelimit", "nonsense"), (None, None));
-    }
 
     #[test]
     fn no_text_of_a_client_can_end_its_place() {

@@ -209,10 +209,11 @@ impl Reload {
             needs_restart.push("threads");
             settings.threads = now.settings.threads;
         }
-        if settings.upstreams.is_empty() {
+        if settings.upstreams.is_empty() && settings.routes.is_empty() {
             if self.echoes.is_empty() {
                 needs_restart.push("upstreams");
                 settings.upstreams.clone_from(&now.settings.upstreams);
+                settings.routes.clone_from(&now.settings.routes);
             } else {
                 settings.upstreams.clone_from(&self.echoes);
             }

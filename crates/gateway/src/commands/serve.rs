@@ -64,7 +64,7 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
         }
         None => of_flags(args)?,
     };
-    let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
+    let echo = if settings.upstreams.is_empty() && settings.routes.is_empty() { Some(Gateway::echo()?) } else { None };
     let echoes: Vec<Origin> =
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
     settings.upstreams.extend(echoes.iter().cloned());
@@ -103,7 +103,7 @@ fn announcement(gateway: &Gateway, is_echo: bool, admin: Option<SocketAddr>) -> 
     let listeners = state.settings.listeners.iter().zip(&gateway.addrs);
     let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
     let addrs: Vec<String> = listeners.map(|(listen, addr)| format!("{}://{addr}", scheme(listen))).collect();
-    let upstreams: Vec<String> = state.upstreams.iter().map(|upstream| upstream.origin.to_string()).collect();
+    let upstreams: Vec<String> = state.all.iter().map(|upstream| upstream.origin.to_string()).collect();
     let echo = if is_echo { " (built-in echo)" } else { "" };
     let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
     let admin = admin.map_or_else(String::new, |addr| format!("tollgate: admin page at http://{addr}/\n"));

@@ -15,13 +15,19 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use crate::proxy::log::writer::AccessLog;
 use crate::proxy::settings::Settings;
 use crate::proxy::tls::{self, TlsError};
+use crate::proxy::upstream::groups::{Groups, all_origins};
 use crate::proxy::upstream::upstream::Upstreams;
 
 /// Settings and what was built from them.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Settings,
+    /// For what no group is for.
     pub(crate) upstreams: Upstreams,
+    /// The other groups, if there are any.
+    pub(crate) groups: Option<Box<Groups>>,
+    /// Every upstream, each once: one that is in several groups is one server, with one health and one bound.
+    pub(crate) all: Upstreams,
     pub(crate) connector: HttpsConnector<HttpConnector>,
     pub(crate) access_log: Option<AccessLog>,
 }
@@ -29,7 +35,10 @@ pub(crate) struct State {
 impl State {
     fn new(settings: Settings, before: Option<&Self>) -> Result<Self, StateError> {
         let nothing = Upstreams::default();
-        let upstreams = Upstreams::new(&settings.upstreams, before.map_or(&nothing, |before| &before.upstreams));
+        let origins = all_origins(&settings.upstreams, &settings.routes);
+        let all = Upstreams::new(&origins, before.map_or(&nothing, |before| &before.all));
+        let upstreams = Upstreams::new(&settings.upstreams, &all);
+        let groups = Groups::new(&settings, &all, before.and_then(|before| before.groups.as_deref())).map(Box::new);
         let connector = tls::connector(settings.upstream_ca.as_deref())?;
         let known = before.and_then(|before| before.access_log.as_ref());
         let access_log = match (&settings.access_log, known) {
@@ -37,7 +46,7 @@ impl State {
             (Some(wanted), Some(known)) if known.is(wanted) => Some(known.clone()),
             (Some(wanted), _) => Some(AccessLog::open(wanted).map_err(|(path, error)| StateError::Log(path, error))?),
         };
-        Ok(Self { settings, upstreams, connector, access_log })
+        Ok(Self { settings, upstreams, groups, all, connector, access_log })
     }
 }
 

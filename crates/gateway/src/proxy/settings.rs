@@ -4,17 +4,19 @@
 //! or each request, so that another `Settings` can take its place while the gateway runs.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use ipnet::IpNet;
+use tollgate_http::client::Grouping;
 
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Fields, OwnBody};
 use crate::values::origin::Origin;
+use crate::values::place::Place;
 
 /// What the gateway does and within which bounds.
 #[derive(Debug, Clone)]
@@ -22,12 +24,19 @@ pub struct Settings {
     pub listeners: Vec<Listen>,
     /// Threads that serve, each with its own sockets, connections and pool. Default: one for each core.
     pub threads: NonZeroUsize,
+    /// For what no route is for. Without any, that is 404, if there are routes.
     pub upstreams: Vec<Origin>,
+    /// Groups of upstreams for some hosts and paths. Default: none.
+    pub routes: Vec<RouteGroup>,
+    /// Whether hosts that no route names are answered 421. Default: no.
+    pub hosts_strict: bool,
     /// PEM file with the authorities that may vouch for `https://` upstreams. Default: those of Mozilla.
     pub upstream_ca: Option<PathBuf>,
     pub forwarding: Forwarding,
     pub timeouts: Timeouts,
     pub limits: Limits,
+    /// Which addresses are one client to [`Limits::client_connections`]. Default: each of IPv4, and a /64 of IPv6.
+    pub grouping: Grouping,
     pub health: Health,
     /// Where requests are written down. Default: nowhere.
     pub access_log: Option<LogSettings>,
@@ -37,6 +46,14 @@ pub struct Settings {
     pub(crate) own_bodies: Vec<(u16, OwnBody)>,
     /// Whose pages may read answers that do not say so themselves. Default: nobody's.
     pub(crate) cors: Option<Arc<Cors>>,
+}
+
+/// A group of upstreams, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteGroup {
+    pub name: String,
+    pub places: Vec<Place>,
+    pub upstreams: Vec<Origin>,
 }
 
 /// How requests are written down.
@@ -153,6 +170,12 @@ pub struct Limits {
     pub body_bytes: Option<u64>,
     /// Client connections in all; one more is closed at once. Default: 20,000.
     pub connections: usize,
+    /// Connections at once of one client address, or of those that count as one by [`Settings::grouping`]; one more is closed
+    /// at once. Trusted proxies are not counted. Default: no bound.
+    pub client_connections: Option<NonZeroUsize>,
+    /// Connections in use at once to each upstream, over all threads: others are asked meanwhile, and 503 is answered once all have
+    /// as many. A stream of HTTP/2 and a WebSocket count as one. Default: no bound.
+    pub upstream_connections: Option<NonZeroU64>,
     /// Requests at once on one HTTP/2 connection. Default: 128.
     pub streams: u32,
     /// Unused connections that each thread keeps to each upstream. Default: 256.
@@ -184,10 +207,13 @@ impl Settings {
             listeners: vec![Listen { addr, tls: None, proxy_protocol: None }],
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             upstreams,
+            routes: Vec::new(),
+            hosts_strict: false,
             upstream_ca: None,
             forwarding: Forwarding::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            grouping: Grouping::default(),
             health: Health::default(),
             access_log: None,
             fields: Arc::default(),
@@ -230,6 +256,8 @@ impl Default for Limits {
             head_fields: 100,
             body_bytes: Some(10 << 20),
             connections: 20_000,
+            client_connections: None,
+            upstream_connections: None,
             streams: 128,
             pooled: 256,
             buffer_request: 64 << 10,

@@ -24,12 +24,18 @@ pub struct View {
     /// Those of the answers that no upstream gave, by status.
     pub own: Vec<(u16, u64)>,
     pub upstreams: Vec<Upstream>,
+    /// Requests for each group but the default, in the order of the settings.
+    pub routes: Vec<(String, usize)>,
+    /// Connections closed at once because their client had too many.
+    pub crowding: usize,
 }
 
 /// One upstream at one moment.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub url: String,
+    /// The names of the groups that it is in, but for the default.
+    pub routes: Vec<String>,
     pub counts: Counts,
 }
 
@@ -46,8 +52,12 @@ impl Viewer {
     pub fn now(&self) -> View {
         let Total { passed, classes, own } = self.tallies.total();
         let state = self.live.now();
-        let upstreams = state.upstreams.iter();
-        let upstreams = upstreams.map(|one| Upstream { url: one.origin.to_string(), counts: one.counts() });
+        let groups = || state.groups.iter().flat_map(|groups| groups.iter());
+        let upstreams = state.all.iter().map(|one| Upstream {
+            url: one.origin.to_string(),
+            routes: groups().filter(|group| group.upstreams.has(one)).map(|group| group.name.clone()).collect(),
+            counts: one.counts(),
+        });
         View {
             stage: self.signal.stage(),
             connections: self.connections.present(),
@@ -57,6 +67,8 @@ impl Viewer {
             answers: classes,
             own,
             upstreams: upstreams.collect(),
+            routes: groups().map(|group| (group.name.clone(), group.requests())).collect(),
+            crowding: self.connections.crowding(),
         }
     }
 }

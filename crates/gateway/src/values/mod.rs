@@ -4,5 +4,6 @@ pub(crate) mod admin_listen;
 pub mod failure;
 pub mod origin;
 pub mod output;
+pub mod place;
 pub(crate) mod policy_figures;
 pub(crate) mod rates;

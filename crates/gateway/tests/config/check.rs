@@ -83,6 +83,19 @@ fn what_is_written_is_what_is_meant() {
             "policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx, unanswered: free}}]",
             "2xx. So is what a request cost that ends without a response.",
         ),
+        (
+            "routes: [{name: r, hosts: [a.example, '*.b.example'], paths: [/x/*, '/{id}'], upstreams: [http://c, http://d]}]",
+            "`r`: http://c and http://d, those for a.example/x/*, a.example/{id}, *.b.example/x/* or *.b.example/{id}.",
+        ),
+        ("routes: {name: r, paths: /x, upstreams: http://c}", "What no route is for is answered 404."),
+        ("routes: {name: r, hosts: a, upstreams: http://c}\nupstreams: http://d", "All else to http://d."),
+        (
+            "routes: {name: r, hosts: a, upstreams: http://c}\nhosts: strict",
+            "Hosts that no route names are answered 421.",
+        ),
+        ("routes: {name: r, hosts: a, upstreams: [http://c, http://d]}", "One that cannot be reached 3 times in a row"),
+        ("bounds: {client_connections: 20}", "Of one client 20 connections at once; trusted proxies are not counted."),
+        ("upstreams: http://c\nbounds: {upstream_connections: 8}", "To each of them 8 connections are in use at most;"),
         ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),
         (
             "policies: [{name: a, limits: 5/m}, {name: b, limits: 1/m, match: {path: /b}}]",

@@ -5,6 +5,7 @@ mod check;
 mod fields;
 mod mistakes;
 mod reload;
+mod routes;
 mod service;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared;

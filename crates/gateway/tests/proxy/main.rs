@@ -7,6 +7,7 @@ mod heads;
 mod limits;
 mod passing;
 mod reload;
+mod routes;
 mod stopping;
 mod tls;
 mod tool;

@@ -112,27 +112,38 @@ impl Config {
     fn explain_upstreams(&self, page: &mut Page) {
         let gateway = &self.gateway;
         page.heading("Passes requests to");
+        for route in &gateway.routes {
+            page.line(format_args!(
+                "`{}`: {}, those for {}.",
+                route.name,
+                list(&route.upstreams, "and"),
+                list(&route.places, "or")
+            ));
+        }
+        if !gateway.routes.is_empty() {
+            page.line("Of several routes that are for a request, the one with the narrowest host has it, then the narrowest path.");
+        }
+        if gateway.hosts_strict {
+            page.line("Hosts that no route names are answered 421.");
+        }
+        let most_upstreams = gateway.routes.iter().map(|route| route.upstreams.len()).max().unwrap_or(0);
         match gateway.upstreams.as_slice() {
+            [] if !gateway.routes.is_empty() => page.line("What no route is for is answered 404."),
+            all if !gateway.routes.is_empty() => page.line(format_args!("All else to {}.", list(all, "and"))),
             [] => page.line("a built-in echo, because no upstream is named."),
             [only] => page.line(format_args!("{only}.")),
             several => {
                 page.line(format_args!("{}, whichever has the fewest requests in flight.", list(several, "and")));
-                let health = &gateway.health;
-                page.line(format_args!(
-                    "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
-                     row without an answer is asked last for {1}. After that one request tries it first.",
-                    health.failures,
-                    time(health.rest)
-                ));
-                if let Some(path) = &health.path {
-                    page.line(format_args!(
-                        "Each is asked for {path} every {}; after {} answers in a row that are not 2xx or 3xx it is left alone \
-                         until one is.",
-                        time(health.every),
-                        health.failures
-                    ));
-                }
             }
+        }
+        if gateway.upstreams.len().max(most_upstreams) > 1 {
+            self.explain_health(page);
+        }
+        if let Some(most) = gateway.limits.upstream_connections {
+            page.line(format_args!(
+                "To each of them {} connections are in use at most; then others are asked, and 503 is answered if there are none.",
+                grouped(most.get())
+            ));
         }
         if let Some(path) = &gateway.upstream_ca {
             page.line(format_args!("Of https upstreams, those are believed that {} vouches for.", path.display()));
@@ -162,6 +173,27 @@ impl Config {
                 "not passed on"
             }
         ));
+    }
+
+    fn explain_health(&self, page: &mut Page) {
+        if !self.gateway.routes.is_empty() {
+            page.line("Of several for the same requests, whichever has the fewest in flight.");
+        }
+        let health = &self.gateway.health;
+        page.line(format_args!(
+            "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
+             row without an answer is asked last for {1}. After that one request tries it first.",
+            health.failures,
+            time(health.rest)
+        ));
+        if let Some(path) = &health.path {
+            page.line(format_args!(
+                "Each is asked for {path} every {}; after {} answers in a row that are not 2xx or 3xx it is left alone \
+                 until one is.",
+                time(health.every),
+                health.failures
+            ));
+        }
     }
 
     fn explain_clients(&self, page: &mut Page) {
@@ -302,12 +334,19 @@ impl Config {
             limits.body_bytes.map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", shown(bytes)));
         page.line(format_args!(
             "Request heads up to {} and {} fields, bodies {body}; {} connections, {} requests at once on one of HTTP/2; \
-             {} unused connections from each thread to each upstream. {}",
+             {} unused connections from each thread to each upstream. {}{}",
             shown(limits.head_bytes.into()),
             limits.head_fields,
             grouped(limits.connections as u64),
             limits.streams,
             limits.pooled,
+            match limits.client_connections {
+                None => String::new(),
+                Some(most) => format!(
+                    "Of one client {} connections at once; trusted proxies are not counted. ",
+                    grouped(most.get() as u64)
+                ),
+            },
             match limits.buffer_request {
                 0 => "Bodies are passed on as they come.".to_owned(),
                 most => format!("The first {} of a body are collected before an upstream is asked.", shown(most as u64)),

@@ -1,7 +1,7 @@
 //! The keys of the proxy: where it listens, whom it asks, and within which bounds.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
+use super::routes;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
@@ -29,6 +30,8 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     settings.forwarding.trusted = trusted;
     table.set("listen", &mut settings.listeners, |item| listeners(&item, files));
     table.set("upstreams", &mut settings.upstreams, |item| item.items().iter().map(Item::parse).collect());
+    table.set("routes", &mut settings.routes, |item| Some(routes::read_all(&item)));
+    table.set("hosts", &mut settings.hosts_strict, |item| routes::strict(&item, &settings.routes));
     table.set("upstream_ca", &mut settings.upstream_ca, |item| {
         let path = files.folder.join(item.text()?);
         item.accept((files.authorities)(&path))?;
@@ -37,7 +40,8 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     table.set("threads", &mut settings.threads, |item| NonZeroUsize::new(item.number(1..=MAX_THREADS)?));
     table.get("forwarding").map(|item| item.table(|table| forwarding(table, &mut settings.forwarding)));
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
-    table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
+    let are_all_trusted = settings.forwarding.trusted.iter().any(|network| network.prefix_len() == 0);
+    table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits, are_all_trusted)));
     table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
     table.set("fields", &mut settings.fields, |item| item.table(fields).map(Arc::new));
     table.set("own_bodies", &mut settings.own_bodies, |item| Some(own_bodies(&item)));
@@ -260,8 +264,16 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
     }
 }
 
-fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
-    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled, buffer_request } = limits;
+/// `unlimited`, or a number from 1 to `most`.
+fn unlimited_or<N: TryFrom<NonZeroU64>>(item: &Item<'_>, most: u64) -> Option<Option<N>> {
+    match item.text()? {
+        "unlimited" => Some(None),
+        _ => NonZeroU64::new(item.number(1..=most)?).map(|number| N::try_from(number).ok()),
+    }
+}
+
+fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits, are_all_trusted: bool) {
+    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled, buffer_request, .. } = limits;
     table.set("head", head_bytes, |item| item.bytes(8 << 10..=MAX_HEAD));
     table.set("head_fields", head_fields, |item| item.number(1..=10_000));
     table.set("body", body_bytes, |item| match item.text()? {
@@ -269,6 +281,13 @@ fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
         _ => item.bytes(0..=MAX_BODY).map(Some),
     });
     table.set("connections", connections, |item| item.number(1..=10_000_000));
+    table.set("client_connections", &mut limits.client_connections, |item| {
+        if are_all_trusted {
+            item.refuse("every peer is trusted as a proxy, and connections of proxies are not counted");
+        }
+        unlimited_or(&item, 10_000_000)
+    });
+    table.set("upstream_connections", &mut limits.upstream_connections, |item| unlimited_or(&item, 10_000_000));
     table.set("streams", streams, |item| item.number(1..=100_000));
     table.set("pooled", pooled, |item| item.number(0..=100_000));
     table.set("buffer_request", buffer_request, |item| usize::try_from(item.bytes(0..=MAX_BUFFER)?).ok());

@@ -12,6 +12,7 @@ mod item;
 mod node;
 mod policy;
 mod problem;
+mod routes;
 mod table;
 mod units;
 
@@ -74,7 +75,7 @@ pub fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
 
 fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     let client = table.get("client").and_then(|item| item.table(client::read)).unwrap_or_default();
-    let gateway = gateway::read(table, files, client.trusted.clone());
+    let mut gateway = gateway::read(table, files, client.trusted.clone());
     let mut admin = AdminListen::default();
     table.set("admin", &mut admin, |item| {
         let choice = item.parse()?;
@@ -86,6 +87,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         }
         Some(choice)
     });
+    gateway.grouping = client.grouping;
     let table_config = table.get("limiter").and_then(|item| item.table(table::read)).unwrap_or_default();
     let reply = table.get("answer").and_then(|item| item.table(answer::read)).unwrap_or_default();
     let mut limits = LimiterConfig::new()

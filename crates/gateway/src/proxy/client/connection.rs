@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +16,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -22,6 +24,7 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tollgate_http::PeerAddr;
+use tollgate_http::client::Grouping;
 
 use crate::proxy::client::activity::{Activity, InFlight, Overdue};
 use crate::proxy::client::connection_limit::ConnectionPermit;
@@ -32,7 +35,7 @@ use crate::proxy::client::preface;
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::cors::{self, Cors};
-use crate::proxy::exchange::forward::Origination;
+use crate::proxy::exchange::forward::{Origination, contains};
 use crate::proxy::fields::{self, Fields};
 use crate::proxy::log::entry::Entry;
 use crate::proxy::log::writer::AccessLog;
@@ -50,6 +53,21 @@ pub(crate) struct ConnectionConfig<S> {
     pub(crate) fields: Arc<Fields>,
 }
 
+/// The bound on the connections of one client.
+pub(crate) struct Crowd {
+    pub(crate) most: NonZeroUsize,
+    pub(crate) grouping: Grouping,
+    /// Who is no client.
+    pub(crate) trusted: Vec<IpNet>,
+}
+
+impl Crowd {
+    /// Whether `peer` may have one more connection, which `permit` then counts.
+    fn admits(&self, peer: SocketAddr, permit: &mut ConnectionPermit) -> bool {
+        contains(&self.trusted, peer.ip().to_canonical()) || permit.is_one_of(self.grouping.group(peer.ip()), self.most)
+    }
+}
+
 /// What the head of a connection told.
 struct Opening {
     early: Bytes,
@@ -64,8 +82,12 @@ pub(crate) async fn serve<S: HttpService>(
     shared: Arc<ListenerShared>,
     config: ConnectionConfig<S>,
     mut draining: Draining,
-    permit: ConnectionPermit,
+    (mut permit, crowd): (ConnectionPermit, Option<Crowd>),
 ) {
+    // Before anything is waited for; behind a balancer the client is known only once that has said who it is.
+    if shared.proxy_protocol.is_none() && crowd.as_ref().is_some_and(|crowd| !crowd.admits(peer, &mut permit)) {
+        return;
+    }
     // Small answers must not wait for the acknowledgement of the ones before.
     let _ = socket.set_nodelay(true);
     let opened = tokio::select! {
@@ -74,6 +96,9 @@ pub(crate) async fn serve<S: HttpService>(
         () = draining.begun() => return,
     };
     let Some(Opening { early, peer, is_http2 }) = opened else { return };
+    if shared.proxy_protocol.is_some() && crowd.is_some_and(|crowd| !crowd.admits(peer, &mut permit)) {
+        return;
+    }
     let socket = Rewound::new(early, socket);
     // Boxed, here and below, so that a connection is charged for the protocol that it speaks and for no other.
     let ended = if let Some(tls) = shared.tls() {

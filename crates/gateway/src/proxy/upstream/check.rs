@@ -26,7 +26,7 @@ pub(crate) fn begin(pool: &Pool) -> Duration {
     if health.path.is_none() {
         return Duration::MAX;
     }
-    for upstream in state.upstreams.iter().filter(|upstream| upstream.check_is_due(health)) {
+    for upstream in state.all.iter().filter(|upstream| upstream.check_is_due(health)) {
         spawn_local(check(Rc::clone(&state), Arc::clone(upstream)));
     }
     health.every

@@ -3,6 +3,7 @@
 pub(super) mod check;
 pub(super) mod complaint;
 pub(super) mod expected;
+pub(crate) mod groups;
 pub(super) mod heard;
 pub(super) mod link;
 pub(super) mod pool;

@@ -82,10 +82,12 @@ impl Upstream {
         self.requests.fetch_add(1, Relaxed);
     }
 
-    /// A request goes there, and stays in flight until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
+    /// A request goes there, and stays in flight until the guard is dropped; not if there are `most` already.
+    pub(crate) fn begin(self: &Arc<Self>, most: u64) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        // Takes back what was added too many.
+        let in_flight = InFlight(Arc::clone(self));
+        (before < most).then_some(in_flight)
     }
 
     /// A request was not answered.
@@ -206,6 +208,10 @@ impl Upstreams {
         Self(origins.iter().map(upstream).collect())
     }
 
+    pub(crate) fn has(&self, upstream: &Arc<Upstream>) -> bool {
+        self.0.iter().any(|one| Arc::ptr_eq(one, upstream))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.0.iter()
     }
@@ -256,10 +262,23 @@ mod tests {
         let all = upstreams(3);
         let chosen = |turn| all.choose(turn, &[], &Health::default()).unwrap().origin.to_string();
         assert_eq!([0, 1, 2, 3].map(chosen), [1, 2, 3, 1].map(|n| format!("http://192.0.2.{n}")));
-        let busy = all.choose(0, &[], &Health::default()).unwrap().begin();
+        let busy = all.choose(0, &[], &Health::default()).unwrap().begin(u64::MAX);
         assert_eq!(chosen(0), "http://192.0.2.2");
         drop(busy);
         assert_eq!(chosen(0), "http://192.0.2.1");
+    }
+
+    #[test]
+    fn as_many_are_in_flight_as_may_be_and_one_that_may_not_leaves_nothing_behind() {
+        let all = upstreams(1);
+        let only = all.choose(0, &[], &Health::default()).unwrap();
+        let two = [only.begin(2).unwrap(), only.begin(2).unwrap()];
+        assert!(only.begin(2).is_none() && only.begin(2).is_none());
+        assert_eq!(only.counts().in_flight, 2);
+        let [first, _second] = two;
+        drop(first);
+        let again = only.begin(2);
+        assert!(again.is_some() && only.begin(2).is_none());
     }
 
     #[test]
@@ -287,7 +306,7 @@ mod tests {
         first.unanswering(&health);
         assert!(Arc::ptr_eq(&chosen(0), &first), "once is no row");
         first.unanswering(&health);
-        let _busy = [second.begin(), second.begin()];
+        let _busy = [second.begin(u64::MAX), second.begin(u64::MAX)];
         assert!(Arc::ptr_eq(&chosen(0), &second), "however busy the other is");
         assert!(first.counts().is_resting);
         // Nor does it help that a connection can be made.

@@ -9,12 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 
 use crate::proxy::log::writer::AccessLog;
 use crate::proxy::settings::Settings;
-use crate::proxy::tls::{self, TlsError};
+use crate::proxy::tls::{self, Connectors, TlsError};
 use crate::proxy::upstream::groups::{Groups, all_origins};
 use crate::proxy::upstream::upstream::Upstreams;
 
@@ -28,7 +26,7 @@ pub(crate) struct State {
     pub(crate) groups: Option<Box<Groups>>,
     /// Every upstream, each once: one that is in several groups is one server, with one health and one bound.
     pub(crate) all: Upstreams,
-    pub(crate) connector: HttpsConnector<HttpConnector>,
+    pub(crate) connectors: Connectors,
     pub(crate) access_log: Option<AccessLog>,
 }
 
@@ -39,14 +37,14 @@ impl State {
         let all = Upstreams::new(&origins, before.map_or(&nothing, |before| &before.all));
         let upstreams = Upstreams::new(&settings.upstreams, &all);
         let groups = Groups::new(&settings, &all, before.and_then(|before| before.groups.as_deref())).map(Box::new);
-        let connector = tls::connector(settings.upstream_ca.as_deref())?;
+        let connectors = tls::connectors(settings.upstream_ca.as_deref(), settings.upstream_http2)?;
         let known = before.and_then(|before| before.access_log.as_ref());
         let access_log = match (&settings.access_log, known) {
             (None, _) => None,
             (Some(wanted), Some(known)) if known.is(wanted) => Some(known.clone()),
             (Some(wanted), _) => Some(AccessLog::open(wanted).map_err(|(path, error)| StateError::Log(path, error))?),
         };
-        Ok(Self { settings, upstreams, groups, all, connector, access_log })
+        Ok(Self { settings, upstreams, groups, all, connectors, access_log })
     }
 }
 

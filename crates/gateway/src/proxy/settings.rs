@@ -32,6 +32,8 @@ pub struct Settings {
     pub hosts_strict: bool,
     /// PEM file with the authorities that may vouch for `https://` upstreams. Default: those of Mozilla.
     pub upstream_ca: Option<PathBuf>,
+    /// Whether `https://` upstreams are offered HTTP/2. Default: yes.
+    pub upstream_http2: bool,
     pub forwarding: Forwarding,
     pub timeouts: Timeouts,
     pub limits: Limits,
@@ -210,6 +212,7 @@ impl Settings {
             routes: Vec::new(),
             hosts_strict: false,
             upstream_ca: None,
+            upstream_http2: true,
             forwarding: Forwarding::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

@@ -94,6 +94,8 @@ fn what_is_written_is_what_is_meant() {
             "Hosts that no route names are answered 421.",
         ),
         ("routes: {name: r, hosts: a, upstreams: [http://c, http://d]}", "One that cannot be reached 3 times in a row"),
+        ("upstreams: [h2c://c:50051, https://d]", "h2c://c:50051 and https://d, whichever"),
+        ("upstreams: https://d\nupstream_http2: off", "HTTP/1.1 is spoken to all https upstreams."),
         ("bounds: {client_connections: 20}", "Of one client 20 connections at once; trusted proxies are not counted."),
         ("upstreams: http://c\nbounds: {upstream_connections: 8}", "To each of them 8 connections are in use at most;"),
         ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),

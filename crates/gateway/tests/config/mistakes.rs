@@ -77,6 +77,8 @@ const ROWS: &[(&str, &str)] = &[
         "bounds: {client_connections: 5}\nclient: {from: x-forwarded-for, hops: 1}",
         "1:30: bounds.client_connections: every peer is trusted as a proxy, and connections of proxies are not counted",
     ),
+    ("upstreams: h2://c", "1:12: upstreams: `h2://c` begins neither with http:// nor with https://, h2c:// or unix:"),
+    ("upstream_http2: yes", "1:17: upstream_http2: `yes` is unknown; expected one of auto, off"),
     // Values
     ("threads: 0", "1:10: threads: expected a whole number from 1 to 1024, got `0`"),
     ("threads: four", "1:10: threads: expected a whole number from 1 to 1024, got `four`"),

@@ -4,6 +4,7 @@ mod clients;
 mod failing;
 mod framing;
 mod heads;
+mod http2;
 mod limits;
 mod passing;
 mod reload;

@@ -148,6 +148,9 @@ impl Config {
         if let Some(path) = &gateway.upstream_ca {
             page.line(format_args!("Of https upstreams, those are believed that {} vouches for.", path.display()));
         }
+        if !gateway.upstream_http2 {
+            page.line("HTTP/1.1 is spoken to all https upstreams.");
+        }
         let forwarding = &gateway.forwarding;
         page.line(format_args!(
             "Host is {}. X-Forwarded-For, -Proto and -Host {}. Via is {}.",

@@ -37,6 +37,7 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
         item.accept((files.authorities)(&path))?;
         Some(Some(path))
     });
+    table.set("upstream_http2", &mut settings.upstream_http2, |item| item.choice(&[("auto", true), ("off", false)]));
     table.set("threads", &mut settings.threads, |item| NonZeroUsize::new(item.number(1..=MAX_THREADS)?));
     table.get("forwarding").map(|item| item.table(|table| forwarding(table, &mut settings.forwarding)));
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));

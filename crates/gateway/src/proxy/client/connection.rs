@@ -12,7 +12,6 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -20,7 +19,6 @@ use ipnet::IpNet;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tollgate_http::PeerAddr;
@@ -36,6 +34,7 @@ use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::cors::{self, Cors};
 use crate::proxy::exchange::forward::{Origination, contains};
+use crate::proxy::executor::OnThisThread;
 use crate::proxy::fields::{self, Fields};
 use crate::proxy::log::entry::Entry;
 use crate::proxy::log::writer::AccessLog;
@@ -265,16 +264,6 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
     })
     .await
-}
-
-/// Runs the requests of an HTTP/2 connection beside it.
-#[derive(Debug, Clone, Copy)]
-struct OnThisThread;
-
-impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisThread {
-    fn execute(&self, future: F) {
-        spawn_local(future);
-    }
 }
 
 pin_project! {

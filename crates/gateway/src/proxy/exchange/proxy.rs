@@ -35,6 +35,7 @@ use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
 use crate::proxy::upstream::check;
 use crate::proxy::upstream::complaint::{Cause, Full};
+use crate::proxy::upstream::http2;
 use crate::proxy::upstream::pool::{Connection, Pool};
 use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::Upstream;
@@ -129,7 +130,7 @@ impl Inner {
             // A box, as below: most requests have no body.
             Box::pin(request.body_mut().collect()).await?;
         }
-        let (mut connection, mut response) = self.send(state, group, request).await?;
+        let (mut connection, mut response) = self.send(state, (group, client.is_some()), request).await?;
         if state.access_log.is_some() {
             response.extensions_mut().insert(Arc::clone(connection.upstream()));
         }
@@ -158,7 +159,7 @@ impl Inner {
     async fn send(
         &self,
         state: &State,
-        group: Option<usize>,
+        (group, needs_http1): (Option<usize>, bool),
         request: &mut Unsent,
     ) -> Result<(Connection, Response<Incoming>), Error> {
         let (upstreams, turn) = match group.and_then(|group| state.groups.as_ref()?.get(group)) {
@@ -178,7 +179,7 @@ impl Inner {
             }
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
             while may_repeat && let Some(free) = place.take() {
-                match self.pool.reuse(free) {
+                match self.pool.reuse(free, needs_http1) {
                     Ok(connection) => {
                         if let Some(answered) = exchange(connection, request, state, &mut may_repeat).await? {
                             return Ok(answered);
@@ -194,7 +195,7 @@ impl Inner {
             match place {
                 None => upstream.complain(Cause::Full, &Full),
                 // A box: it is large and rarely needed, and without it the future of every request would be as large.
-                Some(place) => match Box::pin(self.pool.connect(place)).await {
+                Some(place) => match Box::pin(self.pool.connect(place, needs_http1)).await {
                     Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
                         Some(answered) => return Ok(answered),
                         None => last = Error::Upstream,
@@ -349,6 +350,7 @@ async fn exchange(
 ) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
     let settings = &state.settings;
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let progress = sent.body().progress();
     let copy = if *may_repeat { repeatable(&sent) } else { None };
     let mut refused = match connection.send(sent, settings.timeouts.response_head).await {
         Some(Ok(response)) => {
@@ -362,10 +364,10 @@ async fn exchange(
             return Err(Error::UpstreamTimedOut);
         }
     };
-    if let Some(error) = of_the_client(refused.error()) {
+    if let Some(error) = of_the_client(refused.error()).or_else(|| progress?.fault()) {
         return Err(error);
     }
-    let unsent = refused.take_message();
+    let unsent = refused.take_message().map(http2::to_http1);
     let is_sent = unsent.is_none();
     *request = unsent.or(copy.filter(|_| connection.is_unanswered()));
     // A kept connection that ends costs no more than another one, if the request is there again.

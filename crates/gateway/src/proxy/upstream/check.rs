@@ -8,14 +8,16 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
-use tower_service::Service;
 
+use crate::proxy::executor::OnThisThread;
 use crate::proxy::live::Seen;
 use crate::proxy::service::BoxError;
 use crate::proxy::upstream::complaint::Cause;
+use crate::proxy::upstream::dial::dial;
 use crate::proxy::upstream::pool::Pool;
 use crate::proxy::upstream::upstream::Upstream;
 
@@ -47,17 +49,26 @@ async fn check(state: Rc<Seen>, upstream: Arc<Upstream>) {
 /// Asks on a connection of its own: whether one can be made is part of the question.
 async fn ask(state: &Seen, upstream: &Upstream) -> Result<(), BoxError> {
     let Some(path) = &state.settings.health.path else { return Ok(()) };
-    let stream = state.connector.clone().call(upstream.origin.uri().clone()).await?;
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    let request = Request::get(path.as_str())
-        .header(HOST, upstream.origin.host())
+    let (socket, is_http2) = dial(&state.connectors, &upstream.origin, false).await?;
+    let mut request = Request::get(path.as_str())
         .header(
             USER_AGENT,
             HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"), " (health check)")),
         )
         .body(Empty::<Bytes>::new())?;
-    // Ends with the sender.
-    spawn_local(connection);
-    let status = sender.send_request(request).await?.status();
+    // The connection ends with the sender.
+    let status = if is_http2 {
+        let (mut sender, connection) = http2::handshake(OnThisThread, TokioIo::new(socket)).await?;
+        spawn_local(connection);
+        let mut target = upstream.origin.uri().clone().into_parts();
+        target.path_and_query = Some(path.clone());
+        *request.uri_mut() = target.try_into()?;
+        sender.send_request(request).await?.status()
+    } else {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+        spawn_local(connection);
+        request.headers_mut().insert(HOST, upstream.origin.host().clone());
+        sender.send_request(request).await?.status()
+    };
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("status {status}").into()) }
 }

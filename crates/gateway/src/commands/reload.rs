@@ -196,7 +196,9 @@ impl Reload {
         let mut needs_restart = Vec::new();
         // Certificates may change at any time; where they are shown, and to whom, may not.
         let is_same = |old: &Listen, new: &Listen| {
-            old.addr == new.addr && old.tls.is_some() == new.tls.is_some() && old.proxy_protocol == new.proxy_protocol
+            (&old.addr, old.mode, old.peer) == (&new.addr, new.mode, new.peer)
+                && old.tls.is_some() == new.tls.is_some()
+                && old.proxy_protocol == new.proxy_protocol
         };
         let listeners = &now.settings.listeners;
         let are_same = listeners.len() == settings.listeners.len()

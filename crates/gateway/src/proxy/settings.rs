@@ -3,7 +3,7 @@
 //! [`Listen`] and [`Settings::threads`] are read once, at the start. Everything else is read anew for each connection
 //! or each request, so that another `Settings` can take its place while the gateway runs.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tollgate_http::client::Grouping;
 
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Fields, OwnBody};
+use crate::values::listen_addr::ListenAddr;
 use crate::values::origin::Origin;
 use crate::values::place::Place;
 
@@ -84,7 +85,11 @@ pub enum LogTarget {
 /// One address to listen on.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    pub addr: SocketAddr,
+    pub addr: ListenAddr,
+    /// Who may connect to a Unix socket, as the mode of its file. Default: 0600, its owner.
+    pub mode: u32,
+    /// The address that clients of a Unix socket count as having. Default: none.
+    pub peer: Option<IpAddr>,
     /// HTTPS instead of HTTP. Default: none.
     pub tls: Option<TlsFiles>,
     /// The networks whose connections must begin with a PROXY protocol header; connections from elsewhere are closed.
@@ -202,11 +207,18 @@ pub struct Health {
     pub every: Duration,
 }
 
+impl Listen {
+    /// The defaults.
+    pub fn new(addr: impl Into<ListenAddr>) -> Self {
+        Self { addr: addr.into(), mode: 0o600, peer: None, tls: None, proxy_protocol: None }
+    }
+}
+
 impl Settings {
     /// The defaults, for one plain listener.
-    pub fn new(addr: SocketAddr, upstreams: Vec<Origin>) -> Self {
+    pub fn new(addr: impl Into<ListenAddr>, upstreams: Vec<Origin>) -> Self {
         Self {
-            listeners: vec![Listen { addr, tls: None, proxy_protocol: None }],
+            listeners: vec![Listen::new(addr)],
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             upstreams,
             routes: Vec::new(),

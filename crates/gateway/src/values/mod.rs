@@ -2,6 +2,7 @@
 
 pub(crate) mod admin_listen;
 pub mod failure;
+pub mod listen_addr;
 pub mod origin;
 pub mod output;
 pub mod place;

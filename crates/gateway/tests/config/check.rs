@@ -96,6 +96,12 @@ fn what_is_written_is_what_is_meant() {
         ("routes: {name: r, hosts: a, upstreams: [http://c, http://d]}", "One that cannot be reached 3 times in a row"),
         ("upstreams: [h2c://c:50051, https://d]", "h2c://c:50051 and https://d, whichever"),
         ("upstreams: https://d\nupstream_http2: off", "HTTP/1.1 is spoken to all https upstreams."),
+        (
+            "listen: unix:/run/a.sock",
+            "unix:/run/a.sock (http), a file of mode 0600; clients have no address, so that to limits by address they are one.",
+        ),
+        ("listen: {address: unix:/run/a.sock, mode: 0660, peer: 127.0.0.1}", "mode 0660; clients count as 127.0.0.1."),
+        ("upstreams: unix:/run/app.sock", "Passes requests to unix:/run/app.sock."),
         ("bounds: {client_connections: 20}", "Of one client 20 connections at once; trusted proxies are not counted."),
         ("upstreams: http://c\nbounds: {upstream_connections: 8}", "To each of them 8 connections are in use at most;"),
         ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),

@@ -77,6 +77,13 @@ const ROWS: &[(&str, &str)] = &[
         "bounds: {client_connections: 5}\nclient: {from: x-forwarded-for, hops: 1}",
         "1:30: bounds.client_connections: every peer is trusted as a proxy, and connections of proxies are not counted",
     ),
+    ("listen: unix:a.sock", "1:9: listen: `unix:a.sock` is not the whole path of a Unix socket"),
+    ("listen: [unix:/a, unix:/a]", "1:19: listen[1]: unix:/a is already listened on"),
+    ("listen: {address: unix:/a, mode: 0999}", "1:34: listen.mode: `0999` is not the mode of a file;"),
+    ("listen: {address: unix:/a, mode: 07777}", "1:34: listen.mode: `07777` is not the mode of a file;"),
+    ("listen: {address: unix:/a, peer: a}", "1:34: listen.peer: "),
+    ("listen: {address: '127.0.0.1:80', mode: 0660}", "1:9: listen: `mode` and `peer` are of Unix sockets"),
+    ("upstreams: unix:app.sock", "1:12: upstreams: `unix:app.sock` is not the whole path of a Unix socket"),
     ("upstreams: h2://c", "1:12: upstreams: `h2://c` begins neither with http:// nor with https://, h2c:// or unix:"),
     ("upstream_http2: yes", "1:17: upstream_http2: `yes` is unknown; expected one of auto, off"),
     // Values

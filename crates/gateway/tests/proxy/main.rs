@@ -12,5 +12,6 @@ mod routes;
 mod stopping;
 mod tls;
 mod tool;
+mod unix;
 mod upgrades;
 mod upstreams;

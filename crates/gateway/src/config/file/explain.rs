@@ -17,6 +17,7 @@ use crate::proxy::cors::Cors;
 use crate::proxy::fields::OwnBody;
 use crate::proxy::settings::{Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
+use crate::values::listen_addr::ListenAddr;
 use crate::values::output::grouped;
 
 /// A heading, and what belongs to it in lines of a moderate width.
@@ -71,9 +72,18 @@ impl Config {
 
     fn explain_listeners(&self, page: &mut Page) {
         page.heading("Listens on");
-        for Listen { addr, tls, proxy_protocol } in &self.gateway.listeners {
+        for Listen { addr, mode, peer, tls, proxy_protocol } in &self.gateway.listeners {
             let scheme = if tls.is_some() { "https" } else { "http" };
-            let mut text = format!("{scheme}://{addr}, {}", reach(*addr));
+            let mut text = match addr {
+                ListenAddr::Net(addr) => format!("{scheme}://{addr}, {}", reach(*addr)),
+                ListenAddr::Unix(_) => {
+                    let peers = peer.map_or_else(
+                        || "have no address, so that to limits by address they are one".to_owned(),
+                        |peer| format!("count as {peer}"),
+                    );
+                    format!("{addr} ({scheme}), a file of mode {mode:04o}; clients {peers}")
+                }
+            };
             if let Some(tls) = tls {
                 let _ = write!(text, ", with the certificate {} and the key {}", tls.cert.display(), tls.key.display());
             }

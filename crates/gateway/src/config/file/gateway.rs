@@ -1,6 +1,5 @@
 //! The keys of the proxy: where it listens, whom it asks, and within which bounds.
 
-use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
     Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
 };
+use crate::values::listen_addr::ListenAddr;
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;
@@ -150,7 +150,8 @@ fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {
     let mut listeners: Vec<Listen> = Vec::new();
     for item in item.items() {
         let Some(listen) = listen(&item, files) else { continue };
-        let is_taken = listen.addr.port() != 0 && listeners.iter().any(|other| other.addr == listen.addr);
+        let is_any = listen.addr.net().is_some_and(|addr| addr.port() == 0);
+        let is_taken = !is_any && listeners.iter().any(|other| other.addr == listen.addr);
         if is_taken {
             item.refuse(format_args!("{} is already listened on", listen.addr));
         }
@@ -164,11 +165,14 @@ fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {
 
 fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
     if !item.is_table() {
-        return Some(Listen { addr: address(item)?, tls: None, proxy_protocol: None });
+        return item.parse::<ListenAddr>().map(Listen::new);
     }
     item.table(|table| {
         let addr = table.require("address", "where to listen, such as 0.0.0.0:8443");
-        let (mut tls, mut proxy_protocol) = (None, None);
+        let (mut tls, mut proxy_protocol, mut mode, mut peer) = (None, None, 0o600, None);
+        let (has_mode, has_peer) = (table.has("mode"), table.has("peer"));
+        table.set("mode", &mut mode, |item| file_mode(&item));
+        table.set("peer", &mut peer, |item| item.parse().map(Some));
         table.set("tls", &mut tls, |item| {
             let pair = item.table(|table| pair(table, files))??;
             item.accept((files.certificate)(&pair))?;
@@ -185,7 +189,11 @@ fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
             };
             item.table(trusted)
         });
-        Some(Listen { addr: address(&addr?)?, tls, proxy_protocol })
+        let addr = addr?.parse::<ListenAddr>()?;
+        if addr.net().is_some() && (has_mode || has_peer) {
+            table.item().refuse("`mode` and `peer` are of Unix sockets");
+        }
+        Some(Listen { addr, mode, peer, tls, proxy_protocol })
     })?
 }
 
@@ -195,12 +203,12 @@ fn pair(table: &mut Table<'_, '_>, files: &Files<'_>) -> Option<TlsFiles> {
     Some(TlsFiles { cert: cert?, key: key? })
 }
 
-/// An address to listen on.
-pub(crate) fn address(item: &Item<'_>) -> Option<SocketAddr> {
+/// The mode of a socket's file, in octal digits. Who cannot write there cannot connect.
+fn file_mode(item: &Item<'_>) -> Option<u32> {
     let text = item.text()?;
-    item.accept(text.parse().map_err(|_| {
-        format!("`{text}` is not a valid address to listen on; expected for example 0.0.0.0:8080 or [::]:8080")
-    }))
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && digits.len() >= 3);
+    item.accept(mode.ok_or_else(|| format!("`{text}` is not the mode of a file; expected for example 0600 or 0660")))
 }
 
 /// Networks, or single addresses.

@@ -81,7 +81,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         let choice = item.parse()?;
         if let AdminListen::At(addr) = choice
             && addr.port() != 0
-            && gateway.listeners.iter().any(|listen| listen.addr == addr)
+            && gateway.listeners.iter().any(|listen| listen.addr.net() == Some(addr))
         {
             item.refuse(format_args!("{addr} is already listened on"));
         }

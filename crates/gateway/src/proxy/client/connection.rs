@@ -18,7 +18,6 @@ use hyper_util::rt::TokioTimer;
 use ipnet::IpNet;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tollgate_http::PeerAddr;
@@ -27,7 +26,7 @@ use tollgate_http::client::Grouping;
 use crate::proxy::client::activity::{Activity, InFlight, Overdue};
 use crate::proxy::client::connection_limit::ConnectionPermit;
 use crate::proxy::client::fetched::Fetched;
-use crate::proxy::client::io::{Rewound, Watched, read_more};
+use crate::proxy::client::io::{ClientSocket, Rewound, Watched, read_more};
 use crate::proxy::client::listener::ListenerShared;
 use crate::proxy::client::preface;
 use crate::proxy::client_body::ClientBody;
@@ -62,7 +61,9 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Whether `peer` may have one more connection, which `permit` then counts.
-    fn admits(&self, peer: SocketAddr, permit: &mut ConnectionPermit) -> bool {
+    fn admits(&self, peer: Option<SocketAddr>, permit: &mut ConnectionPermit) -> bool {
+        // Whoever has no address comes through a Unix socket, which its mode protects.
+        let Some(peer) = peer else { return true };
         contains(&self.trusted, peer.ip().to_canonical()) || permit.is_one_of(self.grouping.group(peer.ip()), self.most)
     }
 }
@@ -70,14 +71,14 @@ impl Crowd {
 /// What the head of a connection told.
 struct Opening {
     early: Bytes,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     is_http2: bool,
 }
 
 /// Serves `socket` until either side closes it. Errors concern this client alone and are not reported.
 pub(crate) async fn serve<S: HttpService>(
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: ClientSocket,
+    peer: Option<SocketAddr>,
     shared: Arc<ListenerShared>,
     config: ConnectionConfig<S>,
     mut draining: Draining,
@@ -87,8 +88,7 @@ pub(crate) async fn serve<S: HttpService>(
     if shared.proxy_protocol.is_none() && crowd.as_ref().is_some_and(|crowd| !crowd.admits(peer, &mut permit)) {
         return;
     }
-    // Small answers must not wait for the acknowledgement of the ones before.
-    let _ = socket.set_nodelay(true);
+    socket.set_nodelay();
     let opened = tokio::select! {
         opened = open(&socket, peer, &shared, &config.timeouts) => opened,
         // It has not asked for anything yet.
@@ -114,11 +114,17 @@ pub(crate) async fn serve<S: HttpService>(
 }
 
 /// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
-async fn open(socket: &TcpStream, peer: SocketAddr, shared: &ListenerShared, timeouts: &Timeouts) -> Option<Opening> {
+async fn open(
+    socket: &ClientSocket,
+    peer: Option<SocketAddr>,
+    shared: &ListenerShared,
+    timeouts: &Timeouts,
+) -> Option<Opening> {
     let mut early = BytesMut::new();
     let mut peer = peer;
     if let Some(networks) = &shared.proxy_protocol {
-        peer = timeout(timeouts.handshake, preface::proxy_header(socket, peer, networks, &mut early)).await.ok()??;
+        let header = preface::proxy_header(socket, peer, networks, &mut early);
+        peer = Some(timeout(timeouts.handshake, header).await.ok()??);
     }
     if shared.tls().is_some() {
         return Some(Opening { early: early.freeze(), peer, is_http2: false });
@@ -134,7 +140,7 @@ async fn open(socket: &TcpStream, peer: SocketAddr, shared: &ListenerShared, tim
 /// HTTP on `stream`, with `service` answering each request.
 async fn talk<T, S>(
     stream: T,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     is_http2: bool,
     is_tls: bool,
     config: ConnectionConfig<S>,
@@ -158,8 +164,11 @@ where
         let mut request = Request::from_parts(parts, body);
         let in_flight = requests.begin();
         // A box, so that without a log nothing grows.
-        let mut entry = log.as_ref().map(|log| Box::new(Entry::new(log.clone(), peer.ip(), &mut request)));
-        request.extensions_mut().insert(PeerAddr(peer));
+        let mut entry =
+            log.as_ref().map(|log| Box::new(Entry::new(log.clone(), peer.map(|peer| peer.ip()), &mut request)));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
         request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
         let fields = fields.clone();

@@ -129,7 +129,8 @@ mod tests {
         };
         let routes: Vec<RouteGroup> = places.iter().enumerate().map(route).collect();
         let default = has_default.then(|| "http://192.0.2.9".parse().unwrap());
-        let mut settings = Settings::new(([127, 0, 0, 1], 0).into(), default.into_iter().collect());
+        let mut settings =
+            Settings::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)), default.into_iter().collect());
         (settings.routes, settings.hosts_strict) = (routes, is_strict);
         Groups::new(&settings, &Upstreams::default(), None).unwrap()
     }

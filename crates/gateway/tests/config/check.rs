@@ -72,6 +72,10 @@ fn what_is_written_is_what_is_meant() {
         ("policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]", "only if that is one of 401."),
         ("policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx}}]", "given back if the response is one of 2xx."),
         (
+            "policies: [{name: a, limits: 5/m, charge: {field: X-Cost}}]",
+            "Once it is answered it counts as much as the field `x-cost` of the answer says;",
+        ),
+        (
             "policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]",
             "401. A request that ends without a response is charged, too.",
         ),

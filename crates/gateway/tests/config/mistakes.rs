@@ -36,6 +36,14 @@ const ROWS: &[(&str, &str)] = &[
     ("threads:", "1:8: threads: this is empty;"),
     ("threads: [1, 2]", "1:10: threads: expected one value, got a list"),
     ("threads: {a: 1}", "1:10: threads: expected one value, got keys"),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {field: x cost}}]",
+        "1:51: policies[0].charge.field: `x cost` is not a valid name of a field",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {field: x, only_on: 401}}]",
+        "1:43: policies[0].charge: expected one of",
+    ),
     // Routes
     (
         "routes: [{paths: /a, upstreams: http://c}]",
@@ -229,7 +237,7 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {unanswered: free}}]",
-        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+        "1:43: policies[0].charge: expected one of `only_on`, `refund_on` and `field`",
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswerd: free}}]",
@@ -237,11 +245,11 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {}}]",
-        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+        "1:43: policies[0].charge: expected one of `only_on`, `refund_on` and `field`",
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 401, refund_on: 2xx}}]",
-        "1:43: policies[0].charge: expected either",
+        "1:43: policies[0].charge: expected one of",
     ),
 ];
 

@@ -9,6 +9,7 @@ mod policy;
 mod serial;
 mod tiers;
 
+pub(crate) use charge::count;
 pub use charge::{Charge, Statuses, Unanswered};
 pub use exemption::Exemption;
 pub use limiter_config::LimiterConfig;

@@ -429,11 +429,16 @@ impl PolicyConfig {
             Charge::OnlyOn(statuses) => {
                 write!(text, " It is charged after the response, and only if that is one of {statuses}.")
             }
+            Charge::ByField(field) => write!(
+                text,
+                " Once it is answered it counts as much as the field `{field}` of the answer says; if that says no whole number, as before."
+            ),
             _ => Ok(()),
         };
         text.push_str(match (&self.charge, self.unanswered) {
             (Charge::OnlyOn(_), Unanswered::Charged) => " A request that ends without a response is charged, too.",
             (Charge::OnlyOn(_), _) => " A request that ends without a response is free.",
+            (Charge::ByField(_), Unanswered::Free) => " A request that ends without a response is free.",
             (Charge::RefundOn(_), Unanswered::Free) => " So is what a request cost that ends without a response.",
             _ => "",
         });

@@ -285,12 +285,12 @@ fn one_step_on(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// The request as the upstream gets it; how the client is reached once both speak WebSocket, if it asks for that; and the group
-/// of upstreams that it is for, if that is not the default.
-fn onward(
-    mut request: Request<ClientBody>,
-    state: &State,
-) -> Result<(Request<RequestBody>, Option<OnUpgrade>, Option<usize>), Error> {
+/// A request as the upstream gets it; how the client is reached once both speak WebSocket, if it asks for that; and the group of
+/// upstreams that it is for, if that is not the default.
+type Onward = (Request<RequestBody>, Option<OnUpgrade>, Option<usize>);
+
+/// Makes a request ready for the upstream, or says why it ends here.
+fn onward(mut request: Request<ClientBody>, state: &State) -> Result<Onward, Error> {
     let settings = &state.settings;
     check(&request, &settings.limits)?;
     let from = request.extensions_mut().remove::<Origination>();

@@ -17,6 +17,10 @@ use crate::values::origin::{Origin, Spoken};
 
 /// A connected socket.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lies in the box of its connection, and the large one is the usual one"
+)]
 pub(crate) enum Socket {
     Net(TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>),
     Unix(UnixStream),

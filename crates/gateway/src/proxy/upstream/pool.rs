@@ -40,6 +40,7 @@ pub(crate) struct Pool {
 }
 
 /// A connection that has just been made.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, in a future that is boxed")]
 enum Made {
     Http1(http1::SendRequest<RequestBody>, http1::Connection<TokioIo<Heard<Socket>>, RequestBody>),
     Http2(Rc<Shared>),

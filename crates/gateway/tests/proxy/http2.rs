@@ -238,6 +238,63 @@ async fn requests_share_a_connection() {
 }
 
 #[test]
+fn megabytes_pass_both_ways() {
+    let (upstream, _) = h2c(told);
+    let front = Front::start(before(upstream));
+    let mut asking = front.client();
+    let body = "0123456789abcdef".repeat(3 << 16);
+    asking.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()));
+    asking.send(&body);
+    let answer = asking.response().body;
+    assert!(answer.ends_with(&body) && answer.len() > body.len());
+}
+
+/// All of them are on one connection.
+#[test]
+fn clients_that_do_not_read_hold_up_no_other() {
+    const PIECE: &[u8] = &[b'x'; 16 << 10];
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&pieces);
+    let (upstream, connections) = h2c(move |request| {
+        let counted = Arc::clone(&counted);
+        Box::pin(async move {
+            if request.uri().path() != "/large" {
+                return Ok(text("small".to_owned()));
+            }
+            // More than the buffers of all sockets between.
+            let large = futures_util::stream::iter((0..8_192).map(move |_| {
+                counted.fetch_add(1, SeqCst);
+                Ok(Frame::data(Bytes::from_static(PIECE)))
+            }));
+            Ok(Response::new(StreamBody::new(large).boxed()))
+        })
+    });
+    let front = Front::start(before(upstream));
+    let mut asking = front.client();
+    asking.get("/");
+    assert_eq!(asking.response().body, "small");
+    let _stalled: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = front.client();
+            client.get("/large");
+            assert!(client.head().unwrap().starts_with("HTTP/1.1 200 "));
+            client
+        })
+        .collect();
+    // Until nothing more comes of the large ones, and then some.
+    let (mut seen, mut unchanged) = (0, 0);
+    while unchanged < 20 {
+        asking.get("/");
+        assert_eq!(asking.response().body, "small");
+        let now = pieces.load(SeqCst);
+        unchanged = if now == seen { unchanged + 1 } else { 0 };
+        seen = now;
+    }
+    assert_eq!(connections.load(SeqCst), 1);
+    assert_eq!(front.upstreams()[0].in_flight, 5);
+}
+
+#[test]
 fn a_connection_that_has_ended_or_is_old_gets_no_request() {
     // Says that it takes no more, after each answer.
     let (upstream, connections) = {

@@ -57,6 +57,27 @@ pub struct RouteGroup {
     pub name: String,
     pub places: Vec<Place>,
     pub upstreams: Vec<Origin>,
+    pub check: GroupCheck,
+}
+
+/// What the servers of a group are asked for, to see whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupCheck {
+    /// [`Health::path`], if there is one.
+    Common,
+    Of(PathAndQuery),
+    Nothing,
+}
+
+impl GroupCheck {
+    /// The path, where the common one is `common`.
+    pub(crate) fn path<'a>(&'a self, common: Option<&'a PathAndQuery>) -> Option<&'a PathAndQuery> {
+        match self {
+            Self::Common => common,
+            Self::Of(path) => Some(path),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// How requests are written down.

@@ -91,6 +91,8 @@ fn what_is_written_is_what_is_meant() {
             "routes: [{name: r, hosts: [a.example, '*.b.example'], paths: [/x/*, '/{id}'], upstreams: [http://c, http://d]}]",
             "`r`: http://c and http://d, those for a.example/x/*, a.example/{id}, *.b.example/x/* or *.b.example/{id}.",
         ),
+        ("routes: {name: r, paths: /x, upstreams: http://c, health: /w}", "for /x; its servers are asked for /w."),
+        ("routes: {name: r, paths: /x, upstreams: http://c, health: off}", "for /x; its servers are not checked."),
         ("routes: {name: r, paths: /x, upstreams: http://c}", "What no route is for is answered 404."),
         ("routes: {name: r, hosts: a, upstreams: http://c}\nupstreams: http://d", "All else to http://d."),
         (

@@ -75,6 +75,14 @@ const ROWS: &[(&str, &str)] = &[
         "routes:\n- {name: a, paths: '/a/{x}', upstreams: http://c}\n- {name: b, paths: ['/a/{y}/'], upstreams: http://c}",
         "3:3: routes[1]: /a/{y} is for `a` already, so no request would come here",
     ),
+    (
+        "upstreams: http://c\nroutes: [{name: a, paths: /a, upstreams: http://c, health: /w}]",
+        "2:10: routes[0]: http://c is elsewhere with another `health`, and is one server",
+    ),
+    (
+        "routes: [{name: a, paths: /a, upstreams: http://c, health: w}]",
+        "1:60: routes[0].health: `w` is not a valid path;",
+    ),
     ("hosts: strict", "1:8: hosts: no route names a host, so every request would be refused"),
     ("hosts: loose", "1:8: hosts: `loose` is unknown; expected one of any, strict"),
     (

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use tollgate_gateway::proxy::settings::{RouteGroup, Settings};
+use tollgate_gateway::proxy::settings::{GroupCheck, RouteGroup, Settings};
 use tollgate_gateway::values::place::Place;
 
 use crate::tool::{Conn, Front, eventually, front_with, mirror, nowhere, settings, upstream};
@@ -23,6 +23,7 @@ fn route(name: &str, host: Option<&str>, path: Option<&str>, upstreams: &[Socket
         name: name.to_owned(),
         places: vec![Place::new(host, path).unwrap()],
         upstreams: upstreams.iter().map(|addr| format!("http://{addr}").parse().unwrap()).collect(),
+        check: GroupCheck::Common,
     }
 }
 
@@ -108,6 +109,37 @@ fn a_group_fails_and_rests_by_itself() {
     assert_eq!((&default.routes[..], default.counts.requests), (&["none".to_owned()][..], 2));
     assert_eq!((&second.routes[..], second.counts.requests), (&["half".to_owned(), "none".to_owned()][..], 1));
     assert_eq!((&well.routes[..], well.counts.requests), (&["half".to_owned()][..], 4));
+}
+
+#[test]
+fn each_group_has_a_health_check_of_its_own_or_none() {
+    // Answers one path well, and all else not.
+    let well_at = |path: &'static str| {
+        upstream(move |conn| {
+            while let Some(head) = conn.head() {
+                let status = if head.starts_with(&format!("GET {path} ")) { 200 } else { 404 };
+                conn.send(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n"));
+            }
+        })
+    };
+    let mut settings = settings(&[well_at("/common"), well_at("/other")]);
+    settings.health.path = Some("/common".parse().unwrap());
+    settings.health.every = Duration::from_millis(20);
+    settings.health.failures = 1;
+    settings.routes = vec![
+        route("own", None, Some("/own"), &[well_at("/other"), well_at("/common")]),
+        route("none", None, Some("/none"), &[well_at("/x"), well_at("/x")]),
+    ];
+    settings.routes[0].check = GroupCheck::Of("/other".parse().unwrap());
+    settings.routes[1].check = GroupCheck::Nothing;
+    let front = Front::start(settings.clone());
+    let resting = || front.upstreams().iter().map(|one| one.is_resting).collect::<Vec<_>>();
+    eventually("those that are not well rest", || resting() == [false, true, false, true, false, false]);
+    // What is not checked any more is not left alone for what was found before.
+    settings.health.path = None;
+    settings.routes[0].check = GroupCheck::Nothing;
+    front.replace(settings).unwrap();
+    assert_eq!(resting(), [false; 6]);
 }
 
 #[test]

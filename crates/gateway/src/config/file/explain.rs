@@ -15,7 +15,7 @@ use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::OwnBody;
-use crate::proxy::settings::{Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
+use crate::proxy::settings::{GroupCheck, Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
 use crate::values::listen_addr::ListenAddr;
 use crate::values::output::grouped;
@@ -124,10 +124,15 @@ impl Config {
         page.heading("Passes requests to");
         for route in &gateway.routes {
             page.line(format_args!(
-                "`{}`: {}, those for {}.",
+                "`{}`: {}, those for {}{}.",
                 route.name,
                 list(&route.upstreams, "and"),
-                list(&route.places, "or")
+                list(&route.places, "or"),
+                match &route.check {
+                    GroupCheck::Common => String::new(),
+                    GroupCheck::Of(path) => format!("; its servers are asked for {path}"),
+                    GroupCheck::Nothing => "; its servers are not checked".to_owned(),
+                }
             ));
         }
         if !gateway.routes.is_empty() {

@@ -4,6 +4,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
@@ -30,7 +31,7 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     settings.forwarding.trusted = trusted;
     table.set("listen", &mut settings.listeners, |item| listeners(&item, files));
     table.set("upstreams", &mut settings.upstreams, |item| item.items().iter().map(Item::parse).collect());
-    table.set("routes", &mut settings.routes, |item| Some(routes::read_all(&item)));
+    table.set("routes", &mut settings.routes, |item| Some(routes::read_all(&item, &settings.upstreams)));
     table.set("hosts", &mut settings.hosts_strict, |item| routes::strict(&item, &settings.routes));
     table.set("upstream_ca", &mut settings.upstream_ca, |item| {
         let path = files.folder.join(item.text()?);
@@ -302,16 +303,17 @@ fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits, are_all_trusted: bool)
     table.set("buffer_request", buffer_request, |item| usize::try_from(item.bytes(0..=MAX_BUFFER)?).ok());
 }
 
+/// A path that servers are asked for.
+pub(crate) fn check_path(item: &Item<'_>) -> Option<PathAndQuery> {
+    let text = item.text()?;
+    let path = text.parse().ok().filter(|_| text.starts_with('/'));
+    item.accept(path.ok_or_else(|| format!("`{text}` is not a valid path; expected for example /healthz")))
+}
+
 fn health(table: &mut Table<'_, '_>, health: &mut Health) {
     table.set("failures", &mut health.failures, |item| item.number(1..=1_000_000));
     table.set("rest", &mut health.rest, |item| item.duration());
-    table.set("path", &mut health.path, |item| {
-        let text = item.text()?;
-        let path = text.parse().ok().filter(|_| text.starts_with('/'));
-        Some(Some(
-            item.accept(path.ok_or_else(|| format!("`{text}` is not a valid path; expected for example /healthz")))?,
-        ))
-    });
+    table.set("path", &mut health.path, |item| check_path(&item).map(Some));
     table.set("every", &mut health.every, |item| {
         let every = item.duration()?;
         item.accept(if every < MIN_EVERY { Err("expected at least 10ms between two checks") } else { Ok(every) })

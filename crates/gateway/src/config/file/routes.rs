@@ -1,18 +1,28 @@
 //! The keys of groups of upstreams: for which hosts and paths each is.
 
+use super::gateway::check_path;
 use super::item::{Item, Table};
-use crate::proxy::settings::RouteGroup;
+use crate::proxy::settings::{GroupCheck, RouteGroup};
+use crate::values::origin::Origin;
 use crate::values::place::Place;
 
 /// More than anybody writes by hand; a request is held against each.
 const MAX_PLACES: usize = 1_000;
 
-pub(crate) fn read_all(item: &Item<'_>) -> Vec<RouteGroup> {
+/// Reads all of them; `default` are the servers for what no route is for.
+pub(crate) fn read_all(item: &Item<'_>, default: &[Origin]) -> Vec<RouteGroup> {
     let mut routes: Vec<RouteGroup> = Vec::new();
     for item in item.items() {
         let Some(route) = item.table(read).flatten() else { continue };
         if routes.iter().any(|other| other.name == route.name) {
             item.refuse(format_args!("there is a route `{}` already", route.name));
+        }
+        for origin in &route.upstreams {
+            let others = routes.iter().filter(|other| other.upstreams.contains(origin)).map(|other| &other.check);
+            let default = default.contains(origin).then_some(&GroupCheck::Common);
+            if others.chain(default).any(|check| *check != route.check) {
+                item.refuse(format_args!("{origin} is elsewhere with another `health`, and is one server"));
+            }
         }
         for place in &route.places {
             let is_same = |other: &&RouteGroup| other.places.iter().any(|other| other.is_same(place));
@@ -38,6 +48,11 @@ fn read(table: &mut Table<'_, '_>) -> Option<RouteGroup> {
     let name = table.require("name", "what metrics and the page call it").and_then(|item| name(&item));
     let (hosts, paths) = (table.get("hosts"), table.get("paths"));
     let upstreams = table.require("upstreams", "the servers that it is for");
+    let mut check = GroupCheck::Common;
+    table.set("health", &mut check, |item| match item.text()? {
+        "off" => Some(GroupCheck::Nothing),
+        _ => check_path(&item).map(GroupCheck::Of),
+    });
     if hosts.is_none() && paths.is_none() {
         table.item().refuse(
             "with neither `hosts` nor `paths` this is for every request: name its servers in `upstreams` of the file",
@@ -72,7 +87,7 @@ fn read(table: &mut Table<'_, '_>) -> Option<RouteGroup> {
     // Both are good by themselves, and so they are together.
     let places = pairs.filter_map(|(host, path)| Place::new(host.as_deref(), path.as_deref()).ok()).collect();
     let upstreams = servers.iter().map(Item::parse).collect::<Option<_>>()?;
-    Some(RouteGroup { name: name?, places, upstreams })
+    Some(RouteGroup { name: name?, places, upstreams, check })
 }
 
 /// The items of a list; of none there are none.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http::header::{HOST, HeaderValue, USER_AGENT};
+use http::uri::PathAndQuery;
 use http_body_util::Empty;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -25,18 +26,18 @@ use crate::proxy::upstream::upstream::Upstream;
 pub(crate) fn begin(pool: &Pool) -> Duration {
     let state = pool.state();
     let health = &state.settings.health;
-    if health.path.is_none() {
+    if state.checks.is_empty() {
         return Duration::MAX;
     }
-    for upstream in state.all.iter().filter(|upstream| upstream.check_is_due(health)) {
-        spawn_local(check(Rc::clone(&state), Arc::clone(upstream)));
+    for (upstream, path) in state.checks.iter().filter(|(upstream, _)| upstream.check_is_due(health)) {
+        spawn_local(check(Rc::clone(&state), Arc::clone(upstream), path.clone()));
     }
     health.every
 }
 
-async fn check(state: Rc<Seen>, upstream: Arc<Upstream>) {
+async fn check(state: Rc<Seen>, upstream: Arc<Upstream>, path: PathAndQuery) {
     let health = &state.settings.health;
-    let answer = timeout(health.every, ask(&state, &upstream)).await;
+    let answer = timeout(health.every, ask(&state, &upstream, &path)).await;
     match answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", health.every).into())) {
         Ok(()) => upstream.is_well(),
         Err(why) => {
@@ -47,8 +48,7 @@ async fn check(state: Rc<Seen>, upstream: Arc<Upstream>) {
 }
 
 /// Asks on a connection of its own: whether one can be made is part of the question.
-async fn ask(state: &Seen, upstream: &Upstream) -> Result<(), BoxError> {
-    let Some(path) = &state.settings.health.path else { return Ok(()) };
+async fn ask(state: &Seen, upstream: &Upstream, path: &PathAndQuery) -> Result<(), BoxError> {
     let (socket, is_http2) = dial(&state.connectors, &upstream.origin, false).await?;
     let mut request = Request::get(path.as_str())
         .header(

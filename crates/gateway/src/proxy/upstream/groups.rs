@@ -113,6 +113,8 @@ pub(crate) fn all_origins<'a>(default: &'a [Origin], routes: &'a [RouteGroup]) -
 mod tests {
     use http::Request;
 
+    use crate::proxy::settings::GroupCheck;
+
     use super::*;
 
     /// Groups by the places of each, written `host/path`.
@@ -126,6 +128,7 @@ mod tests {
             name: number.to_string(),
             places: places.iter().map(place).collect(),
             upstreams: vec!["http://192.0.2.1".parse().unwrap()],
+            check: GroupCheck::Common,
         };
         let routes: Vec<RouteGroup> = places.iter().enumerate().map(route).collect();
         let default = has_default.then(|| "http://192.0.2.9".parse().unwrap());

@@ -28,6 +28,8 @@ pub(crate) struct Upstream {
     unwell_in_a_row: AtomicU32,
     /// Whether that are too many: nobody is sent there.
     is_down: AtomicBool,
+    /// Whether there are such checks: without them nobody would find out that it is back.
+    is_checked: AtomicBool,
     /// The [`coarse_clock`] at which the next health check is due.
     check_due: AtomicU64,
     complaints: Complaints,
@@ -57,6 +59,7 @@ impl Upstream {
             spared_until: AtomicU64::new(0),
             unwell_in_a_row: AtomicU32::new(0),
             is_down: AtomicBool::new(false),
+            is_checked: AtomicBool::new(true),
             check_due: AtomicU64::new(0),
             complaints: Complaints::default(),
         }
@@ -68,7 +71,7 @@ impl Upstream {
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
-            is_resting: self.is_resting(now) || self.is_spared(now) || self.is_down.load(Relaxed),
+            is_resting: self.is_resting(now) || self.is_spared(now) || self.is_down(),
         }
     }
 
@@ -127,6 +130,15 @@ impl Upstream {
         if self.rests_until.load(Relaxed) != 0 {
             self.reached();
         }
+    }
+
+    /// Whether it is checked from now on.
+    pub(crate) fn set_checked(&self, is_checked: bool) {
+        self.is_checked.store(is_checked, Relaxed);
+    }
+
+    fn is_down(&self) -> bool {
+        self.is_down.load(Relaxed) && self.is_checked.load(Relaxed)
     }
 
     /// Whether a health check is due, which is then for the caller to make.
@@ -227,9 +239,7 @@ impl Upstreams {
         let now = coarse_clock::now();
         let (front, back) = self.0.split_at(turn.checked_rem(self.0.len())?);
         let able = |upstream: &&Arc<Upstream>| {
-            !upstream.is_resting(now)
-                && !upstream.is_down.load(Relaxed)
-                && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
+            !upstream.is_resting(now) && !upstream.is_down() && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
         };
         let order = |upstream: &&Arc<Upstream>| (upstream.is_spared(now), upstream.in_flight.load(Relaxed));
         loop {

@@ -33,10 +33,10 @@ ROOMS = {
         replay/progress replay/wall_clock replay/log
         config admin control/server control/socket control/message
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
-        proxy/upstream/check proxy/upstream/pool proxy/upstream/link proxy/upstream/heard proxy/upstream/request_body
+        proxy/upstream/check proxy/upstream/pool proxy/upstream/link proxy/upstream/http2 proxy/upstream/heard proxy/upstream/request_body
         proxy/upstream/expected proxy/exchange/hop proxy/live proxy/log/entry proxy/log/writer proxy/log
-        proxy/upstream/upstream proxy/upstream/complaint proxy/service proxy/tally proxy/times proxy/error proxy/echo proxy/client_body
-        proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/fields proxy/idle_timer proxy/coarse_clock
+        proxy/upstream/groups proxy/upstream/upstream proxy/upstream/complaint proxy/upstream/dial proxy/service proxy/tally proxy/times proxy/error proxy/echo proxy/client_body
+        proxy/shutdown proxy/tls proxy/settings proxy/cors proxy/fields proxy/idle_timer proxy/executor proxy/coarse_clock
         values
     """,
 }

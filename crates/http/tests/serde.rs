@@ -87,7 +87,8 @@ fn mistakes_are_named() {
         (json!({"match": {"route": "/"}}), "unknown field `route`"),
         (json!({"exempt": ["10.0.0.0/8", "nobody"]}), "`nobody` is not a valid exemption"),
         (json!({"charge": {"only_on": "4x"}}), "`4x` is not a valid status"),
-        (json!({"charge": {"only_on": "401", "refund_on": "2xx"}}), "either `only_on` or `refund_on`"),
+        (json!({"charge": {"only_on": "401", "refund_on": "2xx"}}), "one of `only_on`, `refund_on` and `field`"),
+        (json!({"charge": {"field": "x cost"}}), "`x cost` is not a valid name of a field"),
         (json!({"tiers": {"by": "x-plan", "limits": {}}}), "`x-plan` is not a valid source of tiers"),
         (json!({"concurrency": 0}), "allows 0 requests in flight"),
     ] {

@@ -17,6 +17,8 @@ struct Health {
 #[derive(Debug, Serialize)]
 pub(crate) struct UpstreamHealth {
     url: String,
+    /// The names of the routes that it is for; empty if it is for what no route is for.
+    routes: Vec<String>,
     /// Whether it is left alone, or asked last, for a while after failures in a row.
     resting: bool,
     requests: u64,
@@ -25,9 +27,10 @@ pub(crate) struct UpstreamHealth {
 }
 
 impl From<Upstream> for UpstreamHealth {
-    fn from(Upstream { url, counts }: Upstream) -> Self {
+    fn from(Upstream { url, routes, counts }: Upstream) -> Self {
         Self {
             url,
+            routes,
             resting: counts.is_resting,
             requests: counts.requests,
             failures: counts.failures,

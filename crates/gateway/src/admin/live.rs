@@ -24,6 +24,8 @@ struct Live {
     second: u64,
     connections: usize,
     turned_away: usize,
+    /// Because their client had too many.
+    crowding: usize,
     /// By status: what heads that could not be read were answered.
     unreadable: BTreeMap<String, usize>,
     passed: u64,
@@ -32,6 +34,8 @@ struct Live {
     /// By status: those of them that the gateway gave itself, because no upstream did.
     own: BTreeMap<String, u64>,
     upstreams: Vec<UpstreamHealth>,
+    /// Requests by route.
+    routes: BTreeMap<String, usize>,
     table: Table,
     times: TimesJson,
     past: Past,
@@ -107,7 +111,8 @@ pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
     };
     let (subject, history) = (&state.subject, state.history.borrow());
     let view = subject.gateway.now();
-    let View { stage, connections, turned_away, unreadable, passed, answers, own, upstreams, .. } = view;
+    let View { stage, connections, turned_away, unreadable, passed, answers, own, upstreams, routes, crowding, .. } =
+        view;
     let policy = |policy: PolicyJson| {
         let past = history.policy(&policy.name).map(|track| track.after(since));
         Policy { policy, past }
@@ -118,11 +123,13 @@ pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
         second: history.second,
         connections,
         turned_away,
+        crowding,
         unreadable: unreadable.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),
         passed,
         answers: answers.into_iter().map(|(class, count)| (format!("{class}xx"), count)).collect(),
         own: own.into_iter().map(|(status, count)| (status.to_string(), count)).collect(),
         upstreams: upstreams.into_iter().map(UpstreamHealth::from).collect(),
+        routes: routes.into_iter().collect(),
         table: (&subject.limiter).into(),
         times: TimesJson {
             bounds: Times::bounds().to_vec(),

@@ -25,6 +25,12 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     describe_gauge!("tollgate_build_info", "Always 1; the version is the label");
     describe_gauge!("tollgate_gateway_connections", Unit::Count, "Connections of clients");
     describe_counter!("tollgate_gateway_turned_away_total", "Connections closed at once because there were too many");
+    describe_counter!(
+        "tollgate_gateway_crowding_total",
+        "Connections closed at once because their client had too many"
+    );
+    describe_counter!("tollgate_route_requests_total", "Requests for a route's group of upstreams");
+    describe_gauge!("tollgate_route_upstream", "Always 1; which upstreams are for a route");
     describe_counter!("tollgate_gateway_unreadable_total", "Request heads that could not be read, by answer");
     describe_counter!("tollgate_gateway_passed_total", "Requests that no policy refused");
     describe_counter!("tollgate_gateway_answers_total", "Answers to requests that passed, by class of status");
@@ -123,6 +129,10 @@ fn histogram(text: &mut String, name: &str, about: &str, times: &Times) {
 fn publish(view: View) {
     gauge!("tollgate_gateway_connections").set(as_f64(view.connections));
     counter!("tollgate_gateway_turned_away_total").absolute(as_u64(view.turned_away));
+    counter!("tollgate_gateway_crowding_total").absolute(as_u64(view.crowding));
+    for (route, count) in view.routes {
+        counter!("tollgate_route_requests_total", "route" => route).absolute(as_u64(count));
+    }
     for (status, count) in view.unreadable {
         counter!("tollgate_gateway_unreadable_total", "status" => status.to_string()).absolute(as_u64(count));
     }
@@ -135,6 +145,9 @@ fn publish(view: View) {
     }
     for upstream in view.upstreams {
         let (url, counts) = (upstream.url, upstream.counts);
+        for route in upstream.routes {
+            gauge!("tollgate_route_upstream", "route" => route, "upstream" => url.clone()).set(1.0);
+        }
         counter!("tollgate_upstream_requests_total", "upstream" => url.clone()).absolute(counts.requests);
         counter!("tollgate_upstream_failures_total", "upstream" => url.clone()).absolute(counts.failures);
         let in_flight = usize::try_from(counts.in_flight).unwrap_or(usize::MAX);

@@ -208,7 +208,9 @@ impl Reload {
         let mut needs_restart = Vec::new();
         // Certificates may change at any time; where they are shown, and to whom, may not.
         let is_same = |old: &Listen, new: &Listen| {
-            old.addr == new.addr && old.tls.is_some() == new.tls.is_some() && old.proxy_protocol == new.proxy_protocol
+            (&old.addr, old.mode, old.peer) == (&new.addr, new.mode, new.peer)
+                && old.tls.is_some() == new.tls.is_some()
+                && old.proxy_protocol == new.proxy_protocol
         };
         let listeners = &now.settings.listeners;
         let are_same = listeners.len() == settings.listeners.len()
@@ -221,10 +223,11 @@ impl Reload {
             needs_restart.push("threads");
             settings.threads = now.settings.threads;
         }
-        if settings.upstreams.is_empty() {
+        if settings.upstreams.is_empty() && settings.routes.is_empty() {
             if self.echoes.is_empty() {
                 needs_restart.push("upstreams");
                 settings.upstreams.clone_from(&now.settings.upstreams);
+                settings.routes.clone_from(&now.settings.routes);
             } else {
                 settings.upstreams.clone_from(&self.echoes);
             }

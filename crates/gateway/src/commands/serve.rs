@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,10 +21,12 @@ use crate::config::watch::Watch;
 use crate::config::{self, Config};
 use crate::control::server as control;
 use crate::control::socket::ControlSocket;
+use crate::proxy::client::listener::ListenerShared;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::settings::{Listen, Settings};
 use crate::values::admin_listen::AdminListen;
 use crate::values::failure::Failure;
+use crate::values::listen_addr::ListenAddr;
 use crate::values::origin::Origin;
 use crate::values::output;
 use crate::values::rates::Rates;
@@ -37,11 +40,12 @@ pub(crate) struct GatewayArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "upstreams", "limit", "admin"])]
     pub(crate) config: Option<PathBuf>,
 
-    /// The address to listen on; port 0 is any that is free
+    /// The address to listen on; port 0 is any that is free. Or a Unix socket, as unix:/run/tollgate.sock
     #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: ListenAddr,
 
-    /// The server behind the gateway, such as http://127.0.0.1:3000; repeatable [default: a built-in echo]
+    /// The server behind the gateway, such as http://127.0.0.1:3000, h2c://127.0.0.1:50051 or unix:/run/app.sock; repeatable
+    /// [default: a built-in echo]
     #[arg(short, long = "upstream", value_name = "URL")]
     pub(crate) upstreams: Vec<Origin>,
 
@@ -71,7 +75,7 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
             (limits, settings, admin, None, Vec::new())
         }
     };
-    let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
+    let echo = if settings.upstreams.is_empty() && settings.routes.is_empty() { Some(Gateway::echo()?) } else { None };
     let echoes: Vec<Origin> =
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
     settings.upstreams.extend(echoes.iter().cloned());
@@ -106,7 +110,7 @@ fn raise_descriptor_limit() {
 /// What the command line says instead of a file.
 fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::LimiterConfig, Settings, AdminListen), Failure> {
     let policy = Policy::new("default", args.limit.0.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
-    let settings = Settings::new(args.listen, args.upstreams.clone());
+    let settings = Settings::new(args.listen.clone(), args.upstreams.clone());
     let admin = args.admin.unwrap_or_default();
     let limits = tollgate_http::LimiterConfig::new().policy(policy).watch_use(admin != AdminListen::Off);
     Ok((limits, settings, admin))
@@ -115,10 +119,14 @@ fn of_flags(args: &GatewayArgs) -> Result<(tollgate_http::LimiterConfig, Setting
 /// Says where the gateway listens, in one line, and in another where the admin page is.
 fn announcement(gateway: &Gateway, is_echo: bool, admin: Option<SocketAddr>) -> String {
     let state = gateway.live.now();
-    let listeners = state.settings.listeners.iter().zip(&gateway.addrs);
+    let listeners = state.settings.listeners.iter().zip(&gateway.listeners);
     let scheme = |listen: &Listen| if listen.tls.is_some() { "https" } else { "http" };
-    let addrs: Vec<String> = listeners.map(|(listen, addr)| format!("{}://{addr}", scheme(listen))).collect();
-    let upstreams: Vec<String> = state.upstreams.iter().map(|upstream| upstream.origin.to_string()).collect();
+    let shown = |(listen, bound): (&Listen, &Arc<ListenerShared>)| match bound.addr {
+        ListenAddr::Net(addr) => format!("{}://{addr}", scheme(listen)),
+        ListenAddr::Unix(_) => bound.addr.to_string(),
+    };
+    let addrs: Vec<String> = listeners.map(shown).collect();
+    let upstreams: Vec<String> = state.all.iter().map(|upstream| upstream.origin.to_string()).collect();
     let echo = if is_echo { " (built-in echo)" } else { "" };
     let (addrs, upstreams) = (addrs.join(", "), upstreams.join(", "));
     let admin = admin.map_or_else(String::new, |addr| format!("tollgate: admin page at http://{addr}/\n"));

@@ -37,7 +37,7 @@ pub(crate) fn understand(path: &Path) -> Result<Result<Config, Vec<Problem>>, Fa
     let files = Files {
         folder: path.parent().unwrap_or(Path::new("")),
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
-        authorities: |path| tls::connector(Some(path)).map(drop).map_err(|error| error.to_string()),
+        authorities: |path| tls::connectors(Some(path), true).map(drop).map_err(|error| error.to_string()),
         tiers: tier_file::read,
     };
     Ok(parse(&text, &files))

@@ -25,7 +25,11 @@ pub(crate) enum Error {
     AskedHere,
     /// The upstream cannot be reached, or what it says is not HTTP.
     Upstream,
-    /// All upstreams are resting after failures.
+    /// No group of upstreams is for its host and path, and there is no default.
+    NoRoute,
+    /// Its host is not named, and no other is served.
+    Misdirected,
+    /// All upstreams are resting after failures, or have as many connections as they may.
     NoUpstream,
     /// The upstream took too long.
     UpstreamTimedOut,
@@ -35,6 +39,8 @@ impl Error {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -50,6 +56,8 @@ impl Error {
     fn problem(self) -> &'static str {
         match self {
             Self::Malformed => r#"{"type":"about:blank","title":"Bad Request","status":400}"#,
+            Self::NoRoute => r#"{"type":"about:blank","title":"Not Found","status":404}"#,
+            Self::Misdirected => r#"{"type":"about:blank","title":"Misdirected Request","status":421}"#,
             Self::BodyTimedOut => r#"{"type":"about:blank","title":"Request Timeout","status":408}"#,
             Self::BodyTooLarge => r#"{"type":"about:blank","title":"Content Too Large","status":413}"#,
             Self::HeadTooLarge => r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431}"#,
@@ -80,6 +88,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the request is malformed",
+            Self::NoRoute => "no upstream is for this host and path",
+            Self::Misdirected => "this host is not served",
             Self::BodyTimedOut => "the request body stopped arriving",
             Self::BodyTooLarge => "the request body is too large",
             Self::HeadTooLarge => "the request has too many fields",
@@ -102,7 +112,8 @@ mod tests {
     #[test]
     fn a_problem_names_its_status() {
         use Error::{
-            BodyTimedOut, BodyTooLarge, Coding, HeadTooLarge, Malformed, Method, NoUpstream, Upstream, UpstreamTimedOut,
+            BodyTimedOut, BodyTooLarge, Coding, HeadTooLarge, Malformed, Method, Misdirected, NoRoute, NoUpstream,
+            Upstream, UpstreamTimedOut,
         };
         for error in [
             Malformed,
@@ -114,6 +125,8 @@ mod tests {
             Upstream,
             NoUpstream,
             UpstreamTimedOut,
+            NoRoute,
+            Misdirected,
         ] {
             let problem: serde_json::Value = serde_json::from_str(error.problem()).unwrap();
             assert_eq!(problem["status"], error.status().as_u16());

@@ -52,7 +52,7 @@ impl From<StateError> for Failure {
 /// A gateway that serves.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Where it listens, in the order of the settings.
+    /// Where it listens on the network, in the order of the settings.
     pub addrs: Vec<SocketAddr>,
     pub(crate) listeners: Vec<Arc<ListenerShared>>,
     pub(crate) live: Live,
@@ -97,7 +97,7 @@ impl Gateway {
                 share.push(bound);
             }
         }
-        let addrs = listeners.iter().map(|listener| listener.addr).collect();
+        let addrs = listeners.iter().filter_map(|listener| listener.addr.net()).collect();
         let (connections, signal) = (ConnectionLimit::default(), Signal::new());
         let threads = threads::start(&live, shares, (&connections, &tallies), &signal, make)
             .map_err(|error| Failure::Other(format!("cannot start a thread: {error}")))?;

@@ -18,6 +18,7 @@ pub(crate) mod cors;
 pub(crate) mod echo;
 pub(crate) mod error;
 mod exchange;
+mod executor;
 pub(crate) mod fields;
 pub mod gateway;
 mod idle_timer;

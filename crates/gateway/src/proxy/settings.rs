@@ -3,18 +3,21 @@
 //! [`Listen`] and [`Settings::threads`] are read once, at the start. Everything else is read anew for each connection
 //! or each request, so that another `Settings` can take its place while the gateway runs.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::net::IpAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use ipnet::IpNet;
+use tollgate_http::client::Grouping;
 
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Fields, OwnBody};
+use crate::values::listen_addr::ListenAddr;
 use crate::values::origin::Origin;
+use crate::values::place::Place;
 
 /// What the gateway does and within which bounds.
 #[derive(Debug, Clone)]
@@ -22,12 +25,21 @@ pub struct Settings {
     pub listeners: Vec<Listen>,
     /// Threads that serve, each with its own sockets, connections and pool. Default: one for each core.
     pub threads: NonZeroUsize,
+    /// For what no route is for. Without any, that is 404, if there are routes.
     pub upstreams: Vec<Origin>,
+    /// Groups of upstreams for some hosts and paths. Default: none.
+    pub routes: Vec<RouteGroup>,
+    /// Whether hosts that no route names are answered 421. Default: no.
+    pub hosts_strict: bool,
     /// PEM file with the authorities that may vouch for `https://` upstreams. Default: those of Mozilla.
     pub upstream_ca: Option<PathBuf>,
+    /// Whether `https://` upstreams are offered HTTP/2. Default: yes.
+    pub upstream_http2: bool,
     pub forwarding: Forwarding,
     pub timeouts: Timeouts,
     pub limits: Limits,
+    /// Which addresses are one client to [`Limits::client_connections`]. Default: each of IPv4, and a /64 of IPv6.
+    pub grouping: Grouping,
     pub health: Health,
     /// Where requests are written down. Default: nowhere.
     pub access_log: Option<LogSettings>,
@@ -37,6 +49,35 @@ pub struct Settings {
     pub(crate) own_bodies: Vec<(u16, OwnBody)>,
     /// Whose pages may read answers that do not say so themselves. Default: nobody's.
     pub(crate) cors: Option<Arc<Cors>>,
+}
+
+/// A group of upstreams, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteGroup {
+    pub name: String,
+    pub places: Vec<Place>,
+    pub upstreams: Vec<Origin>,
+    pub check: GroupCheck,
+}
+
+/// What the servers of a group are asked for, to see whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupCheck {
+    /// [`Health::path`], if there is one.
+    Common,
+    Of(PathAndQuery),
+    Nothing,
+}
+
+impl GroupCheck {
+    /// The path, where the common one is `common`.
+    pub(crate) fn path<'a>(&'a self, common: Option<&'a PathAndQuery>) -> Option<&'a PathAndQuery> {
+        match self {
+            Self::Common => common,
+            Self::Of(path) => Some(path),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// How requests are written down.
@@ -65,7 +106,11 @@ pub enum LogTarget {
 /// One address to listen on.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    pub addr: SocketAddr,
+    pub addr: ListenAddr,
+    /// Who may connect to a Unix socket, as the mode of its file. Default: 0600, its owner.
+    pub mode: u32,
+    /// The address that clients of a Unix socket count as having. Default: none.
+    pub peer: Option<IpAddr>,
     /// HTTPS instead of HTTP. Default: none.
     pub tls: Option<TlsFiles>,
     /// The networks whose connections must begin with a PROXY protocol header; connections from elsewhere are closed.
@@ -153,6 +198,12 @@ pub struct Limits {
     pub body_bytes: Option<u64>,
     /// Client connections in all; one more is closed at once. Default: 20,000.
     pub connections: usize,
+    /// Connections at once of one client address, or of those that count as one by [`Settings::grouping`]; one more is closed
+    /// at once. Trusted proxies are not counted. Default: no bound.
+    pub client_connections: Option<NonZeroUsize>,
+    /// Connections in use at once to each upstream, over all threads: others are asked meanwhile, and 503 is answered once all have
+    /// as many. A stream of HTTP/2 and a WebSocket count as one. Default: no bound.
+    pub upstream_connections: Option<NonZeroU64>,
     /// Requests at once on one HTTP/2 connection. Default: 128.
     pub streams: u32,
     /// Unused connections that each thread keeps to each upstream. Default: 256.
@@ -177,17 +228,28 @@ pub struct Health {
     pub every: Duration,
 }
 
+impl Listen {
+    /// The defaults.
+    pub fn new(addr: impl Into<ListenAddr>) -> Self {
+        Self { addr: addr.into(), mode: 0o600, peer: None, tls: None, proxy_protocol: None }
+    }
+}
+
 impl Settings {
     /// The defaults, for one plain listener.
-    pub fn new(addr: SocketAddr, upstreams: Vec<Origin>) -> Self {
+    pub fn new(addr: impl Into<ListenAddr>, upstreams: Vec<Origin>) -> Self {
         Self {
-            listeners: vec![Listen { addr, tls: None, proxy_protocol: None }],
+            listeners: vec![Listen::new(addr)],
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             upstreams,
+            routes: Vec::new(),
+            hosts_strict: false,
             upstream_ca: None,
+            upstream_http2: true,
             forwarding: Forwarding::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            grouping: Grouping::default(),
             health: Health::default(),
             access_log: None,
             fields: Arc::default(),
@@ -230,6 +292,8 @@ impl Default for Limits {
             head_fields: 100,
             body_bytes: Some(10 << 20),
             connections: 20_000,
+            client_connections: None,
+            upstream_connections: None,
             streams: 128,
             pooled: 256,
             buffer_request: 64 << 10,

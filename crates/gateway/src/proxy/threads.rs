@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use crate::proxy::client::connection::{self, ConnectionConfig};
+use crate::proxy::client::connection::{self, ConnectionConfig, Crowd};
 use crate::proxy::client::connection_limit::ConnectionLimit;
 use crate::proxy::client::listener::Bound;
 use crate::proxy::live::Live;
@@ -69,11 +69,16 @@ async fn run<S: HttpService>(
                 let (timeouts, limits) = (state.settings.timeouts, state.settings.limits);
                 // One too many is closed at once: that tells it more than waiting in a queue would.
                 let Some(permit) = connections.enter(limits.connections) else { return };
+                let crowd = limits.client_connections.map(|most| Crowd {
+                    most,
+                    grouping: state.settings.grouping,
+                    trusted: state.settings.forwarding.trusted.clone(),
+                });
                 let (cors, log) = (state.settings.cors.clone(), state.access_log.clone());
                 let fields = Arc::clone(&state.settings.fields);
                 let tally = Arc::clone(&tally);
                 let config = ConnectionConfig { service: service.clone(), timeouts, limits, cors, log, fields, tally };
-                spawn_local(connection::serve(socket, peer, shared, config, drain.watch(), permit));
+                spawn_local(connection::serve(socket, peer, shared, config, drain.watch(), (permit, crowd)));
             }))
         })
         .collect();

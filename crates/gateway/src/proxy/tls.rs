@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, builderstates::WantsSchemes};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -52,15 +52,35 @@ pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
+/// How upstreams are reached over the network.
+#[derive(Debug, Clone)]
+pub(crate) struct Connectors {
+    /// Offers HTTP/2 where TLS is spoken, unless that is turned off.
+    pub(crate) usual: HttpsConnector<HttpConnector>,
+    /// For what HTTP/1.1 alone can do.
+    pub(crate) http1: HttpsConnector<HttpConnector>,
+}
+
 /// How upstreams are reached, and who vouches for those of `https://`.
-pub(crate) fn connector(ca: Option<&Path>) -> Result<HttpsConnector<HttpConnector>, TlsError> {
+pub(crate) fn connectors(ca: Option<&Path>, offers_http2: bool) -> Result<Connectors, TlsError> {
     let mut plain = HttpConnector::new();
     plain.enforce_http(false);
     plain.set_nodelay(true);
+    let http1 = believing(ca)?.https_or_http().enable_http1().wrap_connector(plain.clone());
+    let usual = if offers_http2 {
+        believing(ca)?.https_or_http().enable_all_versions().wrap_connector(plain)
+    } else {
+        http1.clone()
+    };
+    Ok(Connectors { usual, http1 })
+}
+
+/// TLS towards upstreams for which these authorities vouch.
+fn believing(ca: Option<&Path>) -> Result<HttpsConnectorBuilder<WantsSchemes>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = HttpsConnectorBuilder::new();
     let unfit = |error| TlsError::Unfit(ca.unwrap_or(Path::new("TLS")).to_owned(), error);
-    let builder = match ca {
+    Ok(match ca {
         None => builder.with_provider_and_webpki_roots(provider).map_err(unfit)?,
         Some(ca) => {
             let mut roots = RootCertStore::empty();
@@ -74,8 +94,7 @@ pub(crate) fn connector(ca: Option<&Path>) -> Result<HttpsConnector<HttpConnecto
                 .with_no_client_auth();
             builder.with_tls_config(config)
         }
-    };
-    Ok(builder.https_or_http().enable_http1().wrap_connector(plain))
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -29,12 +29,18 @@ pub struct View {
     pub request_times: Times,
     /// How long upstreams took, until the heads of their answers were there.
     pub upstream_times: Times,
+    /// Requests for each group but the default, in the order of the settings.
+    pub routes: Vec<(String, usize)>,
+    /// Connections closed at once because their client had too many.
+    pub crowding: usize,
 }
 
 /// One upstream at one moment.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub url: String,
+    /// The names of the groups that it is in, but for the default.
+    pub routes: Vec<String>,
     pub counts: Counts,
 }
 
@@ -51,8 +57,12 @@ impl Viewer {
     pub fn now(&self) -> View {
         let Total { passed, classes, own, requests, upstreams: upstream_times } = self.tallies.total();
         let state = self.live.now();
-        let upstreams = state.upstreams.iter();
-        let upstreams = upstreams.map(|one| Upstream { url: one.origin.to_string(), counts: one.counts() });
+        let groups = || state.groups.iter().flat_map(|groups| groups.iter());
+        let upstreams = state.all.iter().map(|one| Upstream {
+            url: one.origin.to_string(),
+            routes: groups().filter(|group| group.upstreams.has(one)).map(|group| group.name.clone()).collect(),
+            counts: one.counts(),
+        });
         View {
             stage: self.signal.stage(),
             connections: self.connections.present(),
@@ -64,6 +74,8 @@ impl Viewer {
             upstreams: upstreams.collect(),
             request_times: requests,
             upstream_times,
+            routes: groups().map(|group| (group.name.clone(), group.requests())).collect(),
+            crowding: self.connections.crowding(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod admin_listen;
 pub mod failure;
+pub mod listen_addr;
 pub mod origin;
 pub mod output;
+pub mod place;
 pub(crate) mod policy_figures;
 pub(crate) mod rates;

@@ -72,6 +72,10 @@ fn what_is_written_is_what_is_meant() {
         ("policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]", "only if that is one of 401."),
         ("policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx}}]", "given back if the response is one of 2xx."),
         (
+            "policies: [{name: a, limits: 5/m, charge: {field: X-Cost}}]",
+            "Once it is answered it counts as much as the field `x-cost` of the answer says;",
+        ),
+        (
             "policies: [{name: a, limits: 5/m, charge: {only_on: 401}}]",
             "401. A request that ends without a response is charged, too.",
         ),
@@ -83,6 +87,29 @@ fn what_is_written_is_what_is_meant() {
             "policies: [{name: a, limits: 5/m, charge: {refund_on: 2xx, unanswered: free}}]",
             "2xx. So is what a request cost that ends without a response.",
         ),
+        (
+            "routes: [{name: r, hosts: [a.example, '*.b.example'], paths: [/x/*, '/{id}'], upstreams: [http://c, http://d]}]",
+            "`r`: http://c and http://d, those for a.example/x/*, a.example/{id}, *.b.example/x/* or *.b.example/{id}.",
+        ),
+        ("routes: {name: r, paths: /x, upstreams: http://c, health: /w}", "for /x; its servers are asked for /w."),
+        ("routes: {name: r, paths: /x, upstreams: http://c, health: off}", "for /x; its servers are not checked."),
+        ("routes: {name: r, paths: /x, upstreams: http://c}", "What no route is for is answered 404."),
+        ("routes: {name: r, hosts: a, upstreams: http://c}\nupstreams: http://d", "All else to http://d."),
+        (
+            "routes: {name: r, hosts: a, upstreams: http://c}\nhosts: strict",
+            "Hosts that no route names are answered 421.",
+        ),
+        ("routes: {name: r, hosts: a, upstreams: [http://c, http://d]}", "One that cannot be reached 3 times in a row"),
+        ("upstreams: [h2c://c:50051, https://d]", "h2c://c:50051 and https://d, whichever"),
+        ("upstreams: https://d\nupstream_http2: off", "HTTP/1.1 is spoken to all https upstreams."),
+        (
+            "listen: unix:/run/a.sock",
+            "unix:/run/a.sock (http), a file of mode 0600; clients have no address, so that to limits by address they are one.",
+        ),
+        ("listen: {address: unix:/run/a.sock, mode: 0660, peer: 127.0.0.1}", "mode 0660; clients count as 127.0.0.1."),
+        ("upstreams: unix:/run/app.sock", "Passes requests to unix:/run/app.sock."),
+        ("bounds: {client_connections: 20}", "Of one client 20 connections at once; trusted proxies are not counted."),
+        ("upstreams: http://c\nbounds: {upstream_connections: 8}", "To each of them 8 connections are in use at most;"),
         ("policies: [{name: 404, concurrency: 3}]", "`404`: every request, for each ip: 3 in flight at once."),
         (
             "policies: [{name: a, limits: 5/m}, {name: b, limits: 1/m, match: {path: /b}}]",

@@ -6,6 +6,7 @@ mod fields;
 mod keys;
 mod mistakes;
 mod reload;
+mod routes;
 mod service;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared;

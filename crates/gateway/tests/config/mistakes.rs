@@ -36,6 +36,72 @@ const ROWS: &[(&str, &str)] = &[
     ("threads:", "1:8: threads: this is empty;"),
     ("threads: [1, 2]", "1:10: threads: expected one value, got a list"),
     ("threads: {a: 1}", "1:10: threads: expected one value, got keys"),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {field: x cost}}]",
+        "1:51: policies[0].charge.field: `x cost` is not a valid name of a field",
+    ),
+    (
+        "policies: [{name: a, limits: 5/m, charge: {field: x, only_on: 401}}]",
+        "1:43: policies[0].charge: expected one of",
+    ),
+    // Routes
+    (
+        "routes: [{paths: /a, upstreams: http://c}]",
+        "1:10: routes[0]: `name` is missing: what metrics and the page call it",
+    ),
+    (
+        "routes: [{name: a, upstreams: http://c}]",
+        "1:10: routes[0]: with neither `hosts` nor `paths` this is for every request",
+    ),
+    ("routes: [{name: a, paths: /a}]", "1:10: routes[0]: `upstreams` is missing: the servers that it is for"),
+    ("routes: [{name: a, paths: /a, upstreams: []}]", "1:42: routes[0].upstreams: the list is empty; name a server"),
+    (
+        "routes: [{name: a, paths: [], upstreams: http://c}]",
+        "1:27: routes[0].paths: the list is empty; leave the key out for any",
+    ),
+    ("routes: [{name: a, paths: a, upstreams: http://c}]", "1:27: routes[0].paths: "),
+    ("routes: [{name: a, hosts: [b, 'a:80'], upstreams: http://c}]", "1:31: routes[0].hosts[1]: "),
+    ("routes: [{name: a, paths: /a, upstreams: c}]", "1:42: routes[0].upstreams: `c` is not a valid URL"),
+    ("routes: [{name: 'a b', paths: /a, upstreams: http://c}]", "1:17: routes[0].name: `a b` is not a valid name;"),
+    (
+        "routes: [{name: a, path: /a, upstreams: http://c, hosts: a}]",
+        "1:20: routes[0].path: unknown key, did you mean `paths`?",
+    ),
+    (
+        "routes:\n- {name: a, paths: '/a/{x}', upstreams: http://c}\n- {name: a, paths: /b, upstreams: http://c}",
+        "3:3: routes[1]: there is a route `a` already",
+    ),
+    (
+        "routes:\n- {name: a, paths: '/a/{x}', upstreams: http://c}\n- {name: b, paths: ['/a/{y}/'], upstreams: http://c}",
+        "3:3: routes[1]: /a/{y} is for `a` already, so no request would come here",
+    ),
+    (
+        "upstreams: http://c\nroutes: [{name: a, paths: /a, upstreams: http://c, health: /w}]",
+        "2:10: routes[0]: http://c is elsewhere with another `health`, and is one server",
+    ),
+    (
+        "routes: [{name: a, paths: /a, upstreams: http://c, health: w}]",
+        "1:60: routes[0].health: `w` is not a valid path;",
+    ),
+    ("hosts: strict", "1:8: hosts: no route names a host, so every request would be refused"),
+    ("hosts: loose", "1:8: hosts: `loose` is unknown; expected one of any, strict"),
+    (
+        "bounds: {client_connections: 0}",
+        "1:30: bounds.client_connections: expected a whole number from 1 to 10000000, got `0`",
+    ),
+    (
+        "bounds: {client_connections: 5}\nclient: {from: x-forwarded-for, hops: 1}",
+        "1:30: bounds.client_connections: every peer is trusted as a proxy, and connections of proxies are not counted",
+    ),
+    ("listen: unix:a.sock", "1:9: listen: `unix:a.sock` is not the whole path of a Unix socket"),
+    ("listen: [unix:/a, unix:/a]", "1:19: listen[1]: unix:/a is already listened on"),
+    ("listen: {address: unix:/a, mode: 0999}", "1:34: listen.mode: `0999` is not the mode of a file;"),
+    ("listen: {address: unix:/a, mode: 07777}", "1:34: listen.mode: `07777` is not the mode of a file;"),
+    ("listen: {address: unix:/a, peer: a}", "1:34: listen.peer: "),
+    ("listen: {address: '127.0.0.1:80', mode: 0660}", "1:9: listen: `mode` and `peer` are of Unix sockets"),
+    ("upstreams: unix:app.sock", "1:12: upstreams: `unix:app.sock` is not the whole path of a Unix socket"),
+    ("upstreams: h2://c", "1:12: upstreams: `h2://c` begins neither with http:// nor with https://, h2c:// or unix:"),
+    ("upstream_http2: yes", "1:17: upstream_http2: `yes` is unknown; expected one of auto, off"),
     // Values
     ("threads: 0", "1:10: threads: expected a whole number from 1 to 1024, got `0`"),
     ("threads: four", "1:10: threads: expected a whole number from 1 to 1024, got `four`"),
@@ -179,7 +245,7 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {unanswered: free}}]",
-        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+        "1:43: policies[0].charge: expected one of `only_on`, `refund_on` and `field`",
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 401, unanswerd: free}}]",
@@ -187,11 +253,11 @@ const ROWS: &[(&str, &str)] = &[
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {}}]",
-        "1:43: policies[0].charge: expected either `only_on` or `refund_on`",
+        "1:43: policies[0].charge: expected one of `only_on`, `refund_on` and `field`",
     ),
     (
         "policies: [{name: a, limits: 5/m, charge: {only_on: 401, refund_on: 2xx}}]",
-        "1:43: policies[0].charge: expected either",
+        "1:43: policies[0].charge: expected one of",
     ),
 ];
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tollgate_http::Policy;
+use tollgate_http::{Charge, Policy};
 
 use crate::tool::{Front, eventually, front, front_with, mirror, upstream};
 
@@ -166,4 +166,31 @@ fn an_upload_that_a_limit_refuses_sees_its_answer() {
     let mut client = front.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
     assert_eq!(client.response().status, 429);
+}
+
+#[test]
+fn the_answer_of_the_upstream_says_what_it_costs() {
+    let upstream = upstream(|conn| {
+        while let Some(head) = conn.head() {
+            let cost = if head.starts_with("GET /free ") { "0" } else { "40" };
+            conn.send(format!("HTTP/1.1 200 OK\r\nX-Cost: {cost}\r\nContent-Length: 0\r\n\r\n"));
+        }
+    });
+    let policy = Policy::new("tokens", "100/day").unwrap().cost(10).charge(Charge::ByField("x-cost".parse().unwrap()));
+    let front = Front::limited(upstream, policy);
+    let mut client = front.client();
+    let mut ask = |path| {
+        client.get(path);
+        client.response()
+    };
+    for _ in 0..20 {
+        assert_eq!(ask("/free").status, 200);
+    }
+    let first = ask("/");
+    assert_eq!(first.field("x-cost"), Some("40"));
+    assert!(first.field("ratelimit").unwrap().starts_with("\"tokens\";r=60;"), "{first:?}");
+    assert_eq!(ask("/").status, 200);
+    // Twenty are left, which is enough for the cost and not for the answer.
+    assert_eq!(ask("/").status, 200);
+    assert_eq!(ask("/free").status, 429);
 }

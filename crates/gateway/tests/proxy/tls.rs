@@ -23,7 +23,7 @@ use crate::tool::{Front, PATIENCE, SHORT, front_with, mirror, settings};
 use tollgate_gateway::proxy::settings::TlsFiles;
 
 /// A certificate for `localhost`, in files of its own.
-fn certificate() -> TlsFiles {
+pub(crate) fn certificate() -> TlsFiles {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder: PathBuf = std::env::temp_dir().join(format!("tollgate-tls-{}-{number}", std::process::id()));
@@ -128,6 +128,8 @@ async fn an_upstream_is_reached_over_tls_if_its_certificate_holds() {
         let mut settings = settings(&[]);
         settings.upstreams = vec![format!("https://localhost:{port}").parse().unwrap()];
         settings.upstream_ca = ca;
+        // It would choose HTTP/2, and speaks HTTP/1.1.
+        settings.upstream_http2 = false;
         let front = Front::start(settings);
         let mut client = front.client();
         tokio::task::spawn_blocking(move || {

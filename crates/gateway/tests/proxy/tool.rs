@@ -34,6 +34,11 @@ impl Front {
         Self(Some(Gateway::start(settings, &unlimited()).unwrap()))
     }
 
+    /// One that has been started.
+    pub(crate) fn of(gateway: Gateway) -> Self {
+        Self(Some(gateway))
+    }
+
     /// One that holds its clients to `policy`.
     pub(crate) fn limited(upstream: SocketAddr, policy: Policy) -> Self {
         let limiter = RateLimiter::new(LimiterConfig::new().policy(policy)).unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::error::ConfigError;
 
@@ -21,6 +21,25 @@ pub enum Charge {
     /// limit is used up; requests that are under way at once may go past it together, each by its cost. See
     /// [`Unanswered`] for those that end without a response.
     OnlyOn(Statuses),
+    /// When it comes, by the policy's cost; once the response is there, as much as this field of it says, in place of the cost:
+    /// for what the application alone knows, such as tokens or bytes (`content-length`).
+    ///
+    /// The field is one line with one whole number, and stays in the response. If it is not there, is there twice or says anything
+    /// else, the cost stands, as it does without a response unless [`Unanswered::Free`]. More than [`u64::MAX`] is as much as that.
+    /// A bucket that has less left goes into debt, as far as its limit allows (`1000/minute debt 5 minutes`; an hour or a bucket's
+    /// worth unless it says so); a window takes what is left, and the rest is not counted.
+    ByField(HeaderName),
+}
+
+/// The count in `field` of a response, if it is one.
+pub(crate) fn count(headers: &HeaderMap, field: &HeaderName) -> Option<u64> {
+    let mut lines = headers.get_all(field).iter();
+    let text = lines.next()?.to_str().ok()?.trim();
+    if lines.next().is_some() || text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Of digits alone, only a number that is too large is none.
+    Some(text.parse().unwrap_or(u64::MAX))
 }
 
 /// What becomes of a request that went to the application and ended without a response: its client has gone away, or the
@@ -130,6 +149,36 @@ impl fmt::Display for Statuses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts() {
+        let of = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-cost", http::HeaderValue::from_static(line));
+            }
+            count(&headers, &HeaderName::from_static("x-cost"))
+        };
+        for (line, expected) in [
+            ("0", Some(0)),
+            (" 42 ", Some(42)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("99999999999999999999999999", Some(u64::MAX)),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("1e3", None),
+            ("1, 2", None),
+            ("0x10", None),
+            ("many", None),
+        ] {
+            assert_eq!(of(&[line]), expected, "{line}");
+        }
+        assert_eq!((of(&[]), of(&["1", "1"])), (None, None));
+    }
 
     #[test]
     fn statuses() {

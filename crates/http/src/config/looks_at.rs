@@ -35,7 +35,7 @@ impl LimiterConfig {
         LooksAt {
             method: any(Policy::looks_at_method),
             target: any(Policy::looks_at_target),
-            status: any(|policy| policy.charge != Charge::OnRequest),
+            status: any(|policy| matches!(policy.charge, Charge::RefundOn(_) | Charge::OnlyOn(_))),
             header_fields: self.header_fields(),
         }
     }

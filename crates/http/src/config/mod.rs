@@ -10,6 +10,7 @@ mod serial;
 mod tier_map;
 mod tiers;
 
+pub(crate) use charge::count;
 pub use charge::{Charge, Statuses, Unanswered};
 pub use exemption::Exemption;
 pub use limiter_config::LimiterConfig;

@@ -151,6 +151,7 @@ struct TierKeys {
 struct ChargeKeys {
     only_on: Option<Statuses>,
     refund_on: Option<Statuses>,
+    field: Option<String>,
     unanswered: Unanswered,
 }
 
@@ -198,11 +199,15 @@ impl TryFrom<PolicyKeys> for Policy {
             }
             policy = policy.tiers(chosen);
         }
-        let charge = match (&keys.charge.only_on, &keys.charge.refund_on) {
-            (None, None) => Charge::OnRequest,
-            (Some(statuses), None) => Charge::OnlyOn(statuses.clone()),
-            (None, Some(statuses)) => Charge::RefundOn(statuses.clone()),
-            (Some(_), Some(_)) => return Err(in_policy("expected either `only_on` or `refund_on`".to_owned())),
+        let charge = match (&keys.charge.only_on, &keys.charge.refund_on, &keys.charge.field) {
+            (None, None, None) => Charge::OnRequest,
+            (Some(statuses), None, None) => Charge::OnlyOn(statuses.clone()),
+            (None, Some(statuses), None) => Charge::RefundOn(statuses.clone()),
+            (None, None, Some(name)) => Charge::ByField(
+                HeaderName::from_str(name)
+                    .map_err(|_| in_policy(format!("`{name}` is not a valid name of a field")))?,
+            ),
+            _ => return Err(in_policy("expected one of `only_on`, `refund_on` and `field`".to_owned())),
         };
         for exemption in keys.exempt.parse::<Exemption>().map_err(in_policy)? {
             policy = policy.exempt(exemption);

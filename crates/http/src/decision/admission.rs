@@ -10,6 +10,7 @@ use tollgate::clock::{Clock, LimiterClock};
 use crate::answer::LimitStatus;
 use crate::decision::admitted::Admitted;
 use crate::decision::compile::Rules;
+use crate::decision::settle::Ended;
 use crate::decision::shared::Shared;
 
 /// A request that may go. Keep it until the response has been sent: it holds the request's places under bounds on
@@ -59,16 +60,17 @@ impl<C: Clock> Admission<C> {
     /// What the response decides: charges what is charged afterwards, refunds what is refunded, and writes the rate-limit
     /// header fields. Once for each request.
     pub fn respond(&mut self, status: StatusCode, headers: &mut HeaderMap) {
-        self.settle(status);
+        self.end(Some((status, Some(headers))));
         let answer = &self.rules.config.answer;
         if let Some(status) = self.limit_status() {
             answer.inform(headers, &status, &self.rules.policy_items(&self.admitted.policies));
         }
     }
 
-    /// The part of [`respond`](Self::respond) that charges and refunds.
+    /// The part of [`respond`](Self::respond) that charges and refunds. What is charged by a field of the response, which is not
+    /// known here, stays at its cost.
     pub fn settle(&mut self, status: StatusCode) {
-        self.end(Some(status));
+        self.end(Some((status, None)));
     }
 
     /// The request did not go after all, so that no response decides anything. What was charged when it came stays so.
@@ -76,9 +78,9 @@ impl<C: Clock> Admission<C> {
         self.admitted.pending.clear();
     }
 
-    fn end(&mut self, status: Option<StatusCode>) {
+    fn end(&mut self, response: Option<Ended<'_>>) {
         if let Some(shared) = &self.shared {
-            self.admitted.settle(&shared.engine, &self.rules, status);
+            self.admitted.settle(&shared.engine, &self.rules, response);
         }
     }
 

@@ -1,39 +1,48 @@
 //! Charging after the response: what it decides about a request that was admitted.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tollgate::clock::Clock;
 
-use crate::config::{Charge, Policy, Statuses, Unanswered};
+use crate::config::{Charge, Policy, Statuses, Unanswered, count};
 use crate::decision::admitted::Admitted;
 use crate::decision::compile::Rules;
 use crate::decision::engine::Engine;
+
+/// The response with which a request has ended, with its fields if they are known.
+pub(crate) type Ended<'a> = (StatusCode, Option<&'a HeaderMap>);
 
 /// What is still to be done about a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settlement {
     Charge,
     Refund,
+    /// It has been charged its cost, and this is what it should be.
+    Correct(u64),
 }
 
-/// What is to be done about a request that ended with `status`, or without a response.
-fn settlement(policy: &Policy, status: Option<StatusCode>) -> Option<Settlement> {
-    let said = |statuses: &Statuses, otherwise: Unanswered| match status {
-        Some(status) => statuses.contains(status),
+/// What is to be done about a request that ended with this response, of which the fields may not be known, or without one.
+fn settlement(policy: &Policy, response: Option<Ended<'_>>) -> Option<Settlement> {
+    let said = |statuses: &Statuses, otherwise: Unanswered| match response {
+        Some((status, _)) => statuses.contains(status),
         None => policy.unanswered == otherwise,
     };
     match &policy.charge {
         Charge::OnlyOn(statuses) if said(statuses, Unanswered::Charged) => Some(Settlement::Charge),
         Charge::RefundOn(statuses) if said(statuses, Unanswered::Free) => Some(Settlement::Refund),
+        Charge::ByField(field) => match response {
+            Some((_, headers)) => count(headers?, field).map(Settlement::Correct),
+            None => (policy.unanswered == Unanswered::Free).then_some(Settlement::Refund),
+        },
         _ => None,
     }
 }
 
 impl Admitted {
-    /// Charges and refunds: the request has ended with a response of this status, or without one.
-    pub(crate) fn settle<C: Clock>(&mut self, engine: &Engine<C>, rules: &Rules, status: Option<StatusCode>) {
+    /// Charges and refunds: the request has ended with this response, or without one.
+    pub(crate) fn settle<C: Clock>(&mut self, engine: &Engine<C>, rules: &Rules, response: Option<Ended<'_>>) {
         for pending in self.pending.drain(..) {
             let Some(rule) = rules.rules.get(pending.policy) else { continue };
-            let Some(settlement) = settlement(&rule.policy, status) else { continue };
+            let Some(settlement) = settlement(&rule.policy, response) else { continue };
             let limits = rule.tiers.get(pending.tier).map_or(&[][..], |tier| &tier.limits);
             for (index, limit) in limits.iter().enumerate() {
                 let view = engine.limiter.under(&limit.limit);
@@ -42,6 +51,13 @@ impl Admitted {
                     Settlement::Charge => {
                         view.key(&pending.key).charge(pending.cost);
                     }
+                    Settlement::Correct(count) => match count.checked_sub(pending.cost) {
+                        Some(more) => {
+                            view.key(&pending.key).charge(more);
+                        }
+                        // Less than the cost.
+                        None => view.key(&pending.key).refund_of(pending.cost.saturating_sub(count), pending.at),
+                    },
                 }
                 let shown = self.tightest.as_mut();
                 if let Some(shown) = shown.filter(|shown| shown.is_of(pending.policy, pending.tier, index)) {

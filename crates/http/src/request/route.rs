@@ -213,7 +213,11 @@ impl Route {
     }
 
     /// What can be wrong with hosts, which are taken as they come.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    ///
+    /// The first of them that no request can have.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let is_host = |host: &str| {
             let name = host.strip_prefix("*.").unwrap_or(host);
             let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && !b":/*@".contains(&byte));
@@ -246,7 +250,8 @@ impl Route {
     }
 
     /// Whether `request` is one of them however a server reads it: one that some server takes for another is not.
-    pub(crate) fn covers_surely(&self, request: &RequestInfo<'_>) -> bool {
+    #[must_use]
+    pub fn covers_surely(&self, request: &RequestInfo<'_>) -> bool {
         self.covers(request)
             && (self.paths.is_empty() || request.paths().all(|path| self.covers_path(path)))
             && (self.hosts.is_empty() || request.hosts().all(|host| self.covers_host(host)))

@@ -1,8 +1,8 @@
 //! Charges that the response decides.
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tollgate::Algorithm;
-use tollgate_http::{Charge, Decision};
+use tollgate_http::{Charge, Decision, Unanswered};
 
 use crate::app::{App, With, get, header, policy};
 
@@ -80,5 +80,80 @@ async fn a_refund_of_a_window_that_is_over_adds_nothing_to_the_next() {
         assert!(admit().is_none(), "{algorithm}: the new window sells more than it has");
         next[0].settle(StatusCode::OK);
         assert!(admit().is_some() && admit().is_none(), "{algorithm}: its own comes back");
+    }
+}
+
+/// What the response says takes the place of the cost; what it does not say leaves the cost.
+#[tokio::test]
+async fn a_field_of_the_response_says_what_a_request_costs() {
+    let by_field = || Charge::ByField("x-cost".parse().unwrap());
+    for (said, remaining) in [
+        (&["7"][..], 93),
+        (&["0"], 100),
+        (&["1"], 99),
+        (&["10"], 90),
+        (&["100"], 0),
+        (&["1000000"], 0),
+        (&["99999999999999999999999"], 0),
+        (&[], 90),
+        (&["many"], 90),
+        (&["-5"], 90),
+        (&["7", "7"], 90),
+    ] {
+        let limiter = App::of([policy("tokens", "100/day").cost(10).charge(by_field())]).limiter;
+        let Decision::Admitted(mut admission) = limiter.check(&get("/")) else { panic!() };
+        let mut fields = HeaderMap::new();
+        for line in said {
+            fields.append("x-cost", HeaderValue::from_static(line));
+        }
+        admission.respond(StatusCode::OK, &mut fields);
+        let told = fields["ratelimit"].to_str().unwrap();
+        assert!(told.starts_with(&format!("\"tokens\";r={remaining};")), "{said:?}: {told}");
+        // It is for the client as well, unless somebody takes it away.
+        assert_eq!(fields.get_all("x-cost").iter().count(), said.len());
+        drop(admission);
+        assert_eq!(limiter.check(&get("/")).is_admitted(), remaining >= 10, "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_response_or_its_fields_the_cost_stands_unless_that_is_free() {
+    for (unanswered, settles, left) in [
+        (Unanswered::Charged, false, 90),
+        (Unanswered::Free, false, 100),
+        (Unanswered::Charged, true, 90),
+        (Unanswered::Free, true, 90),
+    ] {
+        let tokens = policy("tokens", "100/day").cost(10).charge(Charge::ByField("x-cost".parse().unwrap()));
+        let limiter = App::of([tokens.unanswered(unanswered)]).limiter;
+        let Decision::Admitted(mut admission) = limiter.check(&get("/")) else { panic!() };
+        if settles {
+            admission.settle(StatusCode::OK);
+        }
+        drop(admission);
+        let Decision::Admitted(next) = limiter.check(&get("/")) else { panic!() };
+        assert_eq!(next.limit_status().unwrap().report.remaining, left - 10, "{unanswered:?} {settles}");
+    }
+}
+
+/// A request that costs more than is left takes it all, or as much of a debt as the limit allows.
+#[tokio::test]
+async fn a_large_count_goes_into_debt_as_far_as_that_is_allowed() {
+    let cost = |app: &App, count: &'static str| match app.limiter.check(&get("/")) {
+        Decision::Refused(_) => false,
+        Decision::Admitted(mut admission) => {
+            let mut fields = HeaderMap::new();
+            fields.insert("x-cost", HeaderValue::from_static(count));
+            admission.respond(StatusCode::OK, &mut fields);
+            true
+        }
+    };
+    for (limit, minutes) in [("60/hour debt 0 seconds", 1), ("60/hour", 61), ("60/hour debt 2 hours", 121)] {
+        let app = App::of([policy("tokens", limit).charge(Charge::ByField("x-cost".parse().unwrap()))]);
+        assert!(cost(&app, "1000"));
+        app.wait(minutes * 60 - 1);
+        assert!(!cost(&app, "0"), "{limit}");
+        app.wait(1);
+        assert!(cost(&app, "0"), "{limit}");
     }
 }

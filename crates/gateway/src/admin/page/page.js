@@ -405,11 +405,11 @@ function showKeys(live) {
 }
 
 function showUpstreams(live) {
-  const cells = () => [element("th", { scope: "row" }), element("td"), ...Array.from({ length: 3 }, () => element("td", { class: "number" }))];
+  const cells = () => [element("th", { scope: "row" }), element("td"), element("td"), ...Array.from({ length: 3 }, () => element("td", { class: "number" }))];
   rows(byId("upstreams").tBodies[0], live.upstreams.length, cells).forEach((row, i) => {
     const at = live.upstreams[i];
     const state = at.resting ? "resting after failures" : "in use";
-    [at.url, state, grouped(at.requests), grouped(at.failures), grouped(at.in_flight)].forEach((text, j) => say(row.children[j], text));
+    [at.url, at.routes.join(", ") || "all others", state, grouped(at.requests), grouped(at.failures), grouped(at.in_flight)].forEach((text, j) => say(row.children[j], text));
   });
 }
 

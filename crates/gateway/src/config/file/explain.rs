@@ -15,8 +15,9 @@ use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::OwnBody;
-use crate::proxy::settings::{Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
+use crate::proxy::settings::{GroupCheck, Listen, LogFormat, LogSettings, Settings, Timeouts, XForwarded};
 use crate::values::admin_listen::AdminListen;
+use crate::values::listen_addr::ListenAddr;
 use crate::values::output::grouped;
 
 /// A heading, and what belongs to it in lines of a moderate width.
@@ -71,9 +72,18 @@ impl Config {
 
     fn explain_listeners(&self, page: &mut Page) {
         page.heading("Listens on");
-        for Listen { addr, tls, proxy_protocol } in &self.gateway.listeners {
+        for Listen { addr, mode, peer, tls, proxy_protocol } in &self.gateway.listeners {
             let scheme = if tls.is_some() { "https" } else { "http" };
-            let mut text = format!("{scheme}://{addr}, {}", reach(*addr));
+            let mut text = match addr {
+                ListenAddr::Net(addr) => format!("{scheme}://{addr}, {}", reach(*addr)),
+                ListenAddr::Unix(_) => {
+                    let peers = peer.map_or_else(
+                        || "have no address, so that to limits by address they are one".to_owned(),
+                        |peer| format!("count as {peer}"),
+                    );
+                    format!("{addr} ({scheme}), a file of mode {mode:04o}; clients {peers}")
+                }
+            };
             if let Some(tls) = tls {
                 let _ = write!(text, ", with the certificate {} and the key {}", tls.cert.display(), tls.key.display());
             }
@@ -118,30 +128,49 @@ impl Config {
     fn explain_upstreams(&self, page: &mut Page) {
         let gateway = &self.gateway;
         page.heading("Passes requests to");
+        for route in &gateway.routes {
+            page.line(format_args!(
+                "`{}`: {}, those for {}{}.",
+                route.name,
+                list(&route.upstreams, "and"),
+                list(&route.places, "or"),
+                match &route.check {
+                    GroupCheck::Common => String::new(),
+                    GroupCheck::Of(path) => format!("; its servers are asked for {path}"),
+                    GroupCheck::Nothing => "; its servers are not checked".to_owned(),
+                }
+            ));
+        }
+        if !gateway.routes.is_empty() {
+            page.line("Of several routes that are for a request, the one with the narrowest host has it, then the narrowest path.");
+        }
+        if gateway.hosts_strict {
+            page.line("Hosts that no route names are answered 421.");
+        }
+        let most_upstreams = gateway.routes.iter().map(|route| route.upstreams.len()).max().unwrap_or(0);
         match gateway.upstreams.as_slice() {
+            [] if !gateway.routes.is_empty() => page.line("What no route is for is answered 404."),
+            all if !gateway.routes.is_empty() => page.line(format_args!("All else to {}.", list(all, "and"))),
             [] => page.line("a built-in echo, because no upstream is named."),
             [only] => page.line(format_args!("{only}.")),
             several => {
                 page.line(format_args!("{}, whichever has the fewest requests in flight.", list(several, "and")));
-                let health = &gateway.health;
-                page.line(format_args!(
-                    "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
-                     row without an answer is asked last for {1}. After that one request tries it first.",
-                    health.failures,
-                    time(health.rest)
-                ));
-                if let Some(path) = &health.path {
-                    page.line(format_args!(
-                        "Each is asked for {path} every {}; after {} answers in a row that are not 2xx or 3xx it is left alone \
-                         until one is.",
-                        time(health.every),
-                        health.failures
-                    ));
-                }
             }
+        }
+        if gateway.upstreams.len().max(most_upstreams) > 1 {
+            self.explain_health(page);
+        }
+        if let Some(most) = gateway.limits.upstream_connections {
+            page.line(format_args!(
+                "To each of them {} connections are in use at most; then others are asked, and 503 is answered if there are none.",
+                grouped(most.get())
+            ));
         }
         if let Some(path) = &gateway.upstream_ca {
             page.line(format_args!("Of https upstreams, those are believed that {} vouches for.", path.display()));
+        }
+        if !gateway.upstream_http2 {
+            page.line("HTTP/1.1 is spoken to all https upstreams.");
         }
         let forwarding = &gateway.forwarding;
         page.line(format_args!(
@@ -168,6 +197,27 @@ impl Config {
                 "not passed on"
             }
         ));
+    }
+
+    fn explain_health(&self, page: &mut Page) {
+        if !self.gateway.routes.is_empty() {
+            page.line("Of several for the same requests, whichever has the fewest in flight.");
+        }
+        let health = &self.gateway.health;
+        page.line(format_args!(
+            "One that cannot be reached {0} times in a row is left alone for {1}; one that leaves {0} requests in a \
+             row without an answer is asked last for {1}. After that one request tries it first.",
+            health.failures,
+            time(health.rest)
+        ));
+        if let Some(path) = &health.path {
+            page.line(format_args!(
+                "Each is asked for {path} every {}; after {} answers in a row that are not 2xx or 3xx it is left alone \
+                 until one is.",
+                time(health.every),
+                health.failures
+            ));
+        }
     }
 
     fn explain_clients(&self, page: &mut Page) {
@@ -308,12 +358,19 @@ impl Config {
             limits.body_bytes.map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", shown(bytes)));
         page.line(format_args!(
             "Request heads up to {} and {} fields, bodies {body}; {} connections, {} requests at once on one of HTTP/2; \
-             {} unused connections from each thread to each upstream. {}",
+             {} unused connections from each thread to each upstream. {}{}",
             shown(limits.head_bytes.into()),
             limits.head_fields,
             grouped(limits.connections as u64),
             limits.streams,
             limits.pooled,
+            match limits.client_connections {
+                None => String::new(),
+                Some(most) => format!(
+                    "Of one client {} connections at once; trusted proxies are not counted. ",
+                    grouped(most.get() as u64)
+                ),
+            },
             match limits.buffer_request {
                 0 => "Bodies are passed on as they come.".to_owned(),
                 most => format!("The first {} of a body are collected before an upstream is asked.", shown(most as u64)),
@@ -397,11 +454,16 @@ impl PolicyConfig {
             Charge::OnlyOn(statuses) => {
                 write!(text, " It is charged after the response, and only if that is one of {statuses}.")
             }
+            Charge::ByField(field) => write!(
+                text,
+                " Once it is answered it counts as much as the field `{field}` of the answer says; if that says no whole number, as before."
+            ),
             _ => Ok(()),
         };
         text.push_str(match (&self.charge, self.unanswered) {
             (Charge::OnlyOn(_), Unanswered::Charged) => " A request that ends without a response is charged, too.",
             (Charge::OnlyOn(_), _) => " A request that ends without a response is free.",
+            (Charge::ByField(_), Unanswered::Free) => " A request that ends without a response is free.",
             (Charge::RefundOn(_), Unanswered::Free) => " So is what a request cost that ends without a response.",
             _ => "",
         });

@@ -1,22 +1,24 @@
 //! The keys of the proxy: where it listens, whom it asks, and within which bounds.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::Files;
 use super::item::{Item, Table};
+use super::routes;
 use crate::control::socket::LONGEST_PATH;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
     Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
 };
+use crate::values::listen_addr::ListenAddr;
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;
@@ -31,15 +33,19 @@ pub(crate) fn read(table: &mut Table<'_, '_>, files: &Files<'_>, trusted: Vec<Ip
     settings.forwarding.trusted = trusted;
     table.set("listen", &mut settings.listeners, |item| listeners(&item, files));
     table.set("upstreams", &mut settings.upstreams, |item| item.items().iter().map(Item::parse).collect());
+    table.set("routes", &mut settings.routes, |item| Some(routes::read_all(&item, &settings.upstreams)));
+    table.set("hosts", &mut settings.hosts_strict, |item| routes::strict(&item, &settings.routes));
     table.set("upstream_ca", &mut settings.upstream_ca, |item| {
         let path = files.folder.join(item.text()?);
         item.accept((files.authorities)(&path))?;
         Some(Some(path))
     });
+    table.set("upstream_http2", &mut settings.upstream_http2, |item| item.choice(&[("auto", true), ("off", false)]));
     table.set("threads", &mut settings.threads, |item| NonZeroUsize::new(item.number(1..=MAX_THREADS)?));
     table.get("forwarding").map(|item| item.table(|table| forwarding(table, &mut settings.forwarding)));
     table.get("timeouts").map(|item| item.table(|table| timeouts(table, &mut settings.timeouts)));
-    table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits)));
+    let are_all_trusted = settings.forwarding.trusted.iter().any(|network| network.prefix_len() == 0);
+    table.get("bounds").map(|item| item.table(|table| bounds(table, &mut settings.limits, are_all_trusted)));
     table.get("health").map(|item| item.table(|table| health(table, &mut settings.health)));
     table.set("fields", &mut settings.fields, |item| item.table(fields).map(Arc::new));
     table.set("own_bodies", &mut settings.own_bodies, |item| Some(own_bodies(&item)));
@@ -147,7 +153,8 @@ fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {
     let mut listeners: Vec<Listen> = Vec::new();
     for item in item.items() {
         let Some(listen) = listen(&item, files) else { continue };
-        let is_taken = listen.addr.port() != 0 && listeners.iter().any(|other| other.addr == listen.addr);
+        let is_any = listen.addr.net().is_some_and(|addr| addr.port() == 0);
+        let is_taken = !is_any && listeners.iter().any(|other| other.addr == listen.addr);
         if is_taken {
             item.refuse(format_args!("{} is already listened on", listen.addr));
         }
@@ -161,11 +168,14 @@ fn listeners(item: &Item<'_>, files: &Files<'_>) -> Option<Vec<Listen>> {
 
 fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
     if !item.is_table() {
-        return Some(Listen { addr: address(item)?, tls: None, proxy_protocol: None });
+        return item.parse::<ListenAddr>().map(Listen::new);
     }
     item.table(|table| {
         let addr = table.require("address", "where to listen, such as 0.0.0.0:8443");
-        let (mut tls, mut proxy_protocol) = (None, None);
+        let (mut tls, mut proxy_protocol, mut mode, mut peer) = (None, None, 0o600, None);
+        let (has_mode, has_peer) = (table.has("mode"), table.has("peer"));
+        table.set("mode", &mut mode, |item| file_mode(&item));
+        table.set("peer", &mut peer, |item| item.parse().map(Some));
         table.set("tls", &mut tls, |item| {
             let pair = item.table(|table| pair(table, files))??;
             item.accept((files.certificate)(&pair))?;
@@ -182,7 +192,11 @@ fn listen(item: &Item<'_>, files: &Files<'_>) -> Option<Listen> {
             };
             item.table(trusted)
         });
-        Some(Listen { addr: address(&addr?)?, tls, proxy_protocol })
+        let addr = addr?.parse::<ListenAddr>()?;
+        if addr.net().is_some() && (has_mode || has_peer) {
+            table.item().refuse("`mode` and `peer` are of Unix sockets");
+        }
+        Some(Listen { addr, mode, peer, tls, proxy_protocol })
     })?
 }
 
@@ -192,12 +206,12 @@ fn pair(table: &mut Table<'_, '_>, files: &Files<'_>) -> Option<TlsFiles> {
     Some(TlsFiles { cert: cert?, key: key? })
 }
 
-/// An address to listen on.
-pub(crate) fn address(item: &Item<'_>) -> Option<SocketAddr> {
+/// The mode of a socket's file, in octal digits. Who cannot write there cannot connect.
+fn file_mode(item: &Item<'_>) -> Option<u32> {
     let text = item.text()?;
-    item.accept(text.parse().map_err(|_| {
-        format!("`{text}` is not a valid address to listen on; expected for example 0.0.0.0:8080 or [::]:8080")
-    }))
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && digits.len() >= 3);
+    item.accept(mode.ok_or_else(|| format!("`{text}` is not the mode of a file; expected for example 0600 or 0660")))
 }
 
 /// The path of the control socket, or `off`.
@@ -277,8 +291,16 @@ fn timeouts(table: &mut Table<'_, '_>, timeouts: &mut Timeouts) {
     }
 }
 
-fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
-    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled, buffer_request } = limits;
+/// `unlimited`, or a number from 1 to `most`.
+fn unlimited_or<N: TryFrom<NonZeroU64>>(item: &Item<'_>, most: u64) -> Option<Option<N>> {
+    match item.text()? {
+        "unlimited" => Some(None),
+        _ => NonZeroU64::new(item.number(1..=most)?).map(|number| N::try_from(number).ok()),
+    }
+}
+
+fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits, are_all_trusted: bool) {
+    let Limits { head_bytes, head_fields, body_bytes, connections, streams, pooled, buffer_request, .. } = limits;
     table.set("head", head_bytes, |item| item.bytes(8 << 10..=MAX_HEAD));
     table.set("head_fields", head_fields, |item| item.number(1..=10_000));
     table.set("body", body_bytes, |item| match item.text()? {
@@ -286,21 +308,29 @@ fn bounds(table: &mut Table<'_, '_>, limits: &mut Limits) {
         _ => item.bytes(0..=MAX_BODY).map(Some),
     });
     table.set("connections", connections, |item| item.number(1..=10_000_000));
+    table.set("client_connections", &mut limits.client_connections, |item| {
+        if are_all_trusted {
+            item.refuse("every peer is trusted as a proxy, and connections of proxies are not counted");
+        }
+        unlimited_or(&item, 10_000_000)
+    });
+    table.set("upstream_connections", &mut limits.upstream_connections, |item| unlimited_or(&item, 10_000_000));
     table.set("streams", streams, |item| item.number(1..=100_000));
     table.set("pooled", pooled, |item| item.number(0..=100_000));
     table.set("buffer_request", buffer_request, |item| usize::try_from(item.bytes(0..=MAX_BUFFER)?).ok());
 }
 
+/// A path that servers are asked for.
+pub(crate) fn check_path(item: &Item<'_>) -> Option<PathAndQuery> {
+    let text = item.text()?;
+    let path = text.parse().ok().filter(|_| text.starts_with('/'));
+    item.accept(path.ok_or_else(|| format!("`{text}` is not a valid path; expected for example /healthz")))
+}
+
 fn health(table: &mut Table<'_, '_>, health: &mut Health) {
     table.set("failures", &mut health.failures, |item| item.number(1..=1_000_000));
     table.set("rest", &mut health.rest, |item| item.duration());
-    table.set("path", &mut health.path, |item| {
-        let text = item.text()?;
-        let path = text.parse().ok().filter(|_| text.starts_with('/'));
-        Some(Some(
-            item.accept(path.ok_or_else(|| format!("`{text}` is not a valid path; expected for example /healthz")))?,
-        ))
-    });
+    table.set("path", &mut health.path, |item| check_path(&item).map(Some));
     table.set("every", &mut health.every, |item| {
         let every = item.duration()?;
         item.accept(if every < MIN_EVERY { Err("expected at least 10ms between two checks") } else { Ok(every) })

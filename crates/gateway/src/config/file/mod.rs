@@ -12,6 +12,7 @@ mod item;
 mod node;
 mod policy;
 mod problem;
+mod routes;
 mod table;
 mod units;
 
@@ -85,18 +86,19 @@ pub fn parse(text: &str, files: &Files<'_>) -> Result<Config, Vec<Problem>> {
 
 fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     let client = table.get("client").and_then(|item| item.table(client::read)).unwrap_or_default();
-    let gateway = gateway::read(table, files, client.trusted.clone());
+    let mut gateway = gateway::read(table, files, client.trusted.clone());
     let mut admin = AdminListen::default();
     table.set("admin", &mut admin, |item| {
         let choice = item.parse()?;
         if let AdminListen::At(addr) = choice
             && addr.port() != 0
-            && gateway.listeners.iter().any(|listen| listen.addr == addr)
+            && gateway.listeners.iter().any(|listen| listen.addr.net() == Some(addr))
         {
             item.refuse(format_args!("{addr} is already listened on"));
         }
         Some(choice)
     });
+    gateway.grouping = client.grouping;
     let mut control = None;
     table.set("control", &mut control, |item| gateway::control(&item, files));
     let table_config = table.get("limiter").and_then(|item| item.table(table::read)).unwrap_or_default();

@@ -285,15 +285,20 @@ fn host<'n>(item: &Item<'n>) -> Option<&'n str> {
 }
 
 fn charge(table: &mut Table<'_, '_>, unanswered: &mut Unanswered) -> Option<Charge> {
-    let (only_on, refund_on) = (table.get("only_on"), table.get("refund_on"));
+    let (only_on, refund_on, field) = (table.get("only_on"), table.get("refund_on"), table.get("field"));
     let choices = [("charged", Unanswered::Charged), ("free", Unanswered::Free)];
     table.set("unanswered", unanswered, |item| item.choice(&choices));
     let statuses = |item: &Item<'_>| item.parse::<Statuses>();
-    match (&only_on, &refund_on) {
-        (Some(item), None) => statuses(item).map(Charge::OnlyOn),
-        (None, Some(item)) => statuses(item).map(Charge::RefundOn),
+    match (&only_on, &refund_on, &field) {
+        (Some(item), None, None) => statuses(item).map(Charge::OnlyOn),
+        (None, Some(item), None) => statuses(item).map(Charge::RefundOn),
+        (None, None, Some(item)) => {
+            let text = item.text()?;
+            let name = text.parse().map_err(|_| format!("`{text}` is not a valid name of a field"));
+            item.accept(name).map(Charge::ByField)
+        }
         _ => {
-            table.item().refuse("expected either `only_on` or `refund_on`");
+            table.item().refuse("expected one of `only_on`, `refund_on` and `field`");
             None
         }
     }

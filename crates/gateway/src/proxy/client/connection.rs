@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,28 +12,28 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tollgate_http::PeerAddr;
+use tollgate_http::client::Grouping;
 
 use crate::proxy::client::activity::{Activity, InFlight, Overdue};
 use crate::proxy::client::connection_limit::ConnectionPermit;
 use crate::proxy::client::fetched::Fetched;
-use crate::proxy::client::io::{Rewound, Watched, read_more};
+use crate::proxy::client::io::{ClientSocket, Rewound, Watched, read_more};
 use crate::proxy::client::listener::ListenerShared;
 use crate::proxy::client::preface;
 use crate::proxy::client_body::ClientBody;
 use crate::proxy::coarse_clock;
 use crate::proxy::cors::{self, Cors};
-use crate::proxy::exchange::forward::Origination;
+use crate::proxy::exchange::forward::{Origination, contains};
+use crate::proxy::executor::OnThisThread;
 use crate::proxy::fields::{self, Fields};
 use crate::proxy::log::entry::Entry;
 use crate::proxy::log::writer::AccessLog;
@@ -53,30 +54,53 @@ pub(crate) struct ConnectionConfig<S> {
     pub(crate) tally: Arc<Tally>,
 }
 
+/// The bound on the connections of one client.
+pub(crate) struct Crowd {
+    pub(crate) most: NonZeroUsize,
+    pub(crate) grouping: Grouping,
+    /// Who is no client.
+    pub(crate) trusted: Vec<IpNet>,
+}
+
+impl Crowd {
+    /// Whether `peer` may have one more connection, which `permit` then counts.
+    fn admits(&self, peer: Option<SocketAddr>, permit: &mut ConnectionPermit) -> bool {
+        // Whoever has no address comes through a Unix socket, which its mode protects.
+        let Some(peer) = peer else { return true };
+        contains(&self.trusted, peer.ip().to_canonical()) || permit.is_one_of(self.grouping.group(peer.ip()), self.most)
+    }
+}
+
 /// What the head of a connection told.
 struct Opening {
     early: Bytes,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     is_http2: bool,
 }
 
 /// Serves `socket` until either side closes it. Errors concern this client alone and are not reported.
 pub(crate) async fn serve<S: HttpService>(
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: ClientSocket,
+    peer: Option<SocketAddr>,
     shared: Arc<ListenerShared>,
     config: ConnectionConfig<S>,
     mut draining: Draining,
-    permit: ConnectionPermit,
+    (mut permit, crowd): (ConnectionPermit, Option<Crowd>),
 ) {
-    // Small answers must not wait for the acknowledgement of the ones before.
-    let _ = socket.set_nodelay(true);
+    // Before anything is waited for; behind a balancer the client is known only once that has said who it is.
+    if shared.proxy_protocol.is_none() && crowd.as_ref().is_some_and(|crowd| !crowd.admits(peer, &mut permit)) {
+        return;
+    }
+    socket.set_nodelay();
     let opened = tokio::select! {
         opened = open(&socket, peer, &shared, &config.timeouts) => opened,
         // It has not asked for anything yet.
         () = draining.begun() => return,
     };
     let Some(Opening { early, peer, is_http2 }) = opened else { return };
+    if shared.proxy_protocol.is_some() && crowd.is_some_and(|crowd| !crowd.admits(peer, &mut permit)) {
+        return;
+    }
     let socket = Rewound::new(early, socket);
     // Boxed, here and below, so that a connection is charged for the protocol that it speaks and for no other.
     let ended = if let Some(tls) = shared.tls() {
@@ -93,11 +117,17 @@ pub(crate) async fn serve<S: HttpService>(
 }
 
 /// Reads as much as it takes to know who is there and what it speaks; with TLS that is told by the handshake.
-async fn open(socket: &TcpStream, peer: SocketAddr, shared: &ListenerShared, timeouts: &Timeouts) -> Option<Opening> {
+async fn open(
+    socket: &ClientSocket,
+    peer: Option<SocketAddr>,
+    shared: &ListenerShared,
+    timeouts: &Timeouts,
+) -> Option<Opening> {
     let mut early = BytesMut::new();
     let mut peer = peer;
     if let Some(networks) = &shared.proxy_protocol {
-        peer = timeout(timeouts.handshake, preface::proxy_header(socket, peer, networks, &mut early)).await.ok()??;
+        let header = preface::proxy_header(socket, peer, networks, &mut early);
+        peer = Some(timeout(timeouts.handshake, header).await.ok()??);
     }
     if shared.tls().is_some() {
         return Some(Opening { early: early.freeze(), peer, is_http2: false });
@@ -113,7 +143,7 @@ async fn open(socket: &TcpStream, peer: SocketAddr, shared: &ListenerShared, tim
 /// HTTP on `stream`, with `service` answering each request.
 async fn talk<T, S>(
     stream: T,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     is_http2: bool,
     is_tls: bool,
     config: ConnectionConfig<S>,
@@ -137,8 +167,11 @@ where
         let mut request = Request::from_parts(parts, body);
         let in_flight = requests.begin();
         // A box, so that without a log nothing grows.
-        let mut entry = log.as_ref().map(|log| Box::new(Entry::new(log.clone(), peer.ip(), &mut request)));
-        request.extensions_mut().insert(PeerAddr(peer));
+        let mut entry =
+            log.as_ref().map(|log| Box::new(Entry::new(log.clone(), peer.map(|peer| peer.ip()), &mut request)));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
         request.extensions_mut().insert(from.clone());
         let mut service = service.clone();
         let fields = fields.clone();
@@ -243,16 +276,6 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
     })
     .await
-}
-
-/// Runs the requests of an HTTP/2 connection beside it.
-#[derive(Debug, Clone, Copy)]
-struct OnThisThread;
-
-impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisThread {
-    fn execute(&self, future: F) {
-        spawn_local(future);
-    }
 }
 
 pin_project! {

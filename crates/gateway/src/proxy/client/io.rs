@@ -10,19 +10,49 @@ use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::proxy::client::activity::Activity;
+
+/// A client's socket.
+#[derive(Debug)]
+pub(crate) enum ClientSocket {
+    Net(TcpStream),
+    Unix(UnixStream),
+}
+
+impl ClientSocket {
+    /// Small answers must not wait for the acknowledgement of the ones before.
+    pub(crate) fn set_nodelay(&self) {
+        if let Self::Net(socket) = self {
+            let _ = socket.set_nodelay(true);
+        }
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Net(socket) => socket.readable().await,
+            Self::Unix(socket) => socket.readable().await,
+        }
+    }
+
+    fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Net(socket) => socket.try_read(bytes),
+            Self::Unix(socket) => socket.try_read(bytes),
+        }
+    }
+}
 
 /// A socket some of whose bytes have been read already.
 #[derive(Debug)]
 pub(crate) struct Rewound {
     early: Bytes,
-    socket: TcpStream,
+    socket: ClientSocket,
 }
 
 impl Rewound {
-    pub(crate) fn new(early: Bytes, socket: TcpStream) -> Self {
+    pub(crate) fn new(early: Bytes, socket: ClientSocket) -> Self {
         Self { early, socket }
     }
 }
@@ -30,7 +60,10 @@ impl Rewound {
 impl AsyncRead for Rewound {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+            return match &mut self.socket {
+                ClientSocket::Net(socket) => Pin::new(socket).poll_read(cx, buf),
+                ClientSocket::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
+            };
         }
         let length = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early.split_to(length));
@@ -40,7 +73,10 @@ impl AsyncRead for Rewound {
 
 impl AsyncWrite for Rewound {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        match &mut self.socket {
+            ClientSocket::Net(socket) => Pin::new(socket).poll_write(cx, buf),
+            ClientSocket::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
+        }
     }
 
     fn poll_write_vectored(
@@ -48,19 +84,31 @@ impl AsyncWrite for Rewound {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        match &mut self.socket {
+            ClientSocket::Net(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            ClientSocket::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        match &self.socket {
+            ClientSocket::Net(socket) => socket.is_write_vectored(),
+            ClientSocket::Unix(socket) => socket.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        match &mut self.socket {
+            ClientSocket::Net(socket) => Pin::new(socket).poll_flush(cx),
+            ClientSocket::Unix(socket) => Pin::new(socket).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        match &mut self.socket {
+            ClientSocket::Net(socket) => Pin::new(socket).poll_shutdown(cx),
+            ClientSocket::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+        }
     }
 }
 
@@ -122,7 +170,7 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
 }
 
 /// Waits for bytes and appends them to `early`; nothing is allocated before they come.
-pub(crate) async fn read_more(socket: &TcpStream, early: &mut BytesMut) -> io::Result<()> {
+pub(crate) async fn read_more(socket: &ClientSocket, early: &mut BytesMut) -> io::Result<()> {
     loop {
         // May be true too early, and is for most new sockets.
         socket.readable().await?;

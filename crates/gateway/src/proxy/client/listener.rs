@@ -1,19 +1,26 @@
-//! Sockets that accept clients: one for each thread and address, so that no thread ever waits for another.
+//! Sockets that accept clients: one for each thread and address, so that no thread ever waits for another. A Unix socket there can
+//! be one of only, and all threads accept from it.
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::proxy::client::io::ClientSocket;
 use crate::proxy::settings::Listen;
 use crate::proxy::tls::{self, TlsError};
+use crate::values::listen_addr::ListenAddr;
 use crate::values::output;
 
 /// Connections that the kernel holds for a thread until it accepts them.
@@ -25,7 +32,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What all threads share of one listening address.
 #[derive(Debug)]
 pub(crate) struct ListenerShared {
-    pub(crate) addr: SocketAddr,
+    pub(crate) addr: ListenAddr,
+    /// What clients without an address count as having.
+    peer: Option<SocketAddr>,
     tls: Option<ArcSwap<ServerConfig>>,
     pub(crate) proxy_protocol: Option<Vec<IpNet>>,
 }
@@ -48,13 +57,36 @@ impl ListenerShared {
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) shared: Arc<ListenerShared>,
-    socket: StdListener,
+    socket: BoundSocket,
+}
+
+#[derive(Debug)]
+enum BoundSocket {
+    Net(StdListener),
+    /// With its file, which goes with the last thread's share.
+    Unix(StdUnixListener, Arc<SocketFile>),
+}
+
+/// The file of a socket that this process has made.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and number: by then the path may be another's.
+    id: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Why an address cannot be listened on.
 #[derive(Debug)]
 pub(crate) enum ListenError {
-    Socket(SocketAddr, io::Error),
+    Socket(ListenAddr, io::Error),
     Tls(TlsError),
 }
 
@@ -71,14 +103,53 @@ impl std::error::Error for ListenError {}
 
 /// Listens on one address with `threads` sockets, among which the kernel divides the clients.
 pub(crate) fn bind(listen: &Listen, threads: usize) -> Result<Vec<Bound>, ListenError> {
-    let failed = |error| ListenError::Socket(listen.addr, error);
-    // Sockets that share a port share it with any process of this user. A first one that does not share finds out
-    // whether somebody is there, and picks the port if it may be any.
-    let addr = probe(listen.addr).map_err(failed)?;
+    let failed = |error| ListenError::Socket(listen.addr.clone(), error);
     let tls = listen.tls.as_ref().map(tls::server).transpose().map_err(ListenError::Tls)?;
-    let shared =
-        Arc::new(ListenerShared { addr, tls: tls.map(ArcSwap::new), proxy_protocol: listen.proxy_protocol.clone() });
-    (0..threads).map(|_| Ok(Bound { shared: Arc::clone(&shared), socket: socket(addr).map_err(failed)? })).collect()
+    let (addr, sockets) = match &listen.addr {
+        ListenAddr::Net(addr) => {
+            // Sockets that share a port share it with any process of this user. A first one that does not share finds out
+            // whether somebody is there, and picks the port if it may be any.
+            let addr = probe(*addr).map_err(failed)?;
+            let sockets = (0..threads).map(|_| socket(addr).map(BoundSocket::Net)).collect::<io::Result<Vec<_>>>();
+            (ListenAddr::Net(addr), sockets.map_err(failed)?)
+        }
+        ListenAddr::Unix(path) => (listen.addr.clone(), unix(path, listen.mode, threads).map_err(failed)?),
+    };
+    let peer = listen.peer.map(|peer| SocketAddr::new(peer, 0));
+    let proxy_protocol = listen.proxy_protocol.clone();
+    let shared = Arc::new(ListenerShared { addr, peer, tls: tls.map(ArcSwap::new), proxy_protocol });
+    Ok(sockets.into_iter().map(|socket| Bound { shared: Arc::clone(&shared), socket }).collect())
+}
+
+/// A Unix socket at `path`, once for each thread. What is left there of one that nobody listens on makes way.
+fn unix(path: &Path, mode: u32, threads: usize) -> io::Result<Vec<BoundSocket>> {
+    let addr = SockAddr::unix(path)?;
+    if let Ok(file) = fs::symlink_metadata(path) {
+        if !file.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        probe.set_nonblocking(true)?;
+        let taken = || io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already");
+        match probe.connect(&addr) {
+            Ok(()) => return Err(taken()),
+            // With a full queue.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(taken()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            // Not for us to connect to.
+            Err(error) => return Err(error),
+        }
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr)?;
+    let file = fs::symlink_metadata(path)?;
+    let file = Arc::new(SocketFile { path: path.to_owned(), id: (file.dev(), file.ino()) });
+    // Nobody can connect before it is listened on.
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    let socket = StdUnixListener::from(socket);
+    (0..threads).map(|_| Ok(BoundSocket::Unix(socket.try_clone()?, Arc::clone(&file)))).collect()
 }
 
 fn probe(addr: SocketAddr) -> io::Result<SocketAddr> {
@@ -100,11 +171,25 @@ fn socket(addr: SocketAddr) -> io::Result<StdListener> {
 
 impl Bound {
     /// Hands every client to `serve`, for ever.
-    pub(crate) async fn accept(self, serve: impl Fn(TcpStream, SocketAddr, Arc<ListenerShared>)) -> io::Result<()> {
-        let listener = TcpListener::from_std(self.socket)?;
+    pub(crate) async fn accept(
+        self,
+        serve: impl Fn(ClientSocket, Option<SocketAddr>, Arc<ListenerShared>),
+    ) -> io::Result<()> {
+        let acceptor = match self.socket {
+            BoundSocket::Net(socket) => Acceptor::Net(TcpListener::from_std(socket)?),
+            BoundSocket::Unix(socket, file) => Acceptor::Unix(UnixListener::from_std(socket)?, file),
+        };
         let mut is_short = false;
         loop {
-            match listener.accept().await {
+            let accepted = match &acceptor {
+                Acceptor::Net(listener) => {
+                    listener.accept().await.map(|(socket, peer)| (ClientSocket::Net(socket), Some(peer)))
+                }
+                Acceptor::Unix(listener, _) => {
+                    listener.accept().await.map(|(socket, _)| (ClientSocket::Unix(socket), self.shared.peer))
+                }
+            };
+            match accepted {
                 Ok((socket, peer)) => {
                     is_short = false;
                     serve(socket, peer, Arc::clone(&self.shared));
@@ -121,6 +206,12 @@ impl Bound {
             }
         }
     }
+}
+
+/// A [`BoundSocket`] on its thread.
+enum Acceptor {
+    Net(TcpListener),
+    Unix(UnixListener, #[expect(dead_code, reason = "goes when it is dropped")] Arc<SocketFile>),
 }
 
 /// The client has gone again before it was accepted.

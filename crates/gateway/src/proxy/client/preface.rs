@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BytesMut};
 use ipnet::IpNet;
-use tokio::net::TcpStream;
 use tollgate_http::proxy_protocol::{self, Parsed};
 
-use crate::proxy::client::io::read_more;
+use crate::proxy::client::io::{ClientSocket, read_more};
 use crate::proxy::exchange::forward::contains;
 
 /// With these bytes an HTTP/2 connection begins (RFC 9113, 3.4); no HTTP/1 request does.
@@ -17,16 +16,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The client that the header names; what follows the header is left in `early`.
 ///
-/// `None` closes the connection: the peer is not among `networks`, or what it sent is no header.
+/// `None` closes the connection: the peer is not among `networks`, as one without an address is not, or what it sent is no header.
 pub(crate) async fn proxy_header(
-    socket: &TcpStream,
-    peer: SocketAddr,
+    socket: &ClientSocket,
+    peer: Option<SocketAddr>,
     networks: &[IpNet],
     early: &mut BytesMut,
 ) -> Option<SocketAddr> {
-    if !contains(networks, peer.ip().to_canonical()) {
-        return None;
-    }
+    let peer = peer.filter(|peer| contains(networks, peer.ip().to_canonical()))?;
     loop {
         read_more(socket, early).await.ok()?;
         match proxy_protocol::parse(early).ok()? {
@@ -41,7 +38,7 @@ pub(crate) async fn proxy_header(
 }
 
 /// Whether the connection speaks HTTP/2; reads as much as it takes to know, and leaves it in `early`.
-pub(crate) async fn speaks_http2(socket: &TcpStream, early: &mut BytesMut) -> io::Result<bool> {
+pub(crate) async fn speaks_http2(socket: &ClientSocket, early: &mut BytesMut) -> io::Result<bool> {
     loop {
         let known = early.len().min(PREFACE.len());
         if early.get(..known) != PREFACE.get(..known) {

@@ -22,16 +22,19 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 /// From whom and how a connection's requests come. Found in the extensions of each of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Origination {
-    peer: IpAddr,
+    /// Nothing for one that has no address and none to count as.
+    peer: Option<IpAddr>,
     /// The peer as text, written once: that takes longer than all else that is said of it.
     text: HeaderValue,
     is_https: bool,
 }
 
 impl Origination {
-    pub(crate) fn new(peer: SocketAddr, is_https: bool) -> Self {
-        let peer = peer.ip().to_canonical();
-        Self { peer, text: address(peer), is_https }
+    pub(crate) fn new(peer: Option<SocketAddr>, is_https: bool) -> Self {
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        // A word for one that is not known (RFC 7239, 6.2): who counts proxies from the right must not count one too few.
+        let text = peer.map_or(HeaderValue::from_static("unknown"), address);
+        Self { peer, text, is_https }
     }
 }
 
@@ -137,9 +140,14 @@ fn x_forwarded(
     settings: &Forwarding,
     are_claims_there: bool,
 ) {
-    let is_trusted = contains(&settings.trusted, from.peer);
-    if are_claims_there && !is_trusted && is_private(from.peer) && headers.contains_key(&X_FORWARDED_FOR) {
-        tell_of_untrusted_proxy(from.peer);
+    let is_trusted = from.peer.is_some_and(|peer| contains(&settings.trusted, peer));
+    if let Some(peer) = from.peer
+        && are_claims_there
+        && !is_trusted
+        && is_private(peer)
+        && headers.contains_key(&X_FORWARDED_FOR)
+    {
+        tell_of_untrusted_proxy(peer);
     }
     let is_believed = match settings.x_forwarded {
         XForwarded::Untouched => return,
@@ -278,7 +286,7 @@ mod tests {
     }
 
     fn from(peer: &str) -> Option<Origination> {
-        Some(Origination::new(SocketAddr::new(peer.parse().unwrap(), 5_000), false))
+        Some(Origination::new(Some(SocketAddr::new(peer.parse().unwrap(), 5_000)), false))
     }
 
     fn trusting(network: &str) -> Forwarding {
@@ -340,6 +348,18 @@ mod tests {
         assert_eq!(parts.headers["x-forwarded-host"], "a");
         assert!(!parts.headers.contains_key("forwarded"));
         assert!(!parts.headers.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn whoever_has_no_address_is_a_stranger() {
+        for (settings, seen) in [
+            (trusting("0.0.0.0/0"), "unknown"),
+            (Forwarding { x_forwarded: XForwarded::Append, ..Forwarding::default() }, "192.0.2.1, unknown"),
+        ] {
+            let mut parts = parts("/", &[("host", "a"), ("x-forwarded-for", "192.0.2.1")]);
+            rewrite(&mut parts, Some(Origination::new(None, false)), &settings).unwrap();
+            assert_eq!(parts.headers["x-forwarded-for"], seen);
+        }
     }
 
     #[test]

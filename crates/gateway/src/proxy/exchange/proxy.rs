@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ use crate::proxy::settings::Limits;
 use crate::proxy::shutdown::Draining;
 use crate::proxy::tally::Tally;
 use crate::proxy::upstream::check;
-use crate::proxy::upstream::complaint::Cause;
+use crate::proxy::upstream::complaint::{Cause, Full};
+use crate::proxy::upstream::http2;
 use crate::proxy::upstream::pool::{Connection, Pool};
 use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::Upstream;
@@ -90,7 +92,7 @@ impl Service<Request<ClientBody>> for Proxy {
         Box::pin(async move {
             let began = Instant::now();
             let answer = match onward {
-                Ok((request, client)) => inner.relay(&state, &mut Some(request), client).await,
+                Ok((request, client, group)) => inner.relay(&state, group, &mut Some(request), client).await,
                 Err(error) => Err(error),
             };
             let is_own = answer.is_err();
@@ -122,6 +124,7 @@ impl Inner {
     async fn relay(
         &self,
         state: &State,
+        group: Option<usize>,
         request: &mut Unsent,
         client: Option<OnUpgrade>,
     ) -> Result<Response<ResponseBody>, Error> {
@@ -131,7 +134,7 @@ impl Inner {
             // A box, as below: most requests have no body.
             Box::pin(request.body_mut().collect()).await?;
         }
-        let (mut connection, mut response) = self.send(state, request).await?;
+        let (mut connection, mut response) = self.send(state, (group, client.is_some()), request).await?;
         if state.access_log.is_some() {
             response.extensions_mut().insert(Arc::clone(connection.upstream()));
         }
@@ -152,33 +155,57 @@ impl Inner {
         Ok(response.map(|body| ResponseBody::relay(body, connection, timeouts)))
     }
 
-    /// Sends `request` to one upstream after the other until one can be reached.
+    /// Sends `request` to one upstream of its group after the other until one can be reached.
     ///
     /// Another one is tried while nothing of the request has been sent, so no upstream sees half of it. One that may be
     /// [repeated](repeatable) is sent once more, on a new connection, if the first ended without a byte of an answer:
     /// the upstream may have closed it just as the request came.
-    async fn send(&self, state: &State, request: &mut Unsent) -> Result<(Connection, Response<Incoming>), Error> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
+    async fn send(
+        &self,
+        state: &State,
+        (group, needs_http1): (Option<usize>, bool),
+        request: &mut Unsent,
+    ) -> Result<(Connection, Response<Incoming>), Error> {
+        let (upstreams, turn) = match group.and_then(|group| state.groups.as_ref()?.get(group)) {
+            // Turns of its own: by common ones, two groups that are asked by turns would each ask one of two.
+            Some(group) => (&group.upstreams, group.begin()),
+            None => (&state.upstreams, self.turn.replace(self.turn.get().wrapping_add(1))),
+        };
+        let most = state.settings.limits.upstream_connections.map_or(u64::MAX, NonZeroU64::get);
         let mut tried = Vec::new();
         let mut last = Error::NoUpstream;
         let mut may_repeat = true;
-        while let Some(upstream) = state.upstreams.choose(turn, &tried, &state.settings.health) {
+        while let Some(upstream) = upstreams.choose(turn, &tried, &state.settings.health) {
             name_host(request, upstream, state.settings.forwarding.keep_host);
-            upstream.asked();
+            let mut place = upstream.begin(most);
+            if place.is_some() {
+                upstream.asked();
+            }
             // A kept connection that the upstream has closed meanwhile says nothing about the upstream.
-            while may_repeat && let Ok(connection) = self.pool.reuse(upstream.begin()) {
-                if let Some(answered) = exchange(connection, request, state, &mut may_repeat).await? {
-                    return Ok(answered);
+            while may_repeat && let Some(free) = place.take() {
+                match self.pool.reuse(free, needs_http1) {
+                    Ok(connection) => {
+                        if let Some(answered) = exchange(connection, request, state, &mut may_repeat).await? {
+                            return Ok(answered);
+                        }
+                        place = upstream.begin(most);
+                    }
+                    Err(free) => {
+                        place = Some(free);
+                        break;
+                    }
                 }
             }
-            // A box: it is large and rarely needed, and without it the future of every request would be as large.
-            match Box::pin(self.pool.connect(upstream.begin())).await {
-                Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
-                    Some(answered) => return Ok(answered),
-                    None => last = Error::Upstream,
+            match place {
+                None => upstream.complain(Cause::Full, &Full),
+                // A box: it is large and rarely needed, and without it the future of every request would be as large.
+                Some(place) => match Box::pin(self.pool.connect(place, needs_http1)).await {
+                    Ok(connection) => match exchange(connection, request, state, &mut may_repeat).await? {
+                        Some(answered) => return Ok(answered),
+                        None => last = Error::Upstream,
+                    },
+                    Err(error) => last = error,
                 },
-                Err(error) => last = error,
             }
             tried.push(Arc::clone(upstream));
         }
@@ -262,13 +289,21 @@ fn one_step_on(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// The request as the upstream gets it, and how the client is reached once both speak WebSocket, if it asks for that.
-fn onward(mut request: Request<ClientBody>, state: &State) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Error> {
+/// A request as the upstream gets it; how the client is reached once both speak WebSocket, if it asks for that; and the group of
+/// upstreams that it is for, if that is not the default.
+type Onward = (Request<RequestBody>, Option<OnUpgrade>, Option<usize>);
+
+/// Makes a request ready for the upstream, or says why it ends here.
+fn onward(mut request: Request<ClientBody>, state: &State) -> Result<Onward, Error> {
     let settings = &state.settings;
     check(&request, &settings.limits)?;
     let from = request.extensions_mut().remove::<Origination>();
     let (mut parts, body) = request.into_parts();
     let is_websocket = forward::rewrite(&mut parts, from, &settings.forwarding)?;
+    let group = match &state.groups {
+        None => None,
+        Some(groups) => groups.choose(&parts)?,
+    };
     fields::edit(&mut parts.headers, &settings.fields.request);
     let client = if is_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     // Nothing in the extensions is for the upstream.
@@ -295,7 +330,7 @@ fn onward(mut request: Request<ClientBody>, state: &State) -> Result<(Request<Re
             }
         });
     }
-    Ok((request, client))
+    Ok((request, client, group))
 }
 
 /// The request must say which host it is for, if the client did not or if the upstream wants to hear its own name.
@@ -319,6 +354,7 @@ async fn exchange(
 ) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
     let settings = &state.settings;
     let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let progress = sent.body().progress();
     let copy = if *may_repeat { repeatable(&sent) } else { None };
     let mut refused = match connection.send(sent, settings.timeouts.response_head).await {
         Some(Ok(response)) => {
@@ -332,10 +368,10 @@ async fn exchange(
             return Err(Error::UpstreamTimedOut);
         }
     };
-    if let Some(error) = of_the_client(refused.error()) {
+    if let Some(error) = of_the_client(refused.error()).or_else(|| progress?.fault()) {
         return Err(error);
     }
-    let unsent = refused.take_message();
+    let unsent = refused.take_message().map(http2::to_http1);
     let is_sent = unsent.is_none();
     *request = unsent.or(copy.filter(|_| connection.is_unanswered()));
     // A kept connection that ends costs no more than another one, if the request is there again.

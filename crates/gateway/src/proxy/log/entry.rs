@@ -63,7 +63,7 @@ pub(crate) struct Entry {
     log: AccessLog,
     at: Timestamp,
     began: Instant,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     method: Method,
     target: String,
     version: Version,
@@ -82,7 +82,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Notes `request`, which gets an `X-Request-Id` if it has none.
-    pub(crate) fn new<B>(log: AccessLog, peer: IpAddr, request: &mut Request<B>) -> Self {
+    pub(crate) fn new<B>(log: AccessLog, peer: Option<IpAddr>, request: &mut Request<B>) -> Self {
         let headers = request.headers();
         let id = headers.get(&X_REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= 128).cloned();
         let of = |name: &HeaderName| headers.get(name).cloned();
@@ -91,7 +91,7 @@ impl Entry {
             log,
             at: Timestamp::now(),
             began: Instant::now(),
-            peer: peer.to_canonical(),
+            peer: peer.map(|peer| peer.to_canonical()),
             method: request.method().clone(),
             target: cut(target, TARGET).to_owned(),
             version: request.version(),
@@ -138,10 +138,13 @@ impl Entry {
     fn combined(&self) -> String {
         let mut line = String::with_capacity(256 + self.target.len());
         // Writing to memory cannot fail.
+        let _ = match self.peer {
+            Some(peer) => write!(line, "{peer}"),
+            None => line.write_char('-'),
+        };
         let _ = write!(
             line,
-            "{} - - [{}] \"{} {} {}\" {} {} \"{}\" \"{}\" \"{}\" rt={:.3} ",
-            self.peer,
+            " - - [{}] \"{} {} {}\" {} {} \"{}\" \"{}\" \"{}\" rt={:.3} ",
             self.at.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             self.method,
             quoted(self.target.as_bytes(), TARGET),
@@ -224,7 +227,8 @@ impl Drop for Entry {
 #[derive(serde::Serialize)]
 struct Line<'a> {
     time: String,
-    remote_addr: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_addr: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_forwarded_for: Option<String>,
     method: &'a str,

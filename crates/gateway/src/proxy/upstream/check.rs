@@ -7,15 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http::header::{HOST, HeaderValue, USER_AGENT};
+use http::uri::PathAndQuery;
 use http_body_util::Empty;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
-use tower_service::Service;
 
+use crate::proxy::executor::OnThisThread;
 use crate::proxy::live::Seen;
 use crate::proxy::service::BoxError;
 use crate::proxy::upstream::complaint::Cause;
+use crate::proxy::upstream::dial::dial;
 use crate::proxy::upstream::pool::Pool;
 use crate::proxy::upstream::upstream::Upstream;
 
@@ -23,18 +26,18 @@ use crate::proxy::upstream::upstream::Upstream;
 pub(crate) fn begin(pool: &Pool) -> Duration {
     let state = pool.state();
     let health = &state.settings.health;
-    if health.path.is_none() {
+    if state.checks.is_empty() {
         return Duration::MAX;
     }
-    for upstream in state.upstreams.iter().filter(|upstream| upstream.check_is_due(health)) {
-        spawn_local(check(Rc::clone(&state), Arc::clone(upstream)));
+    for (upstream, path) in state.checks.iter().filter(|(upstream, _)| upstream.check_is_due(health)) {
+        spawn_local(check(Rc::clone(&state), Arc::clone(upstream), path.clone()));
     }
     health.every
 }
 
-async fn check(state: Rc<Seen>, upstream: Arc<Upstream>) {
+async fn check(state: Rc<Seen>, upstream: Arc<Upstream>, path: PathAndQuery) {
     let health = &state.settings.health;
-    let answer = timeout(health.every, ask(&state, &upstream)).await;
+    let answer = timeout(health.every, ask(&state, &upstream, &path)).await;
     match answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", health.every).into())) {
         Ok(()) => upstream.is_well(),
         Err(why) => {
@@ -45,19 +48,27 @@ async fn check(state: Rc<Seen>, upstream: Arc<Upstream>) {
 }
 
 /// Asks on a connection of its own: whether one can be made is part of the question.
-async fn ask(state: &Seen, upstream: &Upstream) -> Result<(), BoxError> {
-    let Some(path) = &state.settings.health.path else { return Ok(()) };
-    let stream = state.connector.clone().call(upstream.origin.uri().clone()).await?;
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    let request = Request::get(path.as_str())
-        .header(HOST, upstream.origin.host())
+async fn ask(state: &Seen, upstream: &Upstream, path: &PathAndQuery) -> Result<(), BoxError> {
+    let (socket, is_http2) = dial(&state.connectors, &upstream.origin, false).await?;
+    let mut request = Request::get(path.as_str())
         .header(
             USER_AGENT,
             HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"), " (health check)")),
         )
         .body(Empty::<Bytes>::new())?;
-    // Ends with the sender.
-    spawn_local(connection);
-    let status = sender.send_request(request).await?.status();
+    // The connection ends with the sender.
+    let status = if is_http2 {
+        let (mut sender, connection) = http2::handshake(OnThisThread, TokioIo::new(socket)).await?;
+        spawn_local(connection);
+        let mut target = upstream.origin.uri().clone().into_parts();
+        target.path_and_query = Some(path.clone());
+        *request.uri_mut() = target.try_into()?;
+        sender.send_request(request).await?.status()
+    } else {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+        spawn_local(connection);
+        request.headers_mut().insert(HOST, upstream.origin.host().clone());
+        sender.send_request(request).await?.status()
+    };
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("status {status}").into()) }
 }

@@ -1,7 +1,7 @@
 //! What is said on standard error of an upstream that fails: why, and at most once a second for each kind of failure.
 
 use std::error::Error as StdError;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,12 +25,26 @@ pub(crate) enum Cause {
     Body,
     /// A health check was not answered well.
     Check,
+    /// It was not asked: there are as many connections to it as there may be.
+    Full,
 }
+
+/// An upstream has as many connections as it may.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it has as many connections as `bounds.upstream_connections` allows")
+    }
+}
+
+impl StdError for Full {}
 
 /// When each kind was last spoken of, and how often it has been passed over since. All orderings are relaxed: who wins the
 /// exchange speaks, and the counts are for people.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints([(AtomicU64, AtomicU64); 5]);
+pub(crate) struct Complaints([(AtomicU64, AtomicU64); 6]);
 
 impl Complaints {
     /// Says that `origin` has failed, and by which error, unless that was said a moment ago.
@@ -53,6 +67,7 @@ impl Complaints {
             Cause::Silence => &self.0[2],
             Cause::Body => &self.0[3],
             Cause::Check => &self.0[4],
+            Cause::Full => &self.0[5],
         };
         let before = last.load(Relaxed);
         let is_time = before == 0 || now.saturating_sub(before) >= PAUSE;
@@ -72,6 +87,7 @@ impl Cause {
             Self::Silence => "no answer in time",
             Self::Body => "the answer broke off",
             Self::Check => "health check failed",
+            Self::Full => "not asked",
         }
     }
 }

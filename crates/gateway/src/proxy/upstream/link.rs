@@ -18,14 +18,15 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::proxy::coarse_clock;
 use crate::proxy::upstream::heard::Ear;
+use crate::proxy::upstream::http2::Stream;
 use crate::proxy::upstream::request_body::RequestBody;
 
 /// How often a connection runs in one poll of the request before the task lets others go first.
 const RUNS: usize = 4;
 
-/// A connection to an upstream, in use or not.
+/// A connection to an upstream, in use or not; of HTTP/2, one request's share of one.
 pub(crate) struct Link {
-    pub(crate) sender: SendRequest<RequestBody>,
+    pub(crate) sender: Sender,
     pub(crate) ear: Ear,
     /// When it was made, by the [`coarse_clock`].
     pub(crate) born: u64,
@@ -43,22 +44,41 @@ pub(crate) struct Link {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// What takes requests.
+#[derive(Debug)]
+pub(crate) enum Sender {
+    Http1(SendRequest<RequestBody>),
+    Http2(Stream),
+}
+
 type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Link {
     pub(crate) fn new(sender: SendRequest<RequestBody>, driver: impl Future<Output = ()> + 'static, ear: Ear) -> Self {
+        let mut link = Self::idle(Sender::Http1(sender), ear);
+        link.driver = Some(Box::pin(driver));
+        link
+    }
+
+    /// A share of a connection that moves by itself.
+    pub(crate) fn share(stream: Stream) -> Self {
+        Self::idle(Sender::Http2(stream), Ear::default())
+    }
+
+    fn idle(sender: Sender, ear: Ear) -> Self {
         let bell = Arc::new(Bell::default());
         // It has never been run, so nothing could wake it.
         bell.put(true);
         let waker = Waker::from(Arc::clone(&bell));
+        let born = coarse_clock::now();
         Self {
             sender,
             ear,
-            born: coarse_clock::now(),
+            born,
             promised: None,
             is_abandoned: false,
             task: None,
-            driver: Some(Box::pin(driver)),
+            driver: None,
             bell,
             waker,
             timer: None,
@@ -162,6 +182,22 @@ impl Link {
             }
         })
         .await
+    }
+}
+
+impl Sender {
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(stream) => stream.sender.is_ready(),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(stream) => stream.sender.is_closed(),
+        }
     }
 }
 

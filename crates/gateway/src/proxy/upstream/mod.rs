@@ -2,8 +2,11 @@
 
 pub(super) mod check;
 pub(super) mod complaint;
+pub(super) mod dial;
 pub(super) mod expected;
+pub(crate) mod groups;
 pub(super) mod heard;
+pub(super) mod http2;
 pub(super) mod link;
 pub(super) mod pool;
 pub(super) mod request_body;

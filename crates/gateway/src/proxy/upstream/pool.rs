@@ -12,7 +12,6 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tower_service::Service;
 
 use crate::proxy::coarse_clock;
 use crate::proxy::error::Error;
@@ -20,10 +19,13 @@ use crate::proxy::live::{Live, Seen, View};
 use crate::proxy::service::BoxError;
 use crate::proxy::settings::Health;
 use crate::proxy::upstream::complaint::Cause;
+use crate::proxy::upstream::dial::{Socket, dial};
 use crate::proxy::upstream::heard::{Ear, Heard};
-use crate::proxy::upstream::link::Link;
+use crate::proxy::upstream::http2::{self, Shared, Stream};
+use crate::proxy::upstream::link::{Link, Sender};
 use crate::proxy::upstream::request_body::RequestBody;
 use crate::proxy::upstream::upstream::{InFlight, Upstream};
+use crate::values::origin::Spoken;
 
 /// How much shorter a connection is kept than its upstream has promised to.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -33,6 +35,15 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     live: View,
     idle: RefCell<Vec<(Arc<Upstream>, Vec<Idle>)>>,
+    /// Those of HTTP/2, in use or not.
+    shared: RefCell<Vec<(Arc<Upstream>, Rc<Shared>)>>,
+}
+
+/// A connection that has just been made.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, in a future that is boxed")]
+enum Made {
+    Http1(http1::SendRequest<RequestBody>, http1::Connection<TokioIo<Heard<Socket>>, RequestBody>),
+    Http2(Rc<Shared>),
 }
 
 #[derive(Debug)]
@@ -44,7 +55,7 @@ struct Idle {
 
 impl Pool {
     pub(crate) fn new(live: &Live) -> Rc<Self> {
-        Rc::new(Self { live: live.view(), idle: RefCell::default() })
+        Rc::new(Self { live: live.view(), idle: RefCell::default(), shared: RefCell::default() })
     }
 
     /// What is in force.
@@ -52,12 +63,30 @@ impl Pool {
         self.live.now()
     }
 
-    /// A connection that was used before and is still good.
-    pub(crate) fn reuse(self: &Rc<Self>, in_flight: InFlight) -> Result<Connection, InFlight> {
+    /// A connection that was used before and is still good; of HTTP/1.1 if it `needs_http1`.
+    pub(crate) fn reuse(self: &Rc<Self>, in_flight: InFlight, needs_http1: bool) -> Result<Connection, InFlight> {
+        let may_share = match in_flight.upstream().origin.spoken() {
+            Spoken::Http1 => false,
+            Spoken::Http2 => true,
+            Spoken::Negotiated => !needs_http1,
+        };
+        if may_share && let Some(stream) = self.share(in_flight.upstream()) {
+            let link = Link::share(stream);
+            return Ok(Connection { pool: Rc::clone(self), in_flight, link, is_fresh: false });
+        }
         match self.take(in_flight.upstream()) {
             Some(link) => Ok(Connection { pool: Rc::clone(self), in_flight, link, is_fresh: false }),
             None => Err(in_flight),
         }
+    }
+
+    /// A place on a connection of HTTP/2 that is there.
+    fn share(&self, upstream: &Arc<Upstream>) -> Option<Stream> {
+        let most_age = coarse_clock::millis(self.live.now().settings.timeouts.upstream_age);
+        let now = coarse_clock::now();
+        let shared = self.shared.borrow();
+        let mut known = shared.iter().filter(|(known, _)| Arc::ptr_eq(known, upstream));
+        known.find_map(|(_, shared)| shared.enter(now, most_age))
     }
 
     fn take(&self, upstream: &Arc<Upstream>) -> Option<Link> {
@@ -70,22 +99,31 @@ impl Pool {
     }
 
     /// A new connection.
-    pub(crate) async fn connect(self: &Rc<Self>, in_flight: InFlight) -> Result<Connection, Error> {
+    pub(crate) async fn connect(self: &Rc<Self>, in_flight: InFlight, needs_http1: bool) -> Result<Connection, Error> {
         let state = self.live.now();
         let upstream = in_flight.upstream();
-        let mut connector = state.connector.clone();
         let ear = Ear::default();
         let making = async {
-            let stream = connector.call(upstream.origin.uri().clone()).await?;
-            let stream = TokioIo::new(Heard::new(TokioIo::new(stream), ear.clone()));
+            let (socket, is_http2) = dial(&state.connectors, &upstream.origin, needs_http1).await?;
+            if is_http2 {
+                return Ok(Made::Http2(Shared::new(TokioIo::new(socket)).await?));
+            }
+            let stream = TokioIo::new(Heard::new(socket, ear.clone()));
             // A head with more fields or bytes than this is a fault of the upstream: 502. As much of an answer is held for a
             // client that does not read, once in the connection and once on its way.
-            Ok(http1::Builder::new().max_buf_size(64 << 10).handshake(stream).await?)
+            let (sender, connection) = http1::Builder::new().max_buf_size(64 << 10).handshake(stream).await?;
+            Ok(Made::Http1(sender, connection))
         };
         let patience = state.settings.timeouts.connect;
         let made: Result<Result<_, BoxError>, _> = timeout(patience, making).await;
         let (error, why): (_, BoxError) = match made {
-            Ok(Ok((sender, connection))) => {
+            Ok(Ok(Made::Http2(shared))) => {
+                upstream.reached();
+                let link = Link::share(Stream::new(Rc::clone(&shared)));
+                self.shared.borrow_mut().push((Arc::clone(upstream), shared));
+                return Ok(Connection { pool: Rc::clone(self), in_flight, link, is_fresh: true });
+            }
+            Ok(Ok(Made::Http1(sender, connection))) => {
                 upstream.reached();
                 // What waits for the answer sees the error; an idle connection may end at any time.
                 let driver = async { drop(connection.with_upgrades().await) };
@@ -101,7 +139,8 @@ impl Pool {
     }
 
     fn give_back(&self, upstream: &Arc<Upstream>, mut link: Link) {
-        if link.is_over() || link.is_abandoned {
+        // A share of a connection goes back by being dropped.
+        if matches!(link.sender, Sender::Http2(_)) || link.is_over() || link.is_abandoned {
             return;
         }
         let state = self.live.now();
@@ -133,6 +172,10 @@ impl Pool {
         }
         // Upstreams that are no longer configured go with their last connection.
         idle.retain(|(_, stack)| !stack.is_empty());
+        let timeouts = self.live.now().settings.timeouts;
+        let (most_idle, most_age) =
+            (coarse_clock::millis(timeouts.pooled), coarse_clock::millis(timeouts.upstream_age));
+        self.shared.borrow_mut().retain(|(_, shared)| shared.is_kept(now, most_idle, most_age));
     }
 }
 
@@ -156,15 +199,20 @@ impl Connection {
     ) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
         let link = &mut self.link;
         link.ear.listen();
+        let Sender::Http1(sender) = &mut link.sender else {
+            // A box: the future of every request would be as large.
+            return Box::pin(self.send_http2(request, patience)).await;
+        };
         match request.body().progress() {
             None => {
-                let answer = link.sender.try_send_request(request);
+                let answer = sender.try_send_request(request);
                 link.wait(answer, patience).await
             }
             Some(progress) => {
-                link.detach();
                 let expected = request.body().expected();
-                let answer = progress.within(patience, link.sender.try_send_request(request)).await;
+                let answer = sender.try_send_request(request);
+                link.detach();
+                let answer = progress.within(patience, answer).await;
                 // The upstream has answered without the body, which is not sent any more: nothing can follow it here.
                 if let (Some(Ok(_)), Some(gate)) = (&answer, expected) {
                     link.is_abandoned = gate.shut();
@@ -172,6 +220,33 @@ impl Connection {
                 answer
             }
         }
+    }
+
+    async fn send_http2(
+        &mut self,
+        mut request: Request<RequestBody>,
+        patience: Duration,
+    ) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        http2::to_http2(&mut request, &self.in_flight.upstream().origin);
+        if let Some(gate) = request.body().expected() {
+            // hyper would not tell what the upstream says of it.
+            gate.open();
+        }
+        let progress = request.body().progress();
+        let Sender::Http2(stream) = &mut self.link.sender else { return None };
+        let answer = stream.sender.try_send_request(request);
+        let answer = match &progress {
+            None => self.link.wait(answer, patience).await,
+            Some(progress) => progress.within(patience, answer).await,
+        };
+        let is_of_client = progress.is_some_and(|progress| progress.fault().is_some());
+        if let Sender::Http2(stream) = &self.link.sender
+            && !matches!(answer, Some(Ok(_)))
+            && !is_of_client
+        {
+            stream.is_spent();
+        }
+        answer
     }
 
     /// Polls `step`, and what it needs of the connection.

@@ -26,6 +26,8 @@ use crate::proxy::upstream::expected::Gate;
 pub(crate) struct Progress {
     moved: Cell<u64>,
     waits_for_client: Cell<bool>,
+    /// Why the body broke off, if it did.
+    fault: Cell<Option<Error>>,
 }
 
 impl Progress {
@@ -51,6 +53,11 @@ impl Progress {
             }
             end = coarse_clock::instant(deadline);
         }
+    }
+
+    /// The client's part in it that no answer comes. HTTP/2 tells of it by a reset and nothing more.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.fault.get()
     }
 
     fn moved(&self) {
@@ -108,8 +115,10 @@ impl Expected {
 impl RequestBody {
     /// `body`, of which `buffer` bytes are to be [collected](Self::collect) before an upstream is asked.
     pub(crate) fn new(body: ClientBody, timeouts: &Timeouts, limits: &Limits, buffer: usize) -> Self {
-        let progress = (!body.is_end_stream())
-            .then(|| Rc::new(Progress { moved: Cell::new(coarse_clock::now()), waits_for_client: Cell::new(false) }));
+        let progress = (!body.is_end_stream()).then(|| {
+            let moved = Cell::new(coarse_clock::now());
+            Rc::new(Progress { moved, waits_for_client: Cell::new(false), fault: Cell::new(None) })
+        });
         Self {
             body: Some(body),
             left: limits.body_bytes,
@@ -184,12 +193,9 @@ impl RequestBody {
     }
 }
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
+impl RequestBody {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self;
         if let Some(early) = this.early.take() {
             return Poll::Ready(Some(Ok(Frame::data(early))));
         }
@@ -225,6 +231,19 @@ impl Body for RequestBody {
             Some(Err(_)) => Some(Err(Error::Malformed)),
             None => None,
         })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = self.poll_next(cx);
+        if let (Poll::Ready(Some(Err(fault))), Some(progress)) = (&polled, &self.progress) {
+            progress.fault.set(Some(*fault));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -28,6 +28,8 @@ pub(crate) struct Upstream {
     unwell_in_a_row: AtomicU32,
     /// Whether that are too many: nobody is sent there.
     is_down: AtomicBool,
+    /// Whether there are such checks: without them nobody would find out that it is back.
+    is_checked: AtomicBool,
     /// The [`coarse_clock`] at which the next health check is due.
     check_due: AtomicU64,
     complaints: Complaints,
@@ -57,6 +59,7 @@ impl Upstream {
             spared_until: AtomicU64::new(0),
             unwell_in_a_row: AtomicU32::new(0),
             is_down: AtomicBool::new(false),
+            is_checked: AtomicBool::new(true),
             check_due: AtomicU64::new(0),
             complaints: Complaints::default(),
         }
@@ -68,7 +71,7 @@ impl Upstream {
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
-            is_resting: self.is_resting(now) || self.is_spared(now) || self.is_down.load(Relaxed),
+            is_resting: self.is_resting(now) || self.is_spared(now) || self.is_down(),
         }
     }
 
@@ -82,10 +85,12 @@ impl Upstream {
         self.requests.fetch_add(1, Relaxed);
     }
 
-    /// A request goes there, and stays in flight until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
+    /// A request goes there, and stays in flight until the guard is dropped; not if there are `most` already.
+    pub(crate) fn begin(self: &Arc<Self>, most: u64) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        // Takes back what was added too many.
+        let in_flight = InFlight(Arc::clone(self));
+        (before < most).then_some(in_flight)
     }
 
     /// A request was not answered.
@@ -125,6 +130,15 @@ impl Upstream {
         if self.rests_until.load(Relaxed) != 0 {
             self.reached();
         }
+    }
+
+    /// Whether it is checked from now on.
+    pub(crate) fn set_checked(&self, is_checked: bool) {
+        self.is_checked.store(is_checked, Relaxed);
+    }
+
+    fn is_down(&self) -> bool {
+        self.is_down.load(Relaxed) && self.is_checked.load(Relaxed)
     }
 
     /// Whether a health check is due, which is then for the caller to make.
@@ -206,6 +220,10 @@ impl Upstreams {
         Self(origins.iter().map(upstream).collect())
     }
 
+    pub(crate) fn has(&self, upstream: &Arc<Upstream>) -> bool {
+        self.0.iter().any(|one| Arc::ptr_eq(one, upstream))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.0.iter()
     }
@@ -221,9 +239,7 @@ impl Upstreams {
         let now = coarse_clock::now();
         let (front, back) = self.0.split_at(turn.checked_rem(self.0.len())?);
         let able = |upstream: &&Arc<Upstream>| {
-            !upstream.is_resting(now)
-                && !upstream.is_down.load(Relaxed)
-                && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
+            !upstream.is_resting(now) && !upstream.is_down() && !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream))
         };
         let order = |upstream: &&Arc<Upstream>| (upstream.is_spared(now), upstream.in_flight.load(Relaxed));
         loop {
@@ -256,10 +272,23 @@ mod tests {
         let all = upstreams(3);
         let chosen = |turn| all.choose(turn, &[], &Health::default()).unwrap().origin.to_string();
         assert_eq!([0, 1, 2, 3].map(chosen), [1, 2, 3, 1].map(|n| format!("http://192.0.2.{n}")));
-        let busy = all.choose(0, &[], &Health::default()).unwrap().begin();
+        let busy = all.choose(0, &[], &Health::default()).unwrap().begin(u64::MAX);
         assert_eq!(chosen(0), "http://192.0.2.2");
         drop(busy);
         assert_eq!(chosen(0), "http://192.0.2.1");
+    }
+
+    #[test]
+    fn as_many_are_in_flight_as_may_be_and_one_that_may_not_leaves_nothing_behind() {
+        let all = upstreams(1);
+        let only = all.choose(0, &[], &Health::default()).unwrap();
+        let two = [only.begin(2).unwrap(), only.begin(2).unwrap()];
+        assert!(only.begin(2).is_none() && only.begin(2).is_none());
+        assert_eq!(only.counts().in_flight, 2);
+        let [first, _second] = two;
+        drop(first);
+        let again = only.begin(2);
+        assert!(again.is_some() && only.begin(2).is_none());
     }
 
     #[test]
@@ -287,7 +316,7 @@ mod tests {
         first.unanswering(&health);
         assert!(Arc::ptr_eq(&chosen(0), &first), "once is no row");
         first.unanswering(&health);
-        let _busy = [second.begin(), second.begin()];
+        let _busy = [second.begin(u64::MAX), second.begin(u64::MAX)];
         assert!(Arc::ptr_eq(&chosen(0), &second), "however busy the other is");
         assert!(first.counts().is_resting);
         // Nor does it help that a connection can be made.

@@ -26,6 +26,10 @@ pub mod stats;
 pub use identity::forwarded;
 
 pub use answer::Answer;
+/// What the feature `redis` adds: `tollgate-redis`, whose words policies on a fleet are set by.
+#[cfg(feature = "redis")]
+pub use tollgate_redis as fleet;
+
 pub use config::{Charge, Exemption, LimiterConfig, Policy, Precedence, Statuses, Tiers, Unanswered};
 pub use decision::admission::Admission;
 pub use decision::refusal::Refusal;

@@ -14,6 +14,24 @@ use crate::lease::hot::{Grant, Here, Hot, Turn};
 use crate::lease::table::Counts;
 use crate::set::FleetItem;
 
+/// The decisions about all items, if this node can make each of them alone; nothing has been asked of a server then. `None` also if
+/// somebody else was faster while they were made: what was taken by then lapses.
+pub(crate) fn all_here(fleet: &Fleet, items: &[FleetItem]) -> Option<Vec<FleetDecision>> {
+    let make = |take: bool| {
+        let make = |item: &FleetItem| item.without_server().or_else(|| here(fleet, item, take));
+        items.iter().map(make).collect::<Option<Vec<FleetDecision>>>()
+    };
+    // One is taken at once; of several none before all are known to go.
+    if items.len() == 1 {
+        return make(true);
+    }
+    let looked = make(false)?;
+    if !looked.iter().all(FleetDecision::is_allowed) {
+        return Some(looked);
+    }
+    make(true).filter(|decisions| decisions.iter().all(FleetDecision::is_allowed))
+}
+
 /// Whether an item can be decided by what this node holds at all.
 fn can_be(item: &FleetItem) -> bool {
     item.limit.is_leased() && item.cost > 0 && item.cost <= item.limit.0.rule.most()
@@ -37,13 +55,13 @@ pub(crate) fn here(fleet: &Fleet, item: &FleetItem, take: bool) -> Option<FleetD
                 if is_low {
                     ask_soon(fleet, item, hot);
                 }
-                Some(FleetDecision { report, place: Place::Lease, at_us: None })
+                Some(FleetDecision { report, place: Place::Lease, at_us: None, mine: 0 })
             }
             Here::Refused { report } => {
                 if take {
                     Counts::add(&leases.counts.refused);
                 }
-                Some(FleetDecision { report, place: Place::Known, at_us: None })
+                Some(FleetDecision { report, place: Place::Known, at_us: None, mine: 0 })
             }
             Here::Ask => None,
         }

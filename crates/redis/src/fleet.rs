@@ -11,7 +11,7 @@ use tollgate::{Key, Limiter};
 
 use crate::builder::FleetBuilder;
 use crate::decision::{FleetDecision, FleetSetDecision};
-use crate::error::LimitError;
+use crate::error::{LimitError, Outage};
 use crate::handle::{FleetHandle, FleetScoped};
 use crate::lease::table::Leases;
 use crate::limit::FleetLimit;
@@ -51,10 +51,12 @@ pub(crate) struct Inner {
     pub(crate) local: Limiter,
     pub(crate) outages: AtomicU64,
     pub(crate) leases: Leases,
+    /// Where the connections run.
+    runtime: tokio::runtime::Handle,
 }
 
 /// As many nodes are assumed to take tokens in advance if nobody says how many there are.
-const NODES_OF_LEASES: u64 = 4;
+pub(crate) const NODES_OF_LEASES: u64 = 4;
 
 impl Fleet {
     /// As many requests may wait for the answer of one server at a time; more are not sent.
@@ -68,9 +70,10 @@ impl Fleet {
         nodes: Option<u64>,
         local: Limiter,
         leases: Leases,
+        runtime: tokio::runtime::Handle,
     ) -> Self {
         let outages = AtomicU64::new(0);
-        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages, leases }))
+        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages, leases, runtime }))
     }
 
     /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
@@ -121,6 +124,12 @@ impl Fleet {
         FleetLimit::new(name, quota, on_outage, local, self.0.nodes.unwrap_or(NODES_OF_LEASES))
     }
 
+    /// How long a decision may take before [`OnOutage`] decides.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
     /// Waits until the servers are connected, up to `within`; whether they are.
     pub async fn ready(&self, within: Duration) -> bool {
         self.0.servers.ready(Instant::now() + within).await
@@ -162,6 +171,50 @@ impl Fleet {
     /// by then, stays taken: at most the cost of this request.
     pub async fn check_items(&self, items: Vec<FleetItem>) -> FleetSetDecision {
         crate::set::check(self, items).await
+    }
+
+    /// As [`check_items`](Self::check_items), without waiting: `None` if a server has to be asked about any of them, which has not
+    /// been done then. Of limits that are not [leased](FleetLimit::leased) nothing is decided here, unless they admit all or nothing.
+    /// If several calls for the same keys are made at once, what was taken in advance may lapse.
+    pub fn check_items_here(&self, items: &[FleetItem]) -> Option<FleetSetDecision> {
+        crate::ahead::all_here(self, items).map(FleetSetDecision::new)
+    }
+
+    /// As [`check_items`](Self::check_items), for a caller that does not wait: no server is asked, and each limit does what it does
+    /// [during an outage](OnOutage).
+    pub fn check_items_without_servers(&self, items: &[FleetItem]) -> FleetSetDecision {
+        crate::set::without_servers(self, items)
+    }
+
+    /// What each of several limits would say of a request, by itself; in one round trip, and nothing is taken.
+    pub async fn peek_items(&self, items: &[FleetItem]) -> Vec<FleetDecision> {
+        crate::set::peek(self, items).await
+    }
+
+    /// Takes the cost of an item whether it is there or not; see [`FleetHandle::charge`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn charge_item(&self, item: &FleetItem) -> Result<u64, Outage> {
+        FleetHandle { fleet: self, limit: &item.limit, subject: item.subject }.charge(item.cost).await
+    }
+
+    /// Gives back what a decision about an item took, where it was taken; `age` is how long ago the decision was asked for. What time
+    /// has paid for since does not come back: a window gets back only what it has counted itself, a bucket no more than one that was
+    /// drained then has not refilled since. What was decided by a lease lapses instead.
+    ///
+    /// # Errors
+    ///
+    /// The outage, if no server has said so. Then it may or may not have come back.
+    pub async fn give_back(&self, item: &FleetItem, decision: &FleetDecision, age: Duration) -> Result<(), Outage> {
+        crate::set::give_back_of(self, item, decision, age).await
+    }
+
+    /// Runs a future where the fleet's connections run, and does not wait for it: for a [charge](Self::charge_item) or a
+    /// [refund](Self::give_back) that a response decides. What has not run when that runtime ends is not run.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(future);
     }
 
     /// How the fleet's servers are doing, as seen from here.

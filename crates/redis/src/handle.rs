@@ -228,7 +228,7 @@ impl<'a> FleetHandle<'a> {
             Ok(reservation) => made(reservation.wait()),
             Err(decision) => {
                 let place = Place::Outage(self.limit.on_outage(), outage);
-                Err(FleetDecision { report: decision.report(), place, at_us: None })
+                Err(FleetDecision { report: decision.report(), place, at_us: None, mine: 0 })
             }
         }
     }

@@ -60,6 +60,17 @@ impl FleetLimit {
         Ok(Self(Arc::new(Inner { name, suffix, quota, rule, on_outage, local, nodes, plan: None, hash })))
     }
 
+    /// Whether a fleet can hold a limit with this name and quota, and then whether its keys can be [leased](Self::leased), for that
+    /// number of nodes; asks nobody.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot: the name is out of bounds, or a script could not count the quota exactly.
+    pub fn check(name: &str, quota: Quota, nodes: Option<u64>) -> Result<bool, LimitError> {
+        let nodes = nodes.unwrap_or(crate::fleet::NODES_OF_LEASES);
+        Ok(Self::new(name, quota, OnOutage::Closed, None, nodes)?.leased().is_leased())
+    }
+
     /// The same limit with **leases**: nodes that see many requests of a key take tokens in advance, and decide by themselves while
     /// these last. Token buckets and fixed windows can; all others stay exact, as do bursts below 8 and those that fill within
     /// 10 ms, and windows that count refusals.

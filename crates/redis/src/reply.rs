@@ -14,6 +14,17 @@ pub(crate) struct Part {
     pub(crate) before: Option<Before>,
 }
 
+impl Part {
+    /// The window that counted the request, or the instant of a log: only that one gets it back. 0 for a bucket.
+    pub(crate) fn mine(&self) -> u64 {
+        match &self.evidence {
+            Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
+            Evidence::Log { last, .. } => *last,
+            Evidence::Stamp { .. } | Evidence::None => 0,
+        }
+    }
+}
+
 /// A bucket before a debit, and the marks of its text after and before.
 #[derive(Debug, Clone)]
 pub(crate) struct Before {

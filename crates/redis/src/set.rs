@@ -1,5 +1,7 @@
 //! Several limits decided at once: all or nothing.
 
+use core::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tollgate::Verdict;
@@ -11,7 +13,7 @@ use crate::exchange::{self, Checked, Mode};
 use crate::fleet::Fleet;
 use crate::limit::FleetLimit;
 use crate::reply::Part;
-use crate::rule::{Adjust, Evidence};
+use crate::rule::{Adjust, Evidence, Rule};
 use crate::secret::Subject;
 
 /// What one request needs of one limit, for one key; from [`Fleet::item`].
@@ -23,16 +25,41 @@ pub struct FleetItem {
 }
 
 impl FleetItem {
+    /// The limit.
+    #[must_use]
+    pub const fn limit(&self) -> &FleetLimit {
+        &self.limit
+    }
+
+    /// The same request and key, under another limit.
+    #[must_use]
+    pub fn under(&self, limit: &FleetLimit) -> Self {
+        Self { limit: limit.clone(), ..self.clone() }
+    }
+
+    /// What the request costs.
+    #[must_use]
+    pub const fn cost(&self) -> u64 {
+        self.cost
+    }
+
     /// The decision about this item by a reply.
     pub(crate) fn decided(&self, part: &Part, now: u64) -> FleetDecision {
         let report = self.limit.0.rule.report(self.cost, now, part.fits, &part.evidence);
-        FleetDecision { report, place: Place::Server, at_us: Some(now) }
+        FleetDecision { report, place: Place::Server, at_us: Some(now), mine: part.mine() }
     }
 
     /// The decision that needs no server.
     pub(crate) fn without_server(&self) -> Option<FleetDecision> {
         let report = self.limit.0.rule.without_server(self.cost)?;
-        Some(FleetDecision { report, place: Place::Here, at_us: None })
+        Some(FleetDecision { report, place: Place::Here, at_us: None, mine: 0 })
+    }
+
+    /// Gives back what this node took by itself during an outage.
+    fn give_back_here(&self, fleet: &Fleet, decision: &FleetDecision) {
+        if let (Place::Outage(..), Some(limit)) = (&decision.place, &self.limit.0.local) {
+            fleet.0.local.under(limit).key(self.subject.as_str()).refund(self.cost);
+        }
     }
 
     /// The decision when no server made it.
@@ -59,8 +86,76 @@ impl FleetItem {
             None if self.cost == 0 => rule.report(0, 0, true, &Evidence::None),
             None => choice.report(rule.most()),
         };
-        FleetDecision { report, place: Place::Outage(choice, outage), at_us: None }
+        FleetDecision { report, place: Place::Outage(choice, outage), at_us: None, mine: 0 }
     }
+}
+
+/// What each of several limits says of a request by itself. Nothing is taken.
+pub(crate) async fn peek(fleet: &Fleet, items: &[FleetItem]) -> Vec<FleetDecision> {
+    let until = Instant::now() + fleet.0.deadline;
+    let looks = items.iter().map(|item| async move {
+        if let Some(decision) = item.without_server() {
+            return decision;
+        }
+        match exchange::check(fleet, &[item], Mode::Peek, until).await {
+            Ok(checked) => match checked.parts.first() {
+                Some(part) => item.decided(part, checked.now),
+                None => item.without_answer(fleet, Outage::Unreadable, Mode::Peek),
+            },
+            Err(outage) => item.without_answer(fleet, outage, Mode::Peek),
+        }
+    });
+    join_all(looks).await
+}
+
+/// The decisions of a node that does not ask: each as in an outage, all or nothing.
+pub(crate) fn without_servers(fleet: &Fleet, items: &[FleetItem]) -> FleetSetDecision {
+    let decide = |mode: Mode| -> Vec<FleetDecision> {
+        let decide = |item: &FleetItem| {
+            item.without_server().unwrap_or_else(|| item.without_answer(fleet, Outage::NotAsked, mode))
+        };
+        items.iter().map(decide).collect()
+    };
+    let looked = FleetSetDecision::new(decide(Mode::Peek));
+    if looked.is_refused() {
+        return looked;
+    }
+    let taken = FleetSetDecision::new(decide(Mode::Take));
+    if taken.is_refused() {
+        // Others were faster since the look.
+        for (item, decision) in items.iter().zip(taken.decisions()).filter(|(_, decision)| decision.is_allowed()) {
+            item.give_back_here(fleet, decision);
+        }
+    }
+    taken
+}
+
+/// Gives back what a decision took `age` ago, where it was taken.
+pub(crate) async fn give_back_of(
+    fleet: &Fleet,
+    item: &FleetItem,
+    decision: &FleetDecision,
+    age: Duration,
+) -> Result<(), Outage> {
+    if item.cost == 0 || !decision.is_allowed() {
+        return Ok(());
+    }
+    if decision.place != Place::Server {
+        item.give_back_here(fleet, decision);
+        return Ok(());
+    }
+    let mut item = item.clone();
+    if let Rule::Bucket(bucket) = &item.limit.0.rule {
+        // No more than a bucket that was drained then has not refilled since; by when this is there, at the latest.
+        let age = (age + age / 1_000).saturating_add(fleet.0.deadline);
+        let refilled = bucket.token.tokens_in(bucket.token.parts_of_us(age.as_micros().try_into().unwrap_or(u64::MAX)));
+        item.cost = item.cost.min(bucket.burst.saturating_sub(refilled.saturating_add(1)));
+        if item.cost == 0 {
+            return Ok(());
+        }
+    }
+    let until = Instant::now() + fleet.0.deadline;
+    exchange::adjust(fleet, &item, Adjust::Refund, decision.mine, until).await.map(|_| ())
 }
 
 /// The items that are decided by one call.
@@ -191,13 +286,7 @@ async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_h
         for (&i, part) in
             group.indices.iter().zip(&checked.parts).filter(|&(&i, _)| checked.is_yes && items[i].cost > 0)
         {
-            // Only to the window that counted it.
-            let mine = match &part.evidence {
-                Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
-                Evidence::Log { last, .. } => *last,
-                Evidence::Stamp { .. } | Evidence::None => 0,
-            };
-            calls.push(exchange::adjust(fleet, &items[i], Adjust::Refund, mine, until));
+            calls.push(exchange::adjust(fleet, &items[i], Adjust::Refund, part.mine(), until));
         }
     }
     // Best effort: what does not come back is refused to others, and never sold twice.

@@ -50,6 +50,8 @@ pub struct Policy {
     pub(crate) exemptions: Vec<Exemption>,
     pub(crate) exempt_when: Option<Predicate>,
     pub(crate) is_shadow: bool,
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: Option<super::on_fleet::OnFleet>,
 }
 
 /// Whether a policy gives way to others for the same request, or holds beside them.
@@ -127,6 +129,8 @@ impl Policy {
             exemptions: Vec::new(),
             exempt_when: None,
             is_shadow: false,
+            #[cfg(feature = "redis")]
+            fleet: None,
         }
     }
 
@@ -321,6 +325,37 @@ impl Policy {
         self
     }
 
+    /// Keeps its counts on the [fleet](crate::LimiterConfig::fleet) of the configuration, so that all nodes admit one limit together, and
+    /// says what it does when no server decides. Needs the feature `redis`.
+    ///
+    /// A request that it is for waits for a server, up to the fleet's deadline, unless the limit is [leased](Self::leased) and the key's
+    /// tokens are here. Requests under other policies do not wait.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn on_fleet(mut self, on_outage: crate::fleet::OnOutage) -> Self {
+        let is_leased = self.fleet.is_some_and(|fleet| fleet.is_leased);
+        self.fleet = Some(super::on_fleet::OnFleet { on_outage, is_leased });
+        self
+    }
+
+    /// Lets this node take tokens of busy keys in advance, so that most of their requests wait for nobody; for policies
+    /// [on a fleet](Self::on_fleet), to be set after that. See [`FleetLimit::leased`](tollgate_redis::FleetLimit::leased).
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn leased(mut self) -> Self {
+        let on_outage = self.fleet.map(|fleet| fleet.on_outage).unwrap_or_default();
+        self.fleet = Some(super::on_fleet::OnFleet { on_outage, is_leased: true });
+        self
+    }
+
+    /// Whether its counts are on a fleet.
+    pub(crate) const fn is_on_fleet(&self) -> bool {
+        #[cfg(feature = "redis")]
+        return self.fleet.is_some();
+        #[cfg(not(feature = "redis"))]
+        false
+    }
+
     /// Whether it may leave some requests alone.
     pub(crate) const fn has_exemptions(&self) -> bool {
         !self.exemptions.is_empty() || self.exempt_when.is_some()
@@ -379,6 +414,8 @@ impl Policy {
             key.validate()?;
         }
         self.route.validate()?;
+        #[cfg(feature = "redis")]
+        self.validate_on_fleet()?;
         match self.concurrency {
             Some(0) => Err(ConfigError::ZeroConcurrency { policy: self.name.clone() }),
             None if self.most_limits() == 0 => Err(ConfigError::Empty { policy: self.name.clone() }),

@@ -51,6 +51,9 @@ pub(crate) struct Rule {
 pub(crate) struct RuleStats {
     pub(crate) counts: Counts,
     pub(crate) top: TopRefused<TopEntry>,
+    /// Who decided, of a policy on a fleet.
+    #[cfg(feature = "redis")]
+    pub(crate) places: crate::stats::Places,
 }
 
 /// A limit to which nothing is carried over, because its period or algorithm is another than before, or in a shared table its
@@ -92,6 +95,9 @@ pub(crate) struct NamedLimit {
     pub(crate) limit: Limit,
     /// Of a queue beside which a request may wait in others.
     pub(crate) gate: Option<Limit>,
+    /// What it is on the fleet, if its counts are there; the limit here is not asked then.
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: Option<tollgate_redis::FleetLimit>,
 }
 
 impl Rules {
@@ -104,6 +110,8 @@ impl Rules {
         config.validate()?;
         let kept: HashMap<&str, &Rule> =
             before.iter().flat_map(|rules| &rules.rules).map(|rule| (rule.policy.name.as_str(), rule)).collect();
+        #[cfg(feature = "redis")]
+        let fleet = config.fleet.as_ref();
         let has_gates = gate::are_needed(&config.policies);
         let ready = |policy: &Policy| {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
@@ -111,12 +119,22 @@ impl Rules {
             let tiers = [(None, &policy.limits)].into_iter().chain(tiers);
             let stats = match kept.get(policy.name.as_str()) {
                 Some(rule) => Arc::clone(&rule.stats),
-                None => Arc::new(RuleStats { counts: Counts::new(&policy.name), top: TopRefused::new() }),
+                None => Arc::new(RuleStats {
+                    counts: Counts::new(&policy.name),
+                    top: TopRefused::new(),
+                    #[cfg(feature = "redis")]
+                    places: crate::stats::Places::new(),
+                }),
             };
             Ok(Rule {
                 policy: policy.clone(),
                 tiers: tiers
-                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine))
+                    .map(|(tier, quotas)| {
+                        let ready = Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine);
+                        #[cfg(feature = "redis")]
+                        let ready = ready.and_then(|ready| ready.on_fleet(policy, tier, fleet));
+                        ready
+                    })
                     .collect::<Result<_, ConfigError>>()?,
                 stats,
             })
@@ -194,6 +212,9 @@ impl Rule {
     /// Whether all that the policy does is done when a request comes, so that it is for the straight path.
     fn is_straight(&self) -> bool {
         let Policy { charge, concurrency, is_shadow, key, .. } = &self.policy;
+        if self.policy.is_on_fleet() {
+            return false;
+        }
         let has_queue =
             self.tiers.iter().flat_map(|tier| &tier.limits).any(|limit| gate::is_queue(limit.limit.quota()));
         let is_asked = matches!(key, KeyBy::Async(_));
@@ -247,7 +268,15 @@ impl Tier {
                 .map_err(unusable)?;
             items.push(dialect.policy_item(&name, quota, QuotaUnit::Requests));
             let item_start = Dialect::item_start(&name);
-            limits.push(NamedLimit { name, identity, item_start, limit, gate });
+            limits.push(NamedLimit {
+                name,
+                identity,
+                item_start,
+                limit,
+                gate,
+                #[cfg(feature = "redis")]
+                fleet: None,
+            });
         }
         let in_flight = policy.concurrency.map(Quota::per_second);
         if let Some(quota) = &in_flight {

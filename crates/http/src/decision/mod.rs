@@ -11,6 +11,8 @@ mod candidates;
 pub(crate) mod compile;
 pub(crate) mod decide;
 pub(crate) mod engine;
+#[cfg(feature = "redis")]
+pub(crate) mod fleet;
 pub(crate) mod gate;
 mod in_flight;
 pub(crate) mod matching;

@@ -49,5 +49,15 @@ impl Admitted {
                 }
             }
         }
+        #[cfg(feature = "redis")]
+        for pending in std::mem::take(&mut self.on_fleet) {
+            let Some(rule) = rules.rules.get(pending.policy) else { continue };
+            let Some(settlement) = settlement(&rule.policy, status) else { continue };
+            let is_charge = settlement == Settlement::Charge;
+            if let Some(shown) = self.tightest.as_mut().filter(|shown| shown.is_of(pending.policy, pending.tier, pending.limit)) {
+                shown.change(pending.item.cost(), is_charge);
+            }
+            pending.settle(rules, rule, is_charge, engine.limiter.now());
+        }
     }
 }

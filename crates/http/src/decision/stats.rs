@@ -29,15 +29,23 @@ impl Rule {
             concurrency: *concurrency,
             is_shadow: *is_shadow,
             counts: self.stats.counts.get(),
+            #[cfg(feature = "redis")]
+            fleet: self.policy.fleet.map(|fleet| crate::stats::FleetStats {
+                on_outage: fleet.on_outage,
+                is_leased: fleet.is_leased,
+                places: self.stats.places.get(),
+            }),
             missed: self.stats.top.missed(),
             refused: self.refused(engine, top),
         }
     }
 
+    /// On a fleet it is not known here where they stand.
     fn refused<C: Clock>(&self, engine: &Engine<C>, top: usize) -> Vec<RefusedKey> {
         let rows = self.stats.top.list(top).into_iter();
         rows.map(|row| {
-            let limits = self.tiers.get(row.who.tier).map_or(&[][..], |tier| &tier.limits);
+            let is_here = !self.policy.is_on_fleet();
+            let limits = self.tiers.get(row.who.tier).filter(|_| is_here).map_or(&[][..], |tier| &tier.limits);
             let stands: Vec<Report> =
                 limits.iter().map(|limit| engine.limiter.under(&limit.limit).peek(&row.who.key).report()).collect();
             let waits = stands.iter().map(|report| match report.verdict {

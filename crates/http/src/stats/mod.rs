@@ -3,6 +3,8 @@
 mod counts;
 mod decision_timer;
 mod label;
+#[cfg(feature = "redis")]
+mod places;
 mod policy_stats;
 #[cfg(feature = "serde")]
 mod serial;
@@ -10,6 +12,12 @@ mod top;
 
 pub use counts::PolicyCounts;
 pub use label::Label;
+#[cfg(feature = "redis")]
+pub use places::PlaceCounts;
+#[cfg(feature = "redis")]
+pub(crate) use places::Places;
+#[cfg(feature = "redis")]
+pub use policy_stats::FleetStats;
 pub use policy_stats::{PolicyStats, RefusedKey};
 // Public for the tests of this crate alone.
 #[doc(hidden)]

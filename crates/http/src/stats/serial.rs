@@ -21,7 +21,7 @@ impl Serialize for Label {
 /// `keys`.
 impl Serialize for PolicyStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { name, route, key, limits, concurrency, is_shadow, counts, missed, refused } = self;
+        let Self { name, route, key, limits, concurrency, is_shadow, counts, missed, refused, .. } = self;
         let mut policy = serializer.serialize_struct("PolicyStats", 12)?;
         policy.serialize_field("name", name)?;
         policy.serialize_field("route", route)?;

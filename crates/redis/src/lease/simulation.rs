@@ -211,6 +211,7 @@ impl World {
             Some(self.nodes),
             local,
             leases,
+            tokio::runtime::Handle::current(),
         )
     }
 }

@@ -11,7 +11,7 @@ use tollgate_gateway::config::file::{Config, Files, Problem, parse};
 fuzz_target!(|text: &str| {
     // Files are there and right, but for those with a `z` in their names.
     let look = |path: &Path| if path.to_string_lossy().contains('z') { Err("is\nwrong".to_owned()) } else { Ok(()) };
-    let files = Files { folder: Path::new("folder"), certificate: |_| Ok(()), authorities: look };
+    let files = Files { folder: Path::new("folder"), certificate: |_| Ok(()), authorities: look, secret: |_| Ok(vec![7; 32]) };
     match parse(text, &files) {
         Ok(config) => {
             judge(&config);

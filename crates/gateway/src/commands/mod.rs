@@ -2,6 +2,7 @@
 
 pub(crate) mod check_config;
 pub(crate) mod demonstrate;
+mod fleet;
 mod reload;
 pub(crate) mod serve;
 pub(crate) mod table;

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tollgate_http::{Policy, RateLimiter};
 
+use super::fleet::HeldFleet;
 use super::reload::Reload;
 use crate::admin;
 use crate::config::watch::Watch;
@@ -57,13 +58,15 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     raise_descriptor_limit();
     // Before the file is read, so that no change of it is missed.
     let watched = args.config.as_deref().map(|path| (path, Watch::new(path)));
-    let (limits, mut settings, admin) = match &args.config {
+    let (limits, mut settings, admin, redis) = match &args.config {
         Some(path) => {
-            let Config { limits, gateway, admin, .. } = config::load(path)?;
-            (limits, gateway, admin)
+            let Config { limits, gateway, admin, redis, .. } = config::load(path)?;
+            (limits, gateway, admin, redis)
         }
-        None => of_flags(args)?,
+        None => of_flags(args).map(|(limits, settings, admin)| (limits, settings, admin, None))?,
     };
+    let held = HeldFleet::of(redis, None)?;
+    let limits = super::fleet::on(limits, held.as_ref());
     let echo = if settings.upstreams.is_empty() { Some(Gateway::echo()?) } else { None };
     let echoes: Vec<Origin> =
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     })?;
     let gateway = Gateway::start(settings, &limiter)?;
     let announcement = announcement(&gateway, echo.is_some(), admin_listener.as_ref().map(|listener| listener.addr));
-    let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, admin, echoes));
+    let reload = watched.map(|(path, watch)| Reload::new(path, watch, &gateway, &limiter, held, admin, echoes));
     if let Some(listener) = admin_listener {
         listener.serve(limiter, gateway.viewer())?;
     }

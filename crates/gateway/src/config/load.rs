@@ -36,6 +36,7 @@ pub(crate) fn understand(path: &Path) -> Result<Result<Config, Vec<Problem>>, Fa
     let files = Files {
         folder: path.parent().unwrap_or(Path::new("")),
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
+        secret: |path| std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display())),
         authorities: |path| tls::connector(Some(path)).map(drop).map_err(|error| error.to_string()),
     };
     Ok(parse(&text, &files))

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin_listen;
 pub mod failure;
+pub(crate) mod fleet_settings;
 pub mod origin;
 pub mod output;
 pub(crate) mod policy_figures;

@@ -10,6 +10,8 @@ use tollgate::{Algorithm, Key, Quota};
 
 use super::charge::{Charge, Unanswered};
 use super::exemption::Exemption;
+#[cfg(feature = "redis")]
+use super::on_fleet::{OnFleet, fleet_name};
 use super::tiers::{TierBy, Tiers};
 use crate::error::{ConfigError, MAX_NAME};
 use crate::identity::key_by::{KeyBy, KeyBytes, KeySlot, LabelBy};
@@ -51,7 +53,7 @@ pub struct Policy {
     pub(crate) exempt_when: Option<Predicate>,
     pub(crate) is_shadow: bool,
     #[cfg(feature = "redis")]
-    pub(crate) fleet: Option<super::on_fleet::OnFleet>,
+    pub(crate) fleet: Option<OnFleet>,
 }
 
 /// Whether a policy gives way to others for the same request, or holds beside them.
@@ -332,9 +334,9 @@ impl Policy {
     /// tokens are here. Requests under other policies do not wait.
     #[cfg(feature = "redis")]
     #[must_use]
-    pub fn on_fleet(mut self, on_outage: crate::fleet::OnOutage) -> Self {
+    pub fn on_fleet(mut self, on_outage: tollgate_redis::OnOutage) -> Self {
         let is_leased = self.fleet.is_some_and(|fleet| fleet.is_leased);
-        self.fleet = Some(super::on_fleet::OnFleet { on_outage, is_leased });
+        self.fleet = Some(OnFleet { on_outage, is_leased });
         self
     }
 
@@ -344,7 +346,7 @@ impl Policy {
     #[must_use]
     pub fn leased(mut self) -> Self {
         let on_outage = self.fleet.map(|fleet| fleet.on_outage).unwrap_or_default();
-        self.fleet = Some(super::on_fleet::OnFleet { on_outage, is_leased: true });
+        self.fleet = Some(OnFleet { on_outage, is_leased: true });
         self
     }
 
@@ -421,5 +423,46 @@ impl Policy {
             None if self.most_limits() == 0 => Err(ConfigError::Empty { policy: self.name.clone() }),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Policy {
+    /// What it cannot be if it is on a fleet.
+    fn validate_on_fleet(&self) -> Result<(), ConfigError> {
+        let Some(OnFleet { is_leased, .. }) = self.fleet else { return Ok(()) };
+        let cannot = |why: String| Err(ConfigError::NotOnFleet { policy: self.name.clone(), why });
+        if self.concurrency.is_some() {
+            return cannot(
+                "requests in flight are counted in each process by itself; give that bound to a policy of its own".to_owned(),
+            );
+        }
+        if is_leased && self.charge != Charge::OnRequest {
+            return cannot(
+                "leases take tokens before requests come, so they cannot be charged after the response; leave out one of the two"
+                    .to_owned(),
+            );
+        }
+        let mut can_lease = false;
+        let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
+        let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
+        for (tier, quotas) in [(None, &self.limits)].into_iter().chain(tiers) {
+            for quota in quotas {
+                if quota.algorithm() == Algorithm::LeakyQueue {
+                    return cannot(format!("requests do not wait in a queue there, as `{quota:#}` wants"));
+                }
+                match tollgate_redis::FleetLimit::check(&fleet_name(&self.name, tier, quotas.len()), *quota, None) {
+                    Ok(can) => can_lease |= can,
+                    Err(error) => return cannot(error.to_string()),
+                }
+            }
+        }
+        if is_leased && !can_lease {
+            return cannot(
+                "none of its limits can be leased: token buckets and fixed windows of 8 or more can, that take 10 ms or more to fill"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Admitted {
     pub(crate) pending: SmallVec<[Pending; 1]>,
     /// The same, of policies on a fleet.
     #[cfg(feature = "redis")]
-    pub(crate) on_fleet: Vec<crate::decision::fleet::PendingOnFleet>,
+    pub(crate) on_fleet: Vec<crate::decision::pending_on_fleet::PendingOnFleet>,
     /// The shadow policies that would have refused it.
     pub(crate) shadow_refused: Box<[usize]>,
 }

@@ -9,6 +9,8 @@ use tollgate::clock::Clock;
 use tollgate::{Limit, LimitSet, Quota};
 
 use crate::answer::{Dialect, QuotaUnit};
+#[cfg(feature = "redis")]
+use crate::config::on_fleet::{OnFleet, fleet_name};
 use crate::config::{Charge, Cost, LimiterConfig, Policy};
 use crate::decision::by_client::ByClient;
 use crate::decision::candidates::Candidates;
@@ -285,6 +287,33 @@ impl Tier {
         let items = HeaderValue::try_from(items.join(", "));
         let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
         Ok(Self { limits, in_flight, items: copies(&items) })
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Tier {
+    /// With its limits on the fleet, if the policy is there.
+    fn on_fleet(
+        mut self,
+        policy: &Policy,
+        tier: Option<&str>,
+        fleet: Option<&tollgate_redis::Fleet>,
+    ) -> Result<Self, ConfigError> {
+        let Some(OnFleet { on_outage, is_leased }) = policy.fleet else { return Ok(self) };
+        let cannot = |why: String| ConfigError::NotOnFleet { policy: policy.name.clone(), why };
+        let fleet = fleet.ok_or_else(|| cannot("no servers are configured".to_owned()))?;
+        for index in 0..self.limits.len() {
+            let quota = *self.limits[index].limit.quota();
+            let is_alike = |limit: &&NamedLimit| {
+                let other = limit.limit.quota();
+                (other.period(), other.algorithm()) == (quota.period(), quota.algorithm())
+            };
+            let alike = self.limits[..index].iter().filter(is_alike).count();
+            let limit = fleet.limit_with(&fleet_name(&policy.name, tier, alike), quota, on_outage);
+            let limit = limit.map_err(|error| cannot(error.to_string()))?;
+            self.limits[index].fleet = Some(if is_leased { limit.leased() } else { limit });
+        }
+        Ok(self)
     }
 }
 

@@ -17,8 +17,11 @@ use crate::decision::compile::{NamedLimit, Rules};
 use crate::decision::engine::Engine;
 use crate::decision::gate::{self, Gates};
 use crate::decision::in_flight::Permit;
-use crate::decision::matching::{AsyncKeys, MatchedPolicies, MatchedPolicy};
+#[cfg(not(feature = "redis"))]
+use crate::decision::matching::AsyncKeys;
+use crate::decision::matching::{MatchedPolicies, MatchedPolicy};
 use crate::decision::status::LimitStatusOwned;
+#[cfg(not(feature = "redis"))]
 use crate::request::RequestInfo;
 use crate::stats::Counted;
 
@@ -29,12 +32,13 @@ pub(crate) enum Decided {
     Refused(LimitStatusOwned),
     /// Servers of a fleet have to be asked.
     #[cfg(feature = "redis")]
-    Asks(Box<super::fleet::Asking>),
+    Asks(Box<crate::decision::asking::Asking>),
 }
 
 impl Rules {
     /// Decides about `request`, whose client has been [found](Rules::locate).
-    pub(crate) fn decide<C: Clock>(
+    #[cfg(not(feature = "redis"))]
+    pub(crate) fn decide_or_ask<C: Clock>(
         &self,
         engine: &Engine<C>,
         request: &RequestInfo<'_>,
@@ -44,10 +48,6 @@ impl Rules {
         let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);
         let mut policies = MatchedPolicies::new();
         match self.matching(engine, request, asked, &mut policies) {
-            #[cfg(feature = "redis")]
-            Ok(()) if policies.iter().any(|matched| matched.rule.policy.is_on_fleet()) => {
-                self.decide_on_fleet(engine, &policies, now, note)
-            }
             Ok(()) => self.decide_matched(engine, &policies, now, note),
             Err(keyless) => Decided::Refused(refuse(&keyless, LimitStatusOwned::never(&keyless, now), note)),
         }
@@ -357,7 +357,7 @@ fn is_queue(limit: &NamedLimit) -> bool {
 }
 
 impl MatchedPolicy<'_> {
-    pub(super) fn is_charged_first(&self) -> bool {
+    fn is_charged_first(&self) -> bool {
         !matches!(self.rule.policy.charge, Charge::OnlyOn(_))
     }
 

@@ -1,7 +1,7 @@
 //! Policies whose counts are on a fleet: what they ask of it, and what comes of the answers.
 //!
 //! Policies of this process decide first. Then the fleet: at once, where it is known here what its limits say (`here`); else a request
-//! waits for the answers ([`Asking`]), and nothing of it is held in the meantime but what the policies of this process have given.
+//! waits for the answers (`asking`), and nothing of it is held in the meantime but what the policies of this process have given.
 //! What these took is given back if the fleet refuses. First come looks, for policies that are charged after the response, then all that
 //! is taken, in one set, and shadow policies last, each by itself.
 
@@ -9,293 +9,42 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use smallvec::SmallVec;
-use tollgate::KeyHash;
 use tollgate::clock::{Clock, Instant};
-use tollgate_redis::{Fleet, FleetDecision, FleetItem, FleetSetDecision, OnOutage};
+use tollgate_redis::{FleetDecision, FleetItem, FleetSetDecision, OnOutage};
 
 use crate::config::Charge;
-use crate::config::on_fleet::{OnFleet, fleet_name};
-use crate::config::Policy;
 use crate::decision::admitted::Admitted;
-use crate::decision::compile::{NamedLimit, Rule, Rules, Tier};
+use crate::decision::asking::{Answers, Asking, Questions, Remembered};
+use crate::decision::compile::Rules;
 use crate::decision::decide::{Decided, DecisionContext, refuse, taken};
 use crate::decision::engine::Engine;
-use crate::decision::matching::{FoundBy, MatchedPolicies, MatchedPolicy};
+use crate::decision::matching::{AsyncKeys, MatchedPolicies, MatchedPolicy};
+use crate::decision::pending_on_fleet::PendingOnFleet;
 use crate::decision::status::LimitStatusOwned;
-use crate::error::ConfigError;
-use crate::identity::Grouping;
-use crate::identity::key_by::{KeyBy, KeyBytes};
 use crate::request::RequestInfo;
 
-/// What one request asks of the fleet.
-pub(crate) struct Questions {
-    fleet: Fleet,
-    /// Limits that are charged after the response.
-    looks: Asked,
-    /// All the others, together.
-    takes: Asked,
-    /// For each shadow policy, by its place among the policies: whether it only looks, and its limits.
-    shadows: Vec<(usize, bool, Asked)>,
-}
-
-/// Items, and of each the place of its policy among those of the request, and of its limit in that.
-#[derive(Default)]
-struct Asked {
-    items: Vec<FleetItem>,
-    of: SmallVec<[(usize, usize); 2]>,
-}
-
-/// What is known of the answers.
-#[derive(Default)]
-pub(crate) struct Answers {
-    looks: Vec<FleetDecision>,
-    takes: Option<FleetSetDecision>,
-    /// In the order of the questions; fewer until all are there.
-    shadows: Vec<Vec<FleetDecision>>,
-}
-
-/// A request that waits for the fleet, all of it that does not borrow.
-pub(crate) struct Asking {
-    remembered: SmallVec<[Remembered; 4]>,
-    admitted: Admitted,
-    at: Instant,
-    pub(crate) questions: Arc<Questions>,
-    answers: Answers,
-}
-
-/// A policy that matches the request, without the request.
-struct Remembered {
-    index: usize,
-    tier: usize,
-    key: RememberedKey,
-    hash: KeyHash,
-    cost: u64,
-}
-
-enum RememberedKey {
-    /// To be found again: no function of the application is asked for that.
-    Spec,
-    Function(KeyBytes),
-    Missing,
-}
-
-/// A charge, or a refund, that the response decides.
-pub(crate) struct PendingOnFleet {
-    pub(super) policy: usize,
-    pub(super) tier: usize,
-    pub(super) limit: usize,
-    pub(super) item: FleetItem,
-    decision: FleetDecision,
-    at: Instant,
-}
-
-impl PendingOnFleet {
-    /// Charges or refunds, and does not wait for it.
-    pub(super) fn settle(self, rules: &Rules, rule: &Rule, is_charge: bool, now: Instant) {
-        let Some(fleet) = rules.config.fleet.clone() else { return };
-        let (stats, age) = (Arc::clone(&rule.stats), now.saturating_duration_since(self.at));
-        fleet.clone().spawn(async move {
-            let settled = match is_charge {
-                true => fleet.charge_item(&self.item).await.map(drop),
-                false => fleet.give_back(&self.item, &self.decision, age).await,
-            };
-            if settled.is_err() {
-                stats.places.add_unsettled();
-            }
-        });
-    }
-}
-
-impl Tier {
-    /// With its limits on the fleet, if the policy is there.
-    pub(super) fn on_fleet(
-        mut self,
-        policy: &Policy,
-        tier: Option<&str>,
-        fleet: Option<&Fleet>,
-    ) -> Result<Self, ConfigError> {
-        let Some(OnFleet { on_outage, is_leased }) = policy.fleet else { return Ok(self) };
-        let cannot = |why: String| ConfigError::NotOnFleet { policy: policy.name.clone(), why };
-        let fleet = fleet.ok_or_else(|| cannot("no servers are configured".to_owned()))?;
-        for index in 0..self.limits.len() {
-            let quota = *self.limits[index].limit.quota();
-            let is_alike = |limit: &&NamedLimit| {
-                let other = limit.limit.quota();
-                (other.period(), other.algorithm()) == (quota.period(), quota.algorithm())
-            };
-            let alike = self.limits[..index].iter().filter(is_alike).count();
-            let limit = fleet.limit_with(&fleet_name(&policy.name, tier, alike), quota, on_outage);
-            let limit = limit.map_err(|error| cannot(error.to_string()))?;
-            self.limits[index].fleet = Some(if is_leased { limit.leased() } else { limit });
-        }
-        Ok(self)
-    }
-}
-
-impl Questions {
-    fn new(fleet: &Fleet, policies: &MatchedPolicies<'_>) -> Self {
-        let (looks, takes) = (Asked::default(), Asked::default());
-        let mut questions = Self { fleet: fleet.clone(), looks, takes, shadows: Vec::new() };
-        for (place, matched) in policies.iter().enumerate().filter(|(_, matched)| matched.rule.policy.is_on_fleet()) {
-            let is_look = !matched.is_charged_first();
-            if matched.rule.policy.is_shadow {
-                let mut asked = Asked::default();
-                asked.extend(fleet, place, matched);
-                questions.shadows.push((place, is_look, asked));
-            } else if is_look {
-                questions.looks.extend(fleet, place, matched);
-            } else {
-                questions.takes.extend(fleet, place, matched);
-            }
-        }
-        questions
-    }
-
-    /// What is known here without asking. What it takes it takes.
-    fn here(&self) -> Answers {
-        let mut answers = Answers::default();
-        if !self.looks.items.is_empty() {
-            return answers;
-        }
-        if !self.takes.items.is_empty() {
-            answers.takes = self.fleet.check_items_here(&self.takes.items);
-            if !answers.takes.as_ref().is_some_and(FleetSetDecision::is_allowed) {
-                return answers;
-            }
-        }
-        for (_, is_look, asked) in &self.shadows {
-            match self.fleet.check_items_here(&asked.items).filter(|_| !is_look) {
-                Some(decided) => answers.shadows.push(decided.decisions().to_vec()),
-                None => break,
-            }
-        }
-        answers
-    }
-
-    /// Whether there is nothing more to ask.
-    fn are_answered(&self, answers: &Answers) -> bool {
-        let are_looked = self.looks.items.len() == answers.looks.len();
-        let are_taken = self.takes.items.is_empty() || answers.takes.is_some();
-        answers.refusal(self).is_some() || are_looked && are_taken && self.shadows.len() == answers.shadows.len()
-    }
-
-    /// Asks for the rest.
-    async fn ask(&self, mut answers: Answers) -> Answers {
-        let fleet = &self.fleet;
-        if !self.looks.items.is_empty() {
-            answers.looks = fleet.peek_items(&self.looks.items).await;
-        }
-        if answers.refusal(self).is_some() {
-            return answers;
-        }
-        if !self.takes.items.is_empty() && answers.takes.is_none() {
-            answers.takes = Some(fleet.check_items(self.takes.items.clone()).await);
-        }
-        if answers.refusal(self).is_some() {
-            return answers;
-        }
-        let rest = self.shadows.iter().skip(answers.shadows.len()).map(|(_, is_look, asked)| async move {
-            match is_look {
-                true => fleet.peek_items(&asked.items).await,
-                false => fleet.check_items(asked.items.clone()).await.decisions().to_vec(),
-            }
-        });
-        answers.shadows.extend(join_all(rest).await);
-        answers
-    }
-
-    /// The rest as in an outage, for a caller that does not wait.
-    fn without_servers(&self, mut answers: Answers) -> Answers {
-        let decide = |asked: &Asked| self.fleet.check_items_without_servers(&asked.items);
-        if !self.looks.items.is_empty() {
-            answers.looks = decide(&self.looks).decisions().to_vec();
-        }
-        if answers.refusal(self).is_none() && !self.takes.items.is_empty() && answers.takes.is_none() {
-            answers.takes = Some(decide(&self.takes));
-        }
-        if answers.refusal(self).is_none() {
-            let rest = self.shadows.iter().skip(answers.shadows.len());
-            answers.shadows.extend(rest.map(|(.., asked)| decide(asked).decisions().to_vec()));
-        }
-        answers
-    }
-}
-
-impl Asked {
-    fn extend(&mut self, fleet: &Fleet, place: usize, matched: &MatchedPolicy<'_>) {
-        let mut first: Option<FleetItem> = None;
-        for (index, limit) in matched.limits().iter().enumerate() {
-            let Some(limit) = &limit.fleet else { continue };
-            let item = match (&first, &matched.key) {
-                (Some(first), _) => first.under(limit),
-                // As in the engine, and the same on all nodes.
-                (None, FoundBy::Spec(key)) => fleet.item(limit, &(0_u8, key), matched.cost),
-                (None, FoundBy::Function(key)) => fleet.item(limit, &(1_u8, key), matched.cost),
-                (None, FoundBy::Missing) => fleet.item(limit, &2_u8, matched.cost),
-                // Of this process alone: simulators do not ask.
-                (None, FoundBy::Known { id, .. }) => fleet.item(limit, &(3_u8, *id), matched.cost),
-            };
-            first.get_or_insert_with(|| item.clone());
-            self.items.push(item);
-            self.of.push((place, index));
-        }
-    }
-}
-
-impl Answers {
-    /// What refuses, if anything does: the place of the policy, its limit, and the decision.
-    fn refusal(&self, questions: &Questions) -> Option<(usize, usize, &FleetDecision)> {
-        let looks = questions.looks.of.iter().zip(&self.looks);
-        if let Some((&(place, limit), decision)) = looks.into_iter().find(|(_, decision)| decision.is_refused()) {
-            return Some((place, limit, decision));
-        }
-        let takes = self.takes.as_ref().filter(|takes| takes.is_refused())?;
-        let &(place, limit) = questions.takes.of.get(takes.index())?;
-        Some((place, limit, takes.decision()))
-    }
-}
-
-impl Remembered {
-    fn of(matched: &MatchedPolicy<'_>) -> Self {
-        let key = match &matched.key {
-            FoundBy::Spec(_) => RememberedKey::Spec,
-            FoundBy::Function(key) => RememberedKey::Function(key.clone()),
-            FoundBy::Missing | FoundBy::Known { .. } => RememberedKey::Missing,
-        };
-        Self { index: matched.index, tier: matched.tier, key, hash: matched.hash, cost: matched.cost }
-    }
-
-    fn recall<'r>(self, rules: &'r Rules, request: &'r RequestInfo<'r>, grouping: Grouping) -> Option<MatchedPolicy<'r>> {
-        let Self { index, tier, key, hash, cost } = self;
-        let rule = rules.rules.get(index)?;
-        let key = match (key, &rule.policy.key) {
-            (RememberedKey::Spec, KeyBy::Spec(spec)) => {
-                spec.find(request, grouping).map_or(FoundBy::Missing, FoundBy::Spec)
-            }
-            (RememberedKey::Function(key), _) => FoundBy::Function(key),
-            _ => FoundBy::Missing,
-        };
-        Some(MatchedPolicy { index, rule, tier, key, hash, cost })
-    }
-}
-
-impl Asking {
-    /// A refusal, for whoever asks for a decision before there is one.
-    pub(crate) fn refusal(&self) -> LimitStatusOwned {
-        let (policy, tier) = self.remembered.first().map_or((0, 0), |first| (first.index, first.tier));
-        LimitStatusOwned::closed(policy, tier, self.at)
-    }
-
-    /// The answers, some time.
-    pub(crate) fn answers(&mut self) -> impl Future<Output = Answers> + Send + 'static {
-        let (questions, answers) = (Arc::clone(&self.questions), std::mem::take(&mut self.answers));
-        async move { questions.ask(answers).await }
-    }
-}
-
 impl Rules {
+    /// Decides about `request`, whose client has been [found](Rules::locate), or says what has to be asked.
+    pub(crate) fn decide_or_ask<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        request: &RequestInfo<'_>,
+        asked: &AsyncKeys,
+        now: Instant,
+    ) -> Decided {
+        let note = |policy: &MatchedPolicy<'_>, at| policy.note_refusal(engine, request, self.config.shows_keys, at);
+        let mut policies = MatchedPolicies::new();
+        match self.matching(engine, request, asked, &mut policies) {
+            Ok(()) if policies.iter().any(|matched| matched.rule.policy.is_on_fleet()) => {
+                self.decide_on_fleet(engine, &policies, now, note)
+            }
+            Ok(()) => self.decide_matched(engine, &policies, now, note),
+            Err(keyless) => Decided::Refused(refuse(&keyless, LimitStatusOwned::never(&keyless, now), note)),
+        }
+    }
+
     /// Decides about a request that policies on the fleet are for, and others.
-    pub(super) fn decide_on_fleet<C: Clock>(
+    fn decide_on_fleet<C: Clock>(
         &self,
         engine: &Engine<C>,
         policies: &MatchedPolicies<'_>,
@@ -411,16 +160,6 @@ impl Rules {
         }
         let answered = |place| shadows.iter().find(|(of, _)| *of == place).map(|(_, is_allowed)| *is_allowed);
         self.finish(context, policies, admitted, note, answered)
-    }
-}
-
-impl Asked {
-    /// Each item with its decision.
-    fn each<'a>(
-        &'a self,
-        decisions: &'a [FleetDecision],
-    ) -> impl Iterator<Item = ((usize, usize), &'a FleetItem, &'a FleetDecision)> + Clone {
-        self.of.iter().zip(&self.items).zip(decisions).map(|((of, item), decision)| (*of, item, decision))
     }
 }
 

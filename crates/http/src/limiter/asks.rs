@@ -34,7 +34,7 @@ mod with_fleet {
     use tollgate::clock::Clock;
 
     use crate::decision::compile::Rules;
-    use crate::decision::fleet::{Answers, Asking};
+    use crate::decision::asking::{Answers, Asking};
     use crate::decision::shared::Shared;
     use crate::identity::key_by::BoxFuture;
     use crate::limiter::{Decision, decision};

@@ -214,7 +214,7 @@ impl<C: Clock> RateLimiter<C> {
         let rules = self.shared.rules();
         let request = rules.locate(request);
         self.warn_without_address(&rules, &request);
-        let decided = match rules.decide(engine, &request, keys, now) {
+        let decided = match rules.decide_or_ask(engine, &request, keys, now) {
             Decided::Asks(asking) => return Err(Asks::new(Arc::clone(&self.shared), rules, *asking)),
             decided => decision(&self.shared, rules, decided, || request.is_grpc()),
         };
@@ -248,7 +248,7 @@ impl<C: Clock> RateLimiter<C> {
         let rules = self.shared.rules();
         let request = rules.locate(request);
         self.warn_without_address(&rules, &request);
-        let decided = rules.decide(&self.shared.engine, &request, keys, now);
+        let decided = rules.decide_or_ask(&self.shared.engine, &request, keys, now);
         #[cfg(feature = "redis")]
         let decided = match decided {
             Decided::Asks(asking) => rules.answered(&self.shared.engine, &request, *asking, None),
@@ -364,6 +364,13 @@ impl<C: Clock> RateLimiter<C> {
     #[must_use]
     pub fn simulator(&self) -> Simulator<C> {
         Simulator::new(Arc::clone(&self.shared), self.shared.rules())
+    }
+
+    /// The fleet of the configuration that is in force.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn fleet(&self) -> Option<tollgate_redis::Fleet> {
+        self.shared.rules().config.fleet.clone()
     }
 
     /// The configuration that is in force. Cloned, so not for each request.

@@ -12,6 +12,7 @@ mod item;
 mod node;
 mod policy;
 mod problem;
+mod redis;
 mod table;
 mod units;
 
@@ -28,6 +29,7 @@ pub use self::problem::Problem;
 use self::table::TableConfig;
 use crate::proxy::settings::{Settings as GatewaySettings, TlsFiles};
 use crate::values::admin_listen::AdminListen;
+use crate::values::fleet_settings::FleetSettings;
 
 /// Where the gateway listens unless told otherwise: to this machine alone.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -41,6 +43,8 @@ pub struct Config {
     pub(crate) admin: AdminListen,
     pub(crate) client: Client,
     pub(crate) table_config: TableConfig,
+    /// The servers of policies with `store: redis`.
+    pub(crate) redis: Option<FleetSettings>,
     pub(crate) reply: Reply,
     /// The policies of `limits`, as they can be told of.
     pub plans: Vec<PolicyConfig>,
@@ -52,6 +56,7 @@ pub struct Files<'a> {
     pub folder: &'a Path,
     pub certificate: fn(&TlsFiles) -> Result<(), String>,
     pub authorities: fn(&Path) -> Result<(), String>,
+    pub secret: fn(&Path) -> Result<Vec<u8>, String>,
 }
 
 /// Understands `text`, or says all that is wrong with it.
@@ -99,6 +104,8 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     if let Some(path) = &table_config.shared {
         limits = limits.shared(path);
     }
+    let redis_item = table.get("redis");
+    let redis = redis_item.as_ref().and_then(|item| item.table(|table| redis::read(table, files))?);
     let policies = table.get("policies");
     if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
         item.refuse("this is empty; to limit nothing, write `policies: []`");
@@ -109,12 +116,13 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         for policy in plans.iter().filter_map(|plan| item.accept(plan.policy())) {
             limits = limits.policy(policy);
         }
+        policy::check_stores(&item, &plans, redis_item.is_some(), redis.as_ref().and_then(|redis| redis.nodes));
         // What each of them says is right; whether they can hold together is for the limiter to say.
         if table.item().is_fine() {
             item.accept(policy::check(limits.clone()));
         }
     }
-    Config { limits, gateway, admin, client, table_config, reply, plans }
+    Config { limits, gateway, admin, client, table_config, redis, reply, plans }
 }
 
 #[cfg(test)]
@@ -125,7 +133,7 @@ mod tests {
 
     /// As if every file were there and right.
     fn files() -> Files<'static> {
-        Files { folder: Path::new(""), certificate: |_| Ok(()), authorities: |_| Ok(()) }
+        Files { folder: Path::new(""), certificate: |_| Ok(()), authorities: |_| Ok(()), secret: |_| Ok(vec![7; 32]) }
     }
 
     #[test]
@@ -157,6 +165,10 @@ mod tests {
                 "# upstream_ca:",
                 "# hops:",
                 "# shared:",
+                "# redis:",
+                "# store:",
+                "# on_outage:",
+                "# leased:",
                 "# charge:",
                 "# cors:",
                 "# path:",

@@ -4,6 +4,7 @@ mod access_log;
 mod check;
 mod fields;
 mod mistakes;
+mod redis;
 mod reload;
 mod service;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

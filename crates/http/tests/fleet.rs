@@ -103,7 +103,8 @@ async fn only_what_has_to_be_asked_is_asked() {
 #[tokio::test]
 async fn what_this_process_gave_comes_back_when_the_fleet_refuses() {
     let here = Policy::new("here", "3/day").unwrap().precedence(Precedence::Always);
-    let config = LimiterConfig::new().fleet(fleet()).policy(here).policy(policy("closed", "8/day").on_fleet(OnOutage::Closed));
+    let config =
+        LimiterConfig::new().fleet(fleet()).policy(here).policy(policy("closed", "8/day").on_fleet(OnOutage::Closed));
     let limiter = RateLimiter::new(config).unwrap();
     assert_eq!(count(&answers(&limiter, "/closed", 9).await, StatusCode::SERVICE_UNAVAILABLE), 9);
     assert_eq!(count(&answers(&limiter, "/other", 9).await, StatusCode::OK), 3);
@@ -129,7 +130,10 @@ async fn what_cannot_be_on_a_fleet_is_said() {
         (queue, "requests do not wait in a queue there"),
         (base().leased().charge(Charge::OnlyOn("401".parse().unwrap())), "leases take tokens before requests come"),
         (log.leased(), "none of its limits can be leased"),
-        (Policy::new("p", "3/ns as fixed-window").unwrap().on_fleet(OnOutage::Closed), "policy `p` cannot be held on Redis"),
+        (
+            Policy::new("p", "3/ns as fixed-window").unwrap().on_fleet(OnOutage::Closed),
+            "policy `p` cannot be held on Redis",
+        ),
     ] {
         let error = LimiterConfig::new().fleet(fleet()).policy(policy).validate().unwrap_err().to_string();
         assert!(error.contains(said), "`{said}` is not in: {error}");

@@ -70,16 +70,26 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "1 if the path of the table is another file's by now, or nobody's: then limits are admitted beside it"
     );
     describe_gauge!("tollgate_redis_servers", Unit::Count, "Redis servers that are known");
-    describe_gauge!("tollgate_redis_connected", Unit::Count, "Those that are connected; of the others the breaker is open");
+    describe_gauge!(
+        "tollgate_redis_connected",
+        Unit::Count,
+        "Those that are connected; of the others the breaker is open"
+    );
     describe_gauge!("tollgate_redis_in_flight", Unit::Count, "Calls that wait for an answer of Redis");
     describe_counter!("tollgate_redis_calls_total", "Round trips to Redis");
     describe_counter!("tollgate_redis_misses_total", "Those that were not answered within the deadline");
-    describe_counter!("tollgate_redis_closed_total", "Connections to Redis that broke, or were closed because it did not answer");
+    describe_counter!(
+        "tollgate_redis_closed_total",
+        "Connections to Redis that broke, or were closed because it did not answer"
+    );
     describe_counter!("tollgate_redis_connects_total", "Connections made to Redis");
     describe_counter!("tollgate_redis_repeats_total", "Calls repeated because the answer proved that nothing was run");
     describe_counter!("tollgate_redis_leases_total", "How often tokens were asked for in advance");
     describe_counter!("tollgate_redis_decisions_total", "Decisions of limits on Redis, by policy and by who made them");
-    describe_counter!("tollgate_redis_unsettled_total", "Charges and refunds after a response that Redis did not confirm");
+    describe_counter!(
+        "tollgate_redis_unsettled_total",
+        "Charges and refunds after a response that Redis did not confirm"
+    );
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(recorder)
 }
@@ -151,7 +161,8 @@ fn publish_redis(subject: &Subject) {
             ("here", places.here),
             ("outage", places.outage),
         ] {
-            counter!("tollgate_redis_decisions_total", "policy" => policy.name.clone(), "place" => place).absolute(count);
+            counter!("tollgate_redis_decisions_total", "policy" => policy.name.clone(), "place" => place)
+                .absolute(count);
         }
         counter!("tollgate_redis_unsettled_total", "policy" => policy.name).absolute(places.unsettled);
     }

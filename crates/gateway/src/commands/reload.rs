@@ -177,7 +177,8 @@ impl Reload {
             prepared.needs_restart.push("admin");
         }
         // The last that can fail, and itself all or nothing.
-        let reloaded = self.limiter.reload(super::fleet::on(config.limits, held.as_ref())).map_err(|error| wrong(&error))?;
+        let reloaded =
+            self.limiter.reload(super::fleet::on(config.limits, held.as_ref())).map_err(|error| wrong(&error))?;
         prepared.needs_restart.extend(reloaded.fixed.iter().map(|setting| match setting {
             tollgate_http::limiter::FixedSetting::Capacity => "limiter.capacity",
             tollgate_http::limiter::FixedSetting::OnFull => "limiter.on_full",

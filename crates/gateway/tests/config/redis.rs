@@ -47,7 +47,10 @@ fn what_cannot_be_on_redis_is_told() {
         (policy("on_outage: open"), "`on_outage` is for counts on Redis, and means nothing without `store: redis`"),
         (policy("store: local, leased: true"), "`leased` is for counts on Redis"),
         (on(", on_outage: maybe"), "`maybe` is unknown; expected one of closed, open, share, local"),
-        (on(", on_outage: share").replace(", nodes: 4", ""), "`redis.nodes` is missing: how many gateways share the limit"),
+        (
+            on(", on_outage: share").replace(", nodes: 4", ""),
+            "`redis.nodes` is missing: how many gateways share the limit",
+        ),
         (on(", concurrency: 5"), "requests in flight are counted in each process by itself"),
         (on(", algorithm: leaky-queue"), "requests do not wait in a queue there"),
         (on(", algorithm: sliding-log, leased: true"), "none of its limits can be leased"),
@@ -57,9 +60,15 @@ fn what_cannot_be_on_redis_is_told() {
         (servers("url: redis://a/, secret_file: nowhere"), "nowhere: No such file"),
         (servers("url: redis://a/, secret_file: short"), "holds 10 bytes; a secret needs at least 16"),
         (servers("url: \"http://u:hunter2@a/\", secret_file: secret"), "the address of a Redis server cannot be read"),
-        (servers("url: \"redis://u:hunter2@a:99999/\", secret_file: secret"), "the address of a Redis server cannot be read"),
+        (
+            servers("url: \"redis://u:hunter2@a:99999/\", secret_file: secret"),
+            "the address of a Redis server cannot be read",
+        ),
         (servers("url: [], secret_file: secret"), "at least one address of a Redis server is needed"),
-        (servers("url: redis://a/, secret_file: secret, deadline: 2s"), "redis.deadline: expected from 5ms to 1s, got 2s"),
+        (
+            servers("url: redis://a/, secret_file: secret, deadline: 2s"),
+            "redis.deadline: expected from 5ms to 1s, got 2s",
+        ),
         (servers("url: redis://a/, secret_file: secret, nodes: 0"), "redis.nodes: expected a whole number from 1"),
         (servers("url: redis://a/, secret_file: secret, primary: main"), "`sentinels` and `primary` belong together"),
     ] {
@@ -78,7 +87,8 @@ fn tls_sentinels_and_clusters_can_be_named() {
         "url: redis://any/, sentinels: [redis://a:26379/, redis://b:26379/], primary: main",
         "url: unix:///run/redis.sock",
     ] {
-        let text = format!("redis: {{{keys}, secret_file: secret}}\npolicies: [{{name: a, limits: 1/s, store: redis}}]");
+        let text =
+            format!("redis: {{{keys}, secret_file: secret}}\npolicies: [{{name: a, limits: 1/s, store: redis}}]");
         let (is_usable, said) = said(&text);
         assert!(is_usable, "{keys}: {said}");
     }

@@ -28,7 +28,8 @@ impl Server {
     }
 
     fn at(port: u16) -> Self {
-        let program = std::env::var("TOLLGATE_REDIS").expect("run by ci/redis.sh, which names the server in TOLLGATE_REDIS");
+        let program =
+            std::env::var("TOLLGATE_REDIS").expect("run by ci/redis.sh, which names the server in TOLLGATE_REDIS");
         let child = Command::new(program)
             .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", &port.to_string()])
             .stdout(Stdio::null())
@@ -122,7 +123,8 @@ const CHOICES: &str = "
 /// What 12 requests of each path get: how many are admitted, and what the others are told.
 fn assert_outage(gateway: &mut Gateway) {
     let mut longest = Duration::ZERO;
-    for (path, admitted, otherwise) in [("/closed", 0, 503), ("/open", 12, 429), ("/share", 2, 429), ("/local", 8, 429)] {
+    for (path, admitted, otherwise) in [("/closed", 0, 503), ("/open", 12, 429), ("/share", 2, 429), ("/local", 8, 429)]
+    {
         let mut statuses = Vec::new();
         for _ in 0..12 {
             let asked = Instant::now();

@@ -434,7 +434,8 @@ impl Policy {
         let cannot = |why: String| Err(ConfigError::NotOnFleet { policy: self.name.clone(), why });
         if self.concurrency.is_some() {
             return cannot(
-                "requests in flight are counted in each process by itself; give that bound to a policy of its own".to_owned(),
+                "requests in flight are counted in each process by itself; give that bound to a policy of its own"
+                    .to_owned(),
             );
         }
         if is_leased && self.charge != Charge::OnRequest {

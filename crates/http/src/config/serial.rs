@@ -231,7 +231,9 @@ impl TryFrom<PolicyKeys> for Policy {
         {
             if keys.store == StoreName::Redis {
                 let on_outage = keys.on_outage.as_deref().unwrap_or("closed").parse();
-                policy = policy.on_fleet(on_outage.map_err(|error: tollgate_redis::UnknownOnOutage| in_policy(error.to_string()))?);
+                policy = policy.on_fleet(
+                    on_outage.map_err(|error: tollgate_redis::UnknownOnOutage| in_policy(error.to_string()))?,
+                );
                 policy = if keys.leased == Some(true) { policy.leased() } else { policy };
             } else if keys.on_outage.is_some() || keys.leased.is_some() {
                 return Err(in_policy("`on_outage` and `leased` mean nothing without `store: redis`".to_owned()));

@@ -202,7 +202,12 @@ impl Remembered {
         Self { index: matched.index, tier: matched.tier, key, hash: matched.hash, cost: matched.cost }
     }
 
-    pub(super) fn recall<'r>(self, rules: &'r Rules, request: &'r RequestInfo<'r>, grouping: Grouping) -> Option<MatchedPolicy<'r>> {
+    pub(super) fn recall<'r>(
+        self,
+        rules: &'r Rules,
+        request: &'r RequestInfo<'r>,
+        grouping: Grouping,
+    ) -> Option<MatchedPolicy<'r>> {
         let Self { index, tier, key, hash, cost } = self;
         let rule = rules.rules.get(index)?;
         let key = match (key, &rule.policy.key) {

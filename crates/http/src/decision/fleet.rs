@@ -129,7 +129,8 @@ impl Rules {
         let first = answers.takes.as_ref().map(FleetSetDecision::index);
         let is_told = |index: usize, is_look: bool| is_look || Some(index) == first;
         let (looks, takes) = (questions.looks.each(&answers.looks), questions.takes.each(takes));
-        let all = looks.enumerate().map(|(i, one)| (i, true, one)).chain(takes.enumerate().map(|(i, one)| (i, false, one)));
+        let all =
+            looks.enumerate().map(|(i, one)| (i, true, one)).chain(takes.enumerate().map(|(i, one)| (i, false, one)));
         for (index, is_look, ((place, limit), item, decision)) in all {
             let matched = &policies[place]; // as above
             admitted.pend(matched, limit, item, decision, at);
@@ -165,7 +166,14 @@ impl Rules {
 
 impl Admitted {
     /// Notes what the response decides, if it decides anything.
-    fn pend(&mut self, matched: &MatchedPolicy<'_>, limit: usize, item: &FleetItem, decision: &FleetDecision, at: Instant) {
+    fn pend(
+        &mut self,
+        matched: &MatchedPolicy<'_>,
+        limit: usize,
+        item: &FleetItem,
+        decision: &FleetDecision,
+        at: Instant,
+    ) {
         if matched.rule.policy.charge != Charge::OnRequest {
             let (item, decision) = (item.clone(), decision.clone());
             let (policy, tier) = (matched.index, matched.tier);

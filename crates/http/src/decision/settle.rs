@@ -54,7 +54,9 @@ impl Admitted {
             let Some(rule) = rules.rules.get(pending.policy) else { continue };
             let Some(settlement) = settlement(&rule.policy, status) else { continue };
             let is_charge = settlement == Settlement::Charge;
-            if let Some(shown) = self.tightest.as_mut().filter(|shown| shown.is_of(pending.policy, pending.tier, pending.limit)) {
+            if let Some(shown) =
+                self.tightest.as_mut().filter(|shown| shown.is_of(pending.policy, pending.tier, pending.limit))
+            {
                 shown.change(pending.item.cost(), is_charge);
             }
             pending.settle(rules, rule, is_charge, engine.limiter.now());

@@ -48,7 +48,8 @@ impl LimitStatusOwned {
     #[cfg(feature = "redis")]
     pub(super) fn change(&mut self, cost: u64, is_charge: bool) {
         let Report { remaining, burst, .. } = &mut self.report;
-        *remaining = if is_charge { remaining.saturating_sub(cost) } else { remaining.saturating_add(cost).min(*burst) };
+        *remaining =
+            if is_charge { remaining.saturating_sub(cost) } else { remaining.saturating_add(cost).min(*burst) };
     }
 
     /// Closed for want of an answer.

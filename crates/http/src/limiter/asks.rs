@@ -33,8 +33,8 @@ mod with_fleet {
 
     use tollgate::clock::Clock;
 
-    use crate::decision::compile::Rules;
     use crate::decision::asking::{Answers, Asking};
+    use crate::decision::compile::Rules;
     use crate::decision::shared::Shared;
     use crate::identity::key_by::BoxFuture;
     use crate::limiter::{Decision, decision};

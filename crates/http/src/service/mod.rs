@@ -20,7 +20,7 @@ use crate::answer::ResponseFields;
 use crate::clock::LimiterClock;
 use crate::decision::admission::Admission;
 use crate::identity::key_by::BoxFuture;
-use crate::limiter::{AsyncKeys, Asks, Decision, RateLimiter};
+use crate::limiter::{Asks, AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
 pub use places::Places;
 

@@ -54,7 +54,8 @@ impl Places {
 
     pub(crate) fn get(&self) -> PlaceCounts {
         // Relaxed: see `add`.
-        let [server, lease, known, here, outage, unsettled] = self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let [server, lease, known, here, outage, unsettled] =
+            self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
         PlaceCounts { server, lease, known, here, outage, unsettled }
     }
 }

@@ -312,7 +312,9 @@ impl Config {
             redis.secret_file.display()
         ));
         page.line(match redis.nodes {
-            Some(nodes) => format!("Gateways of the fleet: {nodes}. Each one more adds its share to what `share` admits in an outage."),
+            Some(nodes) => format!(
+                "Gateways of the fleet: {nodes}. Each one more adds its share to what `share` admits in an outage."
+            ),
             None => "How many gateways there are is not said (`nodes`).".to_owned(),
         });
         if self.plans.iter().all(|plan| plan.store.is_none()) {

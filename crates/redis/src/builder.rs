@@ -135,7 +135,7 @@ impl FleetBuilder {
     /// If an address, the secret, the deadline or a number is out of bounds, or if there is no tokio runtime.
     pub fn build(self) -> Result<Fleet, BuildError> {
         let (addresses, like) = self.addresses()?;
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let first = addresses.first().cloned().ok_or(BuildError::NoAddress)?;
         let local = Limiter::builder(Quota::unlimited()).capacity(self.capacity).build().map_err(BuildError::Local)?;
         let scripts = Arc::new(Scripts::new(self.clock_key.as_deref()));
@@ -149,7 +149,7 @@ impl FleetBuilder {
         };
         // A quarter of a second at most.
         let leases = Leases::new(u64::try_from(self.refusals.as_nanos()).unwrap_or(0));
-        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local, leases, runtime))
+        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local, leases))
     }
 
     /// Whether [`build`](Self::build) can be done, apart from the runtime; connects to nothing.

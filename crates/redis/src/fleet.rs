@@ -62,6 +62,7 @@ impl Fleet {
     /// As many requests may wait for the answer of one server at a time; more are not sent.
     pub const MAX_IN_FLIGHT: u64 = crate::shard::MAX_IN_FLIGHT;
 
+    /// Within a runtime.
     pub(crate) fn new(
         servers: Servers,
         scripts: Arc<Scripts>,
@@ -70,8 +71,9 @@ impl Fleet {
         nodes: Option<u64>,
         local: Limiter,
         leases: Leases,
-        runtime: tokio::runtime::Handle,
     ) -> Self {
+        // Its caller has seen to it that there is one.
+        let runtime = tokio::runtime::Handle::current();
         let outages = AtomicU64::new(0);
         Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages, leases, runtime }))
     }

@@ -211,7 +211,6 @@ impl World {
             Some(self.nodes),
             local,
             leases,
-            tokio::runtime::Handle::current(),
         )
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Checked {
 
 /// Asks about items whose keys are in one slot, or on one server.
 pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until: Instant) -> Result<Checked, Outage> {
-    if !fleet.0.servers.is_up(items.first().map_or(0, |item| item.subject.slot())) {
+    if !fleet.0.servers.is_up(items.first().map_or(0, |item| item.name(fleet).slot())) {
         return Err(Outage::Disconnected);
     }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
@@ -51,9 +51,9 @@ pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until
         }
         let request = Request {
             script: &fleet.0.scripts.check,
-            keys: items.iter().map(|item| item.limit.key(&item.subject)).collect(),
+            keys: items.iter().map(|item| item.limit.key(item.name(fleet))).collect(),
             args,
-            slot: items.first().map_or(0, |item| item.subject.slot()),
+            slot: items.first().map_or(0, |item| item.name(fleet).slot()),
         };
         let value = fleet.0.servers.call(&request, until).await?;
         let rules = items.iter().map(|item| &item.limit.0.rule);
@@ -85,7 +85,7 @@ pub(crate) struct Leased {
 /// Asks about one item, and for up to `most` tokens in advance.
 pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Instant) -> Result<Leased, Outage> {
     let rule: &Rule = &item.limit.0.rule;
-    if !fleet.0.servers.is_up(item.subject.slot()) {
+    if !fleet.0.servers.is_up(item.name(fleet).slot()) {
         return Err(Outage::Disconnected);
     }
     let mut converted: Option<Converted> = None;
@@ -94,7 +94,8 @@ pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Ins
         rule.push_check(item.cost, 0, converted.as_ref(), &mut args);
         rule.push_ahead(most, &mut args);
         let script = &fleet.0.scripts.lease;
-        let request = Request { script, keys: vec![item.limit.key(&item.subject)], args, slot: item.subject.slot() };
+        let request =
+            Request { script, keys: vec![item.limit.key(item.name(fleet))], args, slot: item.name(fleet).slot() };
         let sent = fleet.0.leases.now();
         let (value, clock) = fleet.0.servers.call_whom(&request, until).await?;
         match reply::lease(&value, rule).ok_or(Outage::Unreadable)? {
@@ -152,6 +153,6 @@ pub(crate) async fn call(
     args: Vec<Arg>,
     until: Instant,
 ) -> Result<redis::Value, Outage> {
-    let request = Request { script, keys: vec![item.limit.key(&item.subject)], args, slot: item.subject.slot() };
+    let request = Request { script, keys: vec![item.limit.key(item.name(fleet))], args, slot: item.name(fleet).slot() };
     fleet.0.servers.call(&request, until).await
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ahash::RandomState;
 use tokio::time::Instant;
 use tollgate::quota::IntoQuota;
 use tollgate::{Key, Limiter};
@@ -17,7 +18,7 @@ use crate::lease::table::Leases;
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
-use crate::secret::Secret;
+use crate::secret::{Secret, Subject};
 use crate::servers::Servers;
 use crate::set::FleetItem;
 
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) servers: Servers,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) secret: Secret,
+    /// Of this process alone.
+    hasher: RandomState,
     pub(crate) deadline: Duration,
     nodes: Option<u64>,
     /// Decides during outages.
@@ -75,7 +78,8 @@ impl Fleet {
         // Its caller has seen to it that there is one.
         let runtime = tokio::runtime::Handle::current();
         let outages = AtomicU64::new(0);
-        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages, leases, runtime }))
+        let hasher = RandomState::new();
+        Self(Arc::new(Inner { servers, scripts, secret, hasher, deadline, nodes, local, outages, leases, runtime }))
     }
 
     /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
@@ -145,12 +149,12 @@ impl Fleet {
 
     /// The bucket of a key under a limit, for all that can be asked of it.
     pub fn key<'a, K: Key + ?Sized>(&'a self, limit: &'a FleetLimit, key: &K) -> FleetHandle<'a> {
-        FleetHandle { fleet: self, limit, subject: self.0.secret.subject(key) }
+        FleetHandle { fleet: self, limit, subject: self.subject(key) }
     }
 
     /// One part of a request that several limits decide.
     pub fn item<K: Key + ?Sized>(&self, limit: &FleetLimit, key: &K, cost: u64) -> FleetItem {
-        FleetItem { limit: limit.clone(), subject: self.0.secret.subject(key), cost }
+        FleetItem { limit: limit.clone(), subject: self.subject(key), cost }
     }
 
     /// Checks one request of `key` under several limits, all or nothing, in one round trip.
@@ -160,8 +164,8 @@ impl Fleet {
 
     /// As [`check_set`](Self::check_set), for a request that costs `cost` tokens of each.
     pub async fn check_set_n<K: Key + ?Sized>(&self, limits: &[FleetLimit], key: &K, cost: u64) -> FleetSetDecision {
-        let subject = self.0.secret.subject(key);
-        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject, cost });
+        let subject = self.subject(key);
+        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject: subject.clone(), cost });
         crate::set::check(self, items.collect()).await
     }
 
@@ -199,7 +203,7 @@ impl Fleet {
     ///
     /// As there.
     pub async fn charge_item(&self, item: &FleetItem) -> Result<u64, Outage> {
-        FleetHandle { fleet: self, limit: &item.limit, subject: item.subject }.charge(item.cost).await
+        FleetHandle { fleet: self, limit: &item.limit, subject: item.subject.clone() }.charge(item.cost).await
     }
 
     /// Gives back what a decision about an item took, where it was taken; `age` is how long ago the decision was asked for. What time
@@ -238,6 +242,10 @@ impl Fleet {
             stats.repeats += load(&shard.counts.repeats);
         }
         stats
+    }
+
+    fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
+        Subject::new(key, &self.0.secret, &self.0.hasher)
     }
 
     /// A decision that no server made.

@@ -27,7 +27,7 @@ pub struct FleetScoped<'a> {
 ///
 /// Each call is one round trip, and takes no longer than the fleet's deadline (two round trips if another quota wrote the
 /// bucket before). None is ever sent again once it may have been run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[must_use = "a handle by itself does nothing"]
 pub struct FleetHandle<'a> {
     pub(crate) fleet: &'a Fleet,
@@ -37,7 +37,7 @@ pub struct FleetHandle<'a> {
 
 impl<'a> FleetHandle<'a> {
     fn item(&self, cost: u64) -> FleetItem {
-        FleetItem { limit: self.limit.clone(), subject: self.subject, cost }
+        FleetItem { limit: self.limit.clone(), subject: self.subject.clone(), cost }
     }
 
     fn until(&self) -> Instant {
@@ -70,14 +70,13 @@ impl<'a> FleetHandle<'a> {
     }
 
     async fn decide(&self, cost: u64, mode: Mode) -> FleetDecision {
-        let item = self.item(cost);
-        if let Some(decision) = item.without_server() {
+        if let Some(decision) = crate::set::without_server(self.limit, cost) {
             return decision;
         }
-        let until = self.until();
-        if let Some(decision) = crate::ahead::here(self.fleet, &item, mode == Mode::Take) {
+        if let Some(decision) = crate::ahead::here(self.fleet, self.limit, &self.subject, cost, mode == Mode::Take) {
             return decision;
         }
+        let (item, until) = (self.item(cost), self.until());
         if mode == Mode::Take
             && let Some(decision) = crate::ahead::check(self.fleet, &item, until).await
         {
@@ -183,7 +182,7 @@ impl<'a> FleetHandle<'a> {
     /// The decision, if it would have to wait longer, or if no server decided and the limit is closed then.
     pub async fn reserve(&self, cost: u64, max_wait: Duration) -> Result<FleetReservation<'a>, FleetDecision> {
         let item = self.item(cost);
-        let made = |wait, undo| Ok(FleetReservation { handle: *self, cost, wait, undo });
+        let made = |wait, undo| Ok(FleetReservation { handle: self.clone(), cost, wait, undo });
         if let Some(decision) = item.without_server() {
             return if decision.is_allowed() { made(Duration::ZERO, None) } else { Err(decision) };
         }
@@ -218,7 +217,7 @@ impl<'a> FleetHandle<'a> {
         outage: Outage,
     ) -> Result<FleetReservation<'a>, FleetDecision> {
         let cost = item.cost;
-        let made = |wait| Ok(FleetReservation { handle: *self, cost, wait, undo: None });
+        let made = |wait| Ok(FleetReservation { handle: self.clone(), cost, wait, undo: None });
         let Some(limit) = &self.limit.0.local else {
             let decision = item.without_answer(self.fleet, outage, Mode::Take);
             return if decision.is_allowed() { made(Duration::ZERO) } else { Err(decision) };
@@ -234,7 +233,7 @@ impl<'a> FleetHandle<'a> {
     }
 
     fn local<'b>(&'b self, limit: &'b tollgate::Limit) -> tollgate::Handle<'b> {
-        self.fleet.0.local.under(limit).key(self.subject.as_str())
+        self.fleet.0.local.under(limit).key(self.subject.name(&self.fleet.0.secret).as_str())
     }
 }
 

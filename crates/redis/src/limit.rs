@@ -9,7 +9,7 @@ use crate::lease::plan::Plan;
 use crate::error::LimitError;
 use crate::outage::OnOutage;
 use crate::rule::Rule;
-use crate::secret::Subject;
+use crate::secret::Name;
 
 /// A quota under a name, made by [`Fleet::limit`](crate::Fleet::limit). Cheap to clone.
 ///
@@ -141,8 +141,8 @@ impl FleetLimit {
     }
 
     /// The name of a subject's key under this limit. The braces make all keys of a subject lie in one slot of a cluster.
-    pub(crate) fn key(&self, subject: &Subject) -> String {
-        format!("tg1:{{{}}}:{}", subject.as_str(), self.0.suffix)
+    pub(crate) fn key(&self, name: &Name) -> String {
+        format!("tg1:{{{}}}:{}", name.as_str(), self.0.suffix)
     }
 }
 

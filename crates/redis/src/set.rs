@@ -14,7 +14,7 @@ use crate::fleet::Fleet;
 use crate::limit::FleetLimit;
 use crate::reply::Part;
 use crate::rule::{Adjust, Evidence, Rule};
-use crate::secret::Subject;
+use crate::secret::{Name, Subject};
 
 /// What one request needs of one limit, for one key; from [`Fleet::item`].
 #[derive(Debug, Clone)]
@@ -43,6 +43,11 @@ impl FleetItem {
         self.cost
     }
 
+    /// What its key is called on the servers.
+    pub(crate) fn name(&self, fleet: &Fleet) -> &Name {
+        self.subject.name(&fleet.0.secret)
+    }
+
     /// The decision about this item by a reply.
     pub(crate) fn decided(&self, part: &Part, now: u64) -> FleetDecision {
         let report = self.limit.0.rule.report(self.cost, now, part.fits, &part.evidence);
@@ -51,14 +56,13 @@ impl FleetItem {
 
     /// The decision that needs no server.
     pub(crate) fn without_server(&self) -> Option<FleetDecision> {
-        let report = self.limit.0.rule.without_server(self.cost)?;
-        Some(FleetDecision { report, place: Place::Here, at_us: None, mine: 0 })
+        without_server(&self.limit, self.cost)
     }
 
     /// Gives back what this node took by itself during an outage.
     fn give_back_here(&self, fleet: &Fleet, decision: &FleetDecision) {
         if let (Place::Outage(..), Some(limit)) = (&decision.place, &self.limit.0.local) {
-            fleet.0.local.under(limit).key(self.subject.as_str()).refund(self.cost);
+            fleet.0.local.under(limit).key(self.name(fleet).as_str()).refund(self.cost);
         }
     }
 
@@ -71,7 +75,7 @@ impl FleetItem {
             _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
             Some(limit) => {
                 let local = fleet.0.local.under(limit);
-                let key = local.key(self.subject.as_str());
+                let key = local.key(self.name(fleet).as_str());
                 let report = match mode {
                     Mode::Peek => key.peek_n(self.cost).report(),
                     Mode::Take | Mode::Reserve(_) => key.check_n(self.cost).report(),
@@ -158,6 +162,12 @@ pub(crate) async fn give_back_of(
     exchange::adjust(fleet, &item, Adjust::Refund, decision.mine, until).await.map(|_| ())
 }
 
+/// The decision that needs no server.
+pub(crate) fn without_server(limit: &FleetLimit, cost: u64) -> Option<FleetDecision> {
+    let report = limit.0.rule.without_server(cost)?;
+    Some(FleetDecision { report, place: Place::Here, at_us: None, mine: 0 })
+}
+
 /// The items that are decided by one call.
 struct Group {
     indices: Vec<usize>,
@@ -169,7 +179,7 @@ pub(crate) async fn check(fleet: &Fleet, items: Vec<FleetItem>) -> FleetSetDecis
     let mut merged: Vec<(String, FleetItem)> = Vec::new();
     let mut places = Vec::new();
     for item in items {
-        let key = item.limit.key(&item.subject);
+        let key = item.limit.key(item.name(fleet));
         match merged.iter_mut().position(|(known, _)| *known == key) {
             Some(place) => {
                 let known = &mut merged[place].1;
@@ -196,13 +206,13 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
     // One that is refused here takes nothing anywhere.
     let mut is_open = decisions.iter().flatten().all(FleetDecision::is_allowed);
     // What this node holds comes first, and only if it knows of none that would be refused: if one is after all, it lapses.
-    let known: Vec<_> = items.iter().map(|item| ahead::here(fleet, item, false)).collect();
+    let known: Vec<_> = items.iter().map(|item| ahead::here_of(fleet, item, false)).collect();
     let is_known_open = known.iter().flatten().all(FleetDecision::is_allowed);
     for (i, known) in known.into_iter().enumerate() {
         if decisions[i].is_some() {
             continue;
         }
-        let decision = if is_open && is_known_open { ahead::here(fleet, &items[i], true) } else { known };
+        let decision = if is_open && is_known_open { ahead::here_of(fleet, &items[i], true) } else { known };
         match decision {
             Some(decision) => {
                 is_open &= decision.is_allowed();
@@ -263,7 +273,7 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
     let is_cluster = fleet.0.servers.is_cluster();
     let mut groups: Vec<(u16, Group)> = Vec::new();
     for (i, item) in items.iter().enumerate().filter(|&(i, _)| decided[i].is_none()) {
-        let slot = if is_cluster { item.subject.slot() } else { 0 };
+        let slot = if is_cluster { item.name(fleet).slot() } else { 0 };
         match groups.iter_mut().find(|(of, _)| *of == slot) {
             Some((_, group)) => group.indices.push(i),
             None => groups.push((slot, Group { indices: vec![i], answer: None })),
@@ -276,7 +286,7 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
 async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_here: &[usize]) {
     for item in taken_here.iter().map(|&i| &items[i]) {
         if let Some(limit) = &item.limit.0.local {
-            fleet.0.local.under(limit).key(item.subject.as_str()).refund(item.cost);
+            fleet.0.local.under(limit).key(item.name(fleet).as_str()).refund(item.cost);
         }
     }
     let until = Instant::now() + fleet.0.deadline;

@@ -78,7 +78,7 @@ impl Leases {
 
     fn is_it(&self, hot: &Hot, subject: &Subject, limit: &FleetLimit) -> bool {
         // Relaxed, with the addition in `step`: whoever reads it a moment too early has asked before the step was seen. No model.
-        hot.subject == *subject && hot.limit.is_same(limit) && hot.epoch == self.epoch.load(Ordering::Relaxed)
+        hot.subject.is(subject) && hot.limit.is_same(limit) && hot.epoch == self.epoch.load(Ordering::Relaxed)
     }
 
     /// Looks at what is held of a key, if it is hot.
@@ -114,7 +114,7 @@ impl Leases {
         if !is_hot {
             return None;
         }
-        let new = Arc::new(Hot::new(*subject, limit.clone(), self.epoch.load(Ordering::Relaxed), now));
+        let new = Arc::new(Hot::new(subject.clone(), limit.clone(), self.epoch.load(Ordering::Relaxed), now));
         // A place of nobody, or of whoever was asked for longest ago, if that is long ago.
         for slot in &self.hot[place..place + WAYS] {
             let old = slot.load_full();

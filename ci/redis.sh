@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests of crates/redis against real servers, which the tests start and end by themselves, on loopback: Redis 7.0 as Debian has it
-# (with its sentinels and a cluster of three nodes) and Valkey 9.1. Two minutes, and the build.
+# Tests of crates/redis, and of gateways with policies on Redis, against real servers, which the tests start and end by themselves, on
+# loopback: Redis 7.0 as Debian has it (with its sentinels and a cluster of three nodes) and Valkey 9.1. Three minutes, and the build.
 #
 #     ci/redis.sh               both servers
 #     ci/redis.sh full          twenty times as many calls beside the exact model; ten minutes
@@ -60,6 +60,7 @@ fi
 command -v openssl > /dev/null || fail "openssl is not installed"
 # Built before the certificate is the only one that is trusted, as cargo may fetch.
 cargo test --quiet --package tollgate-redis --features server-tests,tls --no-run
+cargo test --quiet --package tollgate-gateway --features redis-tests --test redis --no-run
 # A certificate for the test of TLS, trusted there and nowhere else.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
@@ -85,4 +86,5 @@ for server in "${servers[@]}"; do
     # One at a time: they measure how long decisions take.
     TOLLGATE_CALLS=$calls TOLLGATE_REDIS=$server \
         cargo test --quiet --package tollgate-redis --features server-tests,tls -- --test-threads=1 "${skip[@]}" "$@"
+    TOLLGATE_REDIS=$server cargo test --quiet --package tollgate-gateway --features redis-tests --test redis -- --test-threads=2 "$@"
 done

@@ -19,11 +19,12 @@ ROOMS = {
     "crates/http/src": """
         layer service service/body service/places service/told limiter
         decision/admission decision/refusal decision/straight decision/shared decision/warnings decision/stats
-        decision/settle decision/decide decision/admitted decision/status decision/refused decision/matching decision/compile
+        decision/settle decision/fleet decision/decide decision/asking decision/admitted decision/status decision/refused
+        decision/pending_on_fleet decision/matching decision/compile
         decision/by_client decision/candidates
         decision/gate decision/engine decision/in_flight decision
-        config/serial config/looks_at config/limiter_config config/policy config/tiers config/tier_map config/exemption config/charge config
-        stats/serial stats/policy_stats stats/use_sketch stats/top stats/label stats/counts stats/decision_timer stats
+        config/serial config/looks_at config/limiter_config config/policy config/on_fleet config/tiers config/tier_map config/exemption config/charge config
+        stats/serial stats/policy_stats stats/use_sketch stats/top stats/label stats/counts stats/places stats/decision_timer stats
         answer identity request error proxy_protocol per_thread
     """,
     "crates/gateway/src": """

@@ -18,6 +18,7 @@ fuzz_target!(|text: &str| {
         folder: Path::new("folder"),
         certificate: |_| Ok(()),
         authorities: look,
+        secret: |_| Ok(vec![7; 32]),
         tiers: |path, map| look(path).map(|()| map.build()),
     };
     match parse(text, &files) {

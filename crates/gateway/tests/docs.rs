@@ -1,4 +1,4 @@
-//! Every configuration that docs/http.md shows is one that the program takes, and every log line of docs/replay.md is read as it says.
+//! Every configuration that docs/http.md and docs/fleet.md show is one that the program takes, and every log line of docs/replay.md is read as it says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,22 +40,27 @@ fn write_certificate(folder: &Path) {
 
 #[test]
 fn every_configuration_is_taken() {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md");
-    let text = fs::read_to_string(guide).unwrap();
-    let blocks = blocks(&text, "yaml");
-    assert!(blocks.len() > 15, "only {} blocks were found", blocks.len());
     let folder = folder("configurations");
     write_certificate(&folder);
-    // The table that another of them names.
+    fs::write(folder.join("fleet.secret"), "sixteen bytes or more").unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md")).unwrap();
+    // The table that one of them names.
     for (_, table) in self::blocks(&text, "csv") {
         fs::write(folder.join("plans.csv"), table).unwrap();
     }
-    for (line, block) in blocks {
-        let file = folder.join(format!("line-{line}.yaml"));
+    let of_guide = |name: &str| {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        let blocks = blocks(&fs::read_to_string(guide).unwrap(), "yaml");
+        blocks.into_iter().map(|(line, block)| (format!("{name}:{line}"), block)).collect::<Vec<_>>()
+    };
+    let (http, fleet) = (of_guide("http.md"), of_guide("fleet.md"));
+    assert!(http.len() > 15 && !fleet.is_empty(), "only {} and {} blocks were found", http.len(), fleet.len());
+    for (line, block) in http.into_iter().chain(fleet) {
+        let file = folder.join(format!("{line}.yaml"));
         fs::write(&file, &block).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("check-config").arg(&file).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && error.is_empty(), "docs/http.md:{line}: {error}\n{block}");
+        assert!(output.status.success() && error.is_empty(), "docs/{line}: {error}\n{block}");
     }
 }
 

@@ -96,6 +96,14 @@ pub enum ConfigError {
         /// Why not.
         why: &'static str,
     },
+    /// A policy that is to be on a fleet cannot be.
+    #[cfg(feature = "redis")]
+    NotOnFleet {
+        /// The policy.
+        policy: String,
+        /// Why not.
+        why: String,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -150,6 +158,8 @@ impl fmt::Display for ConfigError {
                 write!(f, "policy `{policy}` has other tiers than its table of keys, or in another order")
             }
             Self::Build(error) => write!(f, "{error}"),
+            #[cfg(feature = "redis")]
+            Self::NotOnFleet { policy, why } => write!(f, "policy `{policy}` cannot be held on Redis: {why}"),
             Self::NotShared { path, why } => {
                 write!(f, "the shared table `{}` cannot be used: {why}", path.display().to_string().escape_debug())
             }

@@ -39,6 +39,9 @@ pub use limiter::{Decision, RateLimiter};
 pub use request::{AuthenticatedUser, PeerAddr, RequestInfo, Route};
 #[cfg(feature = "tower")]
 pub use service::RateLimit;
+/// What the feature `redis` adds: `tollgate-redis`, whose words policies on a fleet are set by.
+#[cfg(feature = "redis")]
+pub use tollgate_redis as fleet;
 
 /// Who the client is: its address behind proxies, and which addresses count as one client.
 pub mod client {

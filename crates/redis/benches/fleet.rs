@@ -4,8 +4,44 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tollgate::{Limiter, Quota};
-use tollgate_redis::{Fleet, OnOutage};
+use tollgate_redis::{Fleet, FleetLimit, OnOutage};
+
+/// What `ci/bench_redis.sh` counts the instructions of.
+#[inline(never)]
+fn measured_local(limiter: &Limiter, calls: u64) {
+    for _ in 0..calls {
+        assert!(limiter.check(std::hint::black_box("ada")).is_allowed());
+    }
+}
+
+/// Of a key whose tokens are here: each decision is there at once.
+#[inline(never)]
+fn measured_leased(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
+    for _ in 0..calls {
+        let decision = fleet.under(limit).check(std::hint::black_box("ada")).now_or_never();
+        assert!(decision.is_some_and(|decision| decision.is_allowed()));
+    }
+}
+
+/// One of both, so many times.
+async fn count(fleet: &Fleet, what: &str, calls: u64) {
+    if what == "local" {
+        let limiter = Limiter::builder("1000000000/day".parse::<Quota>().unwrap()).build().unwrap();
+        assert!(limiter.check("ada").is_allowed());
+        return measured_local(&limiter, calls);
+    }
+    let limit = fleet.limit("counted", "100/day burst 1000000000").unwrap().leased();
+    // So many that none is fetched meanwhile.
+    while fleet.under(&limit).peek("ada").await.remaining() < 2 * calls || fleet.stats().leased < calls {
+        assert!(fleet.under(&limit).check("ada").await.is_allowed());
+        tokio::task::yield_now().await;
+    }
+    let before = fleet.stats().leased;
+    measured_leased(fleet, &limit, calls);
+    assert_eq!(fleet.stats().leased - before, calls);
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -16,7 +52,10 @@ async fn main() {
     };
     let fleet =
         Fleet::builder(&*address).secret("a secret of the bench").deadline(Duration::from_secs(1)).build().unwrap();
-    assert!(fleet.ready(Duration::from_secs(5)).await);
+    assert!(fleet.ready(Duration::from_secs(30)).await);
+    if let (Some(what), Ok(calls)) = (std::env::var_os("TOLLGATE_COUNT"), std::env::var("TOLLGATE_CALLS")) {
+        return count(&fleet, &what.to_string_lossy(), calls.parse().unwrap()).await;
+    }
     let limit = fleet.limit("bench", "1000000/second").unwrap();
 
     for width in [1_u64, 32] {

@@ -134,6 +134,35 @@ impl FleetBuilder {
     ///
     /// If an address, the secret, the deadline or a number is out of bounds, or if there is no tokio runtime.
     pub fn build(self) -> Result<Fleet, BuildError> {
+        let (addresses, like) = self.addresses()?;
+        tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let first = addresses.first().cloned().ok_or(BuildError::NoAddress)?;
+        let local = Limiter::builder(Quota::unlimited()).capacity(self.capacity).build().map_err(BuildError::Local)?;
+        let scripts = Arc::new(Scripts::new(self.clock_key.as_deref()));
+        let servers = match (self.kind, self.primary, like) {
+            (Kind::Cluster, ..) => Servers::cluster(&addresses, first, Arc::clone(&scripts), self.deadline),
+            (Kind::Sentinel, Some((primary, _)), Some(like)) => {
+                let target = Target::Watched { sentinels: addresses, primary, like };
+                Servers::one(target, Arc::clone(&scripts), self.deadline)
+            }
+            _ => Servers::one(Target::Fixed(first), Arc::clone(&scripts), self.deadline),
+        };
+        // A quarter of a second at most.
+        let leases = Leases::new(u64::try_from(self.refusals.as_nanos()).unwrap_or(0));
+        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local, leases))
+    }
+
+    /// Whether [`build`](Self::build) can be done, apart from the runtime; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.addresses().map(|_| ())
+    }
+
+    /// All that can be wrong, and the addresses; that of a primary by itself.
+    fn addresses(&self) -> Result<(Vec<ConnectionInfo>, Option<ConnectionInfo>), BuildError> {
         if self.secret.len() < Self::MIN_SECRET {
             return Err(BuildError::Secret { length: self.secret.len() });
         }
@@ -146,27 +175,16 @@ impl FleetBuilder {
         if self.refusals > Self::MAX_REFUSALS {
             return Err(BuildError::Refusals { within: self.refusals });
         }
-        tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         #[cfg(feature = "tls")]
         // Whoever has chosen one keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let addresses = self.addresses.iter().map(|address| target::read(address));
         let addresses = addresses.collect::<Result<Vec<ConnectionInfo>, _>>().map_err(BuildError::Address)?;
-        let first = addresses.first().cloned().ok_or(BuildError::NoAddress)?;
-        let local = Limiter::builder(Quota::unlimited()).capacity(self.capacity).build().map_err(BuildError::Local)?;
-        let scripts = Arc::new(Scripts::new(self.clock_key.as_deref()));
-        let servers = match (self.kind, self.primary) {
-            (Kind::Cluster, _) => Servers::cluster(&addresses, first, Arc::clone(&scripts), self.deadline),
-            (Kind::Sentinel, Some((primary, like))) => {
-                let like = target::read(&like).map_err(BuildError::Address)?;
-                let target = Target::Watched { sentinels: addresses, primary, like };
-                Servers::one(target, Arc::clone(&scripts), self.deadline)
-            }
-            _ => Servers::one(Target::Fixed(first), Arc::clone(&scripts), self.deadline),
-        };
-        // A quarter of a second at most.
-        let leases = Leases::new(u64::try_from(self.refusals.as_nanos()).unwrap_or(0));
-        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local, leases))
+        if addresses.is_empty() {
+            return Err(BuildError::NoAddress);
+        }
+        let like = self.primary.as_ref().map(|(_, like)| target::read(like));
+        Ok((addresses, like.transpose().map_err(BuildError::Address)?))
     }
 }
 

@@ -19,13 +19,14 @@
 //!     let Some(command) = check.command(&calls) else { break check.decision() };
 //!     let answer = send(command).map_err(|()| Outage::Disconnected);
 //!     if let Err(outage) = answer.and_then(|answer| check.read(&answer)) {
-//!         break check.outage(&local, &outage);
+//!         break check.outage(&calls, &local, &outage);
 //!     }
 //! };
 //! # assert!(decision.is_refused() && decision.decision().outage().is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use ahash::RandomState;
 use tollgate::clock::Clock;
 use tollgate::quota::IntoQuota;
 use tollgate::{Key, Limiter};
@@ -39,7 +40,7 @@ use crate::question::{self, CONVERSIONS};
 use crate::reply::{self, Said};
 use crate::request::{Arg, Request, Scripts};
 use crate::rule::{Adjust, Converted, Rule};
-use crate::secret::Secret;
+use crate::secret::{Secret, Subject};
 
 /// What a server said. Whatever a client has besides is [`Other`](Self::Other), which no script answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,7 @@ impl<'a> Command<'a> {
 pub struct FleetCalls {
     scripts: Scripts,
     secret: Secret,
+    hasher: RandomState,
     nodes: Option<u64>,
 }
 
@@ -119,7 +121,7 @@ impl FleetCalls {
         if nodes == Some(0) {
             return Err(CallsError::Nodes);
         }
-        Ok(Self { scripts: Scripts::new(None), secret: Secret::new(secret), nodes })
+        Ok(Self { scripts: Scripts::new(None), secret: Secret::new(secret), hasher: RandomState::new(), nodes })
     }
 
     /// A limit, and what it does during an outage: `local` decides then, under a limit of its own that is prepared there.
@@ -139,17 +141,17 @@ impl FleetCalls {
 
     /// One part of a request.
     pub fn item<K: Key + ?Sized>(&self, limit: &FleetLimit, key: &K, cost: u64) -> FleetItem {
-        FleetItem { limit: limit.clone(), subject: self.secret.subject(key), cost }
+        FleetItem { limit: limit.clone(), subject: Subject::new(key, &self.secret, &self.hasher), cost }
     }
 
     /// Takes the cost of each, or of none. All must be on one server: of a cluster, items of one key are.
     pub fn check(&self, items: Vec<FleetItem>) -> FleetCheck {
-        FleetCheck::new(items, Mode::Take)
+        FleetCheck::new(self, items, Mode::Take)
     }
 
     /// What [`check`](Self::check) would answer. Writes nothing.
     pub fn peek(&self, items: Vec<FleetItem>) -> FleetCheck {
-        FleetCheck::new(items, Mode::Peek)
+        FleetCheck::new(self, items, Mode::Peek)
     }
 
     /// Takes a cost whether it is there or not; how much was recorded. See [`FleetHandle::charge`](crate::FleetHandle::charge).
@@ -183,8 +185,8 @@ pub struct FleetCheck {
 }
 
 impl FleetCheck {
-    fn new(items: Vec<FleetItem>, mode: Mode) -> Self {
-        let (items, places) = item::merged(items);
+    fn new(calls: &FleetCalls, items: Vec<FleetItem>, mode: Mode) -> Self {
+        let (items, places) = item::merged(items, &calls.secret);
         let decisions: Vec<_> = items.iter().map(FleetItem::without_server).collect();
         // One that is refused here takes nothing anywhere.
         let is_open = decisions.iter().flatten().all(FleetDecision::is_allowed);
@@ -204,7 +206,7 @@ impl FleetCheck {
         if self.decisions.iter().all(Option::is_some) {
             return None;
         }
-        Some(Command::of(question::check(&calls.scripts, &self.asked(), self.mode, &self.converted)))
+        Some(Command::of(question::check(&calls.scripts, &calls.secret, &self.asked(), self.mode, &self.converted)))
     }
 
     /// Reads the answer to [`command`](Self::command). There may be one more: if another quota wrote a bucket.
@@ -237,6 +239,7 @@ impl FleetCheck {
             report: crate::outage::refusal(0),
             place: crate::decision::Place::Outage(OnOutage::Closed, Outage::Unreadable),
             at_us: None,
+            mine: 0,
         };
         let decisions: Vec<_> = self.decisions.into_iter().map(|decision| decision.unwrap_or_else(none)).collect();
         FleetSetDecision::new(self.places.into_iter().filter_map(|place| decisions.get(place).cloned()).collect())
@@ -244,12 +247,12 @@ impl FleetCheck {
 
     /// The decision when no server made it, as each limit says, with `local` for those that this node decides by itself: the
     /// limiter that they were made with.
-    pub fn outage<C: Clock>(mut self, local: &Limiter<C>, outage: &Outage) -> FleetSetDecision {
+    pub fn outage<C: Clock>(mut self, calls: &FleetCalls, local: &Limiter<C>, outage: &Outage) -> FleetSetDecision {
         let mut is_yes = self.mode == Mode::Take;
         let mut taken = Vec::new();
         for &i in &self.asked {
             let mode = if is_yes { Mode::Take } else { Mode::Peek };
-            let decision = self.items[i].in_outage(local, outage.clone(), mode);
+            let decision = self.items[i].in_outage(local, &calls.secret, outage.clone(), mode);
             if mode == Mode::Take && decision.is_allowed() {
                 taken.push(i);
             }
@@ -257,7 +260,7 @@ impl FleetCheck {
             self.decisions[i] = Some(decision);
         }
         if !is_yes {
-            taken.into_iter().for_each(|i| self.items[i].give_back_here(local));
+            taken.into_iter().for_each(|i| self.items[i].give_back_here(local, &calls.secret));
         }
         self.decision()
     }
@@ -297,8 +300,10 @@ impl FleetChange {
             return None;
         }
         Some(Command::of(match self.how {
-            Change::Adjust(how) => question::adjust(&calls.scripts, &self.item, how, 0, self.converted.as_ref()),
-            Change::Reset => question::reset(&calls.scripts, &self.item),
+            Change::Adjust(how) => {
+                question::adjust(&calls.scripts, &calls.secret, &self.item, how, 0, self.converted.as_ref())
+            }
+            Change::Reset => question::reset(&calls.scripts, &calls.secret, &self.item),
         }))
     }
 
@@ -327,9 +332,9 @@ impl FleetChange {
     }
 
     /// Records a charge in `local` where this node decides by itself: to be called if no server has said that it was recorded.
-    pub fn outage<C: Clock>(&self, local: &Limiter<C>) {
+    pub fn outage<C: Clock>(&self, calls: &FleetCalls, local: &Limiter<C>) {
         if let (Change::Adjust(Adjust::Charge), Some(limit)) = (self.how, &self.item.limit.0.local) {
-            local.under(limit).key(self.item.subject.as_str()).charge(self.item.cost);
+            local.under(limit).key(self.item.name(&calls.secret).as_str()).charge(self.item.cost);
         }
     }
 }
@@ -373,7 +378,7 @@ mod tests {
         });
         let mut check = calls.check(items.to_vec());
         let command = check.command(&calls).unwrap();
-        let subject = items[0].subject.as_str();
+        let subject = items[0].name(&calls.secret).as_str();
         assert_eq!(command.keys[0], format!("tg1:{{{subject}}}:a%3Ab:b1000000000"));
         assert_eq!(command.keys[1], format!("tg1:{{{subject}}}:a%3Ab:w3600000000000"));
         assert_eq!(command.args[..3], ["take", "b", "3/3"]);
@@ -435,7 +440,7 @@ mod tests {
         ] {
             let mut check = calls.check(vec![calls.item(&limit, "ada", 1)]);
             assert_eq!(check.read(&answer), Err(Outage::Unreadable), "{answer:?}");
-            assert!(check.outage(&local, &Outage::Unreadable).is_refused());
+            assert!(check.outage(&calls, &local, &Outage::Unreadable).is_refused());
         }
         assert!(calls.check(vec![calls.item(&limit, "ada", 1)]).decision().is_refused());
         assert!(calls.check(Vec::new()).decision().is_refused());
@@ -449,7 +454,7 @@ mod tests {
         let none = limit("local", "2/hour", OnOutage::Local);
         let ask = |limits: &[&FleetLimit]| {
             let items = limits.iter().map(|limit| calls.item(limit, "ada", 1)).collect();
-            calls.check(items).outage(&local, &Outage::Deadline).is_allowed()
+            calls.check(items).outage(&calls, &local, &Outage::Deadline).is_allowed()
         };
         // A quarter of 8 is 2, of which none is lost to a request that the other limit refuses.
         assert!(ask(&[&none]) && ask(&[&none]) && !ask(&[&share, &none]));
@@ -460,7 +465,7 @@ mod tests {
         let peeked = limit("peeked", "1/hour", OnOutage::Local);
         for _ in 0..3 {
             let item = calls.item(&peeked, "ada", 1);
-            assert!(calls.peek(vec![item]).outage(&local, &Outage::Deadline).is_allowed());
+            assert!(calls.peek(vec![item]).outage(&calls, &local, &Outage::Deadline).is_allowed());
         }
     }
 }

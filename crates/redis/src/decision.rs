@@ -33,6 +33,8 @@ pub struct FleetDecision {
     pub(crate) report: Report,
     pub(crate) place: Place,
     pub(crate) at_us: Option<u64>,
+    /// The window of a server that counted the request, so that only that one gets it back; 0 for buckets.
+    pub(crate) mine: u64,
 }
 
 impl FleetDecision {
@@ -134,7 +136,7 @@ impl FleetSetDecision {
                 retry_after: None,
                 reset_after: Duration::ZERO,
             };
-            decisions.push(FleetDecision { report: none, place: Place::Here, at_us: None });
+            decisions.push(FleetDecision { report: none, place: Place::Here, at_us: None, mine: 0 });
         }
         // Of those that refused, the one that refuses longest, never being longest; else the one with the fewest left.
         let rank = |decision: &FleetDecision| match decision.verdict() {

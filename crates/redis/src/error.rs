@@ -250,6 +250,8 @@ pub enum Outage {
     Contended,
     /// The keys are on several servers of a cluster, where such a call is not offered.
     SeveralServers,
+    /// Whoever wanted the decision does not wait for servers, so none was asked.
+    NotAsked,
 }
 
 impl fmt::Display for Outage {
@@ -262,6 +264,7 @@ impl fmt::Display for Outage {
             Self::Unreadable => f.write_str("the answer of the server cannot be read"),
             Self::Contended => f.write_str("limits of different quotas wrote the key again and again"),
             Self::SeveralServers => f.write_str("the keys are on several servers of a cluster"),
+            Self::NotAsked => f.write_str("no server was asked, as the caller does not wait"),
         }
     }
 }

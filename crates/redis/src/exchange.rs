@@ -16,12 +16,12 @@ use crate::rule::{Adjust, Converted, Rule};
 
 /// Asks about items whose keys are in one slot, or on one server.
 pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until: Instant) -> Result<Checked, Outage> {
-    if !fleet.0.servers.is_up(items.first().map_or(0, |item| item.subject.slot())) {
+    if !fleet.0.servers.is_up(items.first().map_or(0, |item| item.name(&fleet.0.secret).slot())) {
         return Err(Outage::Disconnected);
     }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
     for _ in 0..CONVERSIONS {
-        let request = question::check(&fleet.0.scripts, items, mode, &converted);
+        let request = question::check(&fleet.0.scripts, &fleet.0.secret, items, mode, &converted);
         let value = fleet.0.servers.call(&request, until).await?;
         if let Some(checked) = question::checked(&value, items, &mut converted)? {
             return Ok(checked);
@@ -44,7 +44,7 @@ pub(crate) struct Leased {
 /// Asks about one item, and for up to `most` tokens in advance.
 pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Instant) -> Result<Leased, Outage> {
     let rule: &Rule = &item.limit.0.rule;
-    if !fleet.0.servers.is_up(item.subject.slot()) {
+    if !fleet.0.servers.is_up(item.name(&fleet.0.secret).slot()) {
         return Err(Outage::Disconnected);
     }
     let mut converted: Option<Converted> = None;
@@ -52,7 +52,7 @@ pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Ins
         let mut args = Vec::new();
         rule.push_check(item.cost, 0, converted.as_ref(), &mut args);
         rule.push_ahead(most, &mut args);
-        let request = question::of_one(&fleet.0.scripts.lease, item, args);
+        let request = question::of_one(&fleet.0.scripts.lease, &fleet.0.secret, item, args);
         let sent = fleet.0.leases.now();
         let (value, clock) = fleet.0.servers.call_whom(&request, until).await?;
         match reply::lease(&value, rule).ok_or(Outage::Unreadable)? {
@@ -79,7 +79,7 @@ pub(crate) async fn adjust(
 ) -> Result<u64, Outage> {
     let mut converted: Option<Converted> = None;
     for _ in 0..CONVERSIONS {
-        let request = question::adjust(&fleet.0.scripts, item, how, mine, converted.as_ref());
+        let request = question::adjust(&fleet.0.scripts, &fleet.0.secret, item, how, mine, converted.as_ref());
         let value = fleet.0.servers.call(&request, until).await;
         if how == Adjust::Refund {
             // What was known of it is over, whether an answer came or not.
@@ -100,5 +100,5 @@ pub(crate) async fn call(
     args: Vec<Arg>,
     until: Instant,
 ) -> Result<redis::Value, Outage> {
-    fleet.0.servers.call(&question::of_one(script, item, args), until).await
+    fleet.0.servers.call(&question::of_one(script, &fleet.0.secret, item, args), until).await
 }

@@ -5,13 +5,14 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ahash::RandomState;
 use tokio::time::Instant;
 use tollgate::quota::IntoQuota;
 use tollgate::{Key, Limiter};
 
 use crate::builder::FleetBuilder;
 use crate::decision::{FleetDecision, FleetSetDecision};
-use crate::error::LimitError;
+use crate::error::{LimitError, Outage};
 use crate::handle::{FleetHandle, FleetScoped};
 use crate::item::FleetItem;
 use crate::lease::table::Leases;
@@ -19,7 +20,7 @@ use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
 use crate::reservation::FleetSetReservation;
-use crate::secret::Secret;
+use crate::secret::{Secret, Subject};
 use crate::servers::Servers;
 
 /// Limits that all nodes with the same servers and the same secret hold together. Cheap to clone; all clones share the
@@ -46,18 +47,23 @@ pub(crate) struct Inner {
     pub(crate) servers: Servers,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) secret: Secret,
+    /// Of this process alone.
+    hasher: RandomState,
     pub(crate) deadline: Duration,
     nodes: Option<u64>,
     /// Decides during outages.
     pub(crate) local: Limiter,
     pub(crate) outages: AtomicU64,
     pub(crate) leases: Leases,
+    /// Where the connections run.
+    runtime: tokio::runtime::Handle,
 }
 
 impl Fleet {
     /// As many requests may wait for the answer of one server at a time; more are not sent.
     pub const MAX_IN_FLIGHT: u64 = crate::shard::MAX_IN_FLIGHT;
 
+    /// Within a runtime.
     pub(crate) fn new(
         servers: Servers,
         scripts: Arc<Scripts>,
@@ -67,8 +73,11 @@ impl Fleet {
         local: Limiter,
         leases: Leases,
     ) -> Self {
+        // Its caller has seen to it that there is one.
+        let runtime = tokio::runtime::Handle::current();
         let outages = AtomicU64::new(0);
-        Self(Arc::new(Inner { servers, scripts, secret, deadline, nodes, local, outages, leases }))
+        let hasher = RandomState::new();
+        Self(Arc::new(Inner { servers, scripts, secret, hasher, deadline, nodes, local, outages, leases, runtime }))
     }
 
     /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
@@ -112,6 +121,12 @@ impl Fleet {
         FleetLimit::prepare(&self.0.local, self.0.nodes, name, quota.into_quota()?, on_outage)
     }
 
+    /// How long a decision may take before [`OnOutage`] decides.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
     /// Waits until the servers are connected, up to `within`; whether they are.
     pub async fn ready(&self, within: Duration) -> bool {
         self.0.servers.ready(Instant::now() + within).await
@@ -125,12 +140,12 @@ impl Fleet {
 
     /// The bucket of a key under a limit, for all that can be asked of it.
     pub fn key<'a, K: Key + ?Sized>(&'a self, limit: &'a FleetLimit, key: &K) -> FleetHandle<'a> {
-        FleetHandle { fleet: self, limit, subject: self.0.secret.subject(key) }
+        FleetHandle { fleet: self, limit, subject: self.subject(key) }
     }
 
     /// One part of a request that several limits decide.
     pub fn item<K: Key + ?Sized>(&self, limit: &FleetLimit, key: &K, cost: u64) -> FleetItem {
-        FleetItem { limit: limit.clone(), subject: self.0.secret.subject(key), cost }
+        FleetItem { limit: limit.clone(), subject: self.subject(key), cost }
     }
 
     /// Checks one request of `key` under several limits, all or nothing, in one round trip.
@@ -140,8 +155,8 @@ impl Fleet {
 
     /// As [`check_set`](Self::check_set), for a request that costs `cost` tokens of each.
     pub async fn check_set_n<K: Key + ?Sized>(&self, limits: &[FleetLimit], key: &K, cost: u64) -> FleetSetDecision {
-        let subject = self.0.secret.subject(key);
-        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject, cost });
+        let subject = self.subject(key);
+        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject: subject.clone(), cost });
         crate::set::check(self, items.collect()).await
     }
 
@@ -174,9 +189,53 @@ impl Fleet {
         cost: u64,
         max_wait: Duration,
     ) -> Result<FleetSetReservation<'_>, FleetSetDecision> {
-        let subject = self.0.secret.subject(key);
-        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject, cost });
+        let subject = self.subject(key);
+        let items = limits.iter().map(|limit| FleetItem { limit: limit.clone(), subject: subject.clone(), cost });
         crate::reservation::reserve_set(self, items.collect(), max_wait).await
+    }
+
+    /// As [`check_items`](Self::check_items), without waiting: `None` if a server has to be asked about any of them, which has not
+    /// been done then. Of limits that are not [leased](FleetLimit::leased) nothing is decided here, unless they admit all or nothing.
+    /// If several calls for the same keys are made at once, what was taken in advance may lapse.
+    pub fn check_items_here(&self, items: &[FleetItem]) -> Option<FleetSetDecision> {
+        crate::ahead::all_here(self, items).map(FleetSetDecision::new)
+    }
+
+    /// As [`check_items`](Self::check_items), for a caller that does not wait: no server is asked, and each limit does what it does
+    /// [during an outage](OnOutage).
+    pub fn check_items_without_servers(&self, items: &[FleetItem]) -> FleetSetDecision {
+        crate::set::without_servers(self, items)
+    }
+
+    /// What each of several limits would say of a request, by itself; in one round trip, and nothing is taken.
+    pub async fn peek_items(&self, items: &[FleetItem]) -> Vec<FleetDecision> {
+        crate::set::peek(self, items).await
+    }
+
+    /// Takes the cost of an item whether it is there or not; see [`FleetHandle::charge`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn charge_item(&self, item: &FleetItem) -> Result<u64, Outage> {
+        FleetHandle { fleet: self, limit: &item.limit, subject: item.subject.clone() }.charge(item.cost).await
+    }
+
+    /// Gives back what a decision about an item took, where it was taken; `age` is how long ago the decision was asked for. What time
+    /// has paid for since does not come back: a window gets back only what it has counted itself, a bucket no more than one that was
+    /// drained then has not refilled since. What was decided by a lease lapses instead.
+    ///
+    /// # Errors
+    ///
+    /// The outage, if no server has said so. Then it may or may not have come back.
+    pub async fn give_back(&self, item: &FleetItem, decision: &FleetDecision, age: Duration) -> Result<(), Outage> {
+        crate::set::give_back_of(self, item, decision, age).await
+    }
+
+    /// Runs a future where the fleet's connections run, and does not wait for it: for a [charge](Self::charge_item) or a
+    /// [refund](Self::give_back) that a response decides. What has not run when that runtime ends is not run.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(future);
     }
 
     /// How the fleet's servers are doing, as seen from here.
@@ -198,6 +257,10 @@ impl Fleet {
             stats.repeats += load(&shard.counts.repeats);
         }
         stats
+    }
+
+    fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
+        Subject::new(key, &self.0.secret, &self.0.hasher)
     }
 
     /// A decision that no server made.

@@ -28,7 +28,7 @@ pub struct FleetScoped<'a> {
 ///
 /// Each call is one round trip, and takes no longer than the fleet's deadline (two round trips if another quota wrote the
 /// bucket before). None is ever sent again once it may have been run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[must_use = "a handle by itself does nothing"]
 pub struct FleetHandle<'a> {
     pub(crate) fleet: &'a Fleet,
@@ -38,7 +38,7 @@ pub struct FleetHandle<'a> {
 
 impl<'a> FleetHandle<'a> {
     fn item(&self, cost: u64) -> FleetItem {
-        FleetItem { limit: self.limit.clone(), subject: self.subject, cost }
+        FleetItem { limit: self.limit.clone(), subject: self.subject.clone(), cost }
     }
 
     fn until(&self) -> Instant {
@@ -71,14 +71,13 @@ impl<'a> FleetHandle<'a> {
     }
 
     async fn decide(&self, cost: u64, mode: Mode) -> FleetDecision {
-        let item = self.item(cost);
-        if let Some(decision) = item.without_server() {
+        if let Some(decision) = crate::item::without_server(self.limit, cost) {
             return decision;
         }
-        let until = self.until();
-        if let Some(decision) = crate::ahead::here(self.fleet, &item, mode == Mode::Take) {
+        if let Some(decision) = crate::ahead::here(self.fleet, self.limit, &self.subject, cost, mode == Mode::Take) {
             return decision;
         }
+        let (item, until) = (self.item(cost), self.until());
         if mode == Mode::Take
             && let Some(decision) = crate::ahead::check(self.fleet, &item, until).await
         {
@@ -167,7 +166,7 @@ impl<'a> FleetHandle<'a> {
         if matches!(self.rule(), Rule::Unlimited | Rule::Closed) {
             return Ok(());
         }
-        let request = question::reset(&self.fleet.0.scripts, &self.item(0));
+        let request = question::reset(&self.fleet.0.scripts, &self.fleet.0.secret, &self.item(0));
         let value = self.fleet.0.servers.call(&request, self.until()).await;
         // Nor is anything left of what was taken in advance: a full bucket is all there is.
         self.fleet.0.leases.with(&self.subject, self.limit, |hot| hot.clear());
@@ -218,12 +217,12 @@ impl<'a> FleetHandle<'a> {
             Ok(reservation) => made(reservation.wait()),
             Err(decision) => {
                 let place = Place::Outage(self.limit.on_outage(), outage);
-                Err(FleetDecision { report: decision.report(), place, at_us: None })
+                Err(FleetDecision { report: decision.report(), place, at_us: None, mine: 0 })
             }
         }
     }
 
     fn local<'b>(&'b self, limit: &'b tollgate::Limit) -> tollgate::Handle<'b> {
-        self.fleet.0.local.under(limit).key(self.subject.as_str())
+        self.fleet.0.local.under(limit).key(self.subject.name(&self.fleet.0.secret).as_str())
     }
 }

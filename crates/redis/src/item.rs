@@ -8,7 +8,7 @@ use crate::error::Outage;
 use crate::limit::FleetLimit;
 use crate::reply::Part;
 use crate::rule::Evidence;
-use crate::secret::Subject;
+use crate::secret::{Name, Secret, Subject};
 
 /// What to do with what fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,27 +30,61 @@ pub struct FleetItem {
 }
 
 impl FleetItem {
+    /// The limit.
+    #[must_use]
+    pub const fn limit(&self) -> &FleetLimit {
+        &self.limit
+    }
+
+    /// The same request and key, under another limit.
+    #[must_use]
+    pub fn under(&self, limit: &FleetLimit) -> Self {
+        Self { limit: limit.clone(), ..self.clone() }
+    }
+
+    /// The same request of another cost.
+    #[must_use]
+    pub fn costing(&self, cost: u64) -> Self {
+        Self { cost, ..self.clone() }
+    }
+
+    /// What the request costs.
+    #[must_use]
+    pub const fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// What its key is called on the servers.
+    pub(crate) fn name(&self, secret: &Secret) -> &Name {
+        self.subject.name(secret)
+    }
+
     /// The decision about this item by a reply.
     pub(crate) fn decided(&self, part: &Part, now: u64) -> FleetDecision {
         let report = self.limit.0.rule.report(self.cost, now, part.fits, &part.evidence);
-        FleetDecision { report, place: Place::Server, at_us: Some(now) }
+        FleetDecision { report, place: Place::Server, at_us: Some(now), mine: part.mine() }
     }
 
     /// The decision that needs no server.
     pub(crate) fn without_server(&self) -> Option<FleetDecision> {
-        let report = self.limit.0.rule.without_server(self.cost)?;
-        Some(FleetDecision { report, place: Place::Here, at_us: None })
+        without_server(&self.limit, self.cost)
     }
 
     /// The decision when no server made it, by `local` where this node decides by itself.
-    pub(crate) fn in_outage<C: Clock>(&self, local: &Limiter<C>, outage: Outage, mode: Mode) -> FleetDecision {
+    pub(crate) fn in_outage<C: Clock>(
+        &self,
+        local: &Limiter<C>,
+        secret: &Secret,
+        outage: Outage,
+        mode: Mode,
+    ) -> FleetDecision {
         let choice = self.limit.on_outage();
         let rule = &self.limit.0.rule;
         let report = match &self.limit.0.local {
             _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
             Some(limit) => {
                 let local = local.under(limit);
-                let key = local.key(self.subject.as_str());
+                let key = local.key(self.name(secret).as_str());
                 let report = match mode {
                     Mode::Peek => key.peek_n(self.cost).report(),
                     Mode::Take | Mode::Reserve(_) | Mode::ReserveAll(_) => key.check_n(self.cost).report(),
@@ -65,24 +99,30 @@ impl FleetItem {
             None if self.cost == 0 => rule.report(0, 0, true, &Evidence::None),
             None => choice.report(rule.most()),
         };
-        FleetDecision { report, place: Place::Outage(choice, outage), at_us: None }
+        FleetDecision { report, place: Place::Outage(choice, outage), at_us: None, mine: 0 }
     }
 
     /// Gives back to `local` what [`in_outage`](Self::in_outage) took there.
-    pub(crate) fn give_back_here<C: Clock>(&self, local: &Limiter<C>) {
+    pub(crate) fn give_back_here<C: Clock>(&self, local: &Limiter<C>, secret: &Secret) {
         if let Some(limit) = &self.limit.0.local {
-            local.under(limit).key(self.subject.as_str()).refund(self.cost);
+            local.under(limit).key(self.name(secret).as_str()).refund(self.cost);
         }
     }
 }
 
+/// The decision that needs no server.
+pub(crate) fn without_server(limit: &FleetLimit, cost: u64) -> Option<FleetDecision> {
+    let report = limit.0.rule.without_server(cost)?;
+    Some(FleetDecision { report, place: Place::Here, at_us: None, mine: 0 })
+}
+
 /// Two items on one bucket are one, of both costs: the script reads all before it writes any. The items, and which of them each
 /// that was given is.
-pub(crate) fn merged(items: Vec<FleetItem>) -> (Vec<FleetItem>, Vec<usize>) {
+pub(crate) fn merged(items: Vec<FleetItem>, secret: &Secret) -> (Vec<FleetItem>, Vec<usize>) {
     let mut merged: Vec<(String, FleetItem)> = Vec::new();
     let mut places = Vec::new();
     for item in items {
-        let key = item.limit.key(&item.subject);
+        let key = item.limit.key(item.name(secret));
         match merged.iter_mut().position(|(known, _)| *known == key) {
             Some(place) => {
                 let known = &mut merged[place].1;

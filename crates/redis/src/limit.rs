@@ -10,7 +10,7 @@ use crate::lease::plan::Plan;
 use crate::error::LimitError;
 use crate::outage::OnOutage;
 use crate::rule::Rule;
-use crate::secret::Subject;
+use crate::secret::Name;
 
 /// A quota under a name, made by [`Fleet::limit`](crate::Fleet::limit). Cheap to clone.
 ///
@@ -78,6 +78,17 @@ impl FleetLimit {
         let hash = u64::from_le_bytes(first);
         let name = name.to_owned();
         Ok(Self(Arc::new(Inner { name, suffix, quota, rule, on_outage, local, nodes, plan: None, hash })))
+    }
+
+    /// Whether a fleet can hold a limit with this name and quota, and then whether its keys can be [leased](Self::leased), for that
+    /// number of nodes; asks nobody.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot: the name is out of bounds, or a script could not count the quota exactly.
+    pub fn check(name: &str, quota: Quota, nodes: Option<u64>) -> Result<bool, LimitError> {
+        let nodes = nodes.unwrap_or(NODES_OF_LEASES);
+        Ok(Self::new(name, quota, OnOutage::Closed, None, nodes)?.leased().is_leased())
     }
 
     /// The same limit with **leases**: nodes that see many requests of a key take tokens in advance, and decide by themselves while
@@ -157,8 +168,8 @@ impl FleetLimit {
     }
 
     /// The name of a subject's key under this limit. The braces make all keys of a subject lie in one slot of a cluster.
-    pub(crate) fn key(&self, subject: &Subject) -> String {
-        format!("tg1:{{{}}}:{}", subject.as_str(), self.0.suffix)
+    pub(crate) fn key(&self, name: &Name) -> String {
+        format!("tg1:{{{}}}:{}", name.as_str(), self.0.suffix)
     }
 }
 

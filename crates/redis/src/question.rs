@@ -3,8 +3,9 @@
 use crate::error::Outage;
 use crate::item::{FleetItem, Mode};
 use crate::reply::{self, Part, Reply, Said};
-use crate::request::{Arg, Request, Scripts};
+use crate::request::{Arg, Request, Script, Scripts};
 use crate::rule::{Adjust, Converted, MAX_SPAN_US};
+use crate::secret::Secret;
 
 /// How often a text of another quota is converted before it is given up: more than once only while nodes of both are at work.
 pub(crate) const CONVERSIONS: usize = 4;
@@ -20,6 +21,7 @@ pub(crate) struct Checked {
 /// Asks about items whose keys are in one slot, or on one server; `converted` has a place for each.
 pub(crate) fn check<'a>(
     scripts: &'a Scripts,
+    secret: &Secret,
     items: &[&FleetItem],
     mode: Mode,
     converted: &[Option<Converted>],
@@ -39,9 +41,9 @@ pub(crate) fn check<'a>(
     }
     Request {
         script,
-        keys: items.iter().map(|item| item.limit.key(&item.subject)).collect(),
+        keys: items.iter().map(|item| item.limit.key(item.name(secret))).collect(),
         args,
-        slot: items.first().map_or(0, |item| item.subject.slot()),
+        slot: items.first().map_or(0, |item| item.name(secret).slot()),
     }
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn checked(
 /// Changes one bucket.
 pub(crate) fn adjust<'a>(
     scripts: &'a Scripts,
+    secret: &Secret,
     item: &FleetItem,
     how: Adjust,
     mine: u64,
@@ -73,7 +76,7 @@ pub(crate) fn adjust<'a>(
 ) -> Request<'a> {
     let mut args = Vec::new();
     item.limit.0.rule.push_adjust(how, item.cost, mine, converted, &mut args);
-    of_one(&scripts.adjust, item, args)
+    of_one(&scripts.adjust, secret, item, args)
 }
 
 /// The answer to [`adjust`]: how much was taken; nothing if it has to be asked again.
@@ -95,13 +98,13 @@ pub(crate) fn adjusted(
 }
 
 /// Fills a bucket.
-pub(crate) fn reset<'a>(scripts: &'a Scripts, item: &FleetItem) -> Request<'a> {
+pub(crate) fn reset<'a>(scripts: &'a Scripts, secret: &Secret, item: &FleetItem) -> Request<'a> {
     let args =
         vec![Arg::Static("*"), Arg::Number(0), Arg::Number(0), Arg::Static(""), Arg::Static(""), Arg::Static("")];
-    of_one(&scripts.undo, item, args)
+    of_one(&scripts.undo, secret, item, args)
 }
 
 /// A script on the key of one item.
-pub(crate) fn of_one<'a>(script: &'a crate::request::Script, item: &FleetItem, args: Vec<Arg>) -> Request<'a> {
-    Request { script, keys: vec![item.limit.key(&item.subject)], args, slot: item.subject.slot() }
+pub(crate) fn of_one<'a>(script: &'a Script, secret: &Secret, item: &FleetItem, args: Vec<Arg>) -> Request<'a> {
+    Request { script, keys: vec![item.limit.key(item.name(secret))], args, slot: item.name(secret).slot() }
 }

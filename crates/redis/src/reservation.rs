@@ -150,7 +150,7 @@ pub(crate) async fn reserve_set(
     items: Vec<FleetItem>,
     max_wait: Duration,
 ) -> Result<FleetSetReservation<'_>, FleetSetDecision> {
-    let (items, places) = item::merged(items);
+    let (items, places) = item::merged(items, &fleet.0.secret);
     let until = Instant::now() + fleet.0.deadline;
     let mut decisions: Vec<Option<FleetDecision>> = items.iter().map(FleetItem::without_server).collect();
     let is_open = !items.is_empty() && decisions.iter().flatten().all(FleetDecision::is_allowed);
@@ -204,7 +204,7 @@ fn here(fleet: &Fleet, items: &[&FleetItem], max_wait: Duration) -> Option<Durat
         .iter()
         .filter_map(|item| {
             let limit = item.limit.0.local.as_ref()?;
-            Some(SetItem { limit, key: local.hash(item.subject.as_str()), cost: item.cost })
+            Some(SetItem { limit, key: local.hash(item.name(&fleet.0.secret).as_str()), cost: item.cost })
         })
         .collect();
     if parts.is_empty() {

@@ -1,6 +1,10 @@
 //! From a key to its name on the server: a keyed hash of 128 bits, so that what clients send is not in Redis, and nobody who does
 //! not know the secret can tell which name is whose, or choose keys that share one.
 
+use std::sync::OnceLock;
+
+use ahash::RandomState;
+use smallvec::SmallVec;
 use tollgate::Key;
 
 /// The hash function of a fleet. Two of `n` keys share a name with a probability of about `n^2 / 2^129`.
@@ -23,12 +27,10 @@ impl Secret {
         Self(blake3::derive_key("tollgate-redis 2026-11 names of subjects", secret))
     }
 
-    /// What stands between the braces of a subject's keys: 26 letters and digits.
-    pub(crate) fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
+    /// What stands between the braces of the keys of whatever has these bytes: 26 letters and digits.
+    fn name(&self, bytes: &[u8]) -> Name {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        tollgate::key::feed(key, |part| {
-            hasher.update(part);
-        });
+        hasher.update(bytes);
         let mut first = [0; 16];
         first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         let bits = u128::from_be_bytes(first);
@@ -38,24 +40,63 @@ impl Secret {
             let five = if i < 25 { bits >> (123 - 5 * i) } else { bits << 2 };
             *digit = DIGITS[usize::from(u8::try_from(five & 31).unwrap_or(0))];
         }
-        Subject(text)
+        Name(text)
+    }
+}
+
+/// A key, as this node tells it from others. What it is called on the servers is found out when they are asked: that takes ten times as
+/// long as a check, and most checks of a key that is leased ask nobody.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// The key's own bytes, by which it is told from all others, or its name if they are more than fit.
+    bytes: SmallVec<[u8; Self::SHORT]>,
+    is_name: bool,
+    /// Of those bytes, keyed by this process, for tables in memory. Two keys with one hash are two keys.
+    hash: u64,
+    name: OnceLock<Name>,
+}
+
+impl Subject {
+    /// So many bytes are kept as they are.
+    const SHORT: usize = 64;
+
+    pub(crate) fn new<K: Key + ?Sized>(key: &K, secret: &Secret, hasher: &RandomState) -> Self {
+        let mut bytes = SmallVec::new();
+        tollgate::key::feed(key, |part| bytes.extend_from_slice(part));
+        let name = OnceLock::new();
+        let is_name = bytes.len() > Self::SHORT;
+        if is_name {
+            let long = name.get_or_init(|| secret.name(&bytes)).0;
+            bytes = SmallVec::from_slice(&long);
+        }
+        Self { hash: hasher.hash_one(&*bytes), bytes, is_name, name }
+    }
+
+    /// Whether it is the same key.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.is_name == other.is_name && self.bytes == other.bytes
+    }
+
+    /// For tables in memory.
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// What it is called on the servers.
+    pub(crate) fn name(&self, secret: &Secret) -> &Name {
+        self.name.get_or_init(|| secret.name(&self.bytes))
     }
 }
 
 /// A subject's hash, as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subject([u8; 26]);
+pub(crate) struct Name([u8; 26]);
 
-impl Subject {
+impl Name {
     pub(crate) fn as_str(&self) -> &str {
         // Of the digits above only.
         core::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// For tables in memory: of 65 bits of the hash, all but the first.
-    pub(crate) fn hash(&self) -> u64 {
-        // Digits below 128, and five bits of each: none are lost but those above 64.
-        self.0[..13].iter().fold(0, |hash: u64, &digit| (hash << 5) ^ u64::from(digit))
     }
 
     /// The slot of a cluster that holds all keys with this tag.
@@ -84,17 +125,39 @@ mod tests {
         assert_eq!(crc16(b"123456789"), 0x31C3);
     }
 
+    fn name<K: Key + ?Sized>(secret: &Secret, key: &K) -> Name {
+        *Subject::new(key, secret, &RandomState::new()).name(secret)
+    }
+
     #[test]
-    fn subjects_are_told_apart() {
+    fn names_are_told_apart() {
         let secret = Secret::new(b"0123456789abcdef");
-        let ada = secret.subject("ada");
+        let ada = name(&secret, "ada");
         assert_eq!(ada.as_str().len(), 26);
-        assert_eq!(ada, secret.subject(&String::from("ada")));
-        assert_ne!(ada, secret.subject(&("ada",)));
-        assert_ne!(ada, Secret::new(b"0123456789abcdeg").subject("ada"));
+        assert_eq!(ada, name(&secret, &String::from("ada")));
+        assert_ne!(ada, name(&secret, &("ada",)));
+        assert_ne!(ada, name(&Secret::new(b"0123456789abcdeg"), "ada"));
         // All 128 bits count.
         let texts: std::collections::HashSet<String> =
-            (0..2_000_u32).map(|n| secret.subject(&n).as_str()[13..].to_owned()).collect();
+            (0..2_000_u32).map(|n| name(&secret, &n).as_str()[13..].to_owned()).collect();
         assert_eq!(texts.len(), 2_000);
+    }
+
+    /// What is told from all others by its bytes, and what by its name; neither can be taken for the other.
+    #[test]
+    fn subjects_are_told_apart() {
+        let (secret, hasher) = (Secret::new(b"0123456789abcdef"), RandomState::new());
+        let subject = |key: &str| Subject::new(key, &secret, &hasher);
+        let long = "x".repeat(200);
+        assert!(subject("ada").is(&subject("ada")) && subject(&long).is(&subject(&long)));
+        assert!(!subject("ada").is(&subject("adb")) && !subject(&long).is(&subject(&"x".repeat(201))));
+        // The bytes are what counts, and not the hash.
+        let mut forged = subject("adb");
+        forged.hash = subject("ada").hash;
+        assert!(!forged.is(&subject("ada")));
+        // Who knows the name of a long key, and has it for a short one, is somebody else.
+        let mut short = subject(&long);
+        short.is_name = false;
+        assert!(!short.is(&subject(&long)));
     }
 }

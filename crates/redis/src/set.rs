@@ -1,23 +1,100 @@
 //! Several limits decided at once: all or nothing.
 
+use core::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::ahead;
-use crate::decision::{FleetDecision, FleetSetDecision};
+use crate::decision::{FleetDecision, FleetSetDecision, Place};
 use crate::error::Outage;
 use crate::exchange;
 use crate::fleet::Fleet;
 use crate::item::{self, FleetItem, Mode};
 use crate::question::Checked;
-use crate::rule::Adjust;
+use crate::rule::{Adjust, Rule};
 
 impl FleetItem {
+    /// Gives back what this node took by itself during an outage.
+    fn give_back_of_outage(&self, fleet: &Fleet, decision: &FleetDecision) {
+        if let Place::Outage(..) = decision.place {
+            self.give_back_here(&fleet.0.local, &fleet.0.secret);
+        }
+    }
+
     /// The decision when no server made it.
     pub(crate) fn without_answer(&self, fleet: &Fleet, outage: Outage, mode: Mode) -> FleetDecision {
         fleet.count_outage();
-        self.in_outage(&fleet.0.local, outage, mode)
+        self.in_outage(&fleet.0.local, &fleet.0.secret, outage, mode)
     }
+}
+
+/// What each of several limits says of a request by itself. Nothing is taken.
+pub(crate) async fn peek(fleet: &Fleet, items: &[FleetItem]) -> Vec<FleetDecision> {
+    let until = Instant::now() + fleet.0.deadline;
+    let looks = items.iter().map(|item| async move {
+        if let Some(decision) = item.without_server() {
+            return decision;
+        }
+        match exchange::check(fleet, &[item], Mode::Peek, until).await {
+            Ok(checked) => match checked.parts.first() {
+                Some(part) => item.decided(part, checked.now),
+                None => item.without_answer(fleet, Outage::Unreadable, Mode::Peek),
+            },
+            Err(outage) => item.without_answer(fleet, outage, Mode::Peek),
+        }
+    });
+    join_all(looks).await
+}
+
+/// The decisions of a node that does not ask: each as in an outage, all or nothing.
+pub(crate) fn without_servers(fleet: &Fleet, items: &[FleetItem]) -> FleetSetDecision {
+    let decide = |mode: Mode| -> Vec<FleetDecision> {
+        let decide = |item: &FleetItem| {
+            item.without_server().unwrap_or_else(|| item.without_answer(fleet, Outage::NotAsked, mode))
+        };
+        items.iter().map(decide).collect()
+    };
+    let looked = FleetSetDecision::new(decide(Mode::Peek));
+    if looked.is_refused() {
+        return looked;
+    }
+    let taken = FleetSetDecision::new(decide(Mode::Take));
+    if taken.is_refused() {
+        // Others were faster since the look.
+        for (item, decision) in items.iter().zip(taken.decisions()).filter(|(_, decision)| decision.is_allowed()) {
+            item.give_back_of_outage(fleet, decision);
+        }
+    }
+    taken
+}
+
+/// Gives back what a decision took `age` ago, where it was taken.
+pub(crate) async fn give_back_of(
+    fleet: &Fleet,
+    item: &FleetItem,
+    decision: &FleetDecision,
+    age: Duration,
+) -> Result<(), Outage> {
+    if item.cost == 0 || !decision.is_allowed() {
+        return Ok(());
+    }
+    if decision.place != Place::Server {
+        item.give_back_of_outage(fleet, decision);
+        return Ok(());
+    }
+    let mut item = item.clone();
+    if let Rule::Bucket(bucket) = &item.limit.0.rule {
+        // No more than a bucket that was drained then has not refilled since; by when this is there, at the latest.
+        let age = (age + age / 1_000).saturating_add(fleet.0.deadline);
+        let refilled = bucket.token.tokens_in(bucket.token.parts_of_us(age.as_micros().try_into().unwrap_or(u64::MAX)));
+        item.cost = item.cost.min(bucket.burst.saturating_sub(refilled.saturating_add(1)));
+        if item.cost == 0 {
+            return Ok(());
+        }
+    }
+    let until = Instant::now() + fleet.0.deadline;
+    exchange::adjust(fleet, &item, Adjust::Refund, decision.mine, until).await.map(|_| ())
 }
 
 /// The items that are decided by one call.
@@ -33,7 +110,7 @@ pub(crate) fn spread(decisions: &[FleetDecision], places: Vec<usize>) -> FleetSe
 
 /// Decides all of them, and says what of each.
 pub(crate) async fn check(fleet: &Fleet, items: Vec<FleetItem>) -> FleetSetDecision {
-    let (items, places) = item::merged(items);
+    let (items, places) = item::merged(items, &fleet.0.secret);
     spread(&check_each(fleet, items).await, places)
 }
 
@@ -43,13 +120,13 @@ async fn check_each(fleet: &Fleet, items: Vec<FleetItem>) -> Vec<FleetDecision> 
     // One that is refused here takes nothing anywhere.
     let mut is_open = decisions.iter().flatten().all(FleetDecision::is_allowed);
     // What this node holds comes first, and only if it knows of none that would be refused: if one is after all, it lapses.
-    let known: Vec<_> = items.iter().map(|item| ahead::here(fleet, item, false)).collect();
+    let known: Vec<_> = items.iter().map(|item| ahead::here_of(fleet, item, false)).collect();
     let is_known_open = known.iter().flatten().all(FleetDecision::is_allowed);
     for (i, known) in known.into_iter().enumerate() {
         if decisions[i].is_some() {
             continue;
         }
-        let decision = if is_open && is_known_open { ahead::here(fleet, &items[i], true) } else { known };
+        let decision = if is_open && is_known_open { ahead::here_of(fleet, &items[i], true) } else { known };
         match decision {
             Some(decision) => {
                 is_open &= decision.is_allowed();
@@ -110,7 +187,7 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
     let is_cluster = fleet.0.servers.is_cluster();
     let mut groups: Vec<(u16, Group)> = Vec::new();
     for (i, item) in items.iter().enumerate().filter(|&(i, _)| decided[i].is_none()) {
-        let slot = if is_cluster { item.subject.slot() } else { 0 };
+        let slot = if is_cluster { item.name(&fleet.0.secret).slot() } else { 0 };
         match groups.iter_mut().find(|(of, _)| *of == slot) {
             Some((_, group)) => group.indices.push(i),
             None => groups.push((slot, Group { indices: vec![i], answer: None })),
@@ -122,7 +199,7 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
 /// What was taken for a request that is refused elsewhere.
 async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_here: &[usize]) {
     for item in taken_here.iter().map(|&i| &items[i]) {
-        item.give_back_here(&fleet.0.local);
+        item.give_back_here(&fleet.0.local, &fleet.0.secret);
     }
     let until = Instant::now() + fleet.0.deadline;
     let mut calls = Vec::new();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use serde::Serialize;
 use tollgate_http::RateLimiter;
+use tollgate_http::fleet::FleetStats;
 
 use super::health::{self, UpstreamHealth};
 use super::history::Past;
@@ -37,6 +38,7 @@ struct Live {
     /// Requests by route.
     routes: BTreeMap<String, usize>,
     table: Table,
+    redis: Option<Redis>,
     times: TimesJson,
     past: Past,
     policies: Vec<Policy>,
@@ -96,6 +98,28 @@ impl From<&RateLimiter> for Table {
     }
 }
 
+/// The servers of policies on Redis, as this process sees them.
+#[derive(Serialize)]
+struct Redis {
+    servers: u64,
+    /// Of the others the breaker is open.
+    connected: u64,
+    in_flight: u64,
+    calls: u64,
+    misses: u64,
+    outages: u64,
+    leases: u64,
+    leased: u64,
+    known: u64,
+}
+
+impl From<FleetStats> for Redis {
+    fn from(stats: FleetStats) -> Self {
+        let FleetStats { servers, connected, in_flight, calls, misses, outages, leases, leased, known, .. } = stats;
+        Self { servers, connected, in_flight, calls, misses, outages, leases, leased, known }
+    }
+}
+
 #[derive(Serialize)]
 struct Policy {
     #[serde(flatten)]
@@ -131,6 +155,7 @@ pub(crate) fn reply(state: &AdminState, query: &str) -> Reply {
         upstreams: upstreams.into_iter().map(UpstreamHealth::from).collect(),
         routes: routes.into_iter().collect(),
         table: (&subject.limiter).into(),
+        redis: subject.limiter.fleet().map(|fleet| Redis::from(fleet.stats())),
         times: TimesJson {
             bounds: Times::bounds().to_vec(),
             requests: view.request_times.at_most().to_vec(),

@@ -76,6 +76,27 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "tollgate_shared_table_detached",
         "1 if the path of the table is another file's by now, or nobody's: then limits are admitted beside it"
     );
+    describe_gauge!("tollgate_redis_servers", Unit::Count, "Redis servers that are known");
+    describe_gauge!(
+        "tollgate_redis_connected",
+        Unit::Count,
+        "Those that are connected; of the others the breaker is open"
+    );
+    describe_gauge!("tollgate_redis_in_flight", Unit::Count, "Calls that wait for an answer of Redis");
+    describe_counter!("tollgate_redis_calls_total", "Round trips to Redis");
+    describe_counter!("tollgate_redis_misses_total", "Those that were not answered within the deadline");
+    describe_counter!(
+        "tollgate_redis_closed_total",
+        "Connections to Redis that broke, or were closed because it did not answer"
+    );
+    describe_counter!("tollgate_redis_connects_total", "Connections made to Redis");
+    describe_counter!("tollgate_redis_repeats_total", "Calls repeated because the answer proved that nothing was run");
+    describe_counter!("tollgate_redis_leases_total", "How often tokens were asked for in advance");
+    describe_counter!("tollgate_redis_decisions_total", "Decisions of limits on Redis, by policy and by who made them");
+    describe_counter!(
+        "tollgate_redis_unsettled_total",
+        "Charges and refunds after a response that Redis did not confirm"
+    );
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(recorder)
 }
@@ -91,6 +112,7 @@ pub(crate) fn reply(subject: &Subject) -> Reply {
     let view = subject.gateway.now();
     let (requests, upstreams) = (view.request_times.clone(), view.upstream_times.clone());
     publish(view);
+    publish_redis(subject);
     let mut text = subject.recorder.render();
     histogram(
         &mut text,
@@ -153,6 +175,44 @@ fn publish(view: View) {
         let in_flight = usize::try_from(counts.in_flight).unwrap_or(usize::MAX);
         gauge!("tollgate_upstream_in_flight", "upstream" => url.clone()).set(as_f64(in_flight));
         gauge!("tollgate_upstream_resting", "upstream" => url).set(if counts.is_resting { 1.0 } else { 0.0 });
+    }
+}
+
+/// Of policies on Redis. If the servers are others after a reload, their counts begin anew, and show once they are above what they were.
+fn publish_redis(subject: &Subject) {
+    let Some(fleet) = subject.limiter.fleet() else { return };
+    let stats = fleet.stats();
+    for (name, value) in [
+        ("tollgate_redis_servers", stats.servers),
+        ("tollgate_redis_connected", stats.connected),
+        ("tollgate_redis_in_flight", stats.in_flight),
+    ] {
+        gauge!(name).set(as_f64(usize::try_from(value).unwrap_or(usize::MAX)));
+    }
+    for (name, value) in [
+        ("tollgate_redis_calls_total", stats.calls),
+        ("tollgate_redis_misses_total", stats.misses),
+        ("tollgate_redis_closed_total", stats.closed),
+        ("tollgate_redis_connects_total", stats.connects),
+        ("tollgate_redis_repeats_total", stats.repeats),
+        ("tollgate_redis_leases_total", stats.leases),
+    ] {
+        counter!(name).absolute(value);
+    }
+    for policy in subject.limiter.policies(0) {
+        let Some(fleet) = policy.fleet else { continue };
+        let places = fleet.places;
+        for (place, count) in [
+            ("server", places.server),
+            ("lease", places.lease),
+            ("known", places.known),
+            ("here", places.here),
+            ("outage", places.outage),
+        ] {
+            counter!("tollgate_redis_decisions_total", "policy" => policy.name.clone(), "place" => place)
+                .absolute(count);
+        }
+        counter!("tollgate_redis_unsettled_total", "policy" => policy.name).absolute(places.unsettled);
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod check_config;
 pub(crate) mod demonstrate;
+mod fleet;
 pub(crate) mod keys;
 mod reload;
 pub(crate) mod serve;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
 use tollgate_http::RateLimiter;
 
+use super::fleet::HeldFleet;
 use crate::config;
 use crate::config::watch::{Look, Watch};
 use crate::proxy::client::listener::ListenerShared;
@@ -32,6 +33,8 @@ pub(crate) struct Reload {
     watch: Watch,
     live: Live,
     limiter: RateLimiter,
+    /// The servers that are in use.
+    held: Option<HeldFleet>,
     listeners: Vec<Arc<ListenerShared>>,
     /// As they were at the start: the admin page and the control socket.
     admin: AdminListen,
@@ -60,6 +63,7 @@ impl Reload {
         (mut watch, tier_files): (Watch, Vec<PathBuf>),
         gateway: &Gateway,
         limiter: &RateLimiter,
+        held: Option<HeldFleet>,
         (admin, control): (AdminListen, Option<PathBuf>),
         echoes: Vec<Origin>,
     ) -> Self {
@@ -67,12 +71,13 @@ impl Reload {
             "tollgate_config_reloads_total",
             "Configuration files read while running: applied, or refused and nothing changed"
         );
-        watch.follow(files(path, &gateway.live.now().settings, tier_files));
+        watch.follow(files(path, &gateway.live.now().settings, held.as_ref(), tier_files));
         Self {
             path: path.to_owned(),
             watch,
             live: gateway.live.clone(),
             limiter: limiter.clone(),
+            held,
             listeners: gateway.listeners.clone(),
             admin,
             control,
@@ -173,7 +178,8 @@ impl Reload {
     /// Puts what the file says in force.
     fn apply(&mut self) -> Result<Applied, Failure> {
         let config = config::load(&self.path)?;
-        let files = files(&self.path, &config.gateway, config.tier_files());
+        let held = HeldFleet::of(config.redis.clone(), self.held.as_ref())?;
+        let files = files(&self.path, &config.gateway, held.as_ref(), config.tier_files());
         let wrong = |error: &dyn std::fmt::Display| Failure::Config(format!("{}: {error}", self.path.display()));
         let mut prepared = self.prepare(config.gateway).map_err(|error| wrong(&error))?;
         if config.admin != self.admin {
@@ -183,13 +189,15 @@ impl Reload {
             prepared.needs_restart.push("control");
         }
         // The last that can fail, and itself all or nothing.
-        let reloaded = self.limiter.reload(config.limits).map_err(|error| wrong(&error))?;
+        let reloaded =
+            self.limiter.reload(super::fleet::on(config.limits, held.as_ref())).map_err(|error| wrong(&error))?;
         prepared.needs_restart.extend(reloaded.fixed.iter().map(|setting| match setting {
             tollgate_http::limiter::FixedSetting::Capacity => "limiter.capacity",
             tollgate_http::limiter::FixedSetting::OnFull => "limiter.on_full",
             tollgate_http::limiter::FixedSetting::Shared => "limiter.shared",
             _ => "limiter",
         }));
+        self.held = held;
         self.live.put(prepared.state);
         for (listener, certificate) in self.listeners.iter().zip(prepared.certificates) {
             if let Some(certificate) = certificate {
@@ -248,8 +256,10 @@ struct Applied {
 }
 
 /// The file and all that it names.
-fn files(path: &Path, settings: &Settings, tiers: Vec<PathBuf>) -> Vec<PathBuf> {
+fn files(path: &Path, settings: &Settings, held: Option<&HeldFleet>, tiers: Vec<PathBuf>) -> Vec<PathBuf> {
     let tls = settings.listeners.iter().filter_map(|listen| listen.tls.as_ref());
     let tls = tls.flat_map(|files| [files.cert.clone(), files.key.clone()]);
-    [path.to_owned()].into_iter().chain(tls).chain(settings.upstream_ca.clone()).chain(tiers).collect()
+    let secret = held.map(|held| held.settings().secret_file.clone());
+    let named = tls.chain(settings.upstream_ca.clone()).chain(secret).chain(tiers);
+    [path.to_owned()].into_iter().chain(named).collect()
 }

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tollgate_http::{Policy, RateLimiter};
 
+use super::fleet::HeldFleet;
 use super::reload::Reload;
 use crate::admin;
 use crate::config::watch::Watch;
@@ -63,18 +64,20 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     raise_descriptor_limit();
     // Before the file is read, so that no change of it is missed.
     let watched = args.config.as_deref().map(|path| (path, Watch::new(path)));
-    let (limits, mut settings, admin, control, tier_files) = match &args.config {
+    let (limits, mut settings, admin, control, redis, tier_files) = match &args.config {
         Some(path) => {
             let config = config::load(path)?;
             let tier_files = config.tier_files();
-            let Config { limits, gateway, admin, control, .. } = config;
-            (limits, gateway, admin, control, tier_files)
+            let Config { limits, gateway, admin, control, redis, .. } = config;
+            (limits, gateway, admin, control, redis, tier_files)
         }
         None => {
             let (limits, settings, admin) = of_flags(args)?;
-            (limits, settings, admin, None, Vec::new())
+            (limits, settings, admin, None, None, Vec::new())
         }
     };
+    let held = HeldFleet::of(redis, None)?;
+    let limits = super::fleet::on(limits, held.as_ref());
     let echo = if settings.upstreams.is_empty() && settings.routes.is_empty() { Some(Gateway::echo()?) } else { None };
     let echoes: Vec<Origin> =
         echo.iter().flat_map(|echo| &echo.addrs).filter_map(|addr| format!("http://{addr}").parse().ok()).collect();
@@ -87,8 +90,9 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     })?;
     let gateway = Gateway::start(settings, &limiter)?;
     let announcement = announcement(&gateway, echo.is_some(), admin_listener.as_ref().map(|listener| listener.addr));
-    let reload = watched
-        .map(|(path, watch)| Reload::new(path, (watch, tier_files), &gateway, &limiter, (admin, control), echoes));
+    let reload = watched.map(|(path, watch)| {
+        Reload::new(path, (watch, tier_files), &gateway, &limiter, held, (admin, control), echoes)
+    });
     if let Some(socket) = &socket {
         control::start(socket, limiter.clone())
             .map_err(|error| Failure::Other(format!("cannot start the thread of the control socket: {error}")))?;

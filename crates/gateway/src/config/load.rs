@@ -39,6 +39,7 @@ pub(crate) fn understand(path: &Path) -> Result<Result<Config, Vec<Problem>>, Fa
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
         authorities: |path| tls::connectors(Some(path), true).map(drop).map_err(|error| error.to_string()),
         tiers: tier_file::read,
+        secret: |path| std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display())),
     };
     Ok(parse(&text, &files))
 }

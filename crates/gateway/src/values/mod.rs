@@ -2,6 +2,7 @@
 
 pub(crate) mod admin_listen;
 pub mod failure;
+pub(crate) mod fleet_settings;
 pub mod listen_addr;
 pub mod origin;
 pub mod output;

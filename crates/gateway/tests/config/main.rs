@@ -5,6 +5,7 @@ mod check;
 mod fields;
 mod keys;
 mod mistakes;
+mod redis;
 mod reload;
 mod routes;
 mod service;

@@ -11,6 +11,7 @@ mod wire_name;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -34,6 +35,9 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// RESOURCE_EXHAUSTED, which gRPC has for quotas.
 const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
+
+/// UNAVAILABLE, after which gRPC's clients may try again.
+const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
 /// Room for every header a refusal has, so that the map is allocated once.
 const REFUSAL_HEADERS: usize = 8;
@@ -223,6 +227,29 @@ impl Answer {
             response.headers_mut().insert(GRPC_STATUS, RESOURCE_EXHAUSTED);
         } else {
             *response.status_mut() = self.status;
+        }
+        self.responded(RefusalContext { policy, limit: None, is_grpc }, response)
+    }
+
+    /// The response to a request about which no server decided, under a policy that is closed then: 503, and for gRPC `UNAVAILABLE`.
+    /// There are no figures to show; `retry_after` is when a server may be there again.
+    pub(crate) fn unavailable(&self, policy: &str, retry_after: Option<Duration>, is_grpc: bool) -> Response<Bytes> {
+        const STATUS: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        let seconds = ceil_secs(retry_after.unwrap_or(Duration::from_secs(1))).max(1);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if is_grpc {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, UNAVAILABLE);
+            headers.insert(GRPC_MESSAGE, HeaderValue::from_static("Rate limits cannot be checked now"));
+        } else {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            *response.body_mut() = Bytes::from_static(
+                br#"{"title":"Service Unavailable","detail":"Rate limits cannot be checked now","status":503}"#,
+            );
+            *response.status_mut() = STATUS;
         }
         self.responded(RefusalContext { policy, limit: None, is_grpc }, response)
     }

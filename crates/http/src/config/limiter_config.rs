@@ -60,6 +60,8 @@ pub struct LimiterConfig {
     pub(crate) ignores_path_case: bool,
     pub(crate) watches_use: bool,
     pub(crate) tells_standing: bool,
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: Option<tollgate_redis::Fleet>,
 }
 
 impl LimiterConfig {
@@ -139,11 +141,28 @@ impl LimiterConfig {
         self
     }
 
+    /// The servers of policies that are [on a fleet](Policy::on_fleet), whose limits all machines of the fleet hold together. Needs
+    /// the feature `redis`.
+    ///
+    /// Limits are known there by the names of policies and tiers, so they must mean the same on all nodes, as must what finds the
+    /// client's address and its network. `docs/fleet.md` has the bounds.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn fleet(mut self, fleet: tollgate_redis::Fleet) -> Self {
+        self.fleet = Some(fleet);
+        self
+    }
+
     /// Keeps the limits in a table of this process alone, which is the default: for trying a configuration without touching the
-    /// table that it names.
+    /// table, or the servers, that it names.
     #[must_use]
     pub fn private(mut self) -> Self {
         self.shared = None;
+        #[cfg(feature = "redis")]
+        {
+            self.fleet = None;
+            self.policies.iter_mut().for_each(|policy| policy.fleet = None);
+        }
         self
     }
 
@@ -215,7 +234,13 @@ impl LimiterConfig {
         fields
     }
 
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    /// Whether it can be used, as far as that can be told without a limiter. A [`RateLimiter`](crate::RateLimiter) is made from no
+    /// other.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         for (index, policy) in self.policies.iter().enumerate() {
             policy.validate()?;
             if self.policies.iter().take(index).any(|other| other.name == policy.name) {
@@ -248,6 +273,8 @@ impl Default for LimiterConfig {
             ignores_path_case: true,
             watches_use: false,
             tells_standing: false,
+            #[cfg(feature = "redis")]
+            fleet: None,
         }
     }
 }

@@ -4,6 +4,8 @@ mod charge;
 mod exemption;
 mod limiter_config;
 mod looks_at;
+#[cfg(feature = "redis")]
+pub(crate) mod on_fleet;
 mod policy;
 #[cfg(feature = "serde")]
 mod serial;

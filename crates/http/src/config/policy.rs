@@ -10,6 +10,8 @@ use tollgate::{Algorithm, Key, Quota};
 
 use super::charge::{Charge, Unanswered};
 use super::exemption::Exemption;
+#[cfg(feature = "redis")]
+use super::on_fleet::{OnFleet, fleet_name};
 use super::tiers::{TierBy, Tiers};
 use crate::error::{ConfigError, MAX_NAME};
 use crate::identity::key_by::{KeyBy, KeyBytes, KeySlot, LabelBy};
@@ -50,6 +52,8 @@ pub struct Policy {
     pub(crate) exemptions: Vec<Exemption>,
     pub(crate) exempt_when: Option<Predicate>,
     pub(crate) is_shadow: bool,
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: Option<OnFleet>,
 }
 
 /// Whether a policy gives way to others for the same request, or holds beside them.
@@ -127,6 +131,8 @@ impl Policy {
             exemptions: Vec::new(),
             exempt_when: None,
             is_shadow: false,
+            #[cfg(feature = "redis")]
+            fleet: None,
         }
     }
 
@@ -321,6 +327,37 @@ impl Policy {
         self
     }
 
+    /// Keeps its counts on the [fleet](crate::LimiterConfig::fleet) of the configuration, so that all nodes admit one limit together, and
+    /// says what it does when no server decides. Needs the feature `redis`.
+    ///
+    /// A request that it is for waits for a server, up to the fleet's deadline, unless the limit is [leased](Self::leased) and the key's
+    /// tokens are here. Requests under other policies do not wait.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn on_fleet(mut self, on_outage: tollgate_redis::OnOutage) -> Self {
+        let is_leased = self.fleet.is_some_and(|fleet| fleet.is_leased);
+        self.fleet = Some(OnFleet { on_outage, is_leased });
+        self
+    }
+
+    /// Lets this node take tokens of busy keys in advance, so that most of their requests wait for nobody; for policies
+    /// [on a fleet](Self::on_fleet), to be set after that. See [`FleetLimit::leased`](tollgate_redis::FleetLimit::leased).
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn leased(mut self) -> Self {
+        let on_outage = self.fleet.map(|fleet| fleet.on_outage).unwrap_or_default();
+        self.fleet = Some(OnFleet { on_outage, is_leased: true });
+        self
+    }
+
+    /// Whether its counts are on a fleet.
+    pub(crate) const fn is_on_fleet(&self) -> bool {
+        #[cfg(feature = "redis")]
+        return self.fleet.is_some();
+        #[cfg(not(feature = "redis"))]
+        false
+    }
+
     /// Whether it may leave some requests alone.
     pub(crate) const fn has_exemptions(&self) -> bool {
         !self.exemptions.is_empty() || self.exempt_when.is_some()
@@ -386,10 +423,54 @@ impl Policy {
         {
             return Err(ConfigError::TierNames { policy: self.name.clone() });
         }
+        #[cfg(feature = "redis")]
+        self.validate_on_fleet()?;
         match self.concurrency {
             Some(0) => Err(ConfigError::ZeroConcurrency { policy: self.name.clone() }),
             None if self.most_limits() == 0 => Err(ConfigError::Empty { policy: self.name.clone() }),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Policy {
+    /// What it cannot be if it is on a fleet.
+    fn validate_on_fleet(&self) -> Result<(), ConfigError> {
+        let Some(OnFleet { is_leased, .. }) = self.fleet else { return Ok(()) };
+        let cannot = |why: String| Err(ConfigError::NotOnFleet { policy: self.name.clone(), why });
+        if self.concurrency.is_some() {
+            return cannot(
+                "requests in flight are counted in each process by itself; give that bound to a policy of its own"
+                    .to_owned(),
+            );
+        }
+        if is_leased && self.charge != Charge::OnRequest {
+            return cannot(
+                "leases take tokens before requests come, so they cannot be charged after the response; leave out one of the two"
+                    .to_owned(),
+            );
+        }
+        let mut can_lease = false;
+        let tiers = self.tiers.iter().flat_map(|tiers| &tiers.tiers);
+        let tiers = tiers.map(|(name, quotas)| (Some(name.as_str()), quotas));
+        for (tier, quotas) in [(None, &self.limits)].into_iter().chain(tiers) {
+            for quota in quotas {
+                if quota.algorithm() == Algorithm::LeakyQueue {
+                    return cannot(format!("requests do not wait in a queue there, as `{quota:#}` wants"));
+                }
+                match tollgate_redis::FleetLimit::check(&fleet_name(&self.name, tier, quotas.len()), *quota, None) {
+                    Ok(can) => can_lease |= can,
+                    Err(error) => return cannot(error.to_string()),
+                }
+            }
+        }
+        if is_leased && !can_lease {
+            return cannot(
+                "none of its limits can be leased: token buckets and fixed windows of 8 or more can, that take 10 ms or more to fill"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 }

@@ -129,6 +129,23 @@ pub(super) struct PolicyKeys {
     charge: ChargeKeys,
     #[serde(default)]
     shadow: bool,
+    #[cfg(feature = "redis")]
+    #[serde(default)]
+    store: StoreName,
+    #[cfg(feature = "redis")]
+    on_outage: Option<String>,
+    #[cfg(feature = "redis")]
+    leased: Option<bool>,
+}
+
+/// Where the counts of a policy are.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoreName {
+    #[default]
+    Local,
+    Redis,
 }
 
 #[derive(Default, Deserialize)]
@@ -214,6 +231,18 @@ impl TryFrom<PolicyKeys> for Policy {
         }
         if let Some(most) = keys.concurrency {
             policy = policy.concurrency(most);
+        }
+        #[cfg(feature = "redis")]
+        {
+            if keys.store == StoreName::Redis {
+                let on_outage = keys.on_outage.as_deref().unwrap_or("closed").parse();
+                policy = policy.on_fleet(
+                    on_outage.map_err(|error: tollgate_redis::UnknownOnOutage| in_policy(error.to_string()))?,
+                );
+                policy = if keys.leased == Some(true) { policy.leased() } else { policy };
+            } else if keys.on_outage.is_some() || keys.leased.is_some() {
+                return Err(in_policy("`on_outage` and `leased` mean nothing without `store: redis`".to_owned()));
+            }
         }
         let policy = policy
             .on(route)

@@ -75,7 +75,7 @@ impl<C: Clock> Admission<C> {
 
     /// The request did not go after all, so that no response decides anything. What was charged when it came stays so.
     pub fn withdraw(mut self) {
-        self.admitted.pending.clear();
+        self.admitted.forget_pending();
     }
 
     fn end(&mut self, response: Option<Ended<'_>>) {

@@ -27,6 +27,9 @@ pub(crate) struct Admitted {
     pub(crate) permits: Permits,
     /// What its response decides.
     pub(crate) pending: SmallVec<[Pending; 1]>,
+    /// The same, of policies on a fleet.
+    #[cfg(feature = "redis")]
+    pub(crate) on_fleet: Vec<crate::decision::pending_on_fleet::PendingOnFleet>,
     /// The shadow policies that would have refused it.
     pub(crate) shadow_refused: Box<[usize]>,
 }
@@ -52,6 +55,22 @@ pub(crate) struct Pending {
 }
 
 impl Admitted {
+    /// Whether its response decides nothing.
+    pub(crate) fn is_done(&self) -> bool {
+        #[cfg(feature = "redis")]
+        if !self.on_fleet.is_empty() {
+            return false;
+        }
+        self.pending.is_empty() && self.at_gates.is_none()
+    }
+
+    /// Its response decides nothing any more.
+    pub(crate) fn forget_pending(&mut self) {
+        self.pending.clear();
+        #[cfg(feature = "redis")]
+        self.on_fleet.clear();
+    }
+
     /// Keeps the limit with the fewest remaining.
     pub(super) fn nearest(&mut self, status: LimitStatusOwned) {
         if self.tightest.is_none_or(|tightest| status.report.remaining < tightest.report.remaining) {

@@ -10,6 +10,8 @@ use tollgate::clock::Clock;
 use tollgate::{Limit, LimitSet, Quota};
 
 use crate::answer::{Dialect, QuotaUnit};
+#[cfg(feature = "redis")]
+use crate::config::on_fleet::{OnFleet, fleet_name};
 use crate::config::{Charge, Cost, LimiterConfig, Policy};
 use crate::decision::by_client::ByClient;
 use crate::decision::candidates::Candidates;
@@ -56,6 +58,9 @@ pub(crate) struct RuleStats {
     pub(crate) counts: Counts,
     pub(crate) top: TopRefused<TopEntry>,
     pub(crate) used: UseSketch<TopEntry>,
+    /// Who decided, of a policy on a fleet.
+    #[cfg(feature = "redis")]
+    pub(crate) places: crate::stats::Places,
     /// Refusals by the paths that the policy has named, also those of earlier rules.
     by_path: Mutex<HashMap<String, Arc<PathCount>>>,
 }
@@ -65,7 +70,14 @@ pub(crate) type PathCount = PerThread<AtomicU64>;
 
 impl RuleStats {
     fn new(policy: &str) -> Self {
-        Self { counts: Counts::new(policy), top: TopRefused::new(), used: UseSketch::new(), by_path: Mutex::default() }
+        Self {
+            counts: Counts::new(policy),
+            top: TopRefused::new(),
+            used: UseSketch::new(),
+            #[cfg(feature = "redis")]
+            places: crate::stats::Places::new(),
+            by_path: Mutex::default(),
+        }
     }
 
     /// The counts of the paths of `route`, in their order; of one that names none, that of all.
@@ -122,6 +134,9 @@ pub(crate) struct NamedLimit {
     pub(crate) limit: Limit,
     /// Of a queue beside which a request may wait in others.
     pub(crate) gate: Option<Limit>,
+    /// What it is on the fleet, if its counts are there; the limit here is not asked then.
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: Option<tollgate_redis::FleetLimit>,
 }
 
 impl Rules {
@@ -134,6 +149,8 @@ impl Rules {
         config.validate()?;
         let kept: HashMap<&str, &Rule> =
             before.iter().flat_map(|rules| &rules.rules).map(|rule| (rule.policy.name.as_str(), rule)).collect();
+        #[cfg(feature = "redis")]
+        let fleet = config.fleet.as_ref();
         let has_gates = gate::are_needed(&config.policies);
         let ready = |policy: &Policy| {
             let tiers = policy.tiers.iter().flat_map(|tiers| &tiers.tiers);
@@ -147,7 +164,12 @@ impl Rules {
                 paths: stats.paths(&policy.route),
                 policy: policy.clone(),
                 tiers: tiers
-                    .map(|(tier, quotas)| Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine))
+                    .map(|(tier, quotas)| {
+                        let ready = Tier::new(policy, tier, quotas, has_gates, config.answer.dialect(), engine);
+                        #[cfg(feature = "redis")]
+                        let ready = ready.and_then(|ready| ready.on_fleet(policy, tier, fleet));
+                        ready
+                    })
                     .collect::<Result<_, ConfigError>>()?,
                 stats,
             })
@@ -228,6 +250,9 @@ impl Rule {
     /// Whether all that the policy does is done when a request comes, so that it is for the straight path.
     fn is_straight(&self) -> bool {
         let Policy { charge, concurrency, is_shadow, key, .. } = &self.policy;
+        if self.policy.is_on_fleet() {
+            return false;
+        }
         let has_queue =
             self.tiers.iter().flat_map(|tier| &tier.limits).any(|limit| gate::is_queue(limit.limit.quota()));
         let is_asked = matches!(key, KeyBy::Async(_));
@@ -281,7 +306,15 @@ impl Tier {
                 .map_err(unusable)?;
             items.push(dialect.policy_item(&name, quota, QuotaUnit::Requests));
             let item_start = Dialect::item_start(&name);
-            limits.push(NamedLimit { name, identity, item_start, limit, gate });
+            limits.push(NamedLimit {
+                name,
+                identity,
+                item_start,
+                limit,
+                gate,
+                #[cfg(feature = "redis")]
+                fleet: None,
+            });
         }
         let in_flight = policy.concurrency.map(Quota::per_second);
         if let Some(quota) = &in_flight {
@@ -290,6 +323,33 @@ impl Tier {
         let items = HeaderValue::try_from(items.join(", "));
         let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
         Ok(Self { limits, in_flight, items: copies(&items) })
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Tier {
+    /// With its limits on the fleet, if the policy is there.
+    fn on_fleet(
+        mut self,
+        policy: &Policy,
+        tier: Option<&str>,
+        fleet: Option<&tollgate_redis::Fleet>,
+    ) -> Result<Self, ConfigError> {
+        let Some(OnFleet { on_outage, is_leased }) = policy.fleet else { return Ok(self) };
+        let cannot = |why: String| ConfigError::NotOnFleet { policy: policy.name.clone(), why };
+        let fleet = fleet.ok_or_else(|| cannot("no servers are configured".to_owned()))?;
+        for index in 0..self.limits.len() {
+            let quota = *self.limits[index].limit.quota();
+            let is_alike = |limit: &&NamedLimit| {
+                let other = limit.limit.quota();
+                (other.period(), other.algorithm()) == (quota.period(), quota.algorithm())
+            };
+            let alike = self.limits[..index].iter().filter(is_alike).count();
+            let limit = fleet.limit_with(&fleet_name(&policy.name, tier, alike), quota, on_outage);
+            let limit = limit.map_err(|error| cannot(error.to_string()))?;
+            self.limits[index].fleet = Some(if is_leased { limit.leased() } else { limit });
+        }
+        Ok(self)
     }
 }
 

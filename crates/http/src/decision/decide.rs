@@ -17,8 +17,11 @@ use crate::decision::compile::{NamedLimit, Rules};
 use crate::decision::engine::Engine;
 use crate::decision::gate::{self, Gates};
 use crate::decision::in_flight::Permit;
-use crate::decision::matching::{AsyncKeys, MatchedPolicies, MatchedPolicy};
+#[cfg(not(feature = "redis"))]
+use crate::decision::matching::AsyncKeys;
+use crate::decision::matching::{MatchedPolicies, MatchedPolicy};
 use crate::decision::status::LimitStatusOwned;
+#[cfg(not(feature = "redis"))]
 use crate::request::RequestInfo;
 use crate::stats::Counted;
 
@@ -27,11 +30,15 @@ use crate::stats::Counted;
 pub(crate) enum Decided {
     Admitted(Admitted),
     Refused(LimitStatusOwned),
+    /// Servers of a fleet have to be asked.
+    #[cfg(feature = "redis")]
+    Asks(Box<crate::decision::asking::Asking>),
 }
 
 impl Rules {
     /// Decides about `request`, whose client has been [found](Rules::locate).
-    pub(crate) fn decide<C: Clock>(
+    #[cfg(not(feature = "redis"))]
+    pub(crate) fn decide_or_ask<C: Clock>(
         &self,
         engine: &Engine<C>,
         request: &RequestInfo<'_>,
@@ -62,16 +69,35 @@ impl Rules {
         let context = DecisionContext { engine, now };
         let enforced: SmallVec<[&MatchedPolicy<'_>; 4]> =
             policies.iter().filter(|matched| !matched.rule.policy.is_shadow).collect();
-        let mut admitted = match context.admit(&enforced) {
-            Ok(admitted) => admitted,
-            Err((matched, status)) => return Decided::Refused(refuse(matched, status, note)),
-        };
+        match context.admit(&enforced) {
+            Ok(admitted) => self.finish(&context, policies, admitted, note, used, |_| None),
+            Err((matched, status)) => Decided::Refused(refuse(matched, status, note)),
+        }
+    }
+
+    /// Counts a request that is admitted, and asks its shadow policies; `answered` is what is known of one of them already, by its place
+    /// among the policies.
+    pub(super) fn finish<C: Clock>(
+        &self,
+        context: &DecisionContext<'_, C>,
+        policies: &MatchedPolicies<'_>,
+        mut admitted: Admitted,
+        note: impl Fn(&MatchedPolicy<'_>, Instant),
+        used: impl Fn(&MatchedPolicy<'_>),
+        answered: impl Fn(usize) -> Option<bool>,
+    ) -> Decided {
+        let now = context.now;
         let mut shadow_refused = Vec::new();
-        for matched in policies {
+        for (place, matched) in policies.iter().enumerate() {
             let counts = &matched.rule.stats.counts;
             if matched.rule.policy.is_shadow {
-                match context.admit(&[matched]) {
-                    Ok(shadow) if !matched.lacks_key() => {
+                let shadow = match answered(place) {
+                    Some(true) => Some(Admitted::default()),
+                    Some(false) => None,
+                    None => context.admit(&[matched]).ok(),
+                };
+                match shadow {
+                    Some(shadow) if !matched.lacks_key() => {
                         admitted.permits.extend(shadow.permits);
                         admitted.pending.extend(shadow.pending);
                     }
@@ -119,7 +145,7 @@ impl Tightest<'_> {
 }
 
 /// What has been charged.
-type Taken<'m> = SmallVec<[(&'m Limit, KeyHash, u64); 4]>;
+pub(super) type Taken<'m> = SmallVec<[(&'m Limit, KeyHash, u64); 4]>;
 
 /// The engine and the instant of one decision.
 pub(super) struct DecisionContext<'r, C> {
@@ -130,6 +156,16 @@ pub(super) struct DecisionContext<'r, C> {
 impl<'r, C: Clock> DecisionContext<'r, C> {
     /// Passes all of `policies`, or none: then nothing is taken, and the one that refuses is the answer.
     fn admit<'m>(&self, policies: &[&'m MatchedPolicy<'m>]) -> Result<Admitted, Refuses<'m>> {
+        let (mut admitted, gates, taken) = self.begin(policies)?;
+        self.end(policies, &gates, &mut admitted).inspect_err(|_| self.give_back(taken, self.now))?;
+        Ok(admitted)
+    }
+
+    /// All but the turns in queues, and what they need besides.
+    pub(super) fn begin<'m>(
+        &self,
+        policies: &[&'m MatchedPolicy<'m>],
+    ) -> Result<(Admitted, Gates<'m>, Taken<'m>), Refuses<'m>> {
         let mut admitted = Admitted::default();
         for matched in policies {
             admitted.policies.push((matched.index, matched.tier));
@@ -141,14 +177,26 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
         let gates = self.gates(policies)?;
         self.look_at_queues(policies)?;
         let taken = self.take(policies, &mut admitted)?;
-        self.queue(policies, &mut admitted).inspect_err(|_| {
-            // Others were faster since the look. What time has paid for does not come back.
-            for (limit, key, cost) in taken {
-                self.under(limit).key(&key).refund_of(cost, self.now);
-            }
-        })?;
-        self.wait_at_gates(policies, &gates, &mut admitted);
-        Ok(admitted)
+        Ok((admitted, gates, taken))
+    }
+
+    /// The turns in queues. If there is none after all, others were faster since the look.
+    pub(super) fn end<'m>(
+        &self,
+        policies: &[&'m MatchedPolicy<'m>],
+        gates: &Gates<'m>,
+        admitted: &mut Admitted,
+    ) -> Result<(), Refuses<'m>> {
+        self.queue(policies, admitted)?;
+        self.wait_at_gates(policies, gates, admitted);
+        Ok(())
+    }
+
+    /// Gives back what was taken at an instant. What time has paid for does not come back.
+    pub(super) fn give_back(&self, taken: Taken<'_>, at: Instant) {
+        for (limit, key, cost) in taken {
+            self.under(limit).key(&key).refund_of(cost, at);
+        }
     }
 
     fn under<'l>(&'l self, limit: &'l Limit) -> Scoped<'l, C> {
@@ -268,7 +316,7 @@ impl<'r, C: Clock> DecisionContext<'r, C> {
     }
 
     /// The gates of all queues.
-    fn gates<'m>(&self, policies: &[&'m MatchedPolicy<'m>]) -> Result<Gates<'m>, Refuses<'m>> {
+    pub(super) fn gates<'m>(&self, policies: &[&'m MatchedPolicy<'m>]) -> Result<Gates<'m>, Refuses<'m>> {
         let mut gates = Gates::new();
         for (matched, _, limit) in charged_first(policies) {
             let Some(gate) = &limit.gate else { continue };
@@ -303,6 +351,12 @@ fn charged_first<'m>(
 ) -> impl Iterator<Item = (&'m MatchedPolicy<'m>, usize, &'m NamedLimit)> {
     let charged = policies.iter().copied().filter(|matched| matched.is_charged_first());
     charged.flat_map(|matched| matched.limits().iter().enumerate().map(move |(index, limit)| (matched, index, limit)))
+}
+
+/// What these policies take at once.
+pub(super) fn taken<'m>(policies: &[&'m MatchedPolicy<'m>]) -> Taken<'m> {
+    let limits = charged_first(policies).filter(|(.., limit)| !is_queue(limit));
+    limits.map(|(matched, _, limit)| (&limit.limit, matched.hash, matched.cost)).collect()
 }
 
 fn is_queue(limit: &NamedLimit) -> bool {

@@ -6,14 +6,20 @@
 
 pub(crate) mod admission;
 pub(crate) mod admitted;
+#[cfg(feature = "redis")]
+pub(crate) mod asking;
 pub(crate) mod by_client;
 mod candidates;
 pub(crate) mod compile;
 pub(crate) mod decide;
 pub(crate) mod engine;
+#[cfg(feature = "redis")]
+mod fleet;
 pub(crate) mod gate;
 mod in_flight;
 pub(crate) mod matching;
+#[cfg(feature = "redis")]
+pub(crate) mod pending_on_fleet;
 pub(crate) mod refusal;
 mod refused;
 mod settle;

@@ -21,7 +21,18 @@ impl Refusal {
     /// The state of the limit that refused it; `None` if no limit did, as for a missing key in a tier without limits.
     #[must_use]
     pub fn limit_status(&self) -> Option<LimitStatus<'_>> {
+        if self.status.is_outage() {
+            return None;
+        }
         self.rules.limit_status(&self.status)
+    }
+
+    /// Whether no limit refused it: its policy is [on a fleet](crate::Policy::on_fleet), no server decided, and the policy is closed
+    /// then. The response is a 503, whatever the status of other refusals is.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        self.status.is_outage()
     }
 
     /// The policy that refused it.
@@ -40,6 +51,9 @@ impl Refusal {
 impl Rules {
     /// The answer to a request that was refused.
     pub(crate) fn refusal(&self, status: &LimitStatusOwned, is_grpc: bool) -> Response<Bytes> {
+        if status.is_outage() {
+            return self.config.answer.unavailable(self.policy_name(status), status.report().retry_after, is_grpc);
+        }
         let policies = self.policy_items(&[status.policy()]);
         match self.limit_status(status) {
             Some(status) => self.config.answer.refuse(&status, &policies, is_grpc),

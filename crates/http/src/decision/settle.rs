@@ -20,6 +20,19 @@ enum Settlement {
     Correct(u64),
 }
 
+impl Settlement {
+    /// How much of what cost so much is to be charged, or else given back; nothing if nothing is.
+    #[cfg(feature = "redis")]
+    fn change_of(self, cost: u64) -> Option<(u64, bool)> {
+        match self {
+            Self::Charge => Some((cost, true)),
+            Self::Refund => Some((cost, false)),
+            Self::Correct(count) if count == cost => None,
+            Self::Correct(count) => Some((count.abs_diff(cost), count > cost)),
+        }
+    }
+}
+
 /// What is to be done about a request that ended with this response, of which the fields may not be known, or without one.
 fn settlement(policy: &Policy, response: Option<Ended<'_>>) -> Option<Settlement> {
     let said = |statuses: &Statuses, otherwise: Unanswered| match response {
@@ -64,6 +77,18 @@ impl Admitted {
                     shown.look_again(view.key(&pending.key).peek_n(pending.cost));
                 }
             }
+        }
+        #[cfg(feature = "redis")]
+        for pending in std::mem::take(&mut self.on_fleet) {
+            let Some(rule) = rules.rules.get(pending.policy) else { continue };
+            let Some(settlement) = settlement(&rule.policy, response) else { continue };
+            let Some((cost, is_charge)) = settlement.change_of(pending.item.cost()) else { continue };
+            if let Some(shown) =
+                self.tightest.as_mut().filter(|shown| shown.is_of(pending.policy, pending.tier, pending.limit))
+            {
+                shown.change(cost, is_charge);
+            }
+            pending.settle(rules, rule, (cost, is_charge), engine.limiter.now());
         }
     }
 }

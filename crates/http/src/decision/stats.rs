@@ -36,6 +36,12 @@ impl Rule {
             concurrency: *concurrency,
             is_shadow: *is_shadow,
             counts: self.stats.counts.get(),
+            #[cfg(feature = "redis")]
+            fleet: self.policy.fleet.map(|fleet| crate::stats::FleetStats {
+                on_outage: fleet.on_outage,
+                is_leased: fleet.is_leased,
+                places: self.stats.places.get(),
+            }),
             missed: self.stats.top.missed(),
             refused: self.refused(engine, top),
             refused_by_path: self.paths.iter().map(|(name, count)| (name.clone(), sum(count))).collect(),
@@ -53,9 +59,10 @@ impl Rule {
         rows.into_iter().map(used).collect()
     }
 
-    /// What is left to a key, and how long until a request of it would be admitted.
+    /// What is left to a key, and how long until a request of it would be admitted. On a fleet that is not known here.
     fn stands<C: Clock>(&self, engine: &Engine<C>, who: &TopEntry) -> (Option<u64>, Option<Duration>) {
-        let limits = self.tiers.get(who.tier).map_or(&[][..], |tier| &tier.limits);
+        let is_here = !self.policy.is_on_fleet();
+        let limits = self.tiers.get(who.tier).filter(|_| is_here).map_or(&[][..], |tier| &tier.limits);
         let stands: Vec<Report> =
             limits.iter().map(|limit| engine.limiter.under(&limit.limit).peek(&who.key).report()).collect();
         let waits = stands.iter().map(|report| match report.verdict {

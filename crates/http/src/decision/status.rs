@@ -19,17 +19,19 @@ pub(crate) struct LimitStatusOwned {
     limit: Option<usize>,
     pub(super) at: Instant,
     pub(super) report: Report,
+    /// Whether no limit refuses, but no server could say, and the policy is closed then.
+    pub(super) is_outage: bool,
 }
 
 impl LimitStatusOwned {
     pub(super) fn of(matched: &MatchedPolicy<'_>, limit: Option<usize>, at: Instant, report: Report) -> Self {
-        Self { policy: matched.index, tier: matched.tier, limit, at, report }
+        Self { policy: matched.index, tier: matched.tier, limit, at, report, is_outage: false }
     }
 
     /// Of a limit: policy, tier and its index there.
     #[inline]
     pub(super) fn at_limit((policy, tier, limit): (usize, usize, usize), decision: &Decision<'_>) -> Self {
-        Self { policy, tier, limit: Some(limit), at: decision.at(), report: decision.report() }
+        Self { policy, tier, limit: Some(limit), at: decision.at(), report: decision.report(), is_outage: false }
     }
 
     /// Whether this is about that limit of that policy in that tier.
@@ -42,6 +44,23 @@ impl LimitStatusOwned {
         (self.at, self.report) = (decision.at(), decision.report());
     }
 
+    /// The state after a charge or a refund on a fleet, as far as it is known without asking again.
+    #[cfg(feature = "redis")]
+    pub(super) fn change(&mut self, cost: u64, is_charge: bool) {
+        let Report { remaining, burst, .. } = &mut self.report;
+        *remaining =
+            if is_charge { remaining.saturating_sub(cost) } else { remaining.saturating_add(cost).min(*burst) };
+    }
+
+    /// Closed for want of an answer.
+    #[cfg(feature = "redis")]
+    pub(super) fn closed(policy: usize, tier: usize, at: Instant) -> Self {
+        let wait = Duration::from_secs(1);
+        let report =
+            Report { verdict: Verdict::Refused, burst: 0, remaining: 0, retry_after: Some(wait), reset_after: wait };
+        Self { policy, tier, limit: None, at, report, is_outage: true }
+    }
+
     /// With a policy that this request can never pass.
     pub(crate) fn never(matched: &MatchedPolicy<'_>, at: Instant) -> Self {
         let limit = (!matched.limits().is_empty()).then_some(0);
@@ -49,6 +68,11 @@ impl LimitStatusOwned {
         let report =
             Report { verdict: Verdict::NeverFits, burst, remaining: 0, retry_after: None, reset_after: Duration::ZERO };
         Self::of(matched, limit, at, report)
+    }
+
+    /// Whether the policy is closed because no server decided.
+    pub(crate) const fn is_outage(&self) -> bool {
+        self.is_outage
     }
 
     pub(crate) const fn report(&self) -> &Report {

@@ -1,5 +1,6 @@
 //! The limiter as applications hold it: rules that can be changed, over buckets that stay.
 
+mod asks;
 mod shared_table;
 mod simulator;
 mod standing;
@@ -30,6 +31,10 @@ use crate::identity::key_by::{BoxFuture, KeyBy};
 use crate::request::{RequestInfo, RequestView};
 use crate::stats::{Labeller, PolicyStats};
 
+#[cfg(feature = "redis")]
+pub use asks::Asks;
+#[cfg(not(feature = "redis"))]
+pub(crate) use asks::Asks;
 pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};
 pub use standing::{LimitStanding, Standing, StandingError, Standings};
@@ -182,7 +187,8 @@ impl<C: Clock> RateLimiter<C> {
     /// Decides about a request now.
     ///
     /// Where a policy has an async key function, ask for [`async_keys`](Self::async_keys) first; without its answer such a request
-    /// has no key.
+    /// has no key. Where a policy is on a fleet (feature `redis`), use `check_async`: this does not wait, so that a policy whose servers
+    /// would have to be asked does what it does in an outage.
     pub fn check(&self, request: &dyn RequestView) -> Decision<C> {
         self.check_with(request, &AsyncKeys::default())
     }
@@ -197,13 +203,59 @@ impl<C: Clock> RateLimiter<C> {
         decision
     }
 
+    /// As [`check_with`](Self::check_with), or what has to be waited for first. This is what the layer does.
+    ///
+    /// # Errors
+    ///
+    /// If servers of a [fleet](LimiterConfig::fleet) have to be asked.
+    #[cfg(feature = "redis")]
+    pub fn check_or_ask(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Result<Decision<C>, Asks<C>> {
+        let Shared { engine, timer, .. } = &*self.shared;
+        let now = engine.limiter.now();
+        let begun = timer.begin(|| now);
+        let rules = self.shared.rules();
+        let request = rules.locate(request);
+        self.warn_without_address(&rules, &request);
+        let decided = match rules.decide_or_ask(engine, &request, keys, now) {
+            Decided::Asks(asking) => return Err(Asks::new(Arc::clone(&self.shared), rules, *asking)),
+            decided => decision(&self.shared, rules, decided, || request.is_grpc()),
+        };
+        timer.end(begun, || engine.limiter.clock().now());
+        Ok(decided)
+    }
+
+    /// Decides about a request, and asks the servers of a [fleet](LimiterConfig::fleet) where policies have their counts there: for
+    /// that it waits up to the fleet's deadline, twice as long if some of the policies are charged after the response and others when
+    /// the request comes. Within a tokio runtime.
+    #[cfg(feature = "redis")]
+    pub async fn check_async(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Decision<C> {
+        match self.check_or_ask(request, keys) {
+            Ok(decision) => decision,
+            Err(mut asks) => {
+                std::future::poll_fn(|cx| asks.poll(cx)).await;
+                asks.finish(request)
+            }
+        }
+    }
+
+    /// Nothing is asked without a fleet.
+    #[cfg(all(not(feature = "redis"), feature = "tower"))]
+    pub(crate) fn check_or_ask(&self, request: &dyn RequestView, keys: &AsyncKeys) -> Result<Decision<C>, Asks<C>> {
+        Ok(self.check_with(request, keys))
+    }
+
     /// As [`check_with`](Self::check_with), at the caller's `now`; see [`tollgate::Limiter::at`].
     pub fn check_at(&self, request: &dyn RequestView, keys: &AsyncKeys, now: Instant) -> Decision<C> {
         // Counted, because the admission holds the rules until its response, and may get there on another thread.
         let rules = self.shared.rules();
         let request = rules.locate(request);
         self.warn_without_address(&rules, &request);
-        let decided = rules.decide(&self.shared.engine, &request, keys, now);
+        let decided = rules.decide_or_ask(&self.shared.engine, &request, keys, now);
+        #[cfg(feature = "redis")]
+        let decided = match decided {
+            Decided::Asks(asking) => rules.answered(&self.shared.engine, &request, *asking, None),
+            decided => decided,
+        };
         decision(&self.shared, rules, decided, || request.is_grpc())
     }
 
@@ -323,6 +375,13 @@ impl<C: Clock> RateLimiter<C> {
         Simulator::new(Arc::clone(&self.shared), self.shared.rules())
     }
 
+    /// The fleet of the configuration that is in force.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn fleet(&self) -> Option<tollgate_redis::Fleet> {
+        self.shared.rules().config.fleet.clone()
+    }
+
     /// The configuration that is in force. Cloned, so not for each request.
     #[must_use]
     pub fn config(&self) -> LimiterConfig {
@@ -395,11 +454,16 @@ fn decision<C: Clock>(
 ) -> Decision<C> {
     match decided {
         Decided::Admitted(admitted) => {
-            let is_done = admitted.pending.is_empty() && admitted.at_gates.is_none();
-            let shared = (!is_done).then(|| Arc::clone(shared));
+            let shared = (!admitted.is_done()).then(|| Arc::clone(shared));
             Decision::Admitted(Admission { shared, rules, admitted })
         }
         Decided::Refused(status) => Decision::Refused(Refusal { rules, status, is_grpc: is_grpc() }),
+        // Never: whoever calls has seen to it. Nothing has said yes.
+        #[cfg(feature = "redis")]
+        Decided::Asks(asking) => {
+            let status = asking.refusal();
+            Decision::Refused(Refusal { rules, status, is_grpc: is_grpc() })
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::stats::Counted;
 
 /// Decides as a [`RateLimiter`](super::RateLimiter) does, with the rules that this had when the simulator was made, but is told who a request
 /// is. It knows keys by their [`KnownMatch::id`] alone: so it shares no bucket with requests that the limiter itself decides
-/// about, and keeps no lists of refused keys.
+/// about, and keeps no lists of refused keys. Policies on a fleet count in this process: no server is asked.
 pub struct Simulator<C: Clock> {
     shared: Arc<Shared<C>>,
     rules: Arc<Rules>,

@@ -170,6 +170,7 @@ impl<C: Clock> RateLimiter<C> {
             return Err(StandingError::Policy { given: name.to_owned(), known });
         }
         let mut read: Vec<(&Rule, Option<WrittenKey>)> = rules_of()
+            .filter(|rule| !rule.policy.is_on_fleet())
             .flat_map(|rule| match &rule.policy.key {
                 KeyBy::Spec(spec) if key != NO_KEY => {
                     spec.written(key).into_iter().map(|written| (rule, Some(written))).collect()
@@ -183,9 +184,7 @@ impl<C: Clock> RateLimiter<C> {
             read.retain(|(_, written)| written.as_ref().is_some_and(WrittenKey::is_typed));
         }
         if read.is_empty() {
-            return Err(StandingError::NoKey {
-                keys: rules_of().map(|rule| (rule.policy.name.clone(), rule.policy.key.to_string())).collect(),
-            });
+            return Err(StandingError::NoKey { keys: rules_of().map(Rule::keys_in_words).collect() });
         }
         let readings: BTreeSet<&str> = read.iter().flat_map(|(_, written)| written).map(WrittenKey::by).collect();
         if resets && readings.len() > 1 {
@@ -217,12 +216,18 @@ impl<C: Clock> RateLimiter<C> {
             }
         }
         let is_other = |rule: &&Rule| !read.iter().any(|(found, _)| std::ptr::eq(*found, *rule));
-        let others = rules_of().filter(is_other).map(|rule| (rule.policy.name.clone(), rule.policy.key.to_string()));
+        let others = rules_of().filter(is_other).map(Rule::keys_in_words);
         Ok(Standings { found, others: others.collect() })
     }
 }
 
 impl Rule {
+    /// The policy's name, and what its keys are. On a fleet a key cannot be looked up here.
+    fn keys_in_words(&self) -> (String, String) {
+        let kept = if self.policy.is_on_fleet() { ", counted on Redis, where this does not look" } else { "" };
+        (self.policy.name.clone(), format!("{}{kept}", self.policy.key))
+    }
+
     /// The tiers that requests with this key may be of: one, if a table says which.
     fn possible_tiers(&self, key: &RequestInfo<'_>) -> std::ops::Range<usize> {
         match &self.policy.tiers {

@@ -21,7 +21,7 @@ use crate::answer::ResponseFields;
 use crate::decision::admission::Admission;
 use crate::decision::refusal::Refusal;
 use crate::identity::key_by::BoxFuture;
-use crate::limiter::{AsyncKeys, Decision, RateLimiter};
+use crate::limiter::{Asks, AsyncKeys, Decision, RateLimiter};
 pub use body::LimitedBody;
 pub use places::Places;
 pub use told::ToldStanding;
@@ -84,12 +84,16 @@ impl<S, C> RateLimit<S, C> {
                 let (limiter, held) = (self.limiter.clone(), Some((self.take_inner(), request)));
                 Stage::Waiting { waiting: Box::new(Waiting::ForKeys { keys, limiter, held }) }
             }
-            None => match self.limiter.check(&request) {
-                Decision::Refused(refusal) => Stage::refused(&refusal),
-                Decision::Admitted(admission) if admission.wait().is_zero() => {
+            None => match self.limiter.check_or_ask(&request, &AsyncKeys::default()) {
+                Err(asks) => {
+                    let held = Some((self.take_inner(), request));
+                    Stage::Waiting { waiting: Box::new(Waiting::ForFleet { asks: Some(asks), held }) }
+                }
+                Ok(Decision::Refused(refusal)) => Stage::refused(&refusal),
+                Ok(Decision::Admitted(admission)) if admission.wait().is_zero() => {
                     Stage::going(self.inner.call(request), admission)
                 }
-                Decision::Admitted(admission) => Stage::queueing(admission, self.take_inner(), request),
+                Ok(Decision::Admitted(admission)) => Stage::queueing(admission, self.take_inner(), request),
             },
         }
     }
@@ -131,9 +135,10 @@ pin_project! {
 }
 
 /// What a request waits for that has not gone yet.
-#[expect(clippy::large_enum_variant, reason = "it is boxed, and both are rare")]
+#[expect(clippy::large_enum_variant, reason = "it is boxed, and all are rare")]
 enum Waiting<S, B, C: Clock> {
     ForKeys { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
+    ForFleet { asks: Option<Asks<C>>, held: Option<(S, Request<B>)> },
     ForTurn { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Queued<C>)> },
 }
 
@@ -144,6 +149,21 @@ impl<C: Clock> Drop for Queued<C> {
     fn drop(&mut self) {
         if let Some(admission) = self.0.take() {
             admission.withdraw();
+        }
+    }
+}
+
+impl<S, B, C> Stage<S, B, S::Future, C>
+where
+    S: Service<Request<B>>,
+    C: Clock,
+{
+    /// Of a request that has waited for its decision.
+    fn decided(decision: Decision<C>, mut inner: S, request: Request<B>) -> Self {
+        match decision {
+            Decision::Refused(refusal) => Self::refused(&refusal),
+            Decision::Admitted(admission) if admission.wait().is_zero() => Self::going(inner.call(request), admission),
+            Decision::Admitted(admission) => Self::queueing(admission, inner, request),
         }
     }
 }
@@ -178,14 +198,21 @@ where
         match self {
             Self::ForKeys { keys, limiter, held } => {
                 let keys = ready!(keys.as_mut().poll(cx));
-                let Some((mut inner, request)) = held.take() else { return Poll::Pending };
-                Poll::Ready(match limiter.check_with(&request, &keys) {
-                    Decision::Refused(refusal) => Stage::refused(&refusal),
-                    Decision::Admitted(admission) if admission.wait().is_zero() => {
-                        Stage::going(inner.call(request), admission)
+                let Some((inner, request)) = held.take() else { return Poll::Pending };
+                match limiter.check_or_ask(&request, &keys) {
+                    Ok(decision) => Poll::Ready(Stage::decided(decision, inner, request)),
+                    Err(asks) => {
+                        *self = Self::ForFleet { asks: Some(asks), held: Some((inner, request)) };
+                        self.poll(cx)
                     }
-                    Decision::Admitted(admission) => Stage::queueing(admission, inner, request),
-                })
+                }
+            }
+            Self::ForFleet { asks, held } => {
+                let Some(asked) = asks else { return Poll::Pending };
+                ready!(asked.poll(cx));
+                let (Some(asks), Some((inner, request))) = (asks.take(), held.take()) else { return Poll::Pending };
+                let decision = asks.finish(&request);
+                Poll::Ready(Stage::decided(decision, inner, request))
             }
             Self::ForTurn { turn, held } => loop {
                 ready!(turn.as_mut().poll(cx));

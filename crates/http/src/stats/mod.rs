@@ -3,6 +3,8 @@
 mod counts;
 mod decision_timer;
 mod label;
+#[cfg(feature = "redis")]
+mod places;
 mod policy_stats;
 #[cfg(feature = "serde")]
 mod serial;
@@ -11,6 +13,12 @@ mod use_sketch;
 
 pub use counts::PolicyCounts;
 pub use label::Label;
+#[cfg(feature = "redis")]
+pub use places::PlaceCounts;
+#[cfg(feature = "redis")]
+pub(crate) use places::Places;
+#[cfg(feature = "redis")]
+pub use policy_stats::FleetStats;
 pub use policy_stats::{PolicyStats, RefusedKey, UsedKey};
 // Public for the tests of this crate alone.
 #[doc(hidden)]

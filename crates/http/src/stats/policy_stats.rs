@@ -26,6 +26,9 @@ pub struct PolicyStats {
     pub is_shadow: bool,
     /// What it has counted.
     pub counts: PolicyCounts,
+    /// If it is on a fleet, what it does in an outage, whether it is leased, and who has decided.
+    #[cfg(feature = "redis")]
+    pub fleet: Option<FleetStats>,
     /// Refusals that are not in `refused`, because another thread was at the list at that moment.
     pub missed: u64,
     /// The keys refused most, most refused first.
@@ -50,6 +53,19 @@ pub struct UsedKey {
     pub remaining: Option<u64>,
     /// How long until a request of it would be admitted, as with [`RefusedKey`].
     pub retry_after: Option<Duration>,
+}
+
+/// How a policy on a fleet is doing.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct FleetStats {
+    /// What it does when no server decides.
+    pub on_outage: tollgate_redis::OnOutage,
+    /// Whether this node takes tokens in advance.
+    pub is_leased: bool,
+    /// Who has decided.
+    pub places: super::places::PlaceCounts,
 }
 
 /// A key that was refused.

@@ -22,8 +22,7 @@ impl Serialize for Label {
 /// `keys`, `paths` (refusals by path) and `used`.
 impl Serialize for PolicyStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { name, route, key, limits, concurrency, is_shadow, counts, missed, refused, refused_by_path, used } =
-            self;
+        let Self { name, route, key, limits, concurrency, is_shadow, counts, missed, refused, .. } = self;
         let mut policy = serializer.serialize_struct("PolicyStats", 14)?;
         policy.serialize_field("name", name)?;
         policy.serialize_field("route", route)?;
@@ -37,8 +36,8 @@ impl Serialize for PolicyStats {
         policy.serialize_field("exempt", &counts.exempt)?;
         policy.serialize_field("missed", missed)?;
         policy.serialize_field("keys", refused)?;
-        policy.serialize_field("paths", &refused_by_path.iter().cloned().collect::<BTreeMap<_, _>>())?;
-        policy.serialize_field("used", used)?;
+        policy.serialize_field("paths", &self.refused_by_path.iter().cloned().collect::<BTreeMap<_, _>>())?;
+        policy.serialize_field("used", &self.used)?;
         policy.end()
     }
 }

@@ -284,6 +284,8 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use ahash::RandomState;
+
     use super::*;
     use crate::outage::OnOutage;
     use crate::secret::Secret;
@@ -294,7 +296,8 @@ mod tests {
 
     fn hot(quota: &str) -> Hot {
         let limit = FleetLimit::new("api", quota.parse().unwrap(), OnOutage::Closed, None, 4).unwrap().leased();
-        Hot::new(Secret::new(b"a secret of the tests").subject("ada"), limit, 0, 0)
+        let subject = Subject::new("ada", &Secret::new(b"a secret of the tests"), &RandomState::new());
+        Hot::new(subject, limit, 0, 0)
     }
 
     /// An answer to a request of `cost`: the bucket is full again so many microseconds later.

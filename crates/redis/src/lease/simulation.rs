@@ -535,7 +535,7 @@ async fn zipf(quota: &str, nodes: u64, warm_ms: u64, ms: u64) -> f64 {
         }
         for _ in 0..50 {
             let key = zipf.key(&mut dice);
-            let mut handle = *handles[key].get_or_insert_with(|| fleets[0].key(limit, &key));
+            let mut handle = handles[key].get_or_insert_with(|| fleets[0].key(limit, &key)).clone();
             handle.fleet = fleets[dice.usize(0..fleets.len())];
             let mut check = Box::pin(async move { handle.check().await.is_allowed() });
             match core::future::poll_fn(|context| core::task::Poll::Ready(check.as_mut().poll(context))).await {

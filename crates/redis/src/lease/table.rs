@@ -87,16 +87,14 @@ impl Leases {
     }
 
     fn places(subject: &Subject, limit: &FleetLimit) -> (usize, u64) {
-        // The digits of a subject are letters, so of their bits some places would never be met: the odd factor, 2^64 by the golden ratio,
-        // brings them all into the upper half, which the tag does not have.
-        let hash = (subject.hash() ^ limit.hash()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let hash = subject.hash() ^ limit.hash();
         let place = usize::try_from(hash >> 32).unwrap_or(0) % (PLACES / WAYS) * WAYS;
         (place, hash)
     }
 
     fn is_it(&self, hot: &Hot, subject: &Subject, limit: &FleetLimit) -> bool {
         // Relaxed, with the addition in `step`: whoever reads it a moment too early has asked before the step was seen. No model.
-        hot.subject == *subject && hot.limit.is_same(limit) && hot.epoch == self.epoch.load(Ordering::Relaxed)
+        hot.subject.is(subject) && hot.limit.is_same(limit) && hot.epoch == self.epoch.load(Ordering::Relaxed)
     }
 
     /// Looks at what is held of a key, if it is hot.
@@ -132,7 +130,7 @@ impl Leases {
         if !is_hot {
             return None;
         }
-        let new = Arc::new(Hot::new(*subject, limit.clone(), self.epoch.load(Ordering::Relaxed), now));
+        let new = Arc::new(Hot::new(subject.clone(), limit.clone(), self.epoch.load(Ordering::Relaxed), now));
         // A place of nobody, or of whoever was asked for longest ago, if that is long ago.
         for slot in &self.hot[place..place + WAYS] {
             let old = slot.load_full();
@@ -162,9 +160,16 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
+    use ahash::RandomState;
+
     use super::*;
     use crate::outage::OnOutage;
     use crate::secret::Secret;
+
+    fn subjects() -> impl Fn(&u64) -> Subject {
+        let (secret, hasher) = (Secret::new(b"a secret of the tests"), RandomState::new());
+        move |key| Subject::new(key, &secret, &hasher)
+    }
 
     fn limit(name: &str) -> FleetLimit {
         FleetLimit::new(name, "100/second burst 100".parse().unwrap(), OnOutage::Closed, None, 4).unwrap().leased()
@@ -172,23 +177,23 @@ mod tests {
 
     #[test]
     fn however_many_keys_there_are_no_more_are_held() {
-        let (leases, secret, limit) = (Leases::new(250_000_000), Secret::new(b"a secret of the tests"), limit("api"));
+        let (leases, subject, limit) = (Leases::new(250_000_000), subjects(), limit("api"));
         let held = || leases.hot.iter().filter(|slot| slot.load().is_some()).count();
         let now = 1_000_000_000;
         let mut found = 0;
         for key in 0..60_000_u64 {
-            let subject = secret.subject(&key);
+            let subject = subject(&key);
             assert!(leases.get(&subject, &limit, now).is_none(), "once is not often");
             found += usize::from(leases.get(&subject, &limit, now + 1_000_000).is_some());
         }
         // Who was first has the place as long as it is asked for.
         assert_eq!(held(), found);
         assert!(found > PLACES * 9 / 10 && found <= PLACES, "{found}");
-        assert!(leases.with(&secret.subject(&0_u64), &limit, |_| ()).is_some());
+        assert!(leases.with(&subject(&0_u64), &limit, |_| ()).is_some());
         // After the depth it is another's.
         let later = now + 3_000_000_000;
         for key in 60_000..61_000_u64 {
-            let subject = secret.subject(&key);
+            let subject = subject(&key);
             let _ = leases.get(&subject, &limit, later);
             assert!(leases.get(&subject, &limit, later).is_some());
         }
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn keys_and_limits_stay_apart_whatever_their_bytes() {
-        let secret = Secret::new(b"a secret of the tests");
+        let (secret, hasher) = (Secret::new(b"a secret of the tests"), RandomState::new());
         let long = "{a}:tg1\r\n".repeat(10_000);
         let keys =
             ["", "\0", "\0\0", "a", "{a}", "a}", "{", "}{", "a\r\nSET x y\r\n", "tg1:{a}:api", "\u{202e}", &*long];
@@ -205,7 +210,7 @@ mod tests {
         let mut names = std::collections::HashSet::new();
         for key in keys {
             for limit in &limits {
-                let name = limit.key(&secret.subject(key));
+                let name = limit.key(Subject::new(key, &secret, &hasher).name(&secret));
                 let (subject, rest) = name.strip_prefix("tg1:{").unwrap().split_once("}:").unwrap();
                 assert!(
                     subject.len() == 26
@@ -217,7 +222,10 @@ mod tests {
             }
         }
         // A key is its kind as well as its bytes.
-        assert_ne!(secret.subject("1").as_str(), secret.subject(&1_u64).as_str());
-        assert_ne!(secret.subject(&("a", "bc")).as_str(), secret.subject(&("ab", "c")).as_str());
+        let named = |subject: Subject| *subject.name(&secret);
+        let of = |text: &str| named(Subject::new(text, &secret, &hasher));
+        assert_ne!(of("1"), named(Subject::new(&1_u64, &secret, &hasher)));
+        let pair = |a: &str, b: &str| named(Subject::new(&(a, b), &secret, &hasher));
+        assert_ne!(pair("a", "bc"), pair("ab", "c"));
     }
 }

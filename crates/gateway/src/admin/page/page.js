@@ -284,6 +284,12 @@ function showTiles(live, past) {
   const whose = !table.shared ? "" : table.shared.detached ? "; its path is gone: start this process anew" : "; of all processes here";
   const room = `room for ${grouped(table.capacity)}, ${grouped(table.evictions)} forgotten${whose}`;
   tile("Busy keys, about", grouped(table.busy), room, table.shared?.detached ? "refused" : "");
+  if (live.redis) {
+    const { servers, connected, calls, misses, outages, leased } = live.redis;
+    const down = connected < servers;
+    const trips = `${grouped(calls)} round trips, ${grouped(leased)} by leases, ${grouped(misses)} late, ${grouped(outages)} in outages`;
+    tile("Redis", down ? `${grouped(connected)} of ${grouped(servers)}` : "connected", trips, down ? "refused" : "");
+  }
   showTimes(live);
   const statuses = failures.map(([status, count]) => `${grouped(count)} × ${status}`).join(", ");
   tile("Not answered upstream", grouped(own), statuses || "none so far", own ? "refused" : "");
@@ -332,7 +338,8 @@ function showPolicies(live) {
     const paths = Object.entries(policy.paths).filter(([, count]) => count);
     const byPath = Object.keys(policy.paths).length > 1 && paths.length
       ? `; refused ${paths.map(([path, count]) => `${grouped(count)} of ${path}`).join(", ")}` : "";
-    say(parts.about, `for ${policy.route}, by ${policy.key}${byPath}`);
+    const store = policy.redis ? `; on Redis${policy.redis.leased ? " with leases" : ""}, ${policy.redis.on_outage} in outages` : "";
+    say(parts.about, `for ${policy.route}, by ${policy.key}${store}${byPath}`);
     const values = { allowed: policy.allowed, refused: policy.refused, shadow: policy.shadow_refused, exempt: policy.exempt };
     for (const [kind, value] of Object.entries(values)) {
       say(parts.counts[kind], grouped(value));

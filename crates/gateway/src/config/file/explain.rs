@@ -7,10 +7,11 @@ use std::time::Duration;
 use tollgate::{Algorithm, OnFull, Quota};
 use tollgate_http::answer::RetryForm;
 use tollgate_http::client::AddressSource;
+use tollgate_http::fleet::OnOutage;
 use tollgate_http::{Charge, OnMissingKey, Precedence, Unanswered};
 
 use super::Config;
-use super::policy::{PolicyConfig, TierConfig, TierSource};
+use super::policy::{PolicyConfig, StoreConfig, TierConfig, TierSource};
 use super::table::TableConfig;
 use super::units::shown;
 use crate::proxy::cors::Cors;
@@ -65,6 +66,7 @@ impl Config {
         self.explain_policies(&mut page);
         self.explain_answer(&mut page);
         self.explain_keeping(&mut page);
+        self.explain_redis(&mut page);
         self.explain_bounds(&mut page);
         // Names and texts are the file's.
         page.0.lines().flat_map(|line| [crate::values::output::printable(line), "\n".to_owned()]).collect()
@@ -347,7 +349,32 @@ impl Config {
                     "Requests in flight and counts of requests are each process's."
                 });
             }
+            None if self.plans.iter().any(|plan| plan.store.is_some()) => page.line(
+                "Rates of policies that are not on Redis, and counts of requests, are of this process alone: of two gateways, \
+                 both admit as many.",
+            ),
             None => page.line("Rates and counts are of this process alone: of two gateways, both admit as many."),
+        }
+    }
+
+    fn explain_redis(&self, page: &mut Page) {
+        let Some(redis) = &self.redis else { return };
+        page.heading("Redis");
+        page.line(format_args!(
+            "{}. A decision waits for it up to {:?}, and is not sent again. Keys are hashed with the secret in {}: gateways with \
+             another one have other counts.",
+            redis.shown(),
+            redis.deadline,
+            redis.secret_file.display()
+        ));
+        page.line(match redis.nodes {
+            Some(nodes) => format!(
+                "Gateways of the fleet: {nodes}. Each one more adds its share to what `share` admits in an outage."
+            ),
+            None => "How many gateways there are is not said (`nodes`).".to_owned(),
+        });
+        if self.plans.iter().all(|plan| plan.store.is_none()) {
+            page.line("NO POLICY SAYS `store: redis`, so nothing is counted there.");
         }
     }
 
@@ -474,6 +501,33 @@ impl PolicyConfig {
             text.push_str(
                 " IT REFUSES EVERY REQUEST, FOR EVER: a limit is zero, or smaller than what one request costs.",
             );
+        }
+        if let Some(StoreConfig { on_outage, is_leased }) = self.store {
+            text.push_str(
+                " Its counts are on Redis: all gateways of the fleet admit one limit together, and nothing beyond it while Redis \
+                 keeps its state.",
+            );
+            if is_leased {
+                text.push_str(
+                    " Of keys that are busy here, tokens are taken in advance (at most a quarter of the burst divided by the \
+                     gateways), and most requests are decided without asking; what is not used lapses.",
+                );
+            }
+            text.push_str(match on_outage {
+                OnOutage::Closed => " When Redis does not decide, it refuses with 503; nothing is admitted beyond the limit.",
+                OnOutage::Open => " WHEN REDIS DOES NOT DECIDE, IT ADMITS EVERYTHING.",
+                OnOutage::Share => {
+                    " When Redis does not decide, each gateway admits its share of the limit: with all of them cut off no more than \
+                     the limit, beside what was used of it before."
+                }
+                OnOutage::Local => {
+                    " When Redis does not decide, each gateway that is cut off admits the whole limit: of N gateways, up to N times \
+                     as many."
+                }
+            });
+            if matches!(self.charge, Charge::OnlyOn(_) | Charge::RefundOn(_)) {
+                text.push_str(" What the response decides is sent to Redis once, without waiting for it: if that fails, it is lost.");
+            }
         }
         if self.is_shadow {
             text.push_str(" SHADOW: it refuses nobody, and counts who would have been refused.");

@@ -12,6 +12,7 @@ mod item;
 mod node;
 mod policy;
 mod problem;
+mod redis;
 mod routes;
 mod table;
 mod units;
@@ -29,6 +30,7 @@ pub use self::problem::Problem;
 use self::table::TableConfig;
 use crate::proxy::settings::{Settings as GatewaySettings, TlsFiles};
 use crate::values::admin_listen::AdminListen;
+use crate::values::fleet_settings::FleetSettings;
 
 /// Where the gateway listens unless told otherwise: to this machine alone.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -44,6 +46,8 @@ pub struct Config {
     pub(crate) control: Option<PathBuf>,
     pub(crate) client: Client,
     pub(crate) table_config: TableConfig,
+    /// The servers of policies with `store: redis`.
+    pub(crate) redis: Option<FleetSettings>,
     pub(crate) reply: Reply,
     /// The policies of `limits`, as they can be told of.
     pub plans: Vec<PolicyConfig>,
@@ -55,6 +59,7 @@ pub struct Files<'a> {
     pub folder: &'a Path,
     pub certificate: fn(&TlsFiles) -> Result<(), String>,
     pub authorities: fn(&Path) -> Result<(), String>,
+    pub secret: fn(&Path) -> Result<Vec<u8>, String>,
     pub tiers: fn(&Path, TierMapBuilder) -> Result<TierMap, String>,
 }
 
@@ -116,6 +121,8 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
     if let Some(path) = &table_config.shared {
         limits = limits.shared(path);
     }
+    let redis_item = table.get("redis");
+    let redis = redis_item.as_ref().and_then(|item| item.table(|table| redis::read(table, files))?);
     let policies = table.get("policies");
     if let Some(item) = policies.as_ref().filter(|item| item.is_nothing()) {
         item.refuse("this is empty; to limit nothing, write `policies: []`");
@@ -126,12 +133,13 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         for policy in plans.iter().filter_map(|plan| item.accept(plan.policy())) {
             limits = limits.policy(policy);
         }
+        policy::check_stores(&item, &plans, redis_item.is_some(), redis.as_ref().and_then(|redis| redis.nodes));
         // What each of them says is right; whether they can hold together is for the limiter to say.
         if table.item().is_fine() {
             item.accept(policy::check(limits.clone()));
         }
     }
-    Config { limits, gateway, admin, control, client, table_config, reply, plans }
+    Config { limits, gateway, admin, control, client, table_config, redis, reply, plans }
 }
 
 #[cfg(test)]
@@ -146,6 +154,7 @@ mod tests {
             folder: Path::new(""),
             certificate: |_| Ok(()),
             authorities: |_| Ok(()),
+            secret: |_| Ok(vec![7; 32]),
             tiers: |_, map| Ok(map.build()),
         }
     }
@@ -184,6 +193,10 @@ mod tests {
                 "# upstream_ca:",
                 "# hops:",
                 "# shared:",
+                "# redis:",
+                "# store:",
+                "# on_outage:",
+                "# leased:",
                 "# charge:",
                 "# cors:",
                 "# path:",

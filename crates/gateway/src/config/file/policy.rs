@@ -8,6 +8,7 @@ use metrics::NoopRecorder;
 use tollgate::clock::{Instant, ManualClock};
 use tollgate::{Algorithm, Limiter, Quota, parse_quotas};
 use tollgate_http::client::Grouping;
+use tollgate_http::fleet::OnOutage;
 use tollgate_http::{
     Charge, ConfigError, Exemption, KeyPart, KeySpec, LimiterConfig, OnMissingKey, Policy, Precedence, RateLimiter,
     Route, Statuses, TierMap, Tiers, Unanswered,
@@ -32,6 +33,15 @@ pub struct PolicyConfig {
     pub(crate) charge: Charge,
     pub(crate) unanswered: Unanswered,
     pub(crate) is_shadow: bool,
+    /// If its counts are on Redis.
+    pub(crate) store: Option<StoreConfig>,
+}
+
+/// How a policy is on Redis.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreConfig {
+    pub(crate) on_outage: OnOutage,
+    pub(crate) is_leased: bool,
 }
 
 /// Limits by tier.
@@ -80,6 +90,10 @@ impl PolicyConfig {
             }
             policy = policy.tiers(chosen);
         }
+        if let Some(StoreConfig { on_outage, is_leased }) = self.store {
+            policy = policy.on_fleet(on_outage);
+            policy = if is_leased { policy.leased() } else { policy };
+        }
         if let Some(most) = self.concurrency {
             policy = policy.concurrency(most);
         }
@@ -89,7 +103,8 @@ impl PolicyConfig {
 
 /// Whether a limiter can hold `limits`. Its capacity is another question.
 pub(crate) fn check(limits: LimiterConfig) -> Result<(), ConfigError> {
-    // What is only tried must not show in the metrics, and needs no clock, which takes milliseconds to prove itself.
+    limits.validate()?;
+    // What is only tried must not show in the metrics, asks no server, and needs no clock, which takes milliseconds to prove itself.
     let limits = limits.capacity(1).private();
     metrics::with_local_recorder(&NoopRecorder, || {
         RateLimiter::with_clock(limits, ManualClock::new(Instant::default())).map(drop)
@@ -130,6 +145,7 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>, grouping: Grouping) -> Opt
         charge: Charge::default(),
         unanswered: Unanswered::default(),
         is_shadow: false,
+        store: None,
     };
     plan.limits = table.get("limits").map(|item| counting.quotas(&item)).unwrap_or_default();
     table.set("tiers", &mut plan.tiers, |item| item.table(|table| tiers(table, &counting, files, grouping)));
@@ -150,11 +166,40 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>, grouping: Grouping) -> Opt
     table.set("cost", &mut plan.cost, |item| item.number(0..=u64::MAX));
     table.set("charge", &mut plan.charge, |item| item.table(|table| charge(table, &mut plan.unanswered))?);
     table.set("shadow", &mut plan.is_shadow, |item| item.flag());
+    plan.store = store(table);
     if !["limits", "tiers", "concurrency"].into_iter().any(|name| table.has(name)) {
         table.item().refuse("limits nothing; expected `limits`, `tiers` or `concurrency`");
     }
     name?.text()?.clone_into(&mut plan.name);
     Some(plan)
+}
+
+fn store(table: &mut Table<'_, '_>) -> Option<StoreConfig> {
+    let is_on_redis = table.get("store").and_then(|item| item.choice(&[("local", false), ("redis", true)]));
+    let mut store = StoreConfig { on_outage: OnOutage::default(), is_leased: false };
+    let choices = OnOutage::ALL.map(|choice| (choice.name(), choice));
+    table.set("on_outage", &mut store.on_outage, |item| item.choice(&choices));
+    table.set("leased", &mut store.is_leased, |item| item.flag());
+    if is_on_redis == Some(true) {
+        return Some(store);
+    }
+    for name in ["on_outage", "leased"].into_iter().filter(|name| table.has(name)) {
+        table.item().refuse(format_args!("`{name}` is for counts on Redis, and means nothing without `store: redis`"));
+    }
+    None
+}
+
+/// Whether there is what policies on Redis need.
+pub(crate) fn check_stores(item: &Item<'_>, plans: &[PolicyConfig], has_servers: bool, nodes: Option<u64>) {
+    for (name, store) in plans.iter().filter_map(|plan| Some((&plan.name, plan.store?))) {
+        if !has_servers {
+            item.refuse(format_args!("`{name}` says `store: redis`, and `redis` is missing, which names the servers"));
+        } else if store.on_outage == OnOutage::Share && nodes.is_none() {
+            item.refuse(format_args!(
+                "`{name}` says `on_outage: share`, and `redis.nodes` is missing: how many gateways share the limit"
+            ));
+        }
+    }
 }
 
 fn burst(table: &mut Table<'_, '_>) -> Option<u64> {

@@ -4,7 +4,7 @@
 pub use with_fleet::Asks;
 
 /// Without the feature `redis` there is no such request.
-#[cfg(not(feature = "redis"))]
+#[cfg(all(not(feature = "redis"), feature = "tower"))]
 pub(crate) enum Asks<C> {
     #[expect(dead_code, reason = "never made")]
     Never(std::convert::Infallible, std::marker::PhantomData<C>),

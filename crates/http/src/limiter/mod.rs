@@ -32,7 +32,7 @@ use crate::stats::{Labeller, PolicyStats};
 
 #[cfg(feature = "redis")]
 pub use asks::Asks;
-#[cfg(not(feature = "redis"))]
+#[cfg(all(not(feature = "redis"), feature = "tower"))]
 pub(crate) use asks::Asks;
 pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};

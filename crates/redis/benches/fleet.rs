@@ -32,7 +32,7 @@ async fn count(fleet: &Fleet, what: &str, calls: u64) {
         assert!(limiter.check("ada").is_allowed());
         return measured_local(&limiter, calls);
     }
-    let limit = fleet.limit("counted", "100/day burst 1000000000").unwrap().leased();
+    let limit = fleet.limit("counted", "1000/second burst 999999").unwrap().leased();
     // So many that none is fetched meanwhile.
     while fleet.under(&limit).peek("ada").await.remaining() < 2 * calls || fleet.stats().leased < calls {
         assert!(fleet.under(&limit).check("ada").await.is_allowed());

@@ -70,6 +70,8 @@ impl<'a> FleetHandle<'a> {
         self.decide(cost, Mode::Peek).await
     }
 
+    /// What needs no server is decided at once. The rest is boxed: all futures around it would be as large as it is, and moved for checks
+    /// that ask nobody.
     async fn decide(&self, cost: u64, mode: Mode) -> FleetDecision {
         if let Some(decision) = crate::item::without_server(self.limit, cost) {
             return decision;
@@ -77,6 +79,10 @@ impl<'a> FleetHandle<'a> {
         if let Some(decision) = crate::ahead::here(self.fleet, self.limit, &self.subject, cost, mode == Mode::Take) {
             return decision;
         }
+        Box::pin(self.ask(cost, mode)).await
+    }
+
+    async fn ask(&self, cost: u64, mode: Mode) -> FleetDecision {
         let (item, until) = (self.item(cost), self.until());
         if mode == Mode::Take
             && let Some(decision) = crate::ahead::check(self.fleet, &item, until).await

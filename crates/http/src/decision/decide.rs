@@ -354,6 +354,7 @@ fn charged_first<'m>(
 }
 
 /// What these policies take at once.
+#[cfg(feature = "redis")]
 pub(super) fn taken<'m>(policies: &[&'m MatchedPolicy<'m>]) -> Taken<'m> {
     let limits = charged_first(policies).filter(|(.., limit)| !is_queue(limit));
     limits.map(|(matched, _, limit)| (&limit.limit, matched.hash, matched.cost)).collect()

@@ -4,7 +4,7 @@
 pub use with_fleet::Asks;
 
 /// Without the feature `redis` there is no such request.
-#[cfg(not(feature = "redis"))]
+#[cfg(all(not(feature = "redis"), feature = "tower"))]
 pub(crate) enum Asks<C> {
     #[expect(dead_code, reason = "never made")]
     Never(std::convert::Infallible, std::marker::PhantomData<C>),
@@ -47,13 +47,13 @@ mod with_fleet {
     pub struct Asks<C: Clock> {
         shared: Arc<Shared<C>>,
         rules: Arc<Rules>,
-        asking: Asking,
+        asking: Box<Asking>,
         future: Option<BoxFuture<Answers>>,
         answers: Option<Answers>,
     }
 
     impl<C: Clock> Asks<C> {
-        pub(in crate::limiter) fn new(shared: Arc<Shared<C>>, rules: Arc<Rules>, mut asking: Asking) -> Self {
+        pub(in crate::limiter) fn new(shared: Arc<Shared<C>>, rules: Arc<Rules>, mut asking: Box<Asking>) -> Self {
             let future: BoxFuture<Answers> = Box::pin(asking.answers());
             Self { shared, rules, asking, future: Some(future), answers: None }
         }
@@ -71,7 +71,7 @@ mod with_fleet {
         pub fn finish(self, request: &dyn RequestView) -> Decision<C> {
             let Self { shared, rules, asking, answers, .. } = self;
             let request = rules.locate(request);
-            let decided = rules.answered(&shared.engine, &request, asking, answers);
+            let decided = rules.answered(&shared.engine, &request, *asking, answers);
             decision(&shared, Arc::clone(&rules), decided, || request.is_grpc())
         }
     }

@@ -33,7 +33,7 @@ use crate::stats::{Labeller, PolicyStats};
 
 #[cfg(feature = "redis")]
 pub use asks::Asks;
-#[cfg(not(feature = "redis"))]
+#[cfg(all(not(feature = "redis"), feature = "tower"))]
 pub(crate) use asks::Asks;
 pub use shared_table::SharedTable;
 pub use simulator::{KnownMatch, Simulator};
@@ -217,7 +217,7 @@ impl<C: Clock> RateLimiter<C> {
         let request = rules.locate(request);
         self.warn_without_address(&rules, &request);
         let decided = match rules.decide_or_ask(engine, &request, keys, now) {
-            Decided::Asks(asking) => return Err(Asks::new(Arc::clone(&self.shared), rules, *asking)),
+            Decided::Asks(asking) => return Err(Asks::new(Arc::clone(&self.shared), rules, asking)),
             decided => decision(&self.shared, rules, decided, || request.is_grpc()),
         };
         timer.end(begun, || engine.limiter.clock().now());

@@ -82,12 +82,12 @@ impl<S, C> RateLimit<S, C> {
         match self.limiter.async_keys(&request) {
             Some(keys) => {
                 let (limiter, held) = (self.limiter.clone(), Some((self.take_inner(), request)));
-                Stage::Waiting { waiting: Box::new(Waiting::ForKeys { keys, limiter, held }) }
+                Stage::Waiting { waiting: Box::new(Waiting::Keys { keys, limiter, held }) }
             }
             None => match self.limiter.check_or_ask(&request, &AsyncKeys::default()) {
                 Err(asks) => {
                     let held = Some((self.take_inner(), request));
-                    Stage::Waiting { waiting: Box::new(Waiting::ForFleet { asks: Some(asks), held }) }
+                    Stage::Waiting { waiting: Box::new(Waiting::Fleet { asks: Some(asks), held }) }
                 }
                 Ok(Decision::Refused(refusal)) => Stage::refused(&refusal),
                 Ok(Decision::Admitted(admission)) if admission.wait().is_zero() => {
@@ -137,9 +137,9 @@ pin_project! {
 /// What a request waits for that has not gone yet.
 #[expect(clippy::large_enum_variant, reason = "it is boxed, and all are rare")]
 enum Waiting<S, B, C: Clock> {
-    ForKeys { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
-    ForFleet { asks: Option<Asks<C>>, held: Option<(S, Request<B>)> },
-    ForTurn { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Queued<C>)> },
+    Keys { keys: BoxFuture<AsyncKeys>, limiter: RateLimiter<C>, held: Option<(S, Request<B>)> },
+    Fleet { asks: Option<Asks<C>>, held: Option<(S, Request<B>)> },
+    Turn { turn: Pin<Box<Sleep>>, held: Option<(S, Request<B>, Queued<C>)> },
 }
 
 /// An admitted request that waits for its turn. If its client goes away meanwhile, it has never been asked for anything.
@@ -184,7 +184,7 @@ impl<S, B, F, C: Clock> Stage<S, B, F, C> {
     fn queueing(admission: Admission<C>, inner: S, request: Request<B>) -> Self {
         let turn = Box::pin(tokio::time::sleep(admission.wait()));
         let held = Some((inner, request, Queued(Some(admission))));
-        Self::Waiting { waiting: Box::new(Waiting::ForTurn { turn, held }) }
+        Self::Waiting { waiting: Box::new(Waiting::Turn { turn, held }) }
     }
 }
 
@@ -196,25 +196,25 @@ where
     /// The next stage.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stage<S, B, S::Future, C>> {
         match self {
-            Self::ForKeys { keys, limiter, held } => {
+            Self::Keys { keys, limiter, held } => {
                 let keys = ready!(keys.as_mut().poll(cx));
                 let Some((inner, request)) = held.take() else { return Poll::Pending };
                 match limiter.check_or_ask(&request, &keys) {
                     Ok(decision) => Poll::Ready(Stage::decided(decision, inner, request)),
                     Err(asks) => {
-                        *self = Self::ForFleet { asks: Some(asks), held: Some((inner, request)) };
+                        *self = Self::Fleet { asks: Some(asks), held: Some((inner, request)) };
                         self.poll(cx)
                     }
                 }
             }
-            Self::ForFleet { asks, held } => {
+            Self::Fleet { asks, held } => {
                 let Some(asked) = asks else { return Poll::Pending };
                 ready!(asked.poll(cx));
                 let (Some(asks), Some((inner, request))) = (asks.take(), held.take()) else { return Poll::Pending };
                 let decision = asks.finish(&request);
                 Poll::Ready(Stage::decided(decision, inner, request))
             }
-            Self::ForTurn { turn, held } => loop {
+            Self::Turn { turn, held } => loop {
                 ready!(turn.as_mut().poll(cx));
                 let Some((mut inner, request, mut queued)) = held.take() else { return Poll::Pending };
                 if let Some(Err(longer)) = queued.0.as_mut().map(Admission::turn) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests of crates/redis against real servers, which the tests start and end by themselves, on loopback: Redis 7.0 as Debian has it
-# (with its sentinels and a cluster of three nodes) and Valkey 9.1. Two minutes, and the build.
+# (with its sentinels and a cluster of three nodes) and Valkey 9.1. Four minutes, and the build.
 #
 #     ci/redis.sh               both servers
 #     ci/redis.sh full          twenty times as many calls beside the exact model; ten minutes
@@ -73,6 +73,8 @@ else
     second=$(valkey)
     servers=("$first" "$second")
 fi
+# What needs no server is run once.
+which=()
 for server in "${servers[@]}"; do
     "$server" --version
     skip=()
@@ -84,5 +86,6 @@ for server in "${servers[@]}"; do
     fi
     # One at a time: they measure how long decisions take.
     TOLLGATE_CALLS=$calls TOLLGATE_REDIS=$server \
-        cargo test --quiet --package tollgate-redis --features server-tests,tls -- --test-threads=1 "${skip[@]}" "$@"
+        cargo test --quiet --package tollgate-redis --features server-tests,tls "${which[@]}" -- --test-threads=1 "${skip[@]}" "$@"
+    which=(--test servers)
 done

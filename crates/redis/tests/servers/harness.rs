@@ -106,7 +106,8 @@ impl Server {
     pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {
         // A machine that is busy may take longer than the half second that is usual.
         let patience = Some(Duration::from_secs(20));
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(patience).set_connection_timeout(patience);
+        let config =
+            redis::AsyncConnectionConfig::new().set_response_timeout(patience).set_connection_timeout(patience);
         let client = redis::Client::open(self.url()).unwrap();
         client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests of crates/redis, and of gateways with policies on Redis, against real servers, which the tests start and end by themselves, on
-# loopback: Redis 7.0 as Debian has it (with its sentinels and a cluster of three nodes) and Valkey 9.1. Three minutes, and the build.
+# loopback: Redis 7.0 as Debian has it (with its sentinels and a cluster of three nodes) and Valkey 9.1. Five minutes, and the build.
 #
 #     ci/redis.sh               both servers
 #     ci/redis.sh full          twenty times as many calls beside the exact model; ten minutes
@@ -74,6 +74,8 @@ else
     second=$(valkey)
     servers=("$first" "$second")
 fi
+# What needs no server is run once.
+which=()
 for server in "${servers[@]}"; do
     "$server" --version
     skip=()
@@ -85,6 +87,7 @@ for server in "${servers[@]}"; do
     fi
     # One at a time: they measure how long decisions take.
     TOLLGATE_CALLS=$calls TOLLGATE_REDIS=$server \
-        cargo test --quiet --package tollgate-redis --features server-tests,tls -- --test-threads=1 "${skip[@]}" "$@"
+        cargo test --quiet --package tollgate-redis --features server-tests,tls "${which[@]}" -- --test-threads=1 "${skip[@]}" "$@"
     TOLLGATE_REDIS=$server cargo test --quiet --package tollgate-gateway --features redis-tests --test redis -- --test-threads=2 "$@"
+    which=(--test servers)
 done

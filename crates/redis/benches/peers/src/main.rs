@@ -8,7 +8,7 @@ use tollgate::{Limiter, Quota};
 use tollgate_redis::Fleet;
 use trypema::hybrid::{HybridRateLimiterProvider, SyncInterval};
 use trypema::redis::{RedisKey, RedisRateLimiterProvider};
-use trypema::{BucketSize, RateLimit, RateLimitDecision, RateLimiterBuilder, WindowSize};
+use trypema::{RateLimit, RateLimitDecision, RateLimiterBuilder, WindowSize};
 
 /// A token bucket as tutorials have it: two fields of a hash, in floating point, by the client's clock, kept for an hour.
 const TUTORIAL: &str = "
@@ -59,7 +59,8 @@ fn seconds() -> f64 {
 #[tokio::main(worker_threads = 2)]
 async fn main() {
     let address = std::env::var("TOLLGATE_REDIS_ADDRESS").expect("ci/bench_redis.sh names the server");
-    let fleet = Fleet::builder(&*address).secret("a secret of the bench").deadline(Duration::from_secs(1)).build().unwrap();
+    let fleet =
+        Fleet::builder(&*address).secret("a secret of the bench").deadline(Duration::from_secs(1)).build().unwrap();
     assert!(fleet.ready(Duration::from_secs(5)).await);
     let limit = fleet.limit("bench", "1000000/second").unwrap();
     let script = redis::Script::new(TUTORIAL);
@@ -84,7 +85,8 @@ async fn main() {
                 let (script, mut plain) = (script.clone(), plain.clone());
                 async move {
                     let mut call = script.key(format!("bench:tutorial:{task}"));
-                    call.arg(1_000_000).arg(1_000_000).arg(seconds()).invoke_async::<i64>(&mut plain).await.unwrap() == 1
+                    call.arg(1_000_000).arg(1_000_000).arg(seconds()).invoke_async::<i64>(&mut plain).await.unwrap()
+                        == 1
                 }
             };
             let exact = exact.clone();
@@ -141,7 +143,11 @@ async fn main() {
         best[2] = best[2].min(each(begun));
     }
     let [local, leased, peer] = best;
-    println!("a decision about a hot key: a local check {local:.0} ns, leased {leased:.0} ns ({:.1}), trypema hybrid {peer:.0} ns ({:.1})", leased / local, peer / local);
+    println!(
+        "a decision about a hot key: a local check {local:.0} ns, leased {leased:.0} ns ({:.1}), trypema hybrid {peer:.0} ns ({:.1})",
+        leased / local,
+        peer / local
+    );
 
     // Four nodes that are all asked for one key from the first instant on: what they admit in the first 200 ms of a limit of 200 in 10 s.
     let mut nodes = Vec::new();
@@ -163,10 +169,14 @@ async fn main() {
         .cloned()
         .map(|(provider, _)| {
             tokio::spawn(async move {
-                let (key, rate) = (RedisKey::try_from("shared".to_owned()).unwrap(), RateLimit::per_second_or_panic(20.0));
+                let (key, rate) =
+                    (RedisKey::try_from("shared".to_owned()).unwrap(), RateLimit::per_second_or_panic(20.0));
                 let (begun, mut admitted) = (Instant::now(), 0_u64);
                 while begun.elapsed() < lasts {
-                    admitted += u64::from(matches!(provider.absolute().inc(&key, &rate, 1).await, Ok(RateLimitDecision::Allowed)));
+                    admitted += u64::from(matches!(
+                        provider.absolute().inc(&key, &rate, 1).await,
+                        Ok(RateLimitDecision::Allowed)
+                    ));
                     tokio::task::yield_now().await;
                 }
                 admitted
@@ -196,5 +206,7 @@ async fn main() {
     for task in tasks {
         ours += task.await.unwrap();
     }
-    println!("four nodes, 200 in 10 s, admitted in the first 0.2 s: leases {ours} (of 204), trypema hybrid {peer} (of 200)");
+    println!(
+        "four nodes, 200 in 10 s, admitted in the first 0.2 s: leases {ours} (of 204), trypema hybrid {peer} (of 200)"
+    );
 }

@@ -70,6 +70,22 @@ fn together_they_admit_one_limit() {
     assert_eq!(admitted(&[&alone], 60), 20);
 }
 
+/// What an operator asks one process is true of the table, and so is what he does.
+#[test]
+fn one_process_shows_and_resets_a_key_for_all() {
+    let folder = Folder::new();
+    let (a, b) = (folder.limiter([policy("default", "20/day")]), folder.limiter([policy("default", "20/day")]));
+    let client = PeerAddr("192.0.2.7:1".parse().unwrap());
+    let request = Request::builder().extension(client).body(()).unwrap();
+    assert_eq!((0..25).filter(|_| a.check(&request).is_admitted()).count(), 20);
+    let left =
+        |limiter: &RateLimiter| limiter.standings("192.0.2.7", None).unwrap().found[0].limits[0].report.remaining;
+    assert_eq!((left(&a), left(&b)), (0, 0));
+    b.reset_key("192.0.2.7", None).unwrap();
+    assert_eq!((left(&a), left(&b)), (20, 20));
+    assert!(a.check(&request).is_admitted());
+}
+
 #[test]
 fn one_policy_by_client_address_is_one_limit_too() {
     let folder = Folder::new();

@@ -90,15 +90,16 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.counts.present.fetch_sub(1, Relaxed);
-        let Some(client) = self.client else { return };
-        let mut by_client = self.counts.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(present) = by_client.get_mut(&client) {
-            *present = present.saturating_sub(1);
-            if *present == 0 {
-                by_client.remove(&client);
+        if let Some(client) = self.client {
+            let mut by_client = self.counts.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(present) = by_client.get_mut(&client) {
+                *present = present.saturating_sub(1);
+                if *present == 0 {
+                    by_client.remove(&client);
+                }
             }
         }
+        self.counts.present.fetch_sub(1, Relaxed);
     }
 }
 

@@ -19,8 +19,10 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ._engine import Decision, ManualClock
+from ._limiter import Limiter as Counter
 from ._middleware import Asgi
 from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+from ._types import OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_address"]
 
@@ -43,7 +45,9 @@ class RateLimitExceeded(HTTPException):
 
     def __init__(self, decision: Decision, fields: list[tuple[str, str]], detail: str | None = None) -> None:
         text = detail or f"Rate limit exceeded: {decision.policy.split(' as ')[0]}"
-        super().__init__(429, text, dict(refusal_fields(decision, fields)))
+        # An outage is of the server, and no fault of the client.
+        status = 429 if decision.outage is None else 503
+        super().__init__(status, text, dict(refusal_fields(decision, fields)))
         self.decision = decision
 
 
@@ -87,12 +91,25 @@ class Limiter:
         on_full: Literal["evict", "refuse", "admit"] = "evict",
         clock: Literal["system", "python"] | ManualClock | None = None,
         enabled: bool = True,
+        store: Any = None,
+        secret: str | bytes | None = None,
+        on_outage: OnOutage = "closed",
+        nodes: int | None = None,
     ) -> None:
         self.enabled = enabled
         self._key_func = key_func
         self._headers_enabled = headers_enabled
         self._table = Table(
-            shared=shared, capacity=capacity, on_full=on_full, clock=clock, strategy=strategy, dialect=dialect
+            shared=shared,
+            capacity=capacity,
+            on_full=on_full,
+            clock=clock,
+            strategy=strategy,
+            dialect=dialect,
+            store=store,
+            secret=secret,
+            on_outage=on_outage,
+            nodes=nodes,
         )
         given = [default_limits] if isinstance(default_limits, str) else list(default_limits)
         self._defaults = [self._table.declare(Rule(rates, f"default-{index}")) for index, rates in enumerate(given)]
@@ -146,11 +163,12 @@ class Limiter:
     ) -> Callable[..., Any]:
         """A dependency that limits: ``Depends(limiter.depends("10/minute"))``, of a route, a router or an application. Without a
         ``scope`` each path has a count of its own."""
+        self._require("a dependency", is_async=True)
         rule = self._table.declare(Rule(limit_value, scope or "depends", key_func=key_func, cost=cost))
 
         async def limited(connection: HTTPConnection, response: Response, key: Any = None) -> None:
             own = None if scope else getattr(connection.scope.get("route"), "path", connection.scope["path"])
-            fields = self._decide(connection, [(rule, key)], own)
+            fields = await self._adecide(connection, [(rule, key)], own)
             for name, value in fields:
                 response.headers.setdefault(name, value)
 
@@ -201,13 +219,24 @@ class Limiter:
         rules.append((rule, parameter))
         return cast("Callable[P, R]", wrapper)
 
+    def _require(self, what: str, is_async: bool) -> None:
+        """Which kind of client a route can ask."""
+        if self._table.is_stored and self._table.is_awaited != is_async:
+            wanted = "redis.asyncio, as another would block the event loop" if is_async else "redis.Redis, as it awaits nothing"
+            raise TypeError(f"{what} wants a client of {wanted}: give the other kind as store=")
+
     def _wrapper(self, function: Any, rules: list[tuple[Rule, str | None]], own: dict[type, str]) -> Any:
         def given(kind: type, kwargs: dict[str, Any]) -> Any:
             if kind in own:
                 return kwargs.get(own[kind])
             return kwargs.pop(f"_tollgate_{kind.__name__.lower()}", None)
 
-        def begin(args: Any, kwargs: dict[str, Any]) -> tuple[list[tuple[str, str]], Response | None]:
+        self._require(f"`{function.__name__}`", inspect.iscoroutinefunction(function))
+        scope = f"{function.__module__}.{function.__qualname__}"
+
+        def begin(
+            args: Any, kwargs: dict[str, Any]
+        ) -> tuple[HTTPConnection, list[tuple[Rule, Any]], Response | None]:
             request, response = given(Request, kwargs), given(Response, kwargs)
             keys = [(rule, None if parameter is None else kwargs.pop(parameter, None)) for rule, parameter in rules]
             if request is None:
@@ -218,7 +247,7 @@ class Limiter:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
             if not any(rule.override_defaults for rule, _ in rules):
                 keys += [(rule, None) for rule in self._defaults]
-            return self._decide(request, keys, f"{function.__module__}.{function.__qualname__}"), response
+            return request, keys, response
 
         def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
             target = result if isinstance(result, Response) else response
@@ -231,14 +260,19 @@ class Limiter:
 
             @functools.wraps(function)
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
-                fields, response = begin(args, kwargs)
+                request, keys, response = begin(args, kwargs)
+                if self._table.is_stored:
+                    fields = await self._adecide(request, keys, scope)
+                else:
+                    fields = self._decide(request, keys, scope)
                 return end(await function(*args, **kwargs), fields, response)
 
             return limited_async
 
         @functools.wraps(function)
         def limited(*args: Any, **kwargs: Any) -> Any:
-            fields, response = begin(args, kwargs)
+            request, keys, response = begin(args, kwargs)
+            fields = self._decide(request, keys, scope)
             return end(function(*args, **kwargs), fields, response)
 
         return limited
@@ -246,6 +280,18 @@ class Limiter:
     def _decide(
         self, request: HTTPConnection, rules: Sequence[tuple[Rule, Any]], scope: str | None
     ) -> list[tuple[str, str]]:
+        charges = self._charges(request, rules, scope)
+        return self._told(self._table.decide(charges)) if charges else []
+
+    async def _adecide(
+        self, request: HTTPConnection, rules: Sequence[tuple[Rule, Any]], scope: str | None
+    ) -> list[tuple[str, str]]:
+        charges = self._charges(request, rules, scope)
+        return self._told(await self._table.adecide(charges)) if charges else []
+
+    def _charges(
+        self, request: HTTPConnection, rules: Sequence[tuple[Rule, Any]], scope: str | None
+    ) -> list[Charge]:
         if not self.enabled:
             return []
         charges = []
@@ -265,9 +311,10 @@ class Limiter:
             cost = rule.cost if isinstance(rule.cost, int) else _call_with(rule.cost, request)
             parts = (key, own, method if rule.per_method else None)
             charges.append(Charge(rule, self._table.limiter(rule.name, text), parts, cost))
-        if not charges:
-            return []
-        decision, whose, fields = self._table.decide(charges)
+        return charges
+
+    def _told(self, decided: tuple[Decision, Charge, list[tuple[str, str]]]) -> list[tuple[str, str]]:
+        decision, whose, fields = decided
         if not self._headers_enabled:
             fields = []
         if not decision.allowed:
@@ -285,12 +332,21 @@ class Messages:
 
     def check(self, websocket: WebSocket, cost: int = 1) -> Decision:
         """Whether one more message may come."""
+        limiter, key = self._of(websocket)
+        return limiter.check(key, cost)
+
+    async def acheck(self, websocket: WebSocket, cost: int = 1) -> Decision:
+        """The same, awaited: for ``store=`` a client of asyncio."""
+        limiter, key = self._of(websocket)
+        return await limiter.acheck(key, cost)
+
+    def _of(self, websocket: WebSocket) -> tuple[Counter, Any]:
         limiter = self._limiter
         text = self._rule.rates if isinstance(self._rule.rates, str) else self._rule.rates(websocket)
         if text is None:
             raise ValueError("the limit of messages is None")
         key = _call_with(limiter._key_func, websocket)
-        return limiter._table.limiter(self._rule.name, text).check(key, cost)
+        return limiter._table.limiter(self._rule.name, text), key
 
 
 def _own_parameters(function: Callable[..., Any]) -> dict[type, str]:

@@ -17,7 +17,7 @@ use tollgate_redis::{FleetLimit, FleetSetDecision, OnOutage};
 use crate::decision::Decision;
 use crate::errors::{self, value};
 use crate::key;
-use crate::limiter::{Core, Cost, Fields, fields_of};
+use crate::limiter::{Core, Cost};
 use crate::reservation::Limits;
 use crate::table::with_limiter;
 
@@ -228,7 +228,7 @@ impl Question {
     }
 
     /// Once it is decided: whose limit decided, of the fleets that were given, and the header fields that tell it in a dialect.
-    fn told(&self, dialect: &str) -> PyResult<(usize, Fields)> {
+    fn told(&self, dialect: &str) -> PyResult<(usize, Vec<(String, String)>)> {
         let dialect: Dialect =
             dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
         let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,7 +246,8 @@ impl Question {
             let status = LimitStatus::of_report(name, limit.quota(), now, decision.report());
             dialect.write(&mut headers, &status, &dialect.policies(all));
         }
-        Ok((*at, fields_of(&headers)))
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok((*at, headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()))
     }
 
     /// What is decided if no server answered: of a check the decision, of a change nothing, for it may or may not have been made.

@@ -29,7 +29,7 @@ pub(crate) struct Core {
 }
 
 /// Header fields: names and values.
-pub(crate) type Fields = Vec<(String, String)>;
+type Fields = Vec<(String, String)>;
 
 /// What a request costs: nothing while [all is off](crate::switch), which is always admitted and takes nothing.
 pub(crate) struct Cost(pub(crate) u64);
@@ -78,11 +78,6 @@ fn quotas(given: &Bound<'_, PyAny>, algorithm: Option<&str>) -> PyResult<Vec<Quo
         all.extend(read(text.cast::<PyString>().map_err(|_| no_rates(&text))?.to_str()?)?);
     }
     Ok(all)
-}
-
-pub(crate) fn fields_of(headers: &HeaderMap) -> Fields {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
 fn no_rates(given: &Bound<'_, PyAny>) -> PyErr {
@@ -256,7 +251,8 @@ impl Core {
             });
             let mut headers = HeaderMap::new();
             dialect.write(&mut headers, &LimitStatus::of(name, &decision), &dialect.policies(all));
-            let fields = fields_of(&headers);
+            let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
             let report = Report { remaining: decided.remaining(), ..decision.report() };
             Ok((Decision::new(report, index, &core.texts), at, fields))
         })

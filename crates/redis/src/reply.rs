@@ -13,8 +13,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// By what a script tells whether a refund is of the window that counted this, or of the instant: 0 if it need not.
-    pub(crate) const fn mine(&self) -> u64 {
+    /// The window that counted the request, or the instant of a log: only that one gets it back. 0 for a bucket.
+    pub(crate) fn mine(&self) -> u64 {
         match &self.evidence {
             Evidence::Window { end, .. } | Evidence::Sliding { end, .. } => *end,
             Evidence::Log { last, .. } => *last,

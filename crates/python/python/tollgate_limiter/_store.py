@@ -178,6 +178,8 @@ class StoredLimiter(Limiter):
                 reply = store.client.execute_command(*command)
             except store.failures as error:
                 if not whole and store.is_unknown_script(error):
+                    # Which is an answer: the server is there.
+                    store.breaker.answered()
                     whole = True
                     continue
                 return _failed(store, question, error)
@@ -196,6 +198,8 @@ class StoredLimiter(Limiter):
                 reply = await store.client.execute_command(*command)
             except store.failures as error:
                 if not whole and store.is_unknown_script(error):
+                    # Which is an answer: the server is there.
+                    store.breaker.answered()
                     whole = True
                     continue
                 return _failed(store, question, error)
@@ -232,7 +236,11 @@ class StoredLimiter(Limiter):
                 continue
             reply = next(rest)
             if isinstance(reply, BaseException):
-                answers.append(None if store.is_unknown_script(reply) else _failed(store, question, reply))
+                if store.is_unknown_script(reply):
+                    store.breaker.answered()
+                    answers.append(None)
+                else:
+                    answers.append(_failed(store, question, reply))
                 continue
             refusal = _read(store, question, reply)
             if refusal is not None:

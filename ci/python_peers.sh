@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The suites of `limits` and Flask-Limiter, from their source packages on PyPI, with the engine in the place of their own memory storage:
 # of the tests that pass with theirs, those that do not with ours must be the ones listed here. Run ci/python.sh first, which makes the
-# environment. Two minutes, of which most is sleep; no step of .ci/run, as it fetches both.
+# environment. Three minutes, of which most is sleep (six where the machine is busy); no step of .ci/run, as it fetches both.
 set -euo pipefail
 . "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ for package in limits-5.8.0 flask_limiter-4.1.1; do
 done
 
 # The reasons: a log of more than 1,024 entries is refused with an error that says so (huge_cost); the sliding counter is not rounded
-# down, so it admits up to one fewer (previous_window).
+# down, so it admits up to one fewer (previous_window: by the second in which the test begins, so it may pass).
 cat > expected <<'LIST'
 tests/aio/test_strategy.py::TestAsyncMovingWindow::test_moving_window_huge_cost[in-memory]
 tests/aio/test_strategy.py::TestAsyncSlidingWindow::test_sliding_window_counter_previous_window[in-memory]
@@ -48,7 +48,7 @@ if [[ -s unexpected ]]; then
     cat unexpected >&2
     exit 1
 fi
-comm -13 differ expected > surplus
+comm -13 differ <(grep huge_cost expected) > surplus
 if [[ -s surplus ]]; then
     echo "ci/python_peers.sh: these are listed as different, and are not (or was the engine not asked?):" >&2
     cat surplus >&2

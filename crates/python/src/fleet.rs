@@ -3,10 +3,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderMap;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple};
 use tollgate::Report;
+use tollgate::clock::Instant;
+use tollgate_http::answer::{Dialect, LimitStatus, QuotaUnit};
 use tollgate_redis::calls::{Answer, Command, FleetCalls, FleetChange, FleetCheck};
 use tollgate_redis::error::{LimitError, Outage};
 use tollgate_redis::{FleetLimit, FleetSetDecision, OnOutage};
@@ -15,6 +18,7 @@ use crate::decision::Decision;
 use crate::errors::{self, value};
 use crate::key;
 use crate::limiter::{Core, Cost};
+use crate::request::wsgi_fields;
 use crate::reservation::Limits;
 use crate::table::with_limiter;
 
@@ -26,6 +30,8 @@ struct Shared {
     calls: FleetCalls,
     limits: Vec<FleetLimit>,
     texts: Arc<[Box<str>]>,
+    /// What clients are told the limits are called.
+    names: Box<[Box<str>]>,
     local: Arc<Limits>,
 }
 
@@ -33,8 +39,12 @@ struct Shared {
 #[pyclass(frozen, module = "tollgate_limiter._engine")]
 pub(crate) struct Question {
     fleet: Arc<Shared>,
+    /// Of each limit that is asked about: its fleet, the place of that among those that were given, and its place there.
+    whose: Vec<(Arc<Shared>, usize, usize)>,
     /// Taken when it is over.
     asked: Mutex<Option<Asked>>,
+    /// What it came to.
+    decided: Mutex<Option<FleetSetDecision>>,
 }
 
 enum Asked {
@@ -86,7 +96,8 @@ impl Fleet {
             limits.push(limit);
         }
         let texts = Arc::clone(core.get().texts());
-        Ok(Self(Arc::new(Shared { calls, limits, texts, local })))
+        let names = core.get().names().into();
+        Ok(Self(Arc::new(Shared { calls, limits, texts, names, local })))
     }
 
     /// Takes the cost of every limit, or of none; with `peek`, asks what that would answer.
@@ -94,6 +105,27 @@ impl Fleet {
         let items = self.items(key, cost.0)?;
         let calls = &self.0.calls;
         Ok(self.question(Asked::Check(if peek { calls.peek(items) } else { calls.check(items) })))
+    }
+
+    /// `check` of several fleets over one table, each under a key and at a cost of its own: all admit, and are charged, or none is.
+    #[staticmethod]
+    fn check_all(items: Vec<(Bound<'_, Self>, Bound<'_, PyAny>, Cost)>) -> PyResult<Question> {
+        let Some((first, _, _)) = items.first() else {
+            return Err(value("expected at least one limiter, and none was given".to_owned()));
+        };
+        let first = &first.get().0;
+        let mut whose = Vec::new();
+        let mut parts = Vec::new();
+        for (at, (fleet, key, cost)) in items.iter().enumerate() {
+            let fleet = fleet.get();
+            if !Arc::ptr_eq(&fleet.0.local.table, &first.local.table) {
+                return Err(value("limiters that are checked together must be of one table: see prepare".to_owned()));
+            }
+            parts.extend(fleet.items(key, cost.0)?);
+            whose.extend((0..fleet.0.limits.len()).map(|index| (Arc::clone(&fleet.0), at, index)));
+        }
+        let asked = Mutex::new(Some(Asked::Check(first.calls.check(parts))));
+        Ok(Question { fleet: Arc::clone(first), whose, asked, decided: Mutex::new(None) })
     }
 
     /// Gives back, charges or resets, one limit after the other: `how` is "refund", "charge" or "reset".
@@ -112,7 +144,8 @@ impl Fleet {
 
 impl Fleet {
     fn question(&self, asked: Asked) -> Question {
-        Question { fleet: Arc::clone(&self.0), asked: Mutex::new(Some(asked)) }
+        let whose = (0..self.0.limits.len()).map(|index| (Arc::clone(&self.0), 0, index)).collect();
+        Question { fleet: Arc::clone(&self.0), whose, asked: Mutex::new(Some(asked)), decided: Mutex::new(None) }
     }
 
     fn items(&self, key: &Bound<'_, PyAny>, cost: u64) -> PyResult<Vec<tollgate_redis::FleetItem>> {
@@ -144,11 +177,14 @@ impl Asked {
     }
 }
 
-impl Shared {
-    fn decision(&self, set: &FleetSetDecision) -> Decision {
+impl Question {
+    fn decision(&self, set: FleetSetDecision) -> Decision {
         let decision = set.decision();
         let report = Report { remaining: set.remaining(), ..decision.report() };
-        Decision::new(report, set.index(), &self.texts).with_outage(decision.outage().map(ToString::to_string))
+        let (fleet, index) = self.whose.get(set.index()).map_or((&self.fleet, 0), |(fleet, _, index)| (fleet, *index));
+        let outage = decision.outage().map(ToString::to_string);
+        *self.decided.lock().unwrap_or_else(PoisonError::into_inner) = Some(set);
+        Decision::new(report, index, &fleet.texts).with_outage(outage)
     }
 }
 
@@ -183,13 +219,38 @@ impl Question {
     fn done<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         match asked {
-            Some(Asked::Check(check)) => Ok(Bound::new(py, self.fleet.decision(&check.decision()))?.into_any()),
+            Some(Asked::Check(check)) => Ok(Bound::new(py, self.decision(check.decision()))?.into_any()),
             Some(Asked::Changes(changes)) => {
                 let taken = changes.iter().map(|change| change.done().unwrap_or(0)).min().unwrap_or(0);
                 Ok(PyInt::new(py, taken).into_any())
             }
             None => Err(PyValueError::new_err("this question is over")),
         }
+    }
+
+    /// Once it is decided: whose limit decided, of the fleets that were given, and the header fields that tell it in a dialect.
+    fn told<'py>(&self, py: Python<'py>, dialect: &str) -> PyResult<(usize, Bound<'py, PyList>)> {
+        let dialect: Dialect =
+            dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = decided.as_ref().and_then(|set| Some((set.decision(), self.whose.get(set.index())?)));
+        let Some((decision, (fleet, at, index))) = place else {
+            return Err(value("this question is not decided".to_owned()));
+        };
+        let local = || with_limiter!(self.fleet.local.table, limiter => limiter.now());
+        let now = decision.at_micros().map_or_else(local, |us| Instant::from_nanos(us.saturating_mul(1_000)));
+        let all = self.whose.iter().filter_map(|(fleet, _, index)| {
+            Some((&**fleet.names.get(*index)?, fleet.limits.get(*index)?.quota(), QuotaUnit::Requests))
+        });
+        let mut headers = HeaderMap::new();
+        if let (Some(name), Some(limit)) = (fleet.names.get(*index), fleet.limits.get(*index)) {
+            let status = LimitStatus::of_report(name, limit.quota(), now, decision.report());
+            dialect.write(&mut headers, &status, &dialect.policies(all));
+        }
+        let at = *at;
+        // Python's objects are made when the lock is open again, as to make one can run a finalizer, and so anything.
+        drop(decided);
+        Ok((at, wsgi_fields(py, &headers)?))
     }
 
     /// What is decided if no server answered: of a check the decision, of a change nothing, for it may or may not have been made.
@@ -207,12 +268,12 @@ impl Question {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         match asked {
             Some(Asked::Check(check)) => {
-                let set = with_limiter!(local.table, limiter => check.outage(limiter, &outage));
-                Ok(Some(Bound::new(py, self.fleet.decision(&set))?.into_any()))
+                let set = with_limiter!(local.table, limiter => check.outage(&self.fleet.calls, limiter, &outage));
+                Ok(Some(Bound::new(py, self.decision(set))?.into_any()))
             }
             Some(Asked::Changes(changes)) => {
                 let open = changes.iter().filter(|change| change.done().is_none());
-                with_limiter!(local.table, limiter => open.for_each(|change| change.outage(limiter)));
+                with_limiter!(local.table, limiter => open.for_each(|change| change.outage(&self.fleet.calls, limiter)));
                 Ok(None)
             }
             None => Err(PyValueError::new_err("this question is over")),

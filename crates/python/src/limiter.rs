@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderMap, HeaderValue};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString};
 use tollgate::shared::OnMismatch;
 use tollgate::state::BucketState;
 use tollgate::{Algorithm, KeyHash, OnFull, Quota, Report, SetItem, Verdict, parse_quotas};
@@ -15,7 +15,7 @@ use tollgate_http::answer::{Dialect, LimitStatus, QuotaUnit};
 use crate::clock::{ManualClock, duration};
 use crate::decision::Decision;
 use crate::errors::{self, value};
-use crate::request::wsgi_field;
+use crate::request::wsgi_fields;
 use crate::reservation::{Cell, Limits, Reservation};
 use crate::switch::is_off;
 use crate::table::{Clock, Settings, Table, with_limiter};
@@ -30,9 +30,6 @@ pub(crate) struct Core {
     /// The field that lists the limits, in the dialect that was asked for first.
     policies: OnceLock<(Dialect, HeaderValue)>,
 }
-
-/// Header fields: names and values.
-type Fields<'py> = Vec<Bound<'py, PyTuple>>;
 
 /// What a request costs: nothing while [all is off](crate::switch), which is always admitted and takes nothing.
 pub(crate) struct Cost(pub(crate) u64);
@@ -174,6 +171,10 @@ impl Core {
         &self.limits
     }
 
+    pub(crate) fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+
     pub(crate) fn texts(&self) -> &Arc<[Box<str>]> {
         &self.texts
     }
@@ -260,7 +261,7 @@ impl Core {
         py: Python<'py>,
         items: Vec<(Bound<'py, Self>, Bound<'py, PyAny>, Cost)>,
         dialect: &str,
-    ) -> PyResult<(Decision, usize, Fields<'py>)> {
+    ) -> PyResult<(Decision, usize, Bound<'py, PyList>)> {
         let dialect: Dialect =
             dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
         let Some((first, _, _)) = items.first() else {
@@ -292,10 +293,8 @@ impl Core {
             };
             let mut headers = HeaderMap::new();
             dialect.write(&mut headers, &LimitStatus::of(name, &decision), &policies);
-            let field = |(name, value)| wsgi_field(py, name, value);
-            let fields = headers.iter().map(field).collect::<PyResult<_>>()?;
             let report = Report { remaining: decided.remaining(), ..decision.report() };
-            Ok((Decision::new(report, index, &core.texts), at, fields))
+            Ok((Decision::new(report, index, &core.texts), at, wsgi_fields(py, &headers)?))
         })
     }
 

@@ -311,9 +311,7 @@ impl Policies {
                 let fields = wsgi_fields(py, response.headers())?;
                 Ok((response.status().as_u16(), fields, body).into_pyobject(py)?.into_any())
             }
-            Decided::Admitted(admitted) => {
-                Ok(Bound::new(py, Guard { admitted: Mutex::new(admitted), inner: py.None() })?.into_any())
-            }
+            Decided::Admitted(admitted) => Ok(Bound::new(py, Guard::new(admitted, py.None().bind(py)))?.into_any()),
         }
     }
 

@@ -36,20 +36,28 @@ class Server:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.path = f"{folder}/socket"
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            self.port = chosen.getsockname()[1]
-        self.start()
+        for _ in range(5):
+            with socket.socket() as chosen:
+                chosen.bind(("127.0.0.1", 0))
+                self.port = chosen.getsockname()[1]
+            if self._starts():
+                return
+        raise AssertionError("the server did not start on any of five ports")
 
     def start(self) -> None:
+        assert self._starts(), "the server ended"
+
+    def _starts(self) -> bool:
+        """Whether it does: the port may be another's by now."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.path, "--save", "", "--dir", self.folder]
         self.process = subprocess.Popen([program(), *arguments], stdout=subprocess.DEVNULL)
         for _ in range(600):
             try:
                 self.client().ping()
-                return
+                return True
             except redis.RedisError:
-                assert self.process.poll() is None, "the server ended"
+                if self.process.poll() is not None:
+                    return False
                 time.sleep(0.05)
         raise AssertionError("the server did not start")
 

@@ -27,9 +27,15 @@ def app() -> Iterator[Celery]:
 
 def test_tasks_wait_for_their_turn_and_none_is_lost(app: Celery) -> None:
     limiter = Limiter("2/second burst 1")
+    begun: list[float] = []
+
+    def asked(to: str) -> str:
+        if to == "ada":
+            begun.append(time.monotonic())
+        return to
 
     @app.task(bind=True, max_retries=0)  # type: ignore[untyped-decorator]
-    @limited(limiter, key=lambda to: to)
+    @limited(limiter, key=asked)
     def send(self: Any, to: str) -> str:
         RAN.append((to, time.monotonic(), self.request.retries))
         return to
@@ -45,7 +51,7 @@ def test_tasks_wait_for_their_turn_and_none_is_lost(app: Celery) -> None:
         results = [send.delay(to) for to in ["ada"] * 3 + ["bob"]]
         assert [result.get(timeout=60) for result in results] == ["ada"] * 3 + ["bob"]
     times = sorted(at for to, at, _ in RAN if to == "ada")
-    assert len(RAN) == 4 and times[-1] - times[0] >= 0.999
+    assert len(RAN) == 4 and times[-1] - begun[0] >= 0.999
     # The first is told about half a second; what is left of it when the message is sent is more than nothing.
     assert 0.1 < max(told) <= 0.5
     # Waiting is no failure.

@@ -210,3 +210,24 @@ def test_a_key_function_that_would_become_a_query_parameter_is_refused() -> None
 
     with pytest.raises(TypeError, match="`request` .* needs its type"):
         Limiter().limit("5/minute", key_func=key)(lambda: None)
+
+
+def test_defaults_are_of_routes_that_keep_them_and_fields_can_be_left_out(clock: ManualClock) -> None:
+    app, limiter = FastAPI(), Limiter("1/minute", headers_enabled=False, clock=clock)
+
+    @app.get("/own")
+    @limiter.limit("2/minute")
+    async def own() -> str:
+        return "ok"
+
+    @app.get("/kept")
+    @limiter.limit("2/minute", override_defaults=False)
+    def kept() -> str:
+        return "ok"
+
+    assert codes(app, "/own", 3) == [200, 200, 429]
+    answers = get(app, "/kept", 2)
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert not any(name.startswith("ratelimit") for answer in answers for name in answer.headers)
+    # When to come again is no figure of the limits.
+    assert answers[1].headers["retry-after"] == "60"

@@ -279,3 +279,30 @@ def workers(port: int) -> list[int]:
         if f"127.0.0.1:{port}".encode() in line and f"127.0.0.1:{port}".encode() in of_parent:
             found.append(int(entry.name))
     return found
+
+
+@pytest.mark.parametrize("charge", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "fields"),
+    [
+        ("ietf", {"ratelimit-policy": '"default";q=5;w=60', "ratelimit": '"default";r=4;t=12'}),
+        ("x-ratelimit-seconds", {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "4", "x-ratelimit-reset": "12"}),
+        (
+            "draft-06",
+            {"ratelimit-limit": "5", "ratelimit-remaining": "4", "ratelimit-reset": "12", "ratelimit-policy": "5;w=60"},
+        ),
+        ("none", {}),
+    ],
+)
+async def test_each_dialect_on_what_is_decided_at_once_and_after_the_response(
+    dialect: str, fields: dict[str, str], charge: bool, clock: ManualClock
+) -> None:
+    policy: dict[str, Any] = {"name": "default", "limits": "5/minute"}
+    if charge:
+        policy["charge"] = {"only_on": "200"}
+    rules = policies(policies=[policy], answer={"headers": dialect}, clock=clock)
+    got = (await fetch(Asgi(plain_async, rules))).headers
+    assert {name: value for name, value in got.items() if "ratelimit" in name} == fields
+    clock.advance(12)
+    _, told, _ = call(Wsgi(plain, rules))
+    assert {name: value for name, value in told.items() if "ratelimit" in name} == fields

@@ -178,10 +178,10 @@ def test_a_cost_a_look_a_refund_a_charge_and_a_reset(client: redis.Redis, algori
 
 def test_the_wait_is_true_by_the_servers_clock(client: redis.Redis) -> None:
     limiter = stored(client, "20/second burst 1")
-    assert limiter.allow("k")
-    refused = limiter.check("k")
-    if refused.retry_after is not None:
-        time.sleep(refused.retry_after)
+    # One that comes later than a token is admitted: the next is not, unless it is late as well.
+    refused = next(decision for decision in (limiter.check("k") for _ in range(1000)) if not decision)
+    assert refused.retry_after is not None and 0 < refused.retry_after <= 0.05
+    time.sleep(refused.retry_after)
     assert limiter.allow("k")
 
 
@@ -397,10 +397,9 @@ def test_service_is_back_with_the_server_and_what_was_counted_is_kept() -> None:
         server.stop()
         assert not limiter.allow("k")
         server.start()
-        until = time.monotonic() + 60
-        while limiter.check("k", 0).outage is not None:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        # The first that is let through again is answered, though the server has forgotten the scripts.
+        time.sleep(max(0.0, limiter._store.breaker._until - time.monotonic()))  # type: ignore[attr-defined]
+        assert limiter.check("k", 0).outage is None
         assert limiter.allow("k", 5)
 
 

@@ -73,6 +73,12 @@ impl<'a> LimitStatus<'a> {
         }
     }
 
+    /// The same of figures that something else than the engine has, such as a fleet, at the instant `at`.
+    #[must_use]
+    pub fn of_report(name: &'a str, quota: &'a Quota, at: Instant, report: Report) -> Self {
+        Self { name, policy: name, quota, unit: QuotaUnit::default(), at, report, item_start: None }
+    }
+
     /// The same with another name of the policy.
     #[must_use]
     pub const fn with_policy(mut self, policy: &'a str) -> Self {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 from ._engine import Core, Decision, ManualClock
 from ._limiter import Limiter
 from ._log import REFUSALS
+from ._store import StoredLimiter
 
 if TYPE_CHECKING:
-    from ._types import Key
+    from ._types import Key, OnOutage
 
 Rates = Union[str, Callable[..., "str | None"]]
 """Rates with ``,``, ``;`` or ``|`` between them, or a function that answers such a text, or ``None`` for no limit."""
@@ -31,6 +33,8 @@ window counts refused requests too."""
 Strategy = Literal["token-bucket", "fixed-window", "moving-window", "sliding-window-counter"]
 
 _MOST_TEXTS = 4096
+# Of a store, with room for the number of a limit.
+_MOST_NAME = 94
 
 
 def split_rates(text: str, strategy: str | None) -> tuple[str, ...]:
@@ -78,20 +82,46 @@ class Table:
         clock: Literal["system", "python"] | ManualClock | None = None,
         strategy: Strategy | None = None,
         dialect: str = "ietf",
+        store: Any = None,
+        secret: str | bytes | None = None,
+        on_outage: OnOutage = "closed",
+        nodes: int | None = None,
     ) -> None:
         if strategy is not None and strategy not in STRATEGIES:
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, and {strategy!r} was given")
         # Made now, before any fork; nobody is limited by this rate.
-        self._base = Limiter("1/second", name="", shared=shared, capacity=capacity, on_full=on_full, clock=clock)
+        self._base = Limiter(
+            "1/second",
+            name="" if store is None else "base",
+            shared=shared,
+            capacity=capacity,
+            on_full=on_full,
+            clock=clock,
+            store=store,
+            secret=secret,
+            on_outage=on_outage,
+            nodes=nodes,
+        )
+        self._stored = self._base if isinstance(self._base, StoredLimiter) else None
         self._strategy = strategy
         self._dialect = dialect
         self._prepared: dict[tuple[str, str], Limiter] = {}
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether limits are counted on a server."""
+        return self._stored is not None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether decisions are awaited: those of a server, by a client of asyncio."""
+        return self._stored is not None and self._stored._store.is_async
 
     def limiter(self, name: str, text: str) -> Limiter:
         """The limiter of these rates under a name; kept, as far as there are not too many different ones."""
         limiter = self._prepared.get((name, text))
         if limiter is None:
-            limiter = self._base.prepare(name, split_rates(text, self._strategy))
+            limiter = self._base.prepare(_short(name) if self.is_stored else name, split_rates(text, self._strategy))
             if len(self._prepared) >= _MOST_TEXTS:
                 self._prepared.pop(next(iter(self._prepared)), None)
             self._prepared[name, text] = limiter
@@ -112,18 +142,47 @@ class Table:
             if charge.rule.deduct_when is not None:
                 peeked = charge.limiter.peek(charge.key, charge.cost)
                 if not peeked.allowed:
-                    REFUSALS.tell(charge.rule.name, charge.key, peeked)
-                    return peeked, charge, []
-        now: list[tuple[Core, Key, int]] = []
-        whose = []
+                    return _told(peeked, charge, [])
+        items = _items(charges)
+        if self._stored is None:
+            decision, index, fields = Core.check_all(items, self._dialect)
+        else:
+            decision, index, fields = self._stored.check_together(items, self._dialect)
+        return _told(decision, charges[index], fields)
+
+    async def adecide(self, charges: list[Charge]) -> tuple[Decision, Charge, list[tuple[str, str]]]:
+        """The same, awaited if it is to be."""
+        if self._stored is None:
+            return self.decide(charges)
         for charge in charges:
-            cost = charge.cost if charge.rule.deduct_when is None else 0
-            now.append((charge.limiter, charge.key, cost))
-            whose.append(charge)
-        decision, index, fields = Core.check_all(now, self._dialect)
-        if not decision.allowed:
-            REFUSALS.tell(whose[index].rule.name, whose[index].key, decision)
-        return decision, whose[index], fields
+            if charge.rule.deduct_when is not None:
+                peeked = await charge.limiter.apeek(charge.key, charge.cost)
+                if not peeked.allowed:
+                    return _told(peeked, charge, [])
+        decision, index, fields = await self._stored.acheck_together(_items(charges), self._dialect)
+        return _told(decision, charges[index], fields)
+
+
+def _items(charges: list[Charge]) -> list[tuple[Core, Key, int]]:
+    return [
+        (charge.limiter, charge.key, charge.cost if charge.rule.deduct_when is None else 0) for charge in charges
+    ]
+
+
+def _told(
+    decision: Decision, charge: Charge, fields: list[tuple[str, str]]
+) -> tuple[Decision, Charge, list[tuple[str, str]]]:
+    if not decision.allowed:
+        REFUSALS.tell(charge.rule.name, charge.key, decision)
+    return decision, charge, fields
+
+
+def _short(name: str) -> str:
+    """A name that a store takes: of one that is too long the beginning, and a hash of all of it."""
+    text = name.encode()
+    if len(text) <= _MOST_NAME:
+        return name
+    return f"{text[:60].decode(errors='ignore')}~{hashlib.sha256(text).hexdigest()[:32]}"
 
 
 def retry_seconds(decision: Decision) -> int | None:

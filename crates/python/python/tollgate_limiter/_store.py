@@ -10,7 +10,7 @@ import inspect
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ._engine import Core, Decision, Fleet, Question, is_enabled
 from ._errors import RateLimited, StoreError
@@ -20,9 +20,7 @@ from ._log import LOGGER, REFUSALS
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._types import Key, Limits
-
-OnOutage = Literal["closed", "open", "share", "local"]
+    from ._types import Key, Limits, OnOutage
 
 _MISSES = 3
 _PAUSES = (0.01, 0.5)
@@ -180,6 +178,8 @@ class StoredLimiter(Limiter):
                 reply = store.client.execute_command(*command)
             except store.failures as error:
                 if not whole and store.is_unknown_script(error):
+                    # Which is an answer: the server is there.
+                    store.breaker.answered()
                     whole = True
                     continue
                 return _failed(store, question, error)
@@ -198,6 +198,8 @@ class StoredLimiter(Limiter):
                 reply = await store.client.execute_command(*command)
             except store.failures as error:
                 if not whole and store.is_unknown_script(error):
+                    # Which is an answer: the server is there.
+                    store.breaker.answered()
                     whole = True
                     continue
                 return _failed(store, question, error)
@@ -234,7 +236,11 @@ class StoredLimiter(Limiter):
                 continue
             reply = next(rest)
             if isinstance(reply, BaseException):
-                answers.append(None if store.is_unknown_script(reply) else _failed(store, question, reply))
+                if store.is_unknown_script(reply):
+                    store.breaker.answered()
+                    answers.append(None)
+                else:
+                    answers.append(_failed(store, question, reply))
                 continue
             refusal = _read(store, question, reply)
             if refusal is not None:
@@ -323,6 +329,26 @@ class StoredLimiter(Limiter):
     async def aallow_many(self, keys: Iterable[Key], cost: int = 1) -> list[bool]:
         return [decision.allowed for decision in await self.acheck_many(keys, cost)]
 
+    def check_together(
+        self, items: list[tuple[Core, Key, int]], dialect: str
+    ) -> tuple[Decision, int, list[tuple[str, str]]]:
+        """``Core.check_all`` of limiters over this store."""
+        if not is_enabled():
+            return Core.check_all(items, dialect)
+        question = _together(items)
+        decision = cast(Decision, self._ask(question))
+        return (decision, *question.told(dialect))
+
+    async def acheck_together(
+        self, items: list[tuple[Core, Key, int]], dialect: str
+    ) -> tuple[Decision, int, list[tuple[str, str]]]:
+        """The same, awaited."""
+        if not is_enabled():
+            return Core.check_all(items, dialect)
+        question = _together(items)
+        decision = cast(Decision, await self._aask(question))
+        return (decision, *question.told(dialect))
+
     async def _arequire(self, key: Key, cost: int) -> Decision:
         decision = await self.acheck(key, cost) if self._store.is_async else self.check(key, cost)
         if not decision.allowed:
@@ -385,6 +411,10 @@ class StoredWait(Wait):
     async def __aenter__(self) -> None:
         while wait := self._sleep(await self._limiter.acheck(self._key, self._cost), self._left()):
             await _sleep(wait)
+
+
+def _together(items: list[tuple[Core, Key, int]]) -> Question:
+    return Fleet.check_all([(cast(StoredLimiter, limiter)._fleet, key, cost) for limiter, key, cost in items])
 
 
 def _refuse(what: str, instead: str) -> NoReturn:

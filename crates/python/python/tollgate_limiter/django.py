@@ -2,7 +2,9 @@
 
 All is set in ``settings.TOLLGATE``, a mapping whose keys are the arguments of ``tollgate_limiter.policies`` in capitals (``LIMITS``, ``KEY``,
 ``EXEMPT``, ``POLICIES``, ``CLIENT``, ``ANSWER``, ``CAPACITY``, ``ON_FULL``, ``SHARED``, ``ON_MISMATCH``, ``CLOCK``), and ``ENABLED``,
-``HEADERS`` (whether decorated views tell how their limits stand) and ``STRATEGY`` (how decorators and throttles count).
+``HEADERS`` (whether decorated views tell how their limits stand) and ``STRATEGY`` (how decorators and throttles count). With ``STORE``, a client of
+redis-py or a function that makes one, ``SECRET``, ``ON_OUTAGE`` and ``NODES`` those count on a server: see ``Limiter``. Views that are ``async def`` want a client
+of asyncio, and others want none of it.
 
 Views and throttles share one table. It is made by the middleware, or when the application ``"tollgate_limiter.django.TollgateConfig"`` of
 ``INSTALLED_APPS`` is ready: so before workers are forked, where the master loads the program (``gunicorn --preload``). Workers that load it
@@ -37,7 +39,7 @@ Rates = Any
 """A rate, several with commas between them, or a function of the request that answers such a text, or ``None`` for no limit."""
 
 _OF_POLICIES = {"LIMITS", "KEY", "EXEMPT", "POLICIES", "CLIENT", "ANSWER", "CAPACITY", "ON_FULL", "SHARED", "ON_MISMATCH", "CLOCK"}
-_OF_VIEWS = {"ENABLED", "HEADERS", "STRATEGY"}
+_OF_VIEWS = {"ENABLED", "HEADERS", "STRATEGY", "STORE", "SECRET", "ON_OUTAGE", "NODES"}
 _OF_BOTH = ("CAPACITY", "ON_FULL", "CLOCK")
 
 
@@ -79,6 +81,9 @@ class _State:
             if shared is not None:
                 # Beside that of the policies, which has other buckets.
                 shared = shared_path(shared) + ".views"
+            options |= {name.lower(): given[name] for name in ("STORE", "SECRET", "ON_OUTAGE", "NODES") if name in given}
+            if inspect.isroutine(options.get("store")):
+                options["store"] = options["store"]()
             self._table = Table(shared=shared, strategy=given.get("STRATEGY"), **options)
         return self._table
 
@@ -207,14 +212,17 @@ def _told(response: HttpResponseBase, guard: Guard) -> HttpResponseBase:
 
 
 class Ratelimited(HttpResponse):  # type: ignore[misc]
-    """The refusal of a decorated view: 429 with ``Retry-After``; ``decision`` has the figures."""
+    """The refusal of a decorated view: 429 with ``Retry-After``, or 503 in an outage; ``decision`` has the figures."""
 
     status_code = 429
 
     def __init__(self, decision: Decision, fields: Iterable[tuple[str, str]]) -> None:
         retry = retry_seconds(decision)
         when = "" if retry is None else f" Try again in {retry} s."
-        super().__init__(f"Too many requests.{when}\n", content_type="text/plain; charset=utf-8")
+        what = "Too many requests" if decision.outage is None else "Not available"
+        super().__init__(f"{what}.{when}\n", content_type="text/plain; charset=utf-8")
+        if decision.outage is not None:
+            self.status_code = 503
         self.decision = decision
         _tell(self, refusal_fields(decision, fields))
 
@@ -245,17 +253,29 @@ def _key(key: Any, request: HttpRequest, group: str) -> Any:
     )
 
 
+Answered = tuple["HttpResponse | None", list[tuple[str, str]]]
+
+
 class _Limited:
     """What the decorators of one view have declared: all of it is decided together."""
 
     def __init__(self) -> None:
         self.rules: list[tuple[Rule, Any, bool]] = []
 
-    def decide(self, request: HttpRequest) -> tuple[HttpResponse | None, list[tuple[str, str]]]:
-        given = _settings()
-        if not given.get("ENABLED", True):
-            return None, []
-        table, charges, blocks = _STATE.table(), [], {}
+    def decide(self, request: HttpRequest) -> Answered:
+        charges, blocks = self._charges(request)
+        return self._told(request, blocks, _STATE.table().decide(charges)) if charges else (None, [])
+
+    async def adecide(self, request: HttpRequest) -> Answered:
+        charges, blocks = self._charges(request)
+        return self._told(request, blocks, await _STATE.table().adecide(charges)) if charges else (None, [])
+
+    def _charges(self, request: HttpRequest) -> tuple[list[Charge], dict[int, bool]]:
+        charges: list[Charge] = []
+        blocks: dict[int, bool] = {}
+        if not _settings().get("ENABLED", True):
+            return charges, blocks
+        table = _STATE.table()
         for rule, key, block in self.rules:
             if rule.methods is not None and request.method not in rule.methods:
                 continue
@@ -268,12 +288,18 @@ class _Limited:
             parts = (_key(key, request, rule.name), request.method if rule.per_method else None)
             charges.append(Charge(rule, table.limiter(rule.name, text), parts, cost))
             blocks[id(rule)] = block
-        if not charges:
-            return None, []
-        decision, whose, fields = table.decide(charges)
+        return charges, blocks
+
+    def _told(
+        self,
+        request: HttpRequest,
+        blocks: dict[int, bool],
+        decided: tuple[Decision, Charge, list[tuple[str, str]]],
+    ) -> Answered:
+        decision, whose, fields = decided
         request.ratelimit = decision
         request.limited = not decision.allowed
-        fields = fields if given.get("HEADERS", True) else []
+        fields = fields if _settings().get("HEADERS", True) else []
         if decision.allowed or not blocks[id(whose.rule)]:
             return None, fields
         return Ratelimited(decision, fields), fields
@@ -338,7 +364,7 @@ def ratelimit(
         if iscoroutinefunction(inner):
 
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
-                refusal, fields = own.decide(request_of(args))
+                refusal, fields = await own.adecide(request_of(args))
                 if refusal is not None:
                     return refusal
                 response = await inner(*args, **kwargs)

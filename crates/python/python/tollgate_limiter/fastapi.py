@@ -22,6 +22,7 @@ from . import _limiter as limiters
 from ._engine import Decision, ManualClock
 from ._middleware import Asgi
 from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+from ._types import OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_address"]
 
@@ -48,7 +49,9 @@ class RateLimitExceeded(HTTPException):
 
     def __init__(self, decision: Decision, fields: list[tuple[str, str]], detail: str | None = None) -> None:
         text = detail or f"Rate limit exceeded: {decision.policy.split(' as ')[0]}"
-        super().__init__(429, text, dict(refusal_fields(decision, fields)))
+        # An outage is of the server, and no fault of the client.
+        status = 429 if decision.outage is None else 503
+        super().__init__(status, text, dict(refusal_fields(decision, fields)))
         self.decision = decision
 
 
@@ -122,12 +125,25 @@ class Limiter:
         on_full: Literal["evict", "refuse", "admit"] = "evict",
         clock: Literal["system", "python"] | ManualClock | None = None,
         enabled: bool = True,
+        store: Any = None,
+        secret: str | bytes | None = None,
+        on_outage: OnOutage = "closed",
+        nodes: int | None = None,
     ) -> None:
         self.enabled = enabled
         self._key_func = key_func
         self._headers_enabled = headers_enabled
         self._table = Table(
-            shared=shared, capacity=capacity, on_full=on_full, clock=clock, strategy=strategy, dialect=dialect
+            shared=shared,
+            capacity=capacity,
+            on_full=on_full,
+            clock=clock,
+            strategy=strategy,
+            dialect=dialect,
+            store=store,
+            secret=secret,
+            on_outage=on_outage,
+            nodes=nodes,
         )
         given = [default_limits] if isinstance(default_limits, str) else list(default_limits)
         self._defaults = [self._asked(Rule(rates, f"default-{index}")) for index, rates in enumerate(given)]
@@ -180,11 +196,15 @@ class Limiter:
     ) -> Callable[..., Any]:
         """A dependency that limits: ``Depends(limiter.depends("10/minute"))``, of a route, a router or an application. Without a
         ``scope`` each path has a count of its own."""
+        self._require("a dependency", is_async=True)
         asked = self._asked(Rule(limit_value, scope or "depends", key_func=key_func, cost=cost))
+        is_stored = self._table.is_stored
 
         async def limited(connection: HTTPConnection, response: Response, key: Any = None) -> None:
             own = None if scope else getattr(connection.scope.get("route"), "path", connection.scope["path"])
-            _set_fields(response, self._decide(connection, [(asked, key)], own))
+            rules = [(asked, key)]
+            decided = await self._adecide(connection, rules, own) if is_stored else self._decide(connection, rules, own)
+            _set_fields(response, decided)
 
         parameters = list(inspect.signature(limited, eval_str=True).parameters.values())[:2]
         if asked.key is None:
@@ -243,12 +263,22 @@ class Limiter:
             wrapper.__tollgate_overrides__ = True
         return cast("Callable[P, R]", wrapper)
 
-    def _wrapper(self, function: Any, rules: list[tuple[Asked, str | None]], own: dict[type, str]) -> Any:
-        scope = f"{function.__module__}.{function.__qualname__}"
+    def _require(self, what: str, is_async: bool) -> None:
+        """Which kind of client a route can ask."""
+        if self._table.is_stored and self._table.is_awaited != is_async:
+            wanted = "redis.asyncio, as another would block the event loop" if is_async else "redis.Redis, as it awaits nothing"
+            raise TypeError(f"{what} wants a client of {wanted}: give the other kind as store=")
 
+    def _wrapper(self, function: Any, rules: list[tuple[Asked, str | None]], own: dict[type, str]) -> Any:
+        is_async = inspect.iscoroutinefunction(function)
+        self._require(f"`{function.__name__}`", is_async)
+        scope = f"{function.__module__}.{function.__qualname__}"
+        is_stored = self._table.is_stored
         of_request, of_response = own.get(Request), own.get(Response)
 
-        def begin(args: Any, kwargs: dict[str, Any]) -> tuple[list[tuple[str, str]], Response | None]:
+        def begin(
+            args: Any, kwargs: dict[str, Any]
+        ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
             request = kwargs.get(of_request) if of_request else kwargs.pop("_tollgate_request", None)
             response = kwargs.get(of_response) if of_response else kwargs.pop("_tollgate_response", None)
             common = kwargs.pop(_KEY, None)
@@ -261,7 +291,7 @@ class Limiter:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
             if self._defaults and not wrapper.__tollgate_overrides__:
                 keys += [(asked, common) for asked in self._defaults]
-            return self._decide(request, keys, scope), response
+            return request, keys, response
 
         def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
             target = result if isinstance(result, Response) else response
@@ -270,11 +300,15 @@ class Limiter:
             return result
 
         wrapper: Any
-        if inspect.iscoroutinefunction(function):
+        if is_async:
 
             @functools.wraps(function)
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
-                fields, response = begin(args, kwargs)
+                request, keys, response = begin(args, kwargs)
+                if is_stored:
+                    fields = await self._adecide(request, keys, scope)
+                else:
+                    fields = self._decide(request, keys, scope)
                 return end(await function(*args, **kwargs), fields, response)
 
             wrapper = limited_async
@@ -282,7 +316,8 @@ class Limiter:
 
             @functools.wraps(function)
             def limited(*args: Any, **kwargs: Any) -> Any:
-                fields, response = begin(args, kwargs)
+                request, keys, response = begin(args, kwargs)
+                fields = self._decide(request, keys, scope)
                 return end(function(*args, **kwargs), fields, response)
 
             wrapper = limited
@@ -292,6 +327,18 @@ class Limiter:
     def _decide(
         self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
     ) -> list[tuple[str, str]]:
+        charges = self._charges(request, rules, scope)
+        return self._told(self._table.decide(charges)) if charges else []
+
+    async def _adecide(
+        self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
+    ) -> list[tuple[str, str]]:
+        charges = self._charges(request, rules, scope)
+        return self._told(await self._table.adecide(charges)) if charges else []
+
+    def _charges(
+        self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
+    ) -> list[Charge]:
         if not self.enabled:
             return []
         charges = []
@@ -313,14 +360,16 @@ class Limiter:
             cost = asked.cost if isinstance(asked.cost, int) else asked.cost(request)
             parts = (key, scope if asked.scoped else None, method if rule.per_method else None)
             charges.append(Charge(rule, limiter, parts, cost))
-        if not charges:
-            return []
-        decision, whose, fields = self._table.decide(charges)
+        return charges
+
+    def _told(self, decided: tuple[Decision, Charge, list[tuple[str, str]]]) -> list[tuple[str, str]]:
+        decision, whose, fields = decided
+        if not self._headers_enabled:
+            fields = []
         if not decision.allowed:
             message = whose.rule.error_message
-            told = fields if self._headers_enabled else []
-            raise RateLimitExceeded(decision, told, message() if callable(message) else message)
-        return fields if self._headers_enabled else []
+            raise RateLimitExceeded(decision, fields, message() if callable(message) else message)
+        return fields
 
 
 class Messages:
@@ -332,6 +381,15 @@ class Messages:
 
     def check(self, websocket: WebSocket, cost: int = 1) -> Decision:
         """Whether one more message may come."""
+        limiter, key = self._of(websocket)
+        return limiter.check(key, cost)
+
+    async def acheck(self, websocket: WebSocket, cost: int = 1) -> Decision:
+        """The same, awaited: for ``store=`` a client of asyncio."""
+        limiter, key = self._of(websocket)
+        return await limiter.acheck(key, cost)
+
+    def _of(self, websocket: WebSocket) -> tuple[limiters.Limiter, Any]:
         asked = self._asked
         limiter = asked.limiter
         if limiter is None:
@@ -339,7 +397,7 @@ class Messages:
             if text is None:
                 raise ValueError("the limit of messages is None")
             limiter = self._limiter._table.limiter(asked.rule.name, text)
-        return limiter.check(None if asked.key is None else asked.key(websocket), cost)
+        return limiter, None if asked.key is None else asked.key(websocket)
 
 
 def _set_fields(response: Response, fields: list[tuple[str, str]]) -> None:

@@ -16,7 +16,9 @@ from flask import Blueprint, Flask, Request, Response, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
 from ._engine import Decision, ManualClock
+from ._errors import StoreError
 from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+from ._types import OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "get_remote_address"]
 
@@ -37,6 +39,9 @@ class RateLimitExceeded(TooManyRequests):
     def __init__(self, decision: Decision, fields: list[tuple[str, str]], message: str | None = None) -> None:
         super().__init__(message or decision.policy.split(" as ")[0])
         self.decision = decision
+        if decision.outage is not None:
+            # Of the server, and no fault of the client.
+            self.code = 503
         self._fields = refusal_fields(decision, fields)
 
     @property
@@ -83,6 +88,10 @@ class Limiter:
         on_full: Literal["evict", "refuse", "admit"] = "evict",
         clock: Literal["system", "python"] | ManualClock | None = None,
         enabled: bool = True,
+        store: Any = None,
+        secret: str | bytes | None = None,
+        on_outage: OnOutage = "closed",
+        nodes: int | None = None,
     ) -> None:
         for given in args:
             if isinstance(given, Flask) and app is None:
@@ -93,7 +102,7 @@ class Limiter:
                 raise TypeError(f"expected a Flask application and a key function, each once, and {given!r} was given")
         if storage_uri not in (None, "memory://"):
             raise ValueError(
-                f"limits are counted in this machine's memory (shared= for all of its processes), and not in {storage_uri!r}; "
+                f"limits are counted in this machine's memory (shared= for all of its processes), or by store=, a client, and not in {storage_uri!r}; "
                 'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
             )
         self.enabled = enabled
@@ -101,8 +110,19 @@ class Limiter:
         self._key_func = key_func or get_remote_address
         self._headers_enabled = headers_enabled
         self._table = Table(
-            shared=shared, capacity=capacity, on_full=on_full, clock=clock, strategy=strategy, dialect=dialect
+            shared=shared,
+            capacity=capacity,
+            on_full=on_full,
+            clock=clock,
+            strategy=strategy,
+            dialect=dialect,
+            store=store,
+            secret=secret,
+            on_outage=on_outage,
+            nodes=nodes,
         )
+        if self._table.is_awaited:
+            raise TypeError("Flask calls what it asks: store= is a client of redis.Redis here, and not of redis.asyncio")
         self._exempt: set[Any] = set()
         self._exempt_blueprints: set[str] = set()
         self._blueprints: dict[str, list[Rule]] = {}
@@ -284,7 +304,11 @@ class Limiter:
         for charge in asked.later:
             deduct_when = charge.rule.deduct_when
             if deduct_when is not None and deduct_when(response):
-                charge.limiter.charge(charge.key, charge.cost)
+                try:
+                    charge.limiter.charge(charge.key, charge.cost)
+                except StoreError:
+                    # The response is there, and goes; that the store did not answer has been said.
+                    pass
         if self._headers_enabled and asked.fields:
             headers = response.headers
             there = {name.lower() for name, _ in headers}

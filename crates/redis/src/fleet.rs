@@ -221,6 +221,15 @@ impl Fleet {
         FleetHandle { fleet: self, limit: &item.limit, subject: item.subject.clone() }.charge(item.cost).await
     }
 
+    /// Fills the bucket of an item; see [`FleetHandle::reset`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn reset_item(&self, item: &FleetItem) -> Result<(), Outage> {
+        FleetHandle { fleet: self, limit: &item.limit, subject: item.subject.clone() }.reset().await
+    }
+
     /// Gives back what a decision about an item took, where it was taken; `age` is how long ago the decision was asked for. What time
     /// has paid for since does not come back: a window gets back only what it has counted itself, a bucket no more than one that was
     /// drained then has not refilled since. What was decided by a lease lapses instead.

@@ -111,6 +111,40 @@ fn gateways_admit_one_limit_together() {
     assert!(refused.starts_with("http/1.1 429") && refused.contains("ratelimit: \"all\";r=0;t="), "{refused}");
 }
 
+/// `tollgate keys` of this gateway, with its exit code and all that it says.
+fn keys(folder: &Folder, args: &[&str]) -> (i32, String) {
+    let output = tool::program().arg("keys").args(args).arg("--socket").arg(folder.0.join("socket")).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn one_client_is_looked_up_and_reset_on_the_server() {
+    let server = Server::start();
+    let policies = " - {name: all, limits: 5/day, store: redis}\n - {name: here, limits: 50/day, always: true}\n";
+    let (folder, text) = file(server.port, policies);
+    let gateway = connected(&folder, &format!("control: socket\n{text}"));
+    assert_eq!(count(&gateway, "/", 7, 200), 5);
+    let standing = |said: &str| -> Vec<(String, u64)> {
+        let said: serde_json::Value = serde_json::from_str(said).unwrap();
+        let rows = said["policies"].as_array().unwrap().iter();
+        rows.map(|row| (row["policy"].as_str().unwrap().to_owned(), row["limits"][0]["remaining"].as_u64().unwrap()))
+            .collect()
+    };
+    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--json"]);
+    assert_eq!((code, standing(&said)), (0, vec![("all".to_owned(), 0), ("here".to_owned(), 45)]), "{said}");
+    assert_eq!(keys(&folder, &["reset", "127.0.0.1"]).0, 0);
+    assert_eq!(count(&gateway, "/", 7, 200), 5);
+    // What cannot be looked up is said, and what may not have been reset is an error.
+    server.signal("-STOP");
+    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--json"]);
+    assert_eq!((code, standing(&said)), (0, vec![("here".to_owned(), 45)]), "{said}");
+    assert!(said.contains("counted on Redis, where "), "{said}");
+    let (code, said) = keys(&folder, &["reset", "127.0.0.1"]);
+    assert!(code != 0 && said.contains("policy `all` is counted on Redis, where the key may not have been reset"), "{said}");
+    server.signal("-CONT");
+}
+
 /// All four choices beside a policy of this process, whose tokens come back for each request that is refused on the server.
 const CHOICES: &str = "
  - {name: closed, limits: 8/day, match: {path: /closed}, store: redis}

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 use tollgate::KeyHash;
 use tollgate::clock::Instant;
-use tollgate_redis::{Fleet, FleetDecision, FleetItem, FleetSetDecision};
+use tollgate_redis::{Fleet, FleetDecision, FleetItem, FleetLimit, FleetSetDecision};
 
 use crate::config::Charge;
 use crate::decision::admitted::Admitted;
@@ -158,20 +158,24 @@ impl Questions {
     }
 }
 
+/// What a request asks of one limit.
+pub(crate) fn item_of(fleet: &Fleet, matched: &MatchedPolicy<'_>, limit: &FleetLimit) -> FleetItem {
+    match &matched.key {
+        // As in the engine, and the same on all nodes.
+        FoundBy::Spec(key) => fleet.item(limit, &(0_u8, key), matched.cost),
+        FoundBy::Function(key) => fleet.item(limit, &(1_u8, key), matched.cost),
+        FoundBy::Missing => fleet.item(limit, &2_u8, matched.cost),
+        // Of this process alone: simulators do not ask.
+        FoundBy::Known { id, .. } => fleet.item(limit, &(3_u8, *id), matched.cost),
+    }
+}
+
 impl Asked {
     fn extend(&mut self, fleet: &Fleet, place: usize, matched: &MatchedPolicy<'_>) {
         let mut first: Option<FleetItem> = None;
         for (index, limit) in matched.limits().iter().enumerate() {
             let Some(limit) = &limit.fleet else { continue };
-            let item = match (&first, &matched.key) {
-                (Some(first), _) => first.under(limit),
-                // As in the engine, and the same on all nodes.
-                (None, FoundBy::Spec(key)) => fleet.item(limit, &(0_u8, key), matched.cost),
-                (None, FoundBy::Function(key)) => fleet.item(limit, &(1_u8, key), matched.cost),
-                (None, FoundBy::Missing) => fleet.item(limit, &2_u8, matched.cost),
-                // Of this process alone: simulators do not ask.
-                (None, FoundBy::Known { id, .. }) => fleet.item(limit, &(3_u8, *id), matched.cost),
-            };
+            let item = first.as_ref().map_or_else(|| item_of(fleet, matched, limit), |first| first.under(limit));
             first.get_or_insert_with(|| item.clone());
             self.items.push(item);
             self.of.push((place, index));

@@ -2,12 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+#[cfg(feature = "redis")]
+use std::sync::mpsc;
+#[cfg(feature = "redis")]
+use std::time::Duration;
 
 use tollgate::clock::Clock;
 use tollgate::{KeyHash, Quota, Report};
+#[cfg(feature = "redis")]
+use tollgate_redis::{Fleet, FleetDecision, FleetItem};
 
 use super::RateLimiter;
-use crate::config::{Cost, TierBy, Tiers};
+use crate::config::{Cost, LimiterConfig, TierBy, Tiers};
+#[cfg(feature = "redis")]
+use crate::decision::asking::item_of;
 use crate::decision::compile::{NamedLimit, Rule};
 use crate::decision::engine::Engine;
 use crate::decision::gate;
@@ -97,6 +105,13 @@ pub enum StandingError {
         /// The policies, and what their keys are.
         keys: Vec<(String, String)>,
     },
+    /// No server of the fleet has said that the key was reset: it may or may not have been.
+    Unanswered {
+        /// The policy.
+        policy: String,
+        /// What was the matter.
+        why: String,
+    },
     /// It may be several things, and only one of them can be meant.
     Ambiguous {
         /// What it may be.
@@ -121,6 +136,9 @@ impl fmt::Display for StandingError {
                 }
                 Ok(())
             }
+            Self::Unanswered { policy, why } => {
+                write!(f, "policy `{policy}` is counted on Redis, where the key may not have been reset: {why}")
+            }
             Self::Ambiguous { readings } => write!(
                 f,
                 "it may be a key of several kinds: {}; write which one in front of it, such as `{}:KEY`, or name the policy",
@@ -140,7 +158,9 @@ impl<C: Clock> RateLimiter<C> {
     /// `header:x-api-key:VALUE` where a value might be that of several; the parts of a key of several with `+` between them;
     /// `(none)` for the requests without one. Keys of functions have no text and cannot be asked for.
     ///
-    /// Costs a look at each limit, and waits for nothing but the map of requests in flight.
+    /// Costs a look at each limit, and waits for nothing but the map of requests in flight. Of a policy on a fleet it waits until a
+    /// server has answered, some [deadlines](LimiterConfig::fleet) and a second at most, so it is not for a thread of the fleet's
+    /// runtime; one that cannot be looked up is in [`others`](Standings::others), with the reason.
     ///
     /// # Errors
     ///
@@ -154,7 +174,8 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// # Errors
     ///
-    /// If there is no such policy or key; or if the text may be a key of several kinds, when nothing is changed.
+    /// If there is no such policy or key; or if the text may be a key of several kinds, when nothing is changed; or if no server of a
+    /// fleet has said that it was done.
     pub fn reset_key(&self, key: &str, policy: Option<&str>) -> Result<Standings, StandingError> {
         self.look_up(key, policy, true)
     }
@@ -170,7 +191,6 @@ impl<C: Clock> RateLimiter<C> {
             return Err(StandingError::Policy { given: name.to_owned(), known });
         }
         let mut read: Vec<(&Rule, Option<WrittenKey>)> = rules_of()
-            .filter(|rule| !rule.policy.is_on_fleet())
             .flat_map(|rule| match &rule.policy.key {
                 KeyBy::Spec(spec) if key != NO_KEY => {
                     spec.written(key).into_iter().map(|written| (rule, Some(written))).collect()
@@ -190,7 +210,7 @@ impl<C: Clock> RateLimiter<C> {
         if resets && readings.len() > 1 {
             return Err(StandingError::Ambiguous { readings: readings.into_iter().map(str::to_owned).collect() });
         }
-        let mut found = Vec::new();
+        let (mut found, mut unanswered) = (Vec::new(), Vec::new());
         for (rule, written) in &read {
             let Some(index) = rules.rules.iter().position(|other| std::ptr::eq(other, *rule)) else { continue };
             let nothing = WrittenKey::default();
@@ -208,24 +228,30 @@ impl<C: Clock> RateLimiter<C> {
             let matched =
                 MatchedPolicy { index, rule, tier: 0, key: key.unwrap_or(FoundBy::Missing), hash, cost: rule.cost() };
             for tier in rule.possible_tiers(&info) {
-                let standing = matched.standing(engine, tier, by.clone(), texts.clone());
-                if resets {
-                    matched.reset(engine, tier);
-                }
-                found.push(standing);
+                let reports = match matched.reports(engine, &rules.config, tier, resets) {
+                    Ok(reports) => reports,
+                    Err(why) if resets => {
+                        return Err(StandingError::Unanswered { policy: rule.policy.name.clone(), why });
+                    }
+                    Err(why) => {
+                        let (name, keys) = rule.keys_in_words();
+                        unanswered.push((name, format!("{keys}, counted on Redis, where {why}")));
+                        continue;
+                    }
+                };
+                found.push(matched.standing(engine, tier, by.clone(), texts.clone(), reports));
             }
         }
         let is_other = |rule: &&Rule| !read.iter().any(|(found, _)| std::ptr::eq(*found, *rule));
-        let others = rules_of().filter(is_other).map(Rule::keys_in_words);
+        let others = rules_of().filter(is_other).map(Rule::keys_in_words).chain(unanswered);
         Ok(Standings { found, others: others.collect() })
     }
 }
 
 impl Rule {
-    /// The policy's name, and what its keys are. On a fleet a key cannot be looked up here.
+    /// The policy's name, and what its keys are.
     fn keys_in_words(&self) -> (String, String) {
-        let kept = if self.policy.is_on_fleet() { ", counted on Redis, where this does not look" } else { "" };
-        (self.policy.name.clone(), format!("{}{kept}", self.policy.key))
+        (self.policy.name.clone(), self.policy.key.to_string())
     }
 
     /// The tiers that requests with this key may be of: one, if a table says which.
@@ -253,12 +279,63 @@ impl MatchedPolicy<'_> {
         self.rule.tiers.get(tier).map_or(&[], |tier| &tier.limits)
     }
 
-    fn standing<C: Clock>(&self, engine: &Engine<C>, tier: usize, by: String, key: Vec<String>) -> Standing {
+    /// Where it stands under each limit of a tier; then a new start, if that is wanted. An error is why it cannot be told.
+    fn reports<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        config: &LimiterConfig,
+        tier: usize,
+        resets: bool,
+    ) -> Result<Vec<Report>, String> {
+        #[cfg(feature = "redis")]
+        if let Some(fleet) = config.fleet.as_ref().filter(|_| self.rule.policy.is_on_fleet()) {
+            return self.reports_of_fleet(fleet, tier, resets);
+        }
+        let _ = config;
+        let report = |limit: &NamedLimit| engine.limiter.under(&limit.limit).key(&self.hash).peek_n(self.cost).report();
+        let reports = self.limits_of(tier).iter().map(report).collect();
+        if resets {
+            self.reset(engine, tier);
+        }
+        Ok(reports)
+    }
+
+    /// The same on a fleet: this thread waits, while the fleet's own runtime asks.
+    #[cfg(feature = "redis")]
+    fn reports_of_fleet(&self, fleet: &Fleet, tier: usize, resets: bool) -> Result<Vec<Report>, String> {
+        let limits = self.limits_of(tier).iter().filter_map(|limit| limit.fleet.as_ref());
+        let items: Vec<FleetItem> = limits.map(|limit| item_of(fleet, self, limit)).collect();
+        let (tell, told) = mpsc::sync_channel(1);
+        let (asking, calls) = (fleet.clone(), u32::try_from(items.len()).unwrap_or(u32::MAX).saturating_add(1));
+        fleet.spawn(async move {
+            let looked = asking.peek_items(&items).await;
+            let mut outage = looked.iter().find_map(|decision| decision.outage().cloned());
+            let resets = resets && outage.is_none();
+            for item in items.iter().filter(|_| resets) {
+                outage = outage.or(asking.reset_item(item).await.err());
+            }
+            let reports = looked.iter().map(FleetDecision::report).collect();
+            // Nobody may wait any more.
+            let _ = tell.send(outage.map_or(Ok(reports), |outage| Err(outage.to_string())));
+        });
+        // A deadline for the looks, and one for each reset; and time for the runtime.
+        let patience = fleet.deadline().saturating_mul(calls).saturating_add(Duration::from_secs(1));
+        told.recv_timeout(patience).unwrap_or_else(|_| Err("nothing came in time".to_owned()))
+    }
+
+    fn standing<C: Clock>(
+        &self,
+        engine: &Engine<C>,
+        tier: usize,
+        by: String,
+        key: Vec<String>,
+        reports: Vec<Report>,
+    ) -> Standing {
         let policy = &self.rule.policy;
-        let limit = |limit: &NamedLimit| LimitStanding {
+        let limit = |(limit, report): (&NamedLimit, Report)| LimitStanding {
             name: limit.name.clone(),
             quota: *limit.limit.quota(),
-            report: engine.limiter.under(&limit.limit).key(&self.hash).peek_n(self.cost).report(),
+            report,
         };
         let tiers = policy.tiers.as_ref().map_or(&[][..], |tiers| &tiers.tiers);
         Standing {
@@ -267,7 +344,7 @@ impl MatchedPolicy<'_> {
             key,
             tier: tier.checked_sub(1).and_then(|tier| tiers.get(tier)).map(|(name, _)| name.clone()),
             is_shadow: policy.is_shadow,
-            limits: self.limits_of(tier).iter().map(limit).collect(),
+            limits: self.limits_of(tier).iter().zip(reports).map(limit).collect(),
             in_flight: policy.concurrency.map(|most| (engine.in_flight.count(self.id(engine)), most)),
         }
     }

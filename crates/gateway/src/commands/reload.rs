@@ -177,6 +177,9 @@ impl Reload {
 
     /// Puts what the file says in force.
     fn apply(&mut self) -> Result<Applied, Failure> {
+        if let Some(path) = self.watch.no_file() {
+            return Err(Failure::Config(format!("{}: not a file", path.display())));
+        }
         let config = config::load(&self.path)?;
         let held = HeldFleet::of(config.redis.clone(), self.held.as_ref())?;
         let files = files(&self.path, &config.gateway, held.as_ref(), config.tier_files());

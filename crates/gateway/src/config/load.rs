@@ -39,9 +39,20 @@ pub(crate) fn understand(path: &Path) -> Result<Result<Config, Vec<Problem>>, Fa
         certificate: |files| tls::server(files).map(drop).map_err(|error| error.to_string()),
         authorities: |path| tls::connectors(Some(path), true).map(drop).map_err(|error| error.to_string()),
         tiers: tier_file::read,
-        secret: |path| std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display())),
+        secret,
     };
     Ok(parse(&text, &files))
+}
+
+/// The bytes of the file of a secret.
+fn secret(path: &Path) -> Result<Vec<u8>, String> {
+    let said = |what: &dyn std::fmt::Display| format!("cannot read {}: {what}", path.display());
+    if std::fs::metadata(path).map_err(|error| said(&error))?.is_file() {
+        std::fs::read(path).map_err(|error| said(&error))
+    } else {
+        // A pipe would be waited for.
+        Err(said(&"not a file"))
+    }
 }
 
 /// Why the limiter of a file that is right by itself cannot be made.

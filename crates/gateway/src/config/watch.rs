@@ -75,6 +75,11 @@ impl Watch {
         self.settle(now);
     }
 
+    /// One of them that is there and no file: a folder, or a pipe, which must not be waited for.
+    pub(crate) fn no_file(&self) -> Option<&Path> {
+        self.settled.iter().map(|(path, _)| &**path).find(|path| is_no_file(path))
+    }
+
     /// Watches `files` from now on. Those that were watched before are taken as they were last acted on.
     pub(crate) fn follow(&mut self, files: Vec<PathBuf>) {
         let known = |file: &Path| self.settled.iter().find(|(known, _)| known == file).map(|(_, hash)| *hash);
@@ -105,9 +110,18 @@ impl Watch {
 
 fn content_hash(file: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    // A file that cannot be read is a state like any other.
-    std::fs::read(file).map_err(|error| error.kind()).hash(&mut hasher);
+    // To read a pipe is to wait for somebody who writes, maybe for ever.
+    if is_no_file(file) {
+        "no file".hash(&mut hasher);
+    } else {
+        // A file that cannot be read is a state like any other.
+        std::fs::read(file).map_err(|error| error.kind()).hash(&mut hasher);
+    }
     hasher.finish()
+}
+
+fn is_no_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use rcgen::generate_simple_self_signed;
 
@@ -48,6 +49,22 @@ fn a_change_is_seen() {
     folder.write("tollgate.yaml", &once_an_hour("x-ratelimit"));
     gateway.hear(IN_FORCE);
     assert_reloaded(&gateway);
+}
+
+/// To read it would be to wait for somebody who writes, and to hear of nothing else.
+#[test]
+fn a_pipe_in_its_place_is_not_waited_for() {
+    let (folder, gateway) = exhausted(&once_an_hour("ietf"));
+    let path = folder.0.join("tollgate.yaml");
+    fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let told = gateway.hear(NOT_IN_FORCE);
+    assert!(told.iter().any(|line| line.ends_with("tollgate.yaml: not a file")), "{told:?}");
+    let new = folder.write("new.yaml", &once_an_hour("x-ratelimit"));
+    fs::rename(new, &path).unwrap();
+    gateway.hear(IN_FORCE);
+    assert_reloaded(&gateway);
+    gateway.end();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Connections that become something else than HTTP.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -68,6 +69,26 @@ fn bytes_sent_along_with_the_request_are_not_lost() {
     assert_eq!(client.bytes(4).unwrap(), b"LATE");
     client.finish_sending();
     assert!(client.is_closed());
+}
+
+#[test]
+fn a_websocket_is_a_connection_while_it_lasts() {
+    let front = front_with(shouter(), |settings| settings.limits.client_connections = NonZeroUsize::new(2));
+    let open = || {
+        let mut client = front.client();
+        client.send(ASK);
+        client.head().map(|_| client)
+    };
+    let (first, second) = (open().unwrap(), open().unwrap());
+    assert_eq!(front.viewer().now().connections, 2);
+    assert!(front.client().is_closed());
+    drop(first);
+    eventually("one has gone", || front.viewer().now().connections == 1);
+    let mut third = open().unwrap();
+    third.send("more");
+    assert_eq!(third.bytes(4).unwrap(), b"MORE");
+    drop((second, third));
+    eventually("all have gone", || front.viewer().now().connections == 0);
 }
 
 #[test]

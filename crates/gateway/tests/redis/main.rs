@@ -141,7 +141,10 @@ fn one_client_is_looked_up_and_reset_on_the_server() {
     assert_eq!((code, standing(&said)), (0, vec![("here".to_owned(), 45)]), "{said}");
     assert!(said.contains("counted on Redis, where "), "{said}");
     let (code, said) = keys(&folder, &["reset", "127.0.0.1"]);
-    assert!(code != 0 && said.contains("policy `all` is counted on Redis, where the key may not have been reset"), "{said}");
+    assert!(
+        code != 0 && said.contains("policy `all` is counted on Redis, where the key may not have been reset"),
+        "{said}"
+    );
     server.signal("-CONT");
 }
 

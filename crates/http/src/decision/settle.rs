@@ -83,10 +83,11 @@ impl Admitted {
             let Some(rule) = rules.rules.get(pending.policy) else { continue };
             let Some(settlement) = settlement(&rule.policy, response) else { continue };
             let Some((cost, is_charge)) = settlement.change_of(pending.item.cost()) else { continue };
-            if let Some(shown) =
-                self.tightest.as_mut().filter(|shown| shown.is_of(pending.policy, pending.tier, pending.limit))
-            {
-                shown.change(cost, is_charge);
+            let limit = rule.tiers.get(pending.tier).and_then(|tier| tier.limits.get(pending.limit));
+            let shown = self.tightest.as_mut();
+            let shown = shown.filter(|shown| shown.is_of(pending.policy, pending.tier, pending.limit));
+            if let Some((shown, limit)) = shown.zip(limit) {
+                shown.change(limit.limit.quota(), pending.item.cost(), cost, is_charge);
             }
             pending.settle(rules, rule, (cost, is_charge), engine.limiter.now());
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+#[cfg(feature = "redis")]
+use tollgate::Quota;
 use tollgate::clock::Instant;
 use tollgate::{Decision, Report, Verdict};
 
@@ -46,10 +48,39 @@ impl LimitStatusOwned {
 
     /// The state after a charge or a refund on a fleet, as far as it is known without asking again.
     #[cfg(feature = "redis")]
-    pub(super) fn change(&mut self, cost: u64, is_charge: bool) {
-        let Report { remaining, burst, .. } = &mut self.report;
+    pub(super) fn change(&mut self, quota: &Quota, asked: u64, cost: u64, is_charge: bool) {
+        let Report { remaining, burst, reset_after, verdict, retry_after } = &mut self.report;
         *remaining =
             if is_charge { remaining.saturating_sub(cost) } else { remaining.saturating_add(cost).min(*burst) };
+        // As long as time takes to pay for so many.
+        let pays = |tokens: u64| {
+            let nanos =
+                quota.period().as_nanos().saturating_mul(tokens.into()).div_ceil(u128::from(quota.count().max(1)));
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
+        let fits_after = match (quota.algorithm().is_window(), is_charge) {
+            // When the window ends is known if it had begun; else that it does within a period.
+            (true, true) if reset_after.is_zero() => {
+                *reset_after = quota.period();
+                *reset_after
+            }
+            (true, _) => *reset_after,
+            (false, _) => {
+                let full = pays(*burst);
+                // As the engine has it where none is set.
+                let debt = quota.max_debt().unwrap_or_else(|| full.max(Duration::from_secs(3_600)));
+                let most = full.saturating_add(debt);
+                *reset_after = match is_charge {
+                    true => reset_after.saturating_add(pays(cost)).min(most),
+                    false => reset_after.saturating_sub(pays(cost)),
+                };
+                reset_after.saturating_sub(pays(burst.saturating_sub(asked)))
+            }
+        };
+        (*verdict, *retry_after) = match asked <= *remaining {
+            true => (Verdict::Allowed, Some(Duration::ZERO)),
+            false => (Verdict::Refused, Some(fits_after)),
+        };
     }
 
     /// Closed for want of an answer.
@@ -113,5 +144,40 @@ impl Rules {
             list.extend_from_slice(items.as_bytes());
         }
         HeaderValue::from_maybe_shared(list.freeze()).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::*;
+
+    /// What is told after a charge or a refund is what the same limit in this process tells after it.
+    #[test]
+    fn a_change_on_a_fleet_changes_the_times_too() {
+        let told = |quota: &str, (remaining, secs): (u64, u64), asked: u64, (cost, is_charge): (u64, bool)| {
+            let quota: Quota = quota.parse().unwrap();
+            let reset_after = Duration::from_secs(secs);
+            let report = Report {
+                verdict: Verdict::Allowed,
+                burst: quota.burst(),
+                remaining,
+                retry_after: Some(Duration::ZERO),
+                reset_after,
+            };
+            let at = Instant::from_secs(0);
+            let mut status = LimitStatusOwned { policy: 0, tier: 0, limit: Some(0), at, report, is_outage: false };
+            status.change(&quota, asked, cost, is_charge);
+            let Report { remaining, verdict, retry_after, reset_after, .. } = status.report;
+            let wait = if verdict == Verdict::Allowed { reset_after } else { retry_after.unwrap() };
+            (remaining, wait.as_secs())
+        };
+        let hour = "100/hour";
+        assert_eq!(told(hour, (98, 72), 2, (50, true)), (48, 1_872));
+        assert_eq!(told(hour, (98, 72), 2, (2, false)), (100, 0));
+        assert_eq!(told(hour, (98, 72), 2, (99_998, true)), (0, 3_672));
+        assert_eq!(told("5 per 15 minutes", (5, 0), 1, (1, true)), (4, 180));
+        assert_eq!(told("5 per 15 minutes", (1, 720), 1, (1, true)), (0, 180));
+        assert_eq!(told("5/minute as fixed-window", (5, 0), 1, (1, true)), (4, 60));
+        assert_eq!(told("5/minute as fixed-window", (1, 20), 1, (1, true)), (0, 20));
     }
 }

@@ -98,6 +98,7 @@ pub(crate) async fn serve<S: HttpService>(
         () = draining.begun() => return,
     };
     let Some(Opening { early, peer, is_http2 }) = opened else { return };
+    let counts = permit.limit();
     if shared.proxy_protocol.is_some() && crowd.is_some_and(|crowd| !crowd.admits(peer, &mut permit)) {
         return;
     }
@@ -107,12 +108,12 @@ pub(crate) async fn serve<S: HttpService>(
         let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
         let Ok(Ok(stream)) = timeout(config.timeouts.handshake, handshake).await else { return };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Box::pin(talk(stream, peer, is_http2, true, config, draining)).await
+        Box::pin(talk(stream, peer, (is_http2, true), config, draining, permit)).await
     } else {
-        Box::pin(talk(socket, peer, is_http2, false, config, draining)).await
+        Box::pin(talk(socket, peer, (is_http2, false), config, draining, permit)).await
     };
     if let Err(error) = ended {
-        permit.ended_with(&error);
+        counts.ended_with(&error);
     }
 }
 
@@ -144,10 +145,10 @@ async fn open(
 async fn talk<T, S>(
     stream: T,
     peer: Option<SocketAddr>,
-    is_http2: bool,
-    is_tls: bool,
+    (is_http2, is_tls): (bool, bool),
     config: ConnectionConfig<S>,
     draining: Draining,
+    permit: ConnectionPermit,
 ) -> hyper::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -157,7 +158,7 @@ where
     // Most have none, and then no request needs a handle.
     let fields = Some(fields).filter(|fields| !fields.response.is_empty());
     let activity = Activity::new(is_http2, tally);
-    let stream = Watched::new(stream, Arc::clone(&activity));
+    let stream = Watched::new(stream, Arc::clone(&activity), permit);
     let requests = Arc::clone(&activity);
     let from = Origination::new(peer, is_tls);
     let service = service_fn(move |request: Request<Incoming>| {

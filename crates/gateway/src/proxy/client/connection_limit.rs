@@ -50,6 +50,15 @@ impl ConnectionLimit {
         self.0.crowding.load(Relaxed)
     }
 
+    /// A connection has ended with `error`; one after an unreadable head is counted.
+    pub(crate) fn ended_with(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            self.0.too_large.fetch_add(1, Relaxed);
+        } else if error.is_parse() {
+            self.0.malformed.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Request heads that could not be read, by what they were answered.
     pub(crate) fn unreadable(&self) -> [(u16, usize); 2] {
         [(400, self.0.malformed.load(Relaxed)), (431, self.0.too_large.load(Relaxed))]
@@ -78,13 +87,9 @@ impl ConnectionPermit {
         true
     }
 
-    /// The connection has ended with `error`; one after an unreadable head is counted.
-    pub(crate) fn ended_with(&self, error: &hyper::Error) {
-        if error.is_parse_too_large() {
-            self.counts.too_large.fetch_add(1, Relaxed);
-        } else if error.is_parse() {
-            self.counts.malformed.fetch_add(1, Relaxed);
-        }
+    /// What counts it.
+    pub(crate) fn limit(&self) -> ConnectionLimit {
+        ConnectionLimit(Arc::clone(&self.counts))
     }
 }
 

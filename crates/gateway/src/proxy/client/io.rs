@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::proxy::client::activity::Activity;
+use crate::proxy::client::connection_limit::ConnectionPermit;
 
 /// A client's socket.
 #[derive(Debug)]
@@ -117,11 +118,13 @@ impl AsyncWrite for Rewound {
 pub(crate) struct Watched<T> {
     stream: TokioIo<T>,
     activity: Arc<Activity>,
+    /// Goes with the stream, and so with a WebSocket that it becomes.
+    _permit: ConnectionPermit,
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn new(stream: T, activity: Arc<Activity>) -> Self {
-        Self { stream: TokioIo::new(stream), activity }
+    pub(crate) fn new(stream: T, activity: Arc<Activity>, permit: ConnectionPermit) -> Self {
+        Self { stream: TokioIo::new(stream), activity, _permit: permit }
     }
 
     fn noted<R>(&self, written: Poll<R>) -> Poll<R> {

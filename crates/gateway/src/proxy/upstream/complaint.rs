@@ -35,7 +35,7 @@ pub(crate) struct Full;
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it has as many connections as `bounds.upstream_connections` allows")
+        f.write_str("as much is under way to it as `bounds.upstream_connections` allows")
     }
 }
 

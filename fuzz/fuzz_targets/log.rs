@@ -34,25 +34,27 @@ fuzz_target!(|log: Log<'_>| {
         Ok(input) => judge(&input, log.0),
         Err(failure) => is_one_line(&failure.to_string()),
     }
-    let rules = Rules::default();
-    let mut parser = Parser::new(&rules);
-    for line in log.0.split(|&byte| byte == b'\n') {
-        if let Ok(Parsed::Request(form, request)) = parser.parse(line) {
-            judge_request(form, &request, line);
-        }
-    }
+    judge_lines(log.0, &Rules::default());
     // The first line as the format of the others.
     let (format, lines) = log.0.split_at(log.0.iter().position(|&byte| byte == b'\n').unwrap_or(0));
     if let Some(Ok(format)) = str::from_utf8(format).ok().map(str::parse) {
         let rules = Rules { format: Some(format), ..Rules::default() };
-        let mut parser = Parser::new(&rules);
-        for line in lines.split(|&byte| byte == b'\n') {
-            if let Ok(Parsed::Request(form, request)) = parser.parse(line) {
-                judge_request(form, &request, line);
-            }
-        }
+        judge_lines(lines, &rules);
     }
 });
+
+/// The requests that these lines are of.
+fn judge_lines(lines: &[u8], rules: &Rules) {
+    let mut parser = Parser::new(rules);
+    let mut has_pieces = false;
+    for line in lines.split(|&byte| byte == b'\n') {
+        match parser.parse(line) {
+            Ok(Parsed::Piece) => has_pieces = true,
+            Ok(Parsed::Request(form, request)) => judge_request(form, &request, line, has_pieces),
+            _ => {}
+        }
+    }
+}
 
 /// Everything that a log says, if it comes `step` bytes at a time.
 fn read(bytes: &[u8], step: usize) -> Result<Input, Failure> {
@@ -160,9 +162,9 @@ fn judge(input: &Input, bytes: &[u8]) {
 }
 
 /// What one line says is on the line, and its parts make sense by themselves.
-fn judge_request(form: Form, request: &Request<'_>, line: &[u8]) {
-    // What has escapes, colours, or is put together of parts does not stand there as it is.
-    let text = str::from_utf8(line).ok().filter(|line| !line.contains(['\\', '\u{1b}']));
+fn judge_request(form: Form, request: &Request<'_>, line: &[u8], has_pieces: bool) {
+    // What has escapes, colours, or is put together of parts does not stand there as it is, and of pieces not all of it.
+    let text = str::from_utf8(line).ok().filter(|line| !has_pieces && !line.contains(['\\', '\u{1b}']));
     let is_plain = matches!(form, Form::Common | Form::Combined | Form::Builtin(_))
         && !text.is_some_and(|line| line.contains('{'));
     let is_json = !is_plain;

@@ -106,7 +106,7 @@ impl Layout {
             shards: map.part(COUNTERS, self.shape.shards())?,
             marks: MarkTable::shared(map.part(MARKS, MarkTable::COUNT)?),
             reach: map.part(REACH * size_of::<u64>(), 2)?,
-            detached: Arc::default(),
+            detached: Arc::new(Atomic::new(0)),
             claimers,
         })
     }

@@ -107,7 +107,7 @@ impl Template {
 }
 
 impl Fields<'_> {
-    /// Whether a line that was matched by a format nobody named says what the format would say: a client that is an address.
+    /// Whether a line that was matched by a format nobody named says what the format would say: a client that is an address, a status, a method.
     fn is_plausible(&self) -> bool {
         let mut clients = self.roles.iter().zip(&self.values).filter(|(role, _)| match role {
             Role::Client => true,
@@ -117,9 +117,14 @@ impl Fields<'_> {
         let is_status = |text: &str| text == "-" || text.parse::<i32>().is_ok();
         let has_status =
             self.roles.iter().zip(&self.values).all(|(role, text)| *role != Role::Status || is_status(text));
+        let is_method = |text: &str| text == "-" || super::is_method(text);
+        let has_method =
+            self.roles.iter().zip(&self.values).all(|(role, text)| *role != Role::Method || is_method(text));
         // HAProxy writes the number of a socket of the machine itself so.
         let is_nobody = |text: &str| text == "-" || text.starts_with("unix:");
-        has_status && clients.any(|(_, text)| is_nobody(text) || super::client_of((*text).into()).is_address)
+        has_status
+            && has_method
+            && clients.any(|(_, text)| is_nobody(text) || super::client_of((*text).into()).is_address)
     }
 }
 

@@ -117,7 +117,8 @@ impl Fields<'_> {
         let is_status = |text: &str| text == "-" || text.parse::<i32>().is_ok();
         let has_status =
             self.roles.iter().zip(&self.values).all(|(role, text)| *role != Role::Status || is_status(text));
-        let is_method = |text: &str| text == "-" || super::is_method(text);
+        // Some are filled up with blanks.
+        let is_method = |text: &str| text == "-" || super::is_method(text.trim_end());
         let has_method =
             self.roles.iter().zip(&self.values).all(|(role, text)| *role != Role::Method || is_method(text));
         // HAProxy writes the number of a socket of the machine itself so.

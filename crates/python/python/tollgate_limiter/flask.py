@@ -127,11 +127,7 @@ class Limiter:
                 key_func = given
             else:
                 raise TypeError(f"expected a Flask application and a key function, each once, and {given!r} was given")
-        if storage_uri not in (None, "memory://"):
-            raise ValueError(
-                f"limits are counted in this machine's memory (shared= for all of its processes), or by store=, a client, and not in {storage_uri!r}; "
-                'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
-            )
+        self._require_memory(storage_uri)
         self.enabled = enabled
         self._slot = f"_tollgate_{id(self)}"
         self._key_func = key_func or get_remote_address
@@ -155,14 +151,13 @@ class Limiter:
         # The objects themselves: names are shared by views of different modules, classes, factories and decorators.
         self._exempt: set[Any] = set()
         self._blueprints: dict[Blueprint, list[_Declared]] = {}
-        self._defaults = self._declare_all(
-            "default",
-            default_limits,
-            per_method=default_limits_per_method,
-            exempt_when=default_limits_exempt_when,
-            deduct_when=default_limits_deduct_when,
-            cost=default_limits_cost,
-        )
+        self._of_defaults: dict[str, Any] = {
+            "per_method": default_limits_per_method,
+            "exempt_when": default_limits_exempt_when,
+            "deduct_when": default_limits_deduct_when,
+            "cost": default_limits_cost,
+        }
+        self._defaults = self._declare_all("default", default_limits, **self._of_defaults)
         self._application = self._declare_all("application", application_limits, per_endpoint=False)
         if app is not None:
             self.init_app(app)
@@ -174,6 +169,14 @@ class Limiter:
         app.extensions["tollgate_limiter"].append(self)
         app.before_request(self._before)
         app.after_request(self._after)
+
+    @staticmethod
+    def _require_memory(storage_uri: str | None) -> None:
+        if storage_uri not in (None, "", "memory://"):
+            raise ValueError(
+                f"limits are counted in this machine's memory (shared= for all of its processes), or by store=, a client, and not in {storage_uri!r}; "
+                'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
+            )
 
     def _declare_all(self, name: str, given: Rates | Sequence[Rates] | None, **options: Any) -> list[_Declared]:
         every = [given] if isinstance(given, str) or callable(given) else given or ()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import re
 import sys
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
@@ -159,16 +161,17 @@ class Limiter(Core):
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Limits calls of a function, plain or async: ``@limiter.limited(key=lambda user: user)``.
 
-        ``key`` is a key, or a function of the arguments; without it all calls of the function count together. Raises
+        ``key`` is a key, or a function of the arguments; without it all calls of the function count together. Functions of one
+        name, such as those that another function makes, count each by itself: by their number, in the order in which this
+        limiter decorates them, which processes that count together have to have in common (or give ``key``). The number of a
+        function that is gone is given to the next, so one that is made anew for each call is limited over all of them. Raises
         ``RateLimited``, at once or, with ``max_wait``, if the turn would come later than that.
         """
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             own: Key = None
-            if key is None:
-                if not hasattr(function, "__qualname__"):
-                    raise TypeError(f"what has no name, such as a partial, needs key=, and {function!r} was given")
-                own = (function.__module__, function.__qualname__)
+            if key is None and not hasattr(function, "__qualname__"):
+                raise TypeError(f"what has no name, such as a partial, needs key=, and {function!r} was given")
             if max_wait is not None and inspect.isasyncgenfunction(function):
                 raise TypeError(f"`{function.__qualname__}` is an async generator, which cannot wait when it is called")
 
@@ -177,6 +180,7 @@ class Limiter(Core):
                     return own
                 return key(*args, **kwargs) if callable(key) else key
 
+            made: Callable[P, R]
             if inspect.iscoroutinefunction(function):
 
                 @functools.wraps(function)
@@ -188,21 +192,34 @@ class Limiter(Core):
                         await self.wait(name, cost, max_wait=max_wait)
                     return await function(*args, **kwargs)
 
-                return cast("Callable[P, R]", limited_async)
+                made = cast("Callable[P, R]", limited_async)
+            else:
 
-            @functools.wraps(function)
-            def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-                name = key_of(*args, **kwargs)
-                if max_wait is None:
-                    self.require(name, cost)
-                else:
-                    with self.wait(name, cost, max_wait=max_wait):
-                        pass
-                return function(*args, **kwargs)
+                @functools.wraps(function)
+                def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+                    name = key_of(*args, **kwargs)
+                    if max_wait is None:
+                        self.require(name, cost)
+                    else:
+                        with self.wait(name, cost, max_wait=max_wait):
+                            pass
+                    return function(*args, **kwargs)
 
-            return limited
+                made = limited
+            if key is None:
+                own = self._own_key(made)
+            return made
 
         return decorate
+
+    def _own_key(self, function: Callable[..., Any]) -> Key:
+        """The name of a decorated function, and its number among those of this name, but for the first."""
+        place = (function.__module__, function.__qualname__)
+        decorated = self.__dict__.setdefault("_decorated", {})
+        alive: weakref.WeakValueDictionary[int, Any] = decorated.setdefault(place, weakref.WeakValueDictionary())
+        number = next(number for number in itertools.count() if number not in alive)
+        alive[number] = function
+        return (*place, number) if number else place
 
     def require(self, key: Key, cost: int = 1) -> Decision:
         """``check``, and ``RateLimited`` if it is refused."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from ._engine import Core, Decision, ManualClock
 from ._limiter import Limiter
-from ._log import REFUSALS
+from ._log import REFUSALS, forget_oldest
 from ._store import StoredLimiter
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Table:
         if limiter is None:
             limiter = self._base.prepare(_short(name) if self.is_stored else name, split_rates(text, self._strategy))
             if len(self._prepared) >= _MOST_TEXTS:
-                self._prepared.pop(next(iter(self._prepared)), None)
+                forget_oldest(self._prepared)
             self._prepared[name, text] = limiter
         return limiter
 

@@ -68,7 +68,8 @@ class Limiter(Core):
         A client of redis-py, sync or asyncio, and 16 bytes or more that all who use the server know and nobody else: all
         machines count together, with nodes of Rust's ``tollgate-redis`` too, under the same ``name``. Each call is one round
         trip; with a client of asyncio ``await`` ``acheck`` and its like. The client's ``socket_timeout`` is the longest that a
-        call takes; it may not repeat what was not answered (``retry=Retry(NoBackoff(), 0)``).
+        call takes, and its pool may not wait longer for a connection; it may not repeat what was not answered
+        (``retry=Retry(NoBackoff(), 0)``).
     ``on_outage``, ``nodes``
         What happens while no server answers: ``closed`` refuses (the default), ``open`` admits, ``local`` decides by the whole
         limit in this limiter's table, ``share`` by the limit divided by ``nodes``. ``Decision.outage`` says why.
@@ -147,7 +148,9 @@ class Limiter(Core):
         """Waits for its turn, at most ``max_wait`` seconds: ``with limiter.wait(key):``, or ``async with``.
 
         Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
-        the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
+        the wait is broken off and nobody has reserved a later one: else it stays empty, as theirs have been promised already. So
+        of callers that are all broken off at once, first to last, all turns but the last stay taken: ``max_wait`` of the burst at
+        most. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
         Raises ``RateLimited`` at once if it would be longer.
         """
         return Wait(self, key, cost, max_wait)

@@ -168,6 +168,14 @@ def test_a_blueprint_is_exempt_with_those_within(which: int, clock: ManualClock)
     assert codes(app, "/out", 2) == [200, 429 if which else 200]
 
 
+def test_an_endpoint_with_a_dot_may_be_of_no_blueprint(clock: ManualClock) -> None:
+    app = Flask(__name__)
+    limiter = Limiter(app, clock=clock, default_limits=["1/hour"])
+    app.add_url_rule("/", "v1.index", made())
+    app.add_url_rule("/free", "free", limiter.exempt(made()))
+    assert codes(app, "/", 2) == [200, 429]
+
+
 def test_limits_of_a_route_take_the_place_of_its_blueprints(clock: ManualClock) -> None:
     app = Flask(__name__)
     limiter = Limiter(app, clock=clock)

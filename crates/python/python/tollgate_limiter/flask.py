@@ -324,8 +324,9 @@ class Limiter:
         declared = getattr(view, "__tollgate_rules__", ())
         within: list[Any] = []
         if self._blueprints or self._exempt:
-            # From the nearest outwards, under the names that they are registered by.
-            within = [current_app.blueprints[name] for name in of.blueprints]
+            # From the nearest outwards, under the names that they are registered by; an endpoint with a dot may be of none.
+            known = current_app.blueprints
+            within = [known[name] for name in of.blueprints if name in known]
         if self._exempt and self._is_exempt(view, within):
             # Nor are the decorators of the view asked.
             asked.checked.update(id(rule) for _, rule in declared)

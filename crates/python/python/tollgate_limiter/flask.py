@@ -337,11 +337,14 @@ class Limiter:
             # Which Flask answers by itself; the view is not called.
             self._decide(of, asked, self._application)
             return
-        rules = list(self._application)
-        for level in (own, *(self._blueprints.get(blueprint, ()) for blueprint in within), self._defaults):
-            asking = [rule for rule in level if rule.methods is None or of.method in rule.methods]
-            rules += asking
-            if any(rule.override_defaults for rule in asking):
+        levels = [own, *[self._blueprints.get(blueprint, []) for blueprint in within], self._defaults]
+        rules, method, is_enough = [*self._application], of.method, False
+        for level in levels:
+            for rule in level:
+                if rule.methods is None or method in rule.methods:
+                    rules.append(rule)
+                    is_enough |= rule.override_defaults
+            if is_enough:
                 break
         self._decide(of, asked, rules)
 

@@ -143,6 +143,32 @@ def test_flask_with_flask_limiter() -> None:
     assert codes(app, "/api/users", 11) == [200] * 10 + [429]
 
 
+def test_slowapis_rates_by_the_key(clock: ManualClock) -> None:
+    def plan(request: Request) -> str:
+        return request.headers["x-plan"]
+
+    def rates(key: str) -> str:
+        return "2/minute" if key == "gold" else "1/minute"
+
+    limits = slowapi.Limiter(key_func=plan, default_limits=[rates], clock=clock)
+    app = FastAPI()
+
+    async def index(request: Request) -> str:
+        return "ok"
+
+    app.get("/own")(limits.limit(rates, scope="own")(index))
+    app.get("/other")(limits.limit(rates, lambda: "gold", scope="other")(index))
+    app.get("/shared")(limits.shared_limit(rates, "all")(index))
+    app.get("/default")(limits.limit("9/minute", scope="nine", override_defaults=False)(index))
+    app.get("/of-request")(limits.limit(lambda request: rates(plan(request)), scope="r")(index))
+    for path in ("/own", "/shared", "/default", "/of-request"):
+        assert fast_codes(app, path, 3, headers={"x-plan": "gold"}) == [200, 200, 429]
+        assert fast_codes(app, path, 2, headers={"x-plan": "none"}) == [200, 429]
+    assert fast_codes(app, "/other", 3, headers={"x-plan": "none"}) == [200, 200, 429]
+    with pytest.raises(TypeError, match="wants the key"):
+        limits.limit(rates, key_func=user_key)
+
+
 def configured(config: dict[str, Any], *args: Any, **options: Any) -> Flask:
     """An application with a route that has no limit of its own, and one that has two a minute."""
     app = Flask(__name__)
@@ -231,29 +257,3 @@ def test_fastapi_with_slowapi(clock: ManualClock) -> None:
     answers = get(app, "/", 3)
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert len(answers[0].headers.get_list("ratelimit")) == 1 and "error" in answers[2].json()
-
-
-def test_slowapis_rates_by_the_key(clock: ManualClock) -> None:
-    def plan(request: Request) -> str:
-        return request.headers["x-plan"]
-
-    def rates(key: str) -> str:
-        return "2/minute" if key == "gold" else "1/minute"
-
-    limits = slowapi.Limiter(key_func=plan, default_limits=[rates], clock=clock)
-    app = FastAPI()
-
-    async def index(request: Request) -> str:
-        return "ok"
-
-    app.get("/own")(limits.limit(rates, scope="own")(index))
-    app.get("/other")(limits.limit(rates, lambda: "gold", scope="other")(index))
-    app.get("/shared")(limits.shared_limit(rates, "all")(index))
-    app.get("/default")(limits.limit("9/minute", scope="nine", override_defaults=False)(index))
-    app.get("/of-request")(limits.limit(lambda request: rates(plan(request)), scope="r")(index))
-    for path in ("/own", "/shared", "/default", "/of-request"):
-        assert fast_codes(app, path, 3, headers={"x-plan": "gold"}) == [200, 200, 429]
-        assert fast_codes(app, path, 2, headers={"x-plan": "none"}) == [200, 429]
-    assert fast_codes(app, "/other", 3, headers={"x-plan": "none"}) == [200, 200, 429]
-    with pytest.raises(TypeError, match="wants the key"):
-        limits.limit(rates, key_func=user_key)

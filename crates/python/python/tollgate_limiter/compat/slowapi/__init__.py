@@ -9,7 +9,6 @@ from typing import Any, ParamSpec, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..._rules import Rates
 from ...fastapi import Limiter as _Limiter
 from ...fastapi import _is_plain, _of_request, get_remote_address
 from .errors import RateLimitExceeded
@@ -21,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _of_key(rates: Rates, key_func: Callable[..., Any]) -> Rates:
+def _of_key(rates: Any, key_func: Callable[..., Any]) -> Any:
     """Rates of a function whose parameter is called ``key``, which is what slowapi gives it, as a function of the request."""
     if isinstance(rates, str) or "key" not in inspect.signature(rates).parameters:
         return rates
@@ -56,7 +55,7 @@ class Limiter(_Limiter):
         super().__init__(defaults, key_func=key_func, headers_enabled=headers_enabled, **options)
 
     def limit(
-        self, limit_value: Rates, key_func: Callable[..., Any] | None = None, **options: Any
+        self, limit_value: Any, key_func: Callable[..., Any] | None = None, **options: Any
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """``fastapi.Limiter.limit``."""
         return super().limit(_of_key(limit_value, key_func or self._key_func), key_func, **options)

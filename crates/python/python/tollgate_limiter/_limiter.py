@@ -149,8 +149,9 @@ class Limiter(Core):
 
         Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
         the wait is broken off and nobody has reserved a later one: else it stays empty, as theirs have been promised already. So
-        of callers that are all broken off at once, first to last, all turns but the last stay taken: ``max_wait`` of the burst at
-        most. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
+        of callers that are all broken off, first to last, all turns but the last stay taken: as long as their ``max_wait`` at most.
+
+        Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
         Raises ``RateLimited`` at once if it would be longer.
         """
         return Wait(self, key, cost, max_wait)

@@ -147,11 +147,11 @@ class Limiter(Core):
     def wait(self, key: Key, cost: int = 1, *, max_wait: float = 60.0) -> Wait:
         """Waits for its turn, at most ``max_wait`` seconds: ``with limiter.wait(key):``, or ``async with``.
 
-        Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
-        the wait is broken off and nobody has reserved a later one: else it stays empty, as theirs have been promised already. So
-        of callers that are all broken off, first to last, all turns but the last stay taken: as long as their ``max_wait`` at most.
+        A turn that is given back comes free if nobody has reserved a later one, which has been promised its time. So of callers
+        that are all broken off, first to last, all turns but the last stay taken: as long as their ``max_wait`` at most.
 
-        Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
+        Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
+        the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
         Raises ``RateLimited`` at once if it would be longer.
         """
         return Wait(self, key, cost, max_wait)

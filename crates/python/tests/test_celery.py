@@ -25,6 +25,24 @@ def app() -> Iterator[Celery]:
     app.close()
 
 
+def test_tasks_of_one_function_name_count_each_by_itself(app: Celery) -> None:
+    limiter = Limiter("1/hour")
+
+    def made(name: str) -> Any:
+        @app.task(name=name)  # type: ignore[untyped-decorator]
+        @limited(limiter)
+        def run() -> str:
+            return name
+
+        return run
+
+    tasks = [made("a"), made("b")]
+    assert [task() for task in tasks] == ["a", "b"]
+    for task in tasks:
+        with pytest.raises(RateLimited):
+            task()
+
+
 def test_tasks_wait_for_their_turn_and_none_is_lost(app: Celery) -> None:
     limiter = Limiter("2/second burst 1")
     begun: list[float] = []

@@ -143,6 +143,106 @@ def test_flask_with_flask_limiter() -> None:
     assert codes(app, "/api/users", 11) == [200] * 10 + [429]
 
 
+def test_slowapis_rates_by_the_key(clock: ManualClock) -> None:
+    def plan(request: Request) -> str:
+        return request.headers["x-plan"]
+
+    def rates(key: str) -> str:
+        return "2/minute" if key == "gold" else "1/minute"
+
+    limits = slowapi.Limiter(key_func=plan, default_limits=[rates], clock=clock)
+    app = FastAPI()
+
+    async def index(request: Request) -> str:
+        return "ok"
+
+    app.get("/own")(limits.limit(rates, scope="own")(index))
+    app.get("/other")(limits.limit(rates, lambda: "gold", scope="other")(index))
+    app.get("/shared")(limits.shared_limit(rates, "all")(index))
+    app.get("/default")(limits.limit("9/minute", scope="nine", override_defaults=False)(index))
+    app.get("/of-request")(limits.limit(lambda request: rates(plan(request)), scope="r")(index))
+    for path in ("/own", "/shared", "/default", "/of-request"):
+        assert fast_codes(app, path, 3, headers={"x-plan": "gold"}) == [200, 200, 429]
+        assert fast_codes(app, path, 2, headers={"x-plan": "none"}) == [200, 429]
+    assert fast_codes(app, "/other", 3, headers={"x-plan": "none"}) == [200, 200, 429]
+    with pytest.raises(TypeError, match="wants the key"):
+        limits.limit(rates, key_func=user_key)
+
+
+def configured(config: dict[str, Any], *args: Any, **options: Any) -> Flask:
+    """An application with a route that has no limit of its own, and one that has two a minute."""
+    app = Flask(__name__)
+    app.config.update({f"RATELIMIT_{name}": value for name, value in config.items()})
+    limits = flask_limiter.Limiter(get_remote_address, *args, **options)
+    app.add_url_rule("/", "plain", lambda: "ok", methods=["GET", "POST"])
+    app.add_url_rule("/own", "own", limits.limit("2/minute")(lambda: "ok"))
+    limits.init_app(app)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "answers"),
+    [
+        ({"DEFAULT": "1/minute"}, {}, [200, 429]),
+        ({"DEFAULT": lambda: "1/minute"}, {}, [200, 429]),
+        ({"DEFAULT": "1/minute", "ENABLED": True}, {}, [200, 429]),
+        ({"DEFAULT": "1/minute", "ENABLED": False, "STORAGE_URI": "redis://"}, {}, [200, 200]),
+        ({"ENABLED": True}, {"default_limits": ["1/minute"], "enabled": False}, [200, 429]),
+        ({"DEFAULT": "9/minute"}, {"default_limits": "1/minute"}, [200, 429]),
+        ({"APPLICATION": "1/minute"}, {}, [200, 429]),
+        ({"DEFAULT": "8/minute", "DEFAULTS_COST": 8}, {}, [200, 429]),
+        ({"DEFAULT": "8/minute", "DEFAULTS_COST": 1}, {"default_limits_cost": 8}, [200, 429]),
+        ({"DEFAULTS_COST": 8}, {"default_limits": ["8/minute"]}, [200, 429]),
+        ({"DEFAULT": "1/minute", "DEFAULTS_EXEMPT_WHEN": lambda: True}, {}, [200, 200]),
+        ({"DEFAULT": "1/minute", "DEFAULTS_DEDUCT_WHEN": lambda response: response.status_code > 200}, {}, [200, 200]),
+        ({"DEFAULT": "1/minute", "FAIL_ON_FIRST_BREACH": True, "SWALLOW_ERRORS": False, "META": None}, {}, [200, 429]),
+        ({"DEFAULT": "1/minute", "STORAGE_URI": "memory://", "STORAGE_OPTIONS": {}}, {}, [200, 429]),
+    ],
+)
+def test_flask_limiters_configuration_is_obeyed(
+    config: dict[str, Any], options: dict[str, Any], answers: list[int], clock: ManualClock
+) -> None:
+    assert codes(configured(config, clock=clock, **options), "/", 2) == answers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STORAGE_URI", "redis://localhost"),
+        ("STORAGE_OPTIONS", {"a": 1}),
+        ("STRATEGY", "lottery"),
+        ("META", "1/minute"),
+        ("SWALLOW_ERRORS", True),
+        ("FAIL_ON_FIRST_BREACH", False),
+        ("HEADER_LIMIT", "X-Limit"),
+        ("DEFAULT_LIMIT", "1/minute"),
+        ("DEFAULT", "5/fortnight"),
+    ],
+)
+def test_what_is_not_offered_of_it_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"RATELIMIT_{name}|{value!r} was given|not in {value!r}|expected a unit"):
+        configured({name: value})
+
+
+def test_flask_limiters_strategy_headers_method_and_prefix(clock: ManualClock, shared_name: str) -> None:
+    app = configured({"STRATEGY": "moving-window", "HEADERS_ENABLED": False}, clock=clock)
+    client = app.test_client()
+    client.get("/own")
+    clock.advance(40)
+    answers = [client.get("/own") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429] and "Retry-After" in answers[1].headers
+    assert "RateLimit" not in answers[0].headers
+    clock.advance(20)
+    # A fixed window would begin anew, with two of them.
+    assert codes(app, "/own", 2) == [200, 429]
+    app = configured({"DEFAULT": "1/minute", "DEFAULTS_PER_METHOD": True}, clock=clock)
+    assert codes(app, "/", 2) + codes(app, "/", 2, method="POST") == [200, 429] * 2
+    prefixes: list[dict[str, Any]] = [{}, {"KEY_PREFIX": "a"}, {"KEY_PREFIX": "b"}]
+    for config in prefixes:
+        assert codes(configured({"DEFAULT": "1/hour", **config}, shared=shared_name), "/", 2) == [200, 429]
+    assert codes(configured({"DEFAULT": "1/hour"}, shared=shared_name, key_prefix="b"), "/", 1) == [429]
+
+
 def test_fastapi_with_slowapi(clock: ManualClock) -> None:
     limits = slowapi.Limiter(key_func=slow_address, headers_enabled=True, clock=clock)
     app = FastAPI()

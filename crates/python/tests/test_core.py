@@ -1,12 +1,17 @@
 """What the limiter decides, under every algorithm."""
 
 import ipaddress
+import logging
 import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tollgate_limiter import Limiter, LimitSyntaxError, LimitValueError, ManualClock, RateLimited, key_bytes
+from tollgate_limiter._rules import Table
 
 ALGORITHMS = ["token-bucket", "leaky-bucket", "leaky-queue", "fixed-window", "sliding-window", "sliding-log"]
 
@@ -237,3 +242,85 @@ def test_stats_count(clock: ManualClock) -> None:
     limiter.allow_many(range(100))
     stats = limiter.stats()
     assert stats["capacity"] == 1000 and stats["busy"] > 0 and stats["clock_steps"] == 0
+
+
+def test_functions_of_one_name_count_each_by_itself(shared_name: str) -> None:
+    def started() -> list[Callable[[], int]]:
+        limiter = Limiter("1/hour", shared=shared_name)
+
+        def made(number: int) -> Callable[[], int]:
+            @limiter.limited()
+            def function() -> int:
+                return number
+
+            return function
+
+        return [made(number) for number in range(3)]
+
+    functions = started()
+    assert [function() for function in functions] == [0, 1, 2]
+    # In another process they are found again by their order.
+    for function in [*functions, *started()]:
+        with pytest.raises(RateLimited):
+            function()
+
+
+def test_a_function_that_is_made_for_each_call_is_limited_all_the_same() -> None:
+    limiter = Limiter("2/hour")
+
+    def call() -> int:
+        @limiter.limited()
+        def function() -> int:
+            return 1
+
+        return function()
+
+    assert call() + call() == 2
+    with pytest.raises(RateLimited):
+        call()
+
+
+Hasty = Callable[[Callable[[int], object]], list[BaseException]]
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[Hasty]:
+    """Runs a function of a number in eight threads that take turns all the time, 4000 times each, and returns what was raised."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def run(function: Callable[[int], object]) -> list[BaseException]:
+        raised: list[BaseException] = []
+
+        def work(first: int) -> None:
+            for number in range(first, first + 4000):
+                try:
+                    function(number)
+                except BaseException as error:
+                    raised.append(error)
+
+        threads = [threading.Thread(target=work, args=(4000 * index,)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return raised
+
+    yield run
+    sys.setswitchinterval(before)
+
+
+def test_refusals_are_told_by_many_threads(hasty_threads: Hasty, monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter, logger = Limiter("0/minute"), logging.getLogger("tollgate")
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logger, "propagate", False)
+    logger.setLevel(logging.INFO)
+    try:
+        assert {type(error) for error in hasty_threads(limiter.require)} == {RateLimited}
+    finally:
+        logger.setLevel(logging.NOTSET)
+
+
+def test_rates_of_many_texts_are_made_by_many_threads(hasty_threads: Hasty) -> None:
+    table = Table()
+    assert hasty_threads(lambda number: table.limiter("rates", f"{number + 1}/hour")) == []

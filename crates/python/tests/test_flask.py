@@ -184,6 +184,8 @@ def test_what_is_wrong_is_said_where_it_is_declared() -> None:
         Limiter(app, default_limits=["5/fortnight"])
     with pytest.raises(ValueError, match="redis://"):
         Limiter(app, storage_uri="redis://localhost")
+    with pytest.raises(ValueError, match="`legacy` is not a valid dialect"):
+        Limiter(app, dialect="legacy")
     with pytest.raises(TypeError, match="each once"):
         Limiter(app, "10/minute")
     limiter = Limiter(app)
@@ -195,6 +197,15 @@ def test_what_is_wrong_is_said_where_it_is_declared() -> None:
 
         with pytest.raises(RuntimeError, match="must stand below @app.route: `index`"):
             limiter.limit("1/hour")(index)
+
+
+@pytest.mark.parametrize("given", ["2/hour;1/minute", lambda: "1/minute", ["2/hour", "1/minute"]])
+def test_limits_may_be_a_text_a_function_or_a_list(given: Any, clock: ManualClock) -> None:
+    for name in ("default_limits", "application_limits"):
+        app = Flask(__name__)
+        Limiter(app, clock=clock, **{name: given})
+        app.add_url_rule("/", "index", lambda: "ok")
+        assert codes(app, "/", 2) == [200, 429]
 
 
 def test_it_can_be_switched_off() -> None:

@@ -73,12 +73,18 @@ def test_what_was_off_took_nothing() -> None:
     assert not limiter.allow("k")
 
 
-@pytest.mark.parametrize(("value", "count"), [("0", "5"), ("1", "1"), ("", "1")])
+@pytest.mark.parametrize(("value", "count"), [("0", "5"), ("False", "5"), ("off", "5"), ("NO", "5"), ("1", "1"), ("yes", "1"), ("", "1")])
 def test_the_environment_switches_off(value: str, count: str) -> None:
     program = "from tollgate_limiter import Limiter; limiter = Limiter('1/hour'); print(sum(limiter.allow('k') for _ in range(5)))"
     env = {"TOLLGATE_ENABLED": value, "PATH": ""}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == count, done.stderr
+
+
+def test_what_is_neither_on_nor_off_is_said() -> None:
+    env = {"TOLLGATE_ENABLED": "disabled", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", "import tollgate_limiter"], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "TOLLGATE_ENABLED is 1, true" in done.stderr and "'disabled' was given" in done.stderr
 
 
 def test_the_plug_in_sets_the_clock_of_limiters_made_at_import(pytester: pytest.Pytester) -> None:

@@ -341,8 +341,13 @@ class Silent:
             connection.close()
 
 
-def test_a_pool_without_connections_is_no_broken_server(server: Server) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_pool_without_connections_is_no_broken_server(server: Server, waits: bool) -> None:
     client = server.client(max_connections=1)
+    if waits:
+        pool: Any = redis.BlockingConnectionPool
+        of = client.connection_pool
+        client = redis.Redis(connection_pool=pool(1, 0.01, of.connection_class, **of.connection_kwargs))
     limiter = stored(client, "1000 per 30 days", name="pool")
     held = client.connection_pool.get_connection()
     busy = limiter.check("k")
@@ -415,6 +420,17 @@ def test_a_full_or_read_only_server_refuses_and_is_told(client: redis.Redis) -> 
     assert limiter.check("k").remaining == 3
 
 
+def of_pool(package: Any, **options: Any) -> Any:
+    """A client that waits for a connection if all are in use."""
+    retry = package.retry.Retry(NoBackoff(), 0)
+    return package.Redis(connection_pool=package.BlockingConnectionPool(socket_timeout=0.05, retry=retry, **options))
+
+
+def test_a_pool_may_wait_as_long_as_the_deadline() -> None:
+    for package in (redis, redis.asyncio):
+        assert stored(of_pool(package, timeout=0.05), "1/minute").name == "default"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
@@ -429,6 +445,11 @@ def test_a_full_or_read_only_server_refuses_and_is_told(client: redis.Redis) -> 
         ({"store": object()}, TypeError, "'object' was given"),
         ({"store": redis.Redis()}, ValueError, "sends again what was not answered"),
         ({"store": redis.Redis(retry=Retry(NoBackoff(), 0), socket_timeout=None)}, ValueError, "no socket_timeout"),
+        ({"store": redis.Redis().pipeline()}, TypeError, "its pipeline\\(\\) was given"),
+        ({"store": redis.asyncio.Redis().pipeline()}, TypeError, "its pipeline\\(\\) was given"),
+        ({"store": of_pool(redis)}, ValueError, "waits for a connection, 20 s at most"),
+        ({"store": of_pool(redis, timeout=None)}, ValueError, "timeout=0.05, as long as that, or less"),
+        ({"store": of_pool(redis.asyncio, timeout=0.06)}, ValueError, "waits for a connection, 0.06 s at most"),
         ({"limits": "1/1500ns as fixed-window"}, LimitValueError, "no whole number of microseconds"),
     ],
 )

@@ -80,6 +80,8 @@ def test_two_programs_of_flask_count_together(store: dict[str, Any]) -> None:
 def test_flask_in_an_outage(nowhere: dict[str, Any]) -> None:
     refused = flask_app(**nowhere).test_client().get("/plain")
     assert refused.status_code == 503 and refused.headers["Retry-After"] == "1"
+    # Nor does it say that there were too many.
+    assert b"Limits cannot be checked now." in refused.data and b"30 days" not in refused.data
     client = flask_app(**nowhere, on_outage="local").test_client()
     assert [client.get("/plain").status_code for _ in range(6)] == [200] * 5 + [503]
     client = flask_app(**nowhere, on_outage="open").test_client()

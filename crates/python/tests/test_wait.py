@@ -29,6 +29,20 @@ async def test_turns_come_in_the_order_of_asking_and_a_cancelled_one_is_given_ba
     assert decision.allowed or (decision.retry_after is not None and decision.retry_after <= 0.1)
 
 
+@pytest.mark.parametrize(("last_first", "empty"), [(True, 0), (False, 4)])
+async def test_turns_come_back_as_far_as_none_was_reserved_later(last_first: bool, empty: int) -> None:
+    limiter = Limiter("1/second burst 1")
+    assert limiter.allow("key")
+    tasks = [asyncio.create_task(limiter.wait("key").__aenter__()) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in reversed(tasks) if last_first else tasks:
+        task.cancel()
+        # It gives back when it runs.
+        await asyncio.gather(task, return_exceptions=True)
+    wait = limiter.peek("key").retry_after
+    assert wait is not None and empty < wait <= empty + 1
+
+
 def test_a_limiter_serves_one_loop_after_the_other() -> None:
     limiter = Limiter("100/second burst 1")
 

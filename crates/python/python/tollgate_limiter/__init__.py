@@ -12,8 +12,12 @@ from ._errors import LimitSyntaxError, LimitValueError, RateLimited, SharedTable
 from ._limiter import Limiter
 from ._middleware import Asgi, Wsgi, policies
 
-if os.environ.get("TOLLGATE_ENABLED", "1") == "0":
+_enabled = os.environ.get("TOLLGATE_ENABLED", "")
+if _enabled.lower() in ("0", "false", "off", "no"):
     _engine.set_enabled(False)
+elif _enabled.lower() not in ("", "1", "true", "on", "yes"):
+    # Either guess would be wrong for somebody.
+    raise ValueError(f"TOLLGATE_ENABLED is 1, true, on or yes, or 0, false, off or no, and {_enabled!r} was given")
 
 __all__ = [
     "Asgi",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import re
 import sys
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
@@ -66,7 +68,8 @@ class Limiter(Core):
         A client of redis-py, sync or asyncio, and 16 bytes or more that all who use the server know and nobody else: all
         machines count together, with nodes of Rust's ``tollgate-redis`` too, under the same ``name``. Each call is one round
         trip; with a client of asyncio ``await`` ``acheck`` and its like. The client's ``socket_timeout`` is the longest that a
-        call takes; it may not repeat what was not answered (``retry=Retry(NoBackoff(), 0)``).
+        call takes, and its pool may not wait longer for a connection; it may not repeat what was not answered
+        (``retry=Retry(NoBackoff(), 0)``).
     ``on_outage``, ``nodes``
         What happens while no server answers: ``closed`` refuses (the default), ``open`` admits, ``local`` decides by the whole
         limit in this limiter's table, ``share`` by the limit divided by ``nodes``. ``Decision.outage`` says why.
@@ -144,6 +147,9 @@ class Limiter(Core):
     def wait(self, key: Key, cost: int = 1, *, max_wait: float = 60.0) -> Wait:
         """Waits for its turn, at most ``max_wait`` seconds: ``with limiter.wait(key):``, or ``async with``.
 
+        A turn that is given back comes free if nobody has reserved a later one, which has been promised its time. So of callers
+        that are all broken off, first to last, all turns but the last stay taken: as long as their ``max_wait`` at most.
+
         Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
         the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
         Raises ``RateLimited`` at once if it would be longer.
@@ -159,16 +165,17 @@ class Limiter(Core):
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Limits calls of a function, plain or async: ``@limiter.limited(key=lambda user: user)``.
 
-        ``key`` is a key, or a function of the arguments; without it all calls of the function count together. Raises
+        ``key`` is a key, or a function of the arguments; without it all calls of the function count together. Functions of one
+        name, such as those that another function makes, count each by itself: by their number, in the order in which this
+        limiter decorates them, which processes that count together have to have in common (or give ``key``). The number of a
+        function that is gone is given to the next, so one that is made anew for each call is limited over all of them. Raises
         ``RateLimited``, at once or, with ``max_wait``, if the turn would come later than that.
         """
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             own: Key = None
-            if key is None:
-                if not hasattr(function, "__qualname__"):
-                    raise TypeError(f"what has no name, such as a partial, needs key=, and {function!r} was given")
-                own = (function.__module__, function.__qualname__)
+            if key is None and not hasattr(function, "__qualname__"):
+                raise TypeError(f"what has no name, such as a partial, needs key=, and {function!r} was given")
             if max_wait is not None and inspect.isasyncgenfunction(function):
                 raise TypeError(f"`{function.__qualname__}` is an async generator, which cannot wait when it is called")
 
@@ -177,6 +184,7 @@ class Limiter(Core):
                     return own
                 return key(*args, **kwargs) if callable(key) else key
 
+            made: Callable[P, R]
             if inspect.iscoroutinefunction(function):
 
                 @functools.wraps(function)
@@ -188,21 +196,34 @@ class Limiter(Core):
                         await self.wait(name, cost, max_wait=max_wait)
                     return await function(*args, **kwargs)
 
-                return cast("Callable[P, R]", limited_async)
+                made = cast("Callable[P, R]", limited_async)
+            else:
 
-            @functools.wraps(function)
-            def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-                name = key_of(*args, **kwargs)
-                if max_wait is None:
-                    self.require(name, cost)
-                else:
-                    with self.wait(name, cost, max_wait=max_wait):
-                        pass
-                return function(*args, **kwargs)
+                @functools.wraps(function)
+                def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+                    name = key_of(*args, **kwargs)
+                    if max_wait is None:
+                        self.require(name, cost)
+                    else:
+                        with self.wait(name, cost, max_wait=max_wait):
+                            pass
+                    return function(*args, **kwargs)
 
-            return limited
+                made = limited
+            if key is None:
+                own = self._own_key(made)
+            return made
 
         return decorate
+
+    def _own_key(self, function: Callable[..., Any]) -> Key:
+        """The name of a decorated function, and its number among those of this name, but for the first."""
+        place = (function.__module__, function.__qualname__)
+        decorated = self.__dict__.setdefault("_decorated", {})
+        alive: weakref.WeakValueDictionary[int, Any] = decorated.setdefault(place, weakref.WeakValueDictionary())
+        number = next(number for number in itertools.count() if number not in alive)
+        alive[number] = function
+        return (*place, number) if number else place
 
     def require(self, key: Key, cost: int = 1) -> Decision:
         """``check``, and ``RateLimited`` if it is refused."""

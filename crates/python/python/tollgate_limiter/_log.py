@@ -14,6 +14,12 @@ _EVERY = 60.0
 _MOST_KEYS = 1024
 
 
+def forget_oldest(kept: dict[Any, Any]) -> None:
+    """Makes room for one more. Other threads may change it meanwhile, which iterating does not survive: a list is made at once."""
+    for oldest in list(kept)[:1]:
+        kept.pop(oldest, None)
+
+
 class Refusals:
     """What is said of refusals, at the level INFO. Keys beyond a number are forgotten, the oldest first."""
 
@@ -35,7 +41,7 @@ class Refusals:
             self._seen[place] = (since, more + 1)
             return
         if len(self._seen) >= _MOST_KEYS:
-            self._seen.pop(next(iter(self._seen)), None)
+            forget_oldest(self._seen)
         self._seen[place] = (now, 0)
         suffix = f"; {more} more of it since this was last said" if more else ""
         LOGGER.info("%s: %r refused by %s%s", name, key, decision.policy, suffix)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from ._engine import Core, Decision, ManualClock
 from ._limiter import Limiter
-from ._log import REFUSALS
+from ._log import REFUSALS, forget_oldest
 from ._store import StoredLimiter
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Table:
         on_outage: OnOutage = "closed",
         nodes: int | None = None,
     ) -> None:
-        if strategy is not None and strategy not in STRATEGIES:
-            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, and {strategy!r} was given")
+        self._prepared: dict[tuple[str, str], Limiter] = {}
+        self.go_by(strategy)
         # Made now, before any fork; nobody is limited by this rate.
         self._base = Limiter(
             "1/second",
@@ -103,9 +103,17 @@ class Table:
             nodes=nodes,
         )
         self._stored = self._base if isinstance(self._base, StoredLimiter) else None
-        self._strategy = strategy
         self._dialect = dialect
-        self._prepared: dict[tuple[str, str], Limiter] = {}
+        # Which says now what is wrong with a dialect, and takes nothing.
+        Core.check_all([(self._base, None, 0)], dialect)
+
+    def go_by(self, strategy: Strategy | None) -> None:
+        """How rates count that name no algorithm."""
+        if strategy is not None and strategy not in STRATEGIES:
+            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, and {strategy!r} was given")
+        self._strategy = strategy
+        # Limits that were declared before are made anew.
+        self._prepared.clear()
 
     @property
     def is_stored(self) -> bool:
@@ -123,7 +131,7 @@ class Table:
         if limiter is None:
             limiter = self._base.prepare(_short(name) if self.is_stored else name, split_rates(text, self._strategy))
             if len(self._prepared) >= _MOST_TEXTS:
-                self._prepared.pop(next(iter(self._prepared)), None)
+                forget_oldest(self._prepared)
             self._prepared[name, text] = limiter
         return limiter
 

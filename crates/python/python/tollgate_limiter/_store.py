@@ -85,6 +85,8 @@ class Store:
         root = next((root for root in roots if root in ("redis", "valkey")), None)
         if root is None or not hasattr(client, "execute_command"):
             raise TypeError(f"store is a client of redis-py, sync or asyncio, and {type(client).__name__!r} was given")
+        if any(kind.__name__ in ("Pipeline", "ClusterPipeline") for kind in type(client).__mro__):
+            raise TypeError("store is the client itself, and its pipeline() was given, which keeps commands back and answers none of them")
         self.client = client
         self.is_async = inspect.iscoroutinefunction(client.execute_command)
         self.is_cluster = any(kind.__name__ == "RedisCluster" for kind in type(client).__mro__)
@@ -102,6 +104,14 @@ class Store:
                 "the client of store= has no socket_timeout, so an answer that does not come would be waited for for ever; "
                 "make it with socket_timeout=0.05, or as long as a decision may take"
             )
+        if pool is not None and any(kind.__name__ == "BlockingConnectionPool" for kind in type(pool).__mro__):
+            # It waits for a connection that another call has, before any deadline of the connection begins.
+            allowed = pool.connection_kwargs["socket_timeout"]
+            if pool.timeout is None or pool.timeout > allowed:
+                raise ValueError(
+                    f"the pool of the client of store= waits for a connection, {pool.timeout} s at most (None: for ever), which comes on top of "
+                    f"socket_timeout; make it with timeout={allowed}, as long as that, or less"
+                )
 
     def kind(self, error: BaseException) -> str:
         """Which outage an error is."""
@@ -110,7 +120,8 @@ class Store:
             return "deadline"
         if isinstance(error, (self.errors.BusyLoadingError, self.errors.ResponseError)):
             return "refused"
-        if isinstance(error, getattr(self.errors, "MaxConnectionsError", ())):
+        # A pool that waits for a connection says so in words alone.
+        if isinstance(error, getattr(self.errors, "MaxConnectionsError", ())) or str(error) == "No connection available.":
             return "busy"
         return "disconnected"
 

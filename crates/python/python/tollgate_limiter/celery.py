@@ -31,13 +31,13 @@ def limited(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Limits a task; stands below ``@app.task``, bound or not.
 
-    ``key`` is a key, or a function of the task's arguments (without ``self``); without it all calls of the task count together.
-    ``cost`` is a number, or such a function. Called as a function, and with ``task_always_eager``, where there is nobody to send it
+    ``key`` is a key, or a function of the task's arguments (without ``self``); without it all calls of the task count together:
+    of functions of one name each by itself, as with ``Limiter.limited``. ``cost`` is a number, or such a function. Called as a function, and with ``task_always_eager``, where there is nobody to send it
     to, a task that may not run raises ``RateLimited``; so does one whose cost never fits.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        own: Key = (function.__module__, function.__qualname__) if key is None else None
+        own: Key = None
 
         @functools.wraps(function)
         def task(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,6 +51,8 @@ def limited(
                 _again(running, decision.retry_after)
             return function(*args, **kwargs)
 
+        if key is None:
+            own = limiter._own_key(task)
         return cast("Callable[P, R]", task)
 
     return decorate

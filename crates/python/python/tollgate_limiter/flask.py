@@ -2,6 +2,10 @@
 
 ``Limiter`` takes the arguments of Flask-Limiter in either order that it has had. By default rates are token buckets, as everywhere
 here; ``strategy="fixed-window"`` counts as Flask-Limiter does.
+
+Each endpoint has a count of its own, as Flask-Limiter has it, unless the limit is of the application or a ``shared_limit``. Limits of a
+route take the place of those of its blueprint, these of those of the blueprints around it, and all of them of the defaults, unless they are
+declared with ``override_defaults=False`` or are of other methods.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from flask import Blueprint, Flask, Request, Response, current_app, request
@@ -18,7 +23,7 @@ from werkzeug.exceptions import TooManyRequests
 from ._engine import Decision, ManualClock
 from ._errors import StoreError
 from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
-from ._types import OnOutage
+from ._types import Key, OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "get_remote_address"]
 
@@ -31,6 +36,19 @@ def get_remote_address() -> str | None:
     return request.remote_addr
 
 
+def _name(function: Any) -> str:
+    """What is limited, under a name that is the same in all processes; which endpoint it is of is part of the key."""
+    if isinstance(function, Blueprint):
+        return f"blueprint {function.name}"
+    while isinstance(function, functools.partial):
+        function = function.func
+    # All views of classes are called the same; an object that is called has the name of its class.
+    named = getattr(function, "view_class", function)
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 class RateLimitExceeded(TooManyRequests):
     """Status 429 with the wait in ``Retry-After``; ``@app.errorhandler(429)`` is given it, and has ``decision``."""
 
@@ -40,8 +58,9 @@ class RateLimitExceeded(TooManyRequests):
         super().__init__(message or decision.policy.split(" as ")[0])
         self.decision = decision
         if decision.outage is not None:
-            # Of the server, and no fault of the client.
+            # Of the server, and no fault of the client: nor is it true that there were too many requests.
             self.code = 503
+            self.description = "Limits cannot be checked now."
         self._fields = refusal_fields(decision, fields)
 
     @property
@@ -51,6 +70,14 @@ class RateLimitExceeded(TooManyRequests):
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         return [*super().get_headers(*args, **kwargs), *self._fields]
+
+
+@dataclass
+class _Declared(Rule):
+    """A rule, and what else its counts are divided by: the endpoint, a scope, both or neither."""
+
+    per_endpoint: bool = True
+    scope: Callable[[str], str] | None = None
 
 
 class _Asked:
@@ -73,12 +100,12 @@ class Limiter:
         *args: Any,
         app: Flask | None = None,
         key_func: Callable[[], Any] | None = None,
-        default_limits: Sequence[Rates] = (),
+        default_limits: Rates | Sequence[Rates] | None = None,
         default_limits_per_method: bool = False,
         default_limits_exempt_when: Callable[[], bool] | None = None,
         default_limits_deduct_when: Callable[[Response], bool] | None = None,
         default_limits_cost: int | Callable[[], int] = 1,
-        application_limits: Sequence[Rates] = (),
+        application_limits: Rates | Sequence[Rates] | None = None,
         headers_enabled: bool = True,
         dialect: str = "ietf",
         strategy: Strategy | None = None,
@@ -100,11 +127,7 @@ class Limiter:
                 key_func = given
             else:
                 raise TypeError(f"expected a Flask application and a key function, each once, and {given!r} was given")
-        if storage_uri not in (None, "memory://"):
-            raise ValueError(
-                f"limits are counted in this machine's memory (shared= for all of its processes), or by store=, a client, and not in {storage_uri!r}; "
-                'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
-            )
+        self._require_memory(storage_uri)
         self.enabled = enabled
         self._slot = f"_tollgate_{id(self)}"
         self._key_func = key_func or get_remote_address
@@ -123,19 +146,19 @@ class Limiter:
         )
         if self._table.is_awaited:
             raise TypeError("Flask calls what it asks: store= is a client of redis.Redis here, and not of redis.asyncio")
+        # Before the keys of all counts.
+        self._prefix = ""
+        # The objects themselves: names are shared by views of different modules, classes, factories and decorators.
         self._exempt: set[Any] = set()
-        self._exempt_blueprints: set[str] = set()
-        self._blueprints: dict[str, list[Rule]] = {}
-        make = functools.partial(
-            Rule,
-            per_method=default_limits_per_method,
-            exempt_when=default_limits_exempt_when,
-            deduct_when=default_limits_deduct_when,
-            cost=default_limits_cost,
-        )
-        declare = self._table.declare
-        self._defaults = [declare(make(rates, f"default-{index}")) for index, rates in enumerate(default_limits)]
-        self._application = [declare(Rule(rates, f"application-{index}")) for index, rates in enumerate(application_limits)]
+        self._blueprints: dict[Blueprint, list[_Declared]] = {}
+        self._of_defaults: dict[str, Any] = {
+            "per_method": default_limits_per_method,
+            "exempt_when": default_limits_exempt_when,
+            "deduct_when": default_limits_deduct_when,
+            "cost": default_limits_cost,
+        }
+        self._defaults = self._declare_all("default", default_limits, **self._of_defaults)
+        self._application = self._declare_all("application", application_limits, per_endpoint=False)
         if app is not None:
             self.init_app(app)
 
@@ -146,6 +169,21 @@ class Limiter:
         app.extensions["tollgate_limiter"].append(self)
         app.before_request(self._before)
         app.after_request(self._after)
+
+    @staticmethod
+    def _require_memory(storage_uri: str | None) -> None:
+        if storage_uri not in (None, "", "memory://"):
+            raise ValueError(
+                f"limits are counted in this machine's memory (shared= for all of its processes), or by store=, a client, and not in {storage_uri!r}; "
+                'for other storages use Flask-Limiter itself, and storage_uri="tollgate://" there'
+            )
+
+    def _declare_all(self, name: str, given: Rates | Sequence[Rates] | None, **options: Any) -> list[_Declared]:
+        every = [given] if isinstance(given, str) or callable(given) else given or ()
+        rules = [_Declared(rates, f"{name}-{index}", **options) for index, rates in enumerate(every)]
+        for rule in rules:
+            self._table.declare(rule)
+        return rules
 
     def limit(
         self,
@@ -159,18 +197,56 @@ class Limiter:
         override_defaults: bool = True,
         deduct_when: Callable[[Response], bool] | None = None,
         cost: int | Callable[[], int] = 1,
-        scope: str | None = None,
+        scope: str | Callable[[str], str] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Limits a route, below ``@app.route``; a function that a request calls; or the routes of a blueprint."""
+        """Limits a route, below ``@app.route``; a function that a request calls; or the routes of a blueprint, and of those within it.
 
+        Each endpoint has a count of its own. ``scope``, a text or a function of the endpoint's name, divides it further.
+        """
+        return self._decorator(limit_value, True, scope, key_func, per_method, methods, error_message, exempt_when,
+                               override_defaults, deduct_when, cost)  # fmt: skip
+
+    def shared_limit(
+        self,
+        limit_value: Rates,
+        scope: str | Callable[[str], str],
+        *,
+        key_func: Callable[[], Any] | None = None,
+        per_method: bool = False,
+        methods: Iterable[str] | None = None,
+        error_message: str | Callable[[], str] | None = None,
+        exempt_when: Callable[[], bool] | None = None,
+        override_defaults: bool = True,
+        deduct_when: Callable[[Response], bool] | None = None,
+        cost: int | Callable[[], int] = 1,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """One limit for all routes that it decorates, or for those of which ``scope``, a function of the endpoint's name, says the same."""
+        return self._decorator(limit_value, False, scope, key_func, per_method, methods, error_message, exempt_when,
+                               override_defaults, deduct_when, cost)  # fmt: skip
+
+    def _decorator(
+        self,
+        limit_value: Rates,
+        per_endpoint: bool,
+        scope: str | Callable[[str], str] | None,
+        key_func: Callable[[], Any] | None,
+        per_method: bool,
+        methods: Iterable[str] | None,
+        error_message: str | Callable[[], str] | None,
+        exempt_when: Callable[[], bool] | None,
+        override_defaults: bool,
+        deduct_when: Callable[[Response], bool] | None,
+        cost: int | Callable[[], int],
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            if isinstance(function, Blueprint):
-                name = f"blueprint {function.name}"
-            else:
-                name = f"{function.__module__}.{function.__qualname__}"
-            rule = Rule(
+            name = _name(function)
+            if not per_endpoint:
+                name = "shared" if callable(scope) else f"shared {scope}"
+            elif isinstance(scope, str):
+                name = scope
+            rule = _Declared(
                 limit_value,
-                scope or name,
+                name,
                 key_func=key_func,
                 per_method=per_method,
                 methods=None if methods is None else frozenset(method.upper() for method in methods),
@@ -179,27 +255,20 @@ class Limiter:
                 deduct_when=deduct_when,
                 override_defaults=override_defaults,
                 error_message=error_message,
+                per_endpoint=per_endpoint,
+                scope=scope if callable(scope) else None,
             )
             self._table.declare(rule)
             if isinstance(function, Blueprint):
-                self._blueprints.setdefault(function.name, []).append(rule)
+                self._blueprints.setdefault(function, []).append(rule)
                 return cast("Callable[P, R]", function)
             return self._wrap(function, rule)
 
         return decorate
 
-    def shared_limit(
-        self, limit_value: Rates, scope: str, **options: Any
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """One limit for all routes that it decorates."""
-        return self.limit(limit_value, scope=f"shared {scope}", **options)
-
     def exempt(self, function: Any) -> Any:
-        """Exempts a route, or a blueprint, from all limits."""
-        if isinstance(function, Blueprint):
-            self._exempt_blueprints.add(function.name)
-        else:
-            self._exempt.add((function.__module__, function.__qualname__))
+        """Exempts from all limits a view, at every endpoint that it has, or a blueprint with those within it."""
+        self._exempt.add(function)
         return function
 
     def check(self) -> None:
@@ -210,9 +279,9 @@ class Limiter:
         """Not offered: a table forgets a key, not all of them. Make a new ``Limiter`` for each test."""
         raise NotImplementedError("make a new Limiter, or advance its ManualClock")
 
-    def _wrap(self, function: Callable[P, R], rule: Rule) -> Callable[P, R]:
+    def _wrap(self, function: Callable[P, R], rule: _Declared) -> Callable[P, R]:
         if current_app and function in current_app.view_functions.values():
-            raise RuntimeError(f"limit() must stand below @app.route: `{function.__name__}` is registered without it")
+            raise RuntimeError(f"limit() must stand below @app.route: `{_name(function).rpartition('.')[2]}` is registered without it")
         rules = [*getattr(function, "__tollgate_rules__", ()), (self, rule)]
         is_async = inspect.iscoroutinefunction(function)
 
@@ -252,23 +321,46 @@ class Limiter:
         view = current_app.view_functions.get(endpoint or "")
         if view is None or endpoint == "static":
             return
-        blueprint = (of.blueprint or "") if self._blueprints or self._exempt_blueprints else ""
         declared = getattr(view, "__tollgate_rules__", ())
-        if self._exempt or self._exempt_blueprints:
-            name = (getattr(view, "__module__", None), getattr(view, "__qualname__", None))
-            if name in self._exempt or blueprint in self._exempt_blueprints:
-                # Nor are the decorators of the view asked.
-                asked.checked.update(id(rule) for _, rule in declared)
-                return
+        within: list[Any] = []
+        if self._blueprints or self._exempt:
+            # From the nearest outwards, under the names that they are registered by; an endpoint with a dot may be of none.
+            known = current_app.blueprints
+            within = [known[name] for name in of.blueprints if name in known]
+        if self._exempt and self._is_exempt(view, within):
+            # Nor are the decorators of the view asked.
+            asked.checked.update(id(rule) for _, rule in declared)
+            return
         own = [rule for limiter, rule in declared if limiter is self]
-        if blueprint:
-            own += self._blueprints.get(blueprint, [])
-        defaults = [] if any(rule.override_defaults for rule in own) else self._defaults
         asked.checked.update(map(id, own))
-        self._decide(of, asked, [*self._application, *defaults, *own])
+        if own and of.method == "OPTIONS" and getattr(of.url_rule, "provide_automatic_options", False):
+            # Which Flask answers by itself; the view is not called.
+            self._decide(of, asked, self._application)
+            return
+        levels = [own, *[self._blueprints.get(blueprint, []) for blueprint in within], self._defaults]
+        rules, method, is_enough = [*self._application], of.method, False
+        for level in levels:
+            for rule in level:
+                if rule.methods is None or method in rule.methods:
+                    rules.append(rule)
+                    is_enough |= rule.override_defaults
+            if is_enough:
+                break
+        self._decide(of, asked, rules)
 
-    def _decide(self, of: Request, asked: _Asked, rules: list[Rule]) -> None:
+    def _is_exempt(self, view: Any, within: list[Any]) -> bool:
+        if not self._exempt.isdisjoint(within):
+            return True
+        while view is not None:
+            if view in self._exempt:
+                return True
+            # What was exempt stays so under a decorator that says whom it wraps.
+            view = getattr(view, "__wrapped__", None)
+        return False
+
+    def _decide(self, of: Request, asked: _Asked, rules: list[_Declared]) -> None:
         charges = []
+        endpoint = of.endpoint
         for rule in rules:
             if rule.methods is not None and of.method not in rule.methods:
                 continue
@@ -280,9 +372,12 @@ class Limiter:
             key_func = rule.key_func or self._key_func
             # What most have, without a look through a proxy.
             key = of.remote_addr if key_func is get_remote_address else key_func()
-            # A default limit is one of each route.
-            scope = of.endpoint if rule.name.startswith("default-") else None
-            parts = (key, scope, of.method if rule.per_method else None)
+            where: Key = endpoint if rule.per_endpoint else None
+            if rule.scope is not None:
+                where = (where, rule.scope(endpoint or ""))
+            parts: Key = (key, where, of.method if rule.per_method else None)
+            if self._prefix:
+                parts = (self._prefix, parts)
             cost = rule.cost if isinstance(rule.cost, int) else rule.cost()
             charges.append(Charge(rule, self._table.limiter(rule.name, text), parts, cost))
         if not charges:

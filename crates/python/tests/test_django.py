@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import django
 import pytest
@@ -391,7 +391,15 @@ def test_each_view_has_a_count_of_its_own(configured: Any) -> None:
         response: HttpResponse = once(plain)(request)
         return response
 
+    def of_each(request: HttpRequest) -> HttpResponse:
+        @once
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+        return cast(HttpResponse, view(request))
+
     assert scodes(each, 3) == [200, 200, 429]
+    assert scodes(of_each, 3) == [200, 200, 429]
 
     # All of those that stand above each other hold.
     stacked = method_decorator(ratelimit("ip", "3/minute", method="POST"), name="dispatch")(

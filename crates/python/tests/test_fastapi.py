@@ -326,11 +326,20 @@ def test_functions_of_one_name_have_counts_of_their_own(clock: ManualClock) -> N
         # Decorated anew for each request, it is one all the same.
         return await limiter.limit("1/minute")(index_of)(request)
 
+    async def made(request: Request) -> Response:
+        @limiter.limit("1/minute")
+        async def of_this_request(request: Request) -> Response:
+            return PlainTextResponse("x")
+
+        return await of_this_request(request)
+
     async def index_of(request: Request) -> Response:
         return PlainTextResponse("x")
 
     app.add_api_route("/each", view)
-    assert codes(app, "/each", 2) == [200, 429]
+    app.add_api_route("/made", made)
+    for path in ("/each", "/made"):
+        assert codes(app, path, 2) == [200, 429]
 
 
 def test_dependencies_count_by_whole_paths_and_each_by_itself(clock: ManualClock) -> None:
@@ -415,4 +424,4 @@ def test_an_outage_is_not_told_as_an_exceeded_limit() -> None:
     async def index() -> None: ...
 
     [answer] = get(app, "/", 1)
-    assert answer.status_code == 503 and answer.json() == {"detail": "Rate limits cannot be checked now"}
+    assert answer.status_code == 503 and answer.json() == {"detail": "Limits cannot be checked now"}

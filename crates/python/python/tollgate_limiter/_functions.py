@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import threading
 import weakref
 from collections.abc import Callable
@@ -46,30 +47,33 @@ def said(answer: Any) -> Any:
 
 class Names:
     """Names of functions and classes: where they are defined, and a number for others of the same name, in the order of their
-    declaration, which is the same in all workers. By the object, and not by how often it is asked for: what is decorated
-    anew for each request is limited, too."""
+    declaration, which is the same in all workers. It is by the object, and the number of one that is gone is given to the next: so
+    what is decorated anew for each request is limited, too."""
 
     def __init__(self) -> None:
-        self._names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._alive: dict[str, weakref.WeakValueDictionary[int, Any]] = {}
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def of(self, function: Any) -> str:
         """The name."""
-        # One of a bound method would be gone at once.
+        # A bound method would be gone at once.
         function = getattr(function, "__func__", function)
+        name = f"{function.__module__}.{function.__qualname__}"
         with self._lock:
-            name = self._names.get(function)
-            if name is None:
-                name = self._numbered(f"{function.__module__}.{function.__qualname__}")
-                self._names[function] = name
-            return name
+            alive = self._alive.setdefault(name, weakref.WeakValueDictionary())
+            number = next((number for number, other in alive.items() if other is function), None)
+            if number is None:
+                number = next(number for number in itertools.count(1) if number not in alive)
+                alive[number] = function
+        return _numbered(name, number)
 
     def next(self, name: str) -> str:
         """The name, of a declaration that has no function."""
         with self._lock:
-            return self._numbered(name)
+            number = self._numbers[name] = self._numbers.get(name, 0) + 1
+        return _numbered(name, number)
 
-    def _numbered(self, name: str) -> str:
-        number = self._numbers[name] = self._numbers.get(name, 0) + 1
-        return name if number == 1 else f"{name}~{number}"
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}~{number}"

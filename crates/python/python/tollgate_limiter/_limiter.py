@@ -146,7 +146,7 @@ class Limiter(Core):
 
         Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
         the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
-        Raises ``RateLimited`` at once if it would be longer.
+        Raises ``RateLimited`` at once if it would be longer, and ``RuntimeError`` if the clock is one of tests that stands still.
         """
         return Wait(self, key, cost, max_wait)
 

@@ -17,6 +17,7 @@ import functools
 import inspect
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -297,7 +298,8 @@ class _Limited:
     def __init__(self, name: str) -> None:
         self.name = name
         self.rules: list[tuple[Rule, Any, bool]] = []
-        self.view: Any = None
+        # A view that is made for one request is to be gone with it.
+        self.view: Callable[[], Any] = lambda: None
 
     def decide(self, request: HttpRequest) -> Answered:
         charging = self._charges(request, is_async=False)
@@ -413,10 +415,10 @@ def ratelimit(
 
     def decorate(view: V) -> V:
         limited: _Limited | None = getattr(view, "__tollgate_limited__", None)
-        if limited is not None and not _is_within(limited.view, view):
+        if limited is not None and not _is_within(limited.view(), view):
             # Django copies what a method has to the view that is made of it, where it is not what is called.
             limited = None
-        is_async = _is_async(view if limited is None else limited.view)
+        is_async = _is_async(view if limited is None else limited.view())
         if not _is_dummy(view):
             require_answers(is_async, f"{view!r}", key=key, rate=rate, cost=cost, exempt_when=exempt_when)
         methods = None
@@ -470,7 +472,7 @@ def ratelimit(
 
             wrapper = functools.wraps(inner)(limited_sync)
         wrapper.__tollgate_limited__ = own
-        own.view = wrapper
+        own.view = weakref.ref(wrapper)
         return cast(V, wrapper)
 
     return decorate

@@ -13,6 +13,7 @@ import inspect
 import itertools
 import os
 import re
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_type_hints
 
@@ -61,7 +62,7 @@ class RateLimitExceeded(HTTPException):
             status, text = 429, detail or f"Rate limit exceeded: {decision.policy.split(' as ')[0]}"
         else:
             # Of the server, and no fault of the client.
-            status, text = 503, "Rate limits cannot be checked now"
+            status, text = 503, "Limits cannot be checked now"
         super().__init__(status, text, dict(refusal_fields(decision, fields)))
         self.decision = decision
 
@@ -220,7 +221,7 @@ class Limiter:
         )
         given = [default_limits] if isinstance(default_limits, str) else list(default_limits)
         self._defaults = [self._asked(Rule(rates, f"default-{index}"), scoped=True) for index, rates in enumerate(given)]
-        self._originals: dict[Callable[..., Any], str] = {}
+        self._originals: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
         self._names = Names()
 
     def limit(
@@ -308,9 +309,9 @@ class Limiter:
         """Says which routes are registered without the limit that was declared for them; also those of routers that are included and
         applications that are mounted by now."""
         for _, route in _walk(app.routes):
-            name = self._originals.get(getattr(route, "endpoint", None))  # type: ignore[arg-type]
-            if name is not None:
-                raise RuntimeError(f"limit() must stand below @app.get: `{name}` is registered without it")
+            endpoint: Any = getattr(route, "endpoint", None)
+            if endpoint in self._originals:
+                raise RuntimeError(f"limit() must stand below @app.get: `{endpoint.__name__}` is registered without it")
 
     def _asked(self, rule: Rule, *, scoped: bool = False) -> Asked:
         return Asked(rule, rule.key_func or self._key_func, self._table, scoped)
@@ -327,7 +328,7 @@ class Limiter:
             wrapper = inner
             rules: list[tuple[Asked, str | None]] = wrapper.__tollgate_rules__
         else:
-            self._originals[function] = function.__name__
+            self._originals.add(function)
             rules = []
             # FastAPI gives the request to one parameter, and so the response: to the route's own, where there is one.
             own = _own_parameters(inner)
@@ -356,8 +357,6 @@ class Limiter:
             more = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=Depends(rule.key_func))
             wrapper.__signature__ = _with(wrapper.__signature__, [more])
         rules.append((asked, parameter))
-        if rule.override_defaults:
-            wrapper.__tollgate_overrides__ = True
         return cast("Callable[P, R]", wrapper)
 
     def _require(self, what: str, is_async: bool) -> None:
@@ -388,7 +387,7 @@ class Limiter:
                 request = next(found, None)
             if request is None:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
-            if self._defaults and not wrapper.__tollgate_overrides__:
+            if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
                 keys += [(asked, common) for asked in self._defaults]
             return request, keys, response
 
@@ -420,7 +419,6 @@ class Limiter:
                 return end(function(*args, **kwargs), fields, response)
 
             wrapper = limited
-        wrapper.__tollgate_overrides__ = False
         return wrapper
 
     def _decide(

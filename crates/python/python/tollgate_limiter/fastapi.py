@@ -237,9 +237,9 @@ class Limiter:
         override_defaults: bool = True,
         scope: str | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Limits a route; stands below ``@app.get``. ``key_func`` may have dependencies of FastAPI, and be async; so may rates, ``cost``
-        and ``exempt_when`` be that are functions, if the route is ``async def``. Each of these of each function has a count of its own,
-        at whatever paths the function is."""
+        """Limits a route; stands below ``@app.get``. ``key_func`` may have dependencies of FastAPI, and be async.
+        Functions that are given as rates, ``cost`` or ``exempt_when`` may be async if the route is. Each limit of each function has a
+        count of its own, at whatever paths the function is."""
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             stacked = len(function.__tollgate_rules__) if self._has(function) else 0  # type: ignore[attr-defined]

@@ -94,3 +94,19 @@ def test_where_nobody_can_be_sent_to_it_raises(app: Celery) -> None:
         count.apply((1,)).get()
     with pytest.raises(RateLimited, match="costs more than fits"):
         count(2)
+
+
+def test_a_refusal_that_is_a_result_says_what_it_said(app: Celery, clock: ManualClock) -> None:
+    limiter = Limiter("1/minute", clock=clock)
+
+    @app.task  # type: ignore[untyped-decorator]
+    def twice() -> None:
+        limiter.require("k")
+        limiter.require("k")
+
+    with start_worker(app, pool="solo", perform_ping_check=False, loglevel="CRITICAL"):
+        with pytest.raises(RateLimited) as refused:
+            twice.delay().get(timeout=60)
+    # Results are JSON, so the decision is a text.
+    assert isinstance(refused.value.decision, str) and refused.value.retry_after == 60
+    assert str(refused.value) == "limited to 1 per 1 minute; retry after 60.0 s"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
 from flask import Flask, jsonify
 from flask import request as flask_request
 
@@ -257,3 +260,48 @@ def test_fastapi_with_slowapi(clock: ManualClock) -> None:
     answers = get(app, "/", 3)
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert len(answers[0].headers.get_list("ratelimit")) == 1 and "error" in answers[2].json()
+
+
+def test_dependencies_of_fastapi_limiter_count_by_route_and_identifier() -> None:
+    app = FastAPI()
+
+    async def by_address(request: Request) -> str:
+        return "same"
+
+    async def by_user(request: Request) -> str:
+        return "same"
+
+    both = [Depends(Times(times=2, seconds=60, identifier=identifier)) for identifier in (by_address, by_user)]
+    one = [Depends(Times(times=2, seconds=60))]
+    app.add_api_route("/count-both", lambda: None, dependencies=both)
+    app.add_api_route("/count-each", lambda: None, dependencies=one)
+    app.add_api_route("/count-each", lambda: None, dependencies=one, methods=["POST"])
+    router = APIRouter(dependencies=one)
+    router.add_api_route("/", lambda: None)
+    app.include_router(router, prefix="/count-a")
+    app.include_router(router, prefix="/count-b")
+    client = TestClient(app)
+    for method, path in (("GET", "/count-both"), ("GET", "/count-each"), ("POST", "/count-each"), ("GET", "/count-a/"), ("GET", "/count-b/")):
+        assert [client.request(method, path).status_code for _ in range(3)] == [200, 200, 429], path
+
+
+def test_the_identifier_of_init_is_that_of_all_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def by_header(request: Request) -> str:
+        return request.headers["x-user"]
+
+    def generated(request: Request) -> Iterator[str]:
+        yield "x"
+
+    app = FastAPI()
+
+    @app.get("/identified")
+    @limiter.limit("1/minute")
+    async def identified() -> None: ...
+
+    monkeypatch.setattr(FastAPILimiter, "identifier", FastAPILimiter.identifier)
+    asyncio.run(FastAPILimiter.init(None, identifier=by_header))
+    client = TestClient(app)
+    for user in ("ada", "bob"):
+        assert [client.get("/identified", headers={"x-user": user}).status_code for _ in range(2)] == [200, 429]
+    with pytest.raises(TypeError, match="generator"):
+        asyncio.run(FastAPILimiter.init(None, identifier=generated))

@@ -1,8 +1,10 @@
 """Django: middleware, decorator and throttle, sync and async."""
 
 import asyncio
+import time
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import django
 import pytest
@@ -25,17 +27,21 @@ if not settings.configured:
     )
     django.setup()
 
+from django.contrib.auth.models import User  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # noqa: E402
-from django.test import AsyncClient, Client, RequestFactory, override_settings  # noqa: E402
+from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings  # noqa: E402
 from django.urls import path  # noqa: E402
+from django.utils.asyncio import async_unsafe  # noqa: E402
 from django.utils.decorators import method_decorator  # noqa: E402
+from django.utils.functional import SimpleLazyObject  # noqa: E402
 from django.views import View  # noqa: E402
+from django.views.decorators.cache import never_cache  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 
 from tollgate_limiter import LimitSyntaxError, ManualClock  # noqa: E402
-from tollgate_limiter.django import RateLimitMiddleware, client_address, limit, ratelimit  # noqa: E402
+from tollgate_limiter.django import RateLimitMiddleware, _State, client_address, limit, ratelimit  # noqa: E402
 
 
 def plain(request: HttpRequest) -> HttpResponse:
@@ -301,3 +307,165 @@ def test_what_is_declared_wrongly_is_said_there(configured: Any) -> None:
         limit("1/minute", "nobody")(plain)(RequestFactory().get("/"))
     with pytest.raises(TypeError, match="without a request"):
         limit("1/minute")(plain)(7)
+
+
+class Later:
+    """A function that is an object, and async."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def __call__(self, request: HttpRequest) -> Any:
+        await asyncio.sleep(0)
+        return self.answer
+
+
+async def acodes(view: Any, number: int, **options: Any) -> list[int]:
+    return [(await view(AsyncRequestFactory().get("/", **options))).status_code for _ in range(number)]
+
+
+def scodes(view: Any, number: int, method: str = "GET") -> list[int]:
+    return [view(RequestFactory().generic(method, "/")).status_code for _ in range(number)]
+
+
+async def test_async_functions_of_an_async_view_are_awaited(configured: Any) -> None:
+    @ratelimit("ip", "2/minute", exempt_when=Later(False))
+    async def limited(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    @ratelimit("ip", "1/minute", exempt_when=Later(True))
+    async def exempt(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    @ratelimit(Later("all"), Later("4/minute"), cost=Later(2))
+    async def all_of_it(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    assert await acodes(limited, 3) == [200, 200, 429]
+    assert await acodes(exempt, 3) == [200] * 3
+    assert await acodes(all_of_it, 3) == [200, 200, 429]
+
+
+def test_async_functions_of_a_sync_view_are_refused(configured: Any) -> None:
+    given: list[dict[str, Any]] = [{"key": Later("x")}, {"rate": Later("1/minute")}, {"cost": Later(1)}, {"exempt_when": Later(False)}]
+    for options in given:
+        with pytest.raises(TypeError, match=f"{next(iter(options))}=.* is async"):
+            ratelimit(**{"rate": "1/minute", **options})(plain)
+    hidden: Any = lambda request: Later(False)(request)  # noqa: E731
+    with pytest.raises(TypeError, match="async def"):
+        ratelimit("ip", "1/minute", exempt_when=hidden)(plain)(RequestFactory().get("/"))
+
+
+def test_each_view_has_a_count_of_its_own(configured: Any) -> None:
+    once = ratelimit("ip", "2/minute")
+
+    @method_decorator(once, name="dispatch")
+    class Base(View):  # type: ignore[misc]
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+        post = get
+
+    class Derived(Base):
+        pass
+
+    def made() -> Any:
+        @once
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+        return view
+
+    class A(View):  # type: ignore[misc]
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+    class B(A):
+        pass
+
+    for view in (Base.as_view(), Derived.as_view(), made(), made(), once(A.as_view()), once(B.as_view())):
+        assert scodes(view, 3) == [200, 200, 429]
+
+    def each(request: HttpRequest) -> HttpResponse:
+        # Decorated anew for each request, it is one all the same.
+        response: HttpResponse = once(plain)(request)
+        return response
+
+    def of_each(request: HttpRequest) -> HttpResponse:
+        @once
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+        return cast(HttpResponse, view(request))
+
+    assert scodes(each, 3) == [200, 200, 429]
+    assert scodes(of_each, 3) == [200, 200, 429]
+
+    # All of those that stand above each other hold.
+    stacked = method_decorator(ratelimit("ip", "3/minute", method="POST"), name="dispatch")(
+        method_decorator(ratelimit("ip", "3/minute", method="GET"), name="dispatch")(A)
+    ).as_view()
+    assert scodes(stacked, 4) == [200] * 3 + [429] and scodes(stacked, 1, "POST") == [405]
+    assert scodes(ratelimit("ip", "1/hour")(Base.as_view()), 1) == [429]
+    around = ratelimit("ip", "1/hour")(B.as_view())
+    assert scodes(around, 2) == [200, 429]
+
+
+def test_decorators_between_limits_change_nothing(configured: Any) -> None:
+    @ratelimit("ip", "1/hour", method="POST")
+    @never_cache  # type: ignore[untyped-decorator]
+    @ratelimit("ip", "2/minute")
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    assert scodes(view, 1, "POST") == [200] and scodes(view, 1, "POST") == [429] and scodes(view, 2) == [200, 429]
+
+
+async def test_classes_of_async_views_are_limited_by_dispatch(configured: Any) -> None:
+    @method_decorator(limit("2/minute", "ip"), name="dispatch")
+    class Async(View):  # type: ignore[misc]
+        async def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse()
+
+    assert await acodes(Async.as_view(), 3) == [200, 200, 429]
+
+
+async def test_who_is_known_is_found_without_a_look_at_the_database_from_the_loop(configured: Any) -> None:
+    @limit("1/minute")
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    @async_unsafe  # type: ignore[untyped-decorator]
+    def looked_up() -> User:
+        return User(pk=7)
+
+    async def auser() -> User:
+        return User(pk=7)
+
+    async def code(**attributes: Any) -> int:
+        request = AsyncRequestFactory().get("/")
+        vars(request).update(attributes)
+        return int((await view(request)).status_code)
+
+    assert [await code(user=SimpleLazyObject(looked_up), auser=auser) for _ in range(2)] == [200, 429]
+    assert [await code(user=SimpleLazyObject(looked_up)), await code(user=User(pk=7)), await code()] == [429, 429, 200]
+
+
+async def test_a_query_may_be_text_as_that_of_djangos_client(configured: Any) -> None:
+    configured(LIMITS="1/minute", EXEMPT=["path:/health"])
+    client = AsyncClient()
+    assert [(await client.get("/async?x=1")).status_code for _ in range(2)] == [200, 429]
+
+
+def test_the_first_requests_are_counted_in_one_table(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _State._made
+
+    def slowly(self: _State) -> Any:
+        time.sleep(0.05)
+        return made(self)
+
+    monkeypatch.setattr(_State, "_made", slowly)
+    view = ratelimit("ip", "2/minute")(plain)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: scodes(view, 1)[0], range(8)))
+    assert answers.count(200) == 2

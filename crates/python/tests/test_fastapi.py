@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -231,3 +232,196 @@ def test_defaults_are_of_routes_that_keep_them_and_fields_can_be_left_out(clock:
     assert not any(name.startswith("ratelimit") for answer in answers for name in answer.headers)
     # When to come again is no figure of the limits.
     assert answers[1].headers["retry-after"] == "60"
+
+
+class Lookup:
+    """A function that is an object, and async."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def __call__(self, request: Request) -> Any:
+        await asyncio.sleep(0)
+        return self.answer
+
+
+async def yielded(x_user: str = Header("ada")) -> AsyncIterator[str]:
+    yield x_user
+
+
+def test_async_functions_of_a_limit_are_awaited(clock: ManualClock) -> None:
+    app, limiter = FastAPI(), Limiter(clock=clock)
+
+    @app.get("/limited")
+    @limiter.limit("2/minute", exempt_when=Lookup(False))
+    async def limited() -> None: ...
+
+    @app.get("/exempt")
+    @limiter.limit(Lookup("1/minute"), exempt_when=Lookup(True), cost=Lookup(2))
+    async def exempt() -> None: ...
+
+    @app.get("/rates")
+    @limiter.limit(Lookup("4/minute"), cost=Lookup(2), key_func=Lookup("all"))
+    async def rates() -> None: ...
+
+    @app.get("/none")
+    @limiter.limit(Lookup(None))
+    async def none() -> None: ...
+
+    @app.get("/yields")
+    @limiter.limit("1/minute", key_func=yielded)
+    async def yields() -> None: ...
+
+    @app.get("/depends", dependencies=[Depends(limiter.depends(Lookup("4/minute"), cost=Lookup(2)))])
+    async def depends() -> None: ...
+
+    @app.get("/hidden")
+    @limiter.limit("1/minute", exempt_when=lambda request: Lookup(False)(request))
+    async def hidden() -> None: ...
+
+    assert codes(app, "/limited", 3) == [200, 200, 429]
+    assert codes(app, "/exempt", 3) == [200] * 3
+    assert codes(app, "/rates", 3) == [200, 200, 429]
+    assert codes(app, "/none", 3) == [200] * 3
+    assert codes(app, "/yields", 2) == [200, 429]
+    assert codes(app, "/yields", 2, headers={"x-user": "bob"}) == [200, 429]
+    assert codes(app, "/depends", 3) == [200, 200, 429]
+    with pytest.raises(TypeError, match="async def"):
+        codes(app, "/hidden", 1)
+
+
+def test_what_nobody_would_await_is_refused_where_it_is_declared() -> None:
+    def route() -> None: ...
+
+    def generator(request: Request) -> Iterator[bool]:
+        yield False
+
+    for options in ({"exempt_when": Lookup(False)}, {"cost": Lookup(1)}, {"exempt_when": generator}):
+        with pytest.raises(TypeError, match=next(iter(options))):
+            Limiter().limit("1/minute", **options)(route)
+    with pytest.raises(TypeError, match="rates"):
+        Limiter().limit(Lookup("1/minute"))(route)
+    with pytest.raises(TypeError, match="rates"):
+        Limiter([Lookup("1/minute")]).limit("1/minute")(route)
+    with pytest.raises(TypeError, match="messages"):
+        Limiter().messages(Lookup("1/minute"))
+    with pytest.raises(TypeError, match="a class"):
+        Limiter(key_func=Lookup).limit("1/minute")(route)
+
+
+def test_functions_of_one_name_have_counts_of_their_own(clock: ManualClock) -> None:
+    app, limiter = FastAPI(), Limiter(["3/minute"], clock=clock)
+    for prefix in ("/a", "/b"):
+        router = APIRouter(prefix=prefix)
+
+        @router.get("/")
+        @limiter.limit("2/minute", override_defaults=False)
+        async def index() -> None: ...
+
+        app.include_router(router)
+    for path in ("/a/", "/b/"):
+        assert codes(app, path, 3) == [200, 200, 429]
+
+    async def view(request: Request) -> Response:
+        # Decorated anew for each request, it is one all the same.
+        return await limiter.limit("1/minute")(index_of)(request)
+
+    async def made(request: Request) -> Response:
+        @limiter.limit("1/minute")
+        async def of_this_request(request: Request) -> Response:
+            return PlainTextResponse("x")
+
+        return await of_this_request(request)
+
+    async def index_of(request: Request) -> Response:
+        return PlainTextResponse("x")
+
+    app.add_api_route("/each", view)
+    app.add_api_route("/made", made)
+    for path in ("/each", "/made"):
+        assert codes(app, path, 2) == [200, 429]
+
+
+def test_dependencies_count_by_whole_paths_and_each_by_itself(clock: ManualClock) -> None:
+    limiter = Limiter(clock=clock)
+
+    def application() -> FastAPI:
+        app = FastAPI()
+        items = APIRouter(dependencies=[Depends(each)])
+
+        @items.get("/{name}")
+        async def get_item(name: str) -> None: ...
+
+        app.include_router(items, prefix="/users")
+        app.include_router(items, prefix="/items")
+        return app
+
+    each = limiter.depends("2/minute")
+    app = application()
+    for path in ("/users/1", "/items/1"):
+        assert codes(app, path, 3) == [200, 200, 429]
+    assert codes(app, "/users/2", 1) == [429]
+
+    outer = FastAPI()
+    outer.mount("/v1", application())
+    outer.mount("/of/{tenant}", application())
+    for path in ("/v1/users/1", "/v1/items/1", "/of/ada/users/1"):
+        assert codes(outer, path, 3) == [200, 200, 429], path
+    # What a client puts into the path of a mount makes no new count.
+    assert codes(outer, "/of/bob/users/1", 1) == [429]
+
+    app = FastAPI()
+    router = APIRouter(dependencies=[Depends(limiter.depends("4/minute"))])
+    router.add_api_route("/both", lambda: None, dependencies=[Depends(limiter.depends("4/minute"))])
+    app.include_router(router)
+    assert codes(app, "/both", 5) == [200] * 4 + [429]
+
+
+def test_two_limiters_limit_one_route(clock: ManualClock) -> None:
+    app = FastAPI()
+    minutes, hours = Limiter(clock=clock, key_func=user_key), Limiter(clock=clock, key_func=tenant_key)
+
+    @app.get("/two")
+    @minutes.limit("2/minute")
+    @hours.limit("3/hour")
+    @minutes.limit("5/minute", key_func=user_key)
+    async def two(q: int = 1) -> int:
+        return q
+
+    both = {"x-user": "ada", "x-tenant": "a"}
+    answers = get(app, "/two?q=3", 3, headers=both)
+    assert [answer.status_code for answer in answers] == [200, 200, 429] and answers[0].json() == 3
+    assert codes(app, "/two", 2, headers={"x-user": "bob", "x-tenant": "a"}) == [200, 429]
+
+
+def test_the_wrong_order_is_found_in_routers_and_mounted_applications() -> None:
+    limiter, inner = Limiter(), FastAPI()
+
+    async def plain() -> None: ...
+
+    limiter.limit("1/minute")(plain)
+    router, around = APIRouter(), APIRouter()
+    router.add_api_route("/x", plain)
+    around.include_router(router)
+    inner.include_router(around)
+    outer = FastAPI()
+    outer.mount("/inner", inner)
+    for app in (inner, outer):
+        with pytest.raises(RuntimeError, match="`plain` is registered without it"):
+            limiter.init_app(app)
+
+
+def test_an_outage_is_not_told_as_an_exceeded_limit() -> None:
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    app, closed = FastAPI(), Redis(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    limiter = Limiter(store=closed, secret=b"0123456789abcdef0123456789abcdef")
+
+    @app.get("/")
+    @limiter.limit("1/minute", error_message="slow down")
+    async def index() -> None: ...
+
+    [answer] = get(app, "/", 1)
+    assert answer.status_code == 503 and answer.json() == {"detail": "Limits cannot be checked now"}

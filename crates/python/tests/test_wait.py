@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import freezegun
 import pytest
 
 from tollgate_limiter import Limiter, ManualClock, RateLimited
@@ -128,3 +129,27 @@ async def test_async_functions_are_limited() -> None:
     assert await slow() == 1
     with pytest.raises(RateLimited):
         await slow()
+
+
+@pytest.mark.parametrize("rate", ["1/second as fixed-window", "1/second as sliding-log", "1/second burst 1"])
+def test_there_is_no_waiting_while_the_clock_is_frozen(rate: str) -> None:
+    async def ask(limiter: Limiter) -> None:
+        await limiter.wait("a", max_wait=1.5)
+
+    with freezegun.freeze_time("2026-01-01") as frozen:
+        limiter = Limiter(rate, clock="python")
+        assert limiter.allow("a")
+        with pytest.raises(RuntimeError, match="the clock of Python stands still"), limiter.wait("a", max_wait=1.5):
+            pass
+        with pytest.raises(RuntimeError, match="the clock of Python stands still"):
+            asyncio.run(ask(limiter))
+        # No turn is taken by that.
+        frozen.tick(1)
+        assert limiter.allow("a")
+
+
+def test_the_clock_of_python_is_waited_for_if_it_goes() -> None:
+    limiter = Limiter("1 per 50 ms as sliding-log", clock="python")
+    for _ in range(2):
+        with limiter.wait("a", max_wait=1):
+            pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ._engine import Decision
@@ -40,22 +40,32 @@ class StoreError(RuntimeError):
 
 
 class RateLimited(Exception):
-    """A request that may not go now, or would have to wait longer than it may. ``decision`` says when it could."""
+    """A request that may not go now, or would have to wait longer than it may. ``decision`` says when it could.
+
+    Where it was written down as JSON, as results of Celery's tasks are, ``decision`` is a text, and ``retry_after`` and ``str()`` are as before.
+    """
 
     decision: Decision
 
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(decision)
+    def __init__(self, decision: Decision, text: str | None = None, retry_after: float | None = None) -> None:
+        if text is None:
+            text, retry_after = _told(decision), decision.retry_after
+        # Of which JSON keeps what is plain.
+        super().__init__(decision, text, retry_after)
         self.decision = decision
 
     @property
     def retry_after(self) -> float | None:
         """See ``Decision.retry_after``."""
-        return self.decision.retry_after
+        return cast("float | None", self.args[2])
 
     def __str__(self) -> str:
-        if self.decision.outage is not None:
-            return f"no answer about {self.decision.policy}: {self.decision.outage}"
-        if self.decision.never:
-            return f"the request costs more than fits into {self.decision.policy}"
-        return f"limited to {self.decision.policy}; retry after {self.decision.retry_after} s"
+        return cast(str, self.args[1])
+
+
+def _told(decision: Decision) -> str:
+    if decision.outage is not None:
+        return f"no answer about {decision.policy}: {decision.outage}"
+    if decision.never:
+        return f"the request costs more than fits into {decision.policy}"
+    return f"limited to {decision.policy}; retry after {decision.retry_after} s"

@@ -152,7 +152,7 @@ class Limiter(Core):
 
         Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
         the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
-        Raises ``RateLimited`` at once if it would be longer.
+        Raises ``RateLimited`` at once if it would be longer, and ``RuntimeError`` if the clock is one of tests that stands still.
         """
         return Wait(self, key, cost, max_wait)
 
@@ -316,11 +316,24 @@ class Wait:
             wait, held = got.retry_after, None
         else:
             wait, held = got.wait, got
-        if wait > 0 and isinstance(self._limiter._config["clock"], ManualClock):
+        if wait > 0 and (what := self._stands_still()):
             if held is not None:
                 held.cancel()
-            raise RuntimeError(f"a ManualClock stands still, so there is no waiting for {wait} s: advance it, and check()")
+            raise RuntimeError(f"{what} stands still, so there is no waiting for {wait} s: advance it, and check()")
         return wait, held
+
+    def _stands_still(self) -> str | None:
+        """What clock it is that nobody would move meanwhile."""
+        clock = self._limiter._config["clock"]
+        if isinstance(clock, ManualClock):
+            return "a ManualClock"
+        if clock == "python":
+            # Of tests, which may have frozen it, and that of asyncio too: no sleep would end. A thread's sleep does.
+            now = self._limiter.now_ns()
+            time.sleep(0.001)
+            if self._limiter.now_ns() == now:
+                return "the clock of Python"
+        return None
 
     def __enter__(self) -> None:
         while True:

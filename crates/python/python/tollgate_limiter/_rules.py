@@ -48,13 +48,14 @@ def split_rates(text: str, strategy: str | None) -> tuple[str, ...]:
 class Rule:
     """A limit as it was declared."""
 
-    rates: Rates
+    # Where a decision is awaited, these functions may be async.
+    rates: str | Callable[..., Any]
     name: str
     key_func: Callable[..., Any] | None = None
     per_method: bool = False
     methods: frozenset[str] | None = None
-    cost: int | Callable[..., int] = 1
-    exempt_when: Callable[..., bool] | None = None
+    cost: int | Callable[..., Any] = 1
+    exempt_when: Callable[..., Any] | None = None
     deduct_when: Callable[[Any], bool] | None = None
     override_defaults: bool = True
     error_message: str | Callable[[], str] | None = None

@@ -15,18 +15,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 
 from ._engine import Decision, Guard, Policies
+from ._functions import Names, require_answers, said
 from ._limiter import _sleep, shared_path
 from ._log import REFUSALS
 from ._middleware import policies
@@ -68,24 +73,33 @@ class _State:
         self._table: Table | None = None
         self._client: Policies | None = None
         self.given: dict[str, Any] | None = None
+        self._lock = threading.Lock()
 
     def forget(self, *, setting: str, **more: Any) -> None:
         if setting == "TOLLGATE":
             self._table = self._client = self.given = None
 
     def table(self) -> Table:
-        if self._table is None:
-            given = _settings()
-            options: dict[str, Any] = {name.lower(): given[name] for name in _OF_BOTH if name in given}
-            shared = given.get("SHARED")
-            if shared is not None:
-                # Beside that of the policies, which has other buckets.
-                shared = shared_path(shared) + ".views"
-            options |= {name.lower(): given[name] for name in ("STORE", "SECRET", "ON_OUTAGE", "NODES") if name in given}
-            if inspect.isroutine(options.get("store")):
-                options["store"] = options["store"]()
-            self._table = Table(shared=shared, strategy=given.get("STRATEGY"), **options)
-        return self._table
+        table = self._table
+        if table is None:
+            # The first requests may come at once, and are to be counted in one table.
+            with self._lock:
+                table = self._table
+                if table is None:
+                    table = self._table = self._made()
+        return table
+
+    def _made(self) -> Table:
+        given = _settings()
+        options: dict[str, Any] = {name.lower(): given[name] for name in _OF_BOTH if name in given}
+        shared = given.get("SHARED")
+        if shared is not None:
+            # Beside that of the policies, which has other buckets.
+            shared = shared_path(shared) + ".views"
+        options |= {name.lower(): given[name] for name in ("STORE", "SECRET", "ON_OUTAGE", "NODES") if name in given}
+        if inspect.isroutine(options.get("store")):
+            options["store"] = options["store"]()
+        return Table(shared=shared, strategy=given.get("STRATEGY"), **options)
 
     def client(self) -> Policies | None:
         """What finds the client's address behind proxies; nothing if the peer is the client."""
@@ -112,7 +126,11 @@ class TollgateConfig(AppConfig):  # type: ignore[misc]
 def _view_of(request: HttpRequest) -> dict[str, Any]:
     """What the decision looks at: the scope of ASGI, or the environ."""
     scope = getattr(request, "scope", None)
-    return cast("dict[str, Any]", request.META if scope is None else scope)
+    if scope is None:
+        return cast("dict[str, Any]", request.META)
+    query = scope.get("query_string")
+    # Django's AsyncClient has text there, against ASGI.
+    return {**scope, "query_string": query.encode("latin-1")} if isinstance(query, str) else cast("dict[str, Any]", scope)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -228,17 +246,31 @@ class Ratelimited(HttpResponse):  # type: ignore[misc]
 
 
 def _user(request: HttpRequest) -> Any:
-    user = getattr(request, "user", None)
+    return _known(getattr(request, "user", None))
+
+
+def _known(user: Any) -> Any:
     return user.pk if user is not None and user.is_authenticated else None
 
 
-def _key(key: Any, request: HttpRequest, group: str) -> Any:
+async def _auser(request: HttpRequest) -> Any:
+    """Who is known, without a look at the database from the event loop."""
+    if not isinstance(request.__dict__.get("user"), SimpleLazyObject):
+        return _user(request)
+    if hasattr(request, "auser"):
+        return _known(await request.auser())
+    # Django before 5.
+    return await sync_to_async(_user)(request)
+
+
+async def _key(key: Any, request: HttpRequest, group: str, is_async: bool) -> Any:
     if callable(key):
-        return key(request) if len(inspect.signature(key).parameters) == 1 else key(group, request)
+        answer = key(request) if len(inspect.signature(key).parameters) == 1 else key(group, request)
+        return await _answer(answer, is_async)
     if key == "ip":
         return client_address(request)
     if key in ("user", "user_or_ip"):
-        user = _user(request)
+        user = await _auser(request) if is_async else _user(request)
         if user is not None:
             return ("user", str(user))
         return client_address(request) if key == "user_or_ip" else None
@@ -256,21 +288,33 @@ def _key(key: Any, request: HttpRequest, group: str) -> Any:
 Answered = tuple["HttpResponse | None", list[tuple[str, str]]]
 
 
+async def _answer(answer: Any, is_async: bool) -> Any:
+    return await answer if is_async and inspect.isawaitable(answer) else said(answer)
+
+
 class _Limited:
     """What the decorators of one view have declared: all of it is decided together."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.rules: list[tuple[Rule, Any, bool]] = []
+        # A view that is made for one request is to be gone with it.
+        self.view: Callable[[], Any] = lambda: None
 
     def decide(self, request: HttpRequest) -> Answered:
-        charges, blocks = self._charges(request)
+        charging = self._charges(request, is_async=False)
+        try:
+            # Nothing in it waits, if it is not async.
+            charging.send(None)
+        except StopIteration as end:
+            charges, blocks = end.value
         return self._told(request, blocks, _STATE.table().decide(charges)) if charges else (None, [])
 
     async def adecide(self, request: HttpRequest) -> Answered:
-        charges, blocks = self._charges(request)
+        charges, blocks = await self._charges(request, is_async=True)
         return self._told(request, blocks, await _STATE.table().adecide(charges)) if charges else (None, [])
 
-    def _charges(self, request: HttpRequest) -> tuple[list[Charge], dict[int, bool]]:
+    async def _charges(self, request: HttpRequest, is_async: bool) -> tuple[list[Charge], dict[int, bool]]:
         charges: list[Charge] = []
         blocks: dict[int, bool] = {}
         if not _settings().get("ENABLED", True):
@@ -279,13 +323,14 @@ class _Limited:
         for rule, key, block in self.rules:
             if rule.methods is not None and request.method not in rule.methods:
                 continue
-            if rule.exempt_when is not None and rule.exempt_when(request):
+            if rule.exempt_when is not None and await _answer(rule.exempt_when(request), is_async):
                 continue
-            text = rule.rates if isinstance(rule.rates, str) else rule.rates(request)
+            text = rule.rates if isinstance(rule.rates, str) else await _answer(rule.rates(request), is_async)
             if not text:
                 continue
-            cost = rule.cost if isinstance(rule.cost, int) else rule.cost(request)
-            parts = (_key(key, request, rule.name), request.method if rule.per_method else None)
+            cost = rule.cost if isinstance(rule.cost, int) else await _answer(rule.cost(request), is_async)
+            value = await _key(key, request, rule.name, is_async)
+            parts = (value, request.method if rule.per_method else None)
             charges.append(Charge(rule, table.limiter(rule.name, text), parts, cost))
             blocks[id(rule)] = block
         return charges, blocks
@@ -305,6 +350,43 @@ class _Limited:
         return Ratelimited(decision, fields), fields
 
 
+_NAMES = Names()
+
+
+def _owner(view: Any) -> Any:
+    """The object whose method it is: ``method_decorator`` decorates a partial of one, anew for each request."""
+    return getattr(view.func if isinstance(view, functools.partial) else view, "__self__", None)
+
+
+def _is_dummy(view: Any) -> bool:
+    """Whether it is what ``method_decorator`` tries decorators on, of which nothing can be said."""
+    return bool(view.__module__ == method_decorator.__module__)
+
+
+def _is_async(view: Any) -> bool:
+    # ``View.dispatch`` answers what the method does.
+    return iscoroutinefunction(view) or (view.__name__ == "dispatch" and getattr(_owner(view), "view_is_async", False))
+
+
+def _is_within(inner: Any, view: Any) -> bool:
+    """Whether the view calls the other, through decorators that are no limits."""
+    while view is not None:
+        if view is inner:
+            return True
+        view = getattr(view, "__wrapped__", None)
+    return False
+
+
+def _name_of(view: Any, what: str) -> str:
+    """What a view is counted as: its class, where there is one, since all of ``View.dispatch`` are one function."""
+    of_class = getattr(view, "view_class", None)
+    if of_class is not None:
+        return _NAMES.of(of_class)
+    owner = _owner(view)
+    # Limits of one method by several of method_decorator do not know of each other.
+    return _NAMES.of(view) if owner is None else f"{_NAMES.of(type(owner))}.{view.__name__} {what}"
+
+
 def ratelimit(
     key: Any = "user_or_ip",
     rate: Rates = None,
@@ -312,8 +394,8 @@ def ratelimit(
     method: str | Iterable[str] | None = None,
     group: str | None = None,
     block: bool = True,
-    cost: int | Callable[[HttpRequest], int] = 1,
-    exempt_when: Callable[[HttpRequest], bool] | None = None,
+    cost: int | Callable[[HttpRequest], int | Awaitable[int]] = 1,
+    exempt_when: Callable[[HttpRequest], bool | Awaitable[bool]] | None = None,
     per_method: bool = False,
 ) -> Callable[[V], V]:
     """Limits a view, sync or async: ``@ratelimit(key="user_or_ip", rate="5/m", method="POST")``.
@@ -322,23 +404,31 @@ def ratelimit(
         ``"ip"``, ``"user"`` (all who are not known count as one), ``"user_or_ip"``, ``"header:NAME"``, ``"get:NAME"``, ``"post:NAME"``, or a
         function of the request, or of group and request.
     ``group``
-        Views of one group count together; by default each is one by itself.
+        Views of one group count together; by default each is one by itself: each function, and each class of views.
     ``block``
         Whether a request that is refused is answered with 429 (``Ratelimited``). If not, the view looks at ``request.limited``.
 
-    ``request.ratelimit`` is the ``Decision``. Several of these on one view are decided together: all admit, or none is charged.
+    Functions may be async if the view is. ``request.ratelimit`` is the ``Decision``. Several of these on one view are decided together: all admit, or none is charged.
     """
     if rate is None:
         raise TypeError('ratelimit() wants rate=, such as "5/minute"')
 
     def decorate(view: V) -> V:
         limited: _Limited | None = getattr(view, "__tollgate_limited__", None)
+        if limited is not None and not _is_within(limited.view(), view):
+            # Django copies what a method has to the view that is made of it, where it is not what is called.
+            limited = None
+        is_async = _is_async(view if limited is None else limited.view())
+        if not _is_dummy(view):
+            require_answers(is_async, f"{view!r}", key=key, rate=rate, cost=cost, exempt_when=exempt_when)
         methods = None
         if method is not None:
             methods = frozenset(name.upper() for name in ([method] if isinstance(method, str) else method))
+        own = limited or _Limited(_name_of(view, f"{key if isinstance(key, str) else ''} {sorted(methods or ())}"))
+        which = f"{own.name} {len(own.rules) + 1}" if own.rules else own.name
         rule = Rule(
             rate,
-            group or f"{view.__module__}.{view.__qualname__}",
+            group or which,
             methods=methods,
             cost=cost,
             exempt_when=exempt_when,
@@ -347,11 +437,9 @@ def ratelimit(
         if isinstance(rate, str):
             # What is wrong is said where it is declared; the table may not be there yet.
             _readable(rate)
-        if limited is not None:
-            limited.rules.append((rule, key, block))
-            return view
-        own = _Limited()
         own.rules.append((rule, key, block))
+        if limited is not None:
+            return view
         inner: Any = view
 
         def request_of(args: tuple[Any, ...]) -> HttpRequest:
@@ -361,7 +449,7 @@ def ratelimit(
                 raise TypeError(f"`{inner.__name__}` was called without a request: it is limited as a view is; use method_decorator?")
             return found
 
-        if iscoroutinefunction(inner):
+        if is_async:
 
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
                 refusal, fields = await own.adecide(request_of(args))
@@ -384,6 +472,7 @@ def ratelimit(
 
             wrapper = functools.wraps(inner)(limited_sync)
         wrapper.__tollgate_limited__ = own
+        own.view = weakref.ref(wrapper)
         return cast(V, wrapper)
 
     return decorate

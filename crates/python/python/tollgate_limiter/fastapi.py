@@ -7,21 +7,28 @@ dependencies of their own; or ``Depends(limiter.depends("5/minute"))`` on routes
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import itertools
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
+import re
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_type_hints
 
+import fastapi.routing
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Host, Mount
 from starlette.websockets import WebSocket
 
 from . import _limiter as limiters
 from ._engine import Decision, ManualClock
+from ._functions import Names, is_awaited, is_generator, require_answers, said
 from ._middleware import Asgi
-from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+from ._rules import Charge, Rule, Strategy, Table, refusal_fields
 from ._types import OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_address"]
@@ -29,8 +36,11 @@ __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_ad
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_KEY = "_tollgate_key"
-"""The parameter that brings what the limiter's own key function is, where that has dependencies."""
+Rates = Union[str, Callable[..., "str | Awaitable[str | None] | None"]]
+"""Rates, or a function of the request that answers such a text, or ``None`` for no limit."""
+
+_NUMBERS = itertools.count(1)
+"""Of wrappers: each has hidden parameters of its own, so that two limiters can limit one route."""
 
 RateLimitMiddleware: Callable[..., Asgi] = Asgi
 """``app.add_middleware(RateLimitMiddleware, limits="100/minute")``: see ``Asgi``."""
@@ -48,16 +58,18 @@ class RateLimitExceeded(HTTPException):
     decision: Decision
 
     def __init__(self, decision: Decision, fields: list[tuple[str, str]], detail: str | None = None) -> None:
-        text = detail or f"Rate limit exceeded: {decision.policy.split(' as ')[0]}"
-        # An outage is of the server, and no fault of the client.
-        status = 429 if decision.outage is None else 503
+        if decision.outage is None:
+            status, text = 429, detail or f"Rate limit exceeded: {decision.policy.split(' as ')[0]}"
+        else:
+            # Of the server, and no fault of the client.
+            status, text = 503, "Limits cannot be checked now"
         super().__init__(status, text, dict(refusal_fields(decision, fields)))
         self.decision = decision
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:
     """Whether a key function wants the request at most, and so is called without FastAPI's help."""
-    if inspect.iscoroutinefunction(function):
+    if is_awaited(function) or is_generator(function):
         return False
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) > 1:
@@ -80,17 +92,63 @@ def _of_request(function: Callable[..., Any]) -> Callable[[HTTPConnection], Any]
     return function if inspect.signature(function).parameters else lambda request: function()
 
 
+def _walk(routes: Sequence[Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """All routes with their whole paths, those of included routers and mounted applications too."""
+    # FastAPI once copied the routes that it included, and later refers to them.
+    contexts = getattr(fastapi.routing, "iter_route_contexts", iter)
+    for context in contexts(routes):
+        route, path = getattr(context, "original_route", context), before + (getattr(context, "path", None) or "")
+        yield path, route
+        if isinstance(route, (Mount, Host)):
+            yield from _walk(route.routes, path if isinstance(route, Mount) else before)
+
+
+@functools.lru_cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """What paths look like that a mount with this template has taken."""
+    parts = re.split(r"(\{[^}]*\})", template)
+    matched = (re.escape(part) if index % 2 == 0 else ".*" if part.endswith(":path}") else "[^/]+" for index, part in enumerate(parts))
+    return re.compile("".join(matched))
+
+
+def _path_of(connection: HTTPConnection) -> str:
+    """The whole path of the route, as it was declared. What clients make of it would be a count for each spelling."""
+    scope = connection.scope
+    route = scope.get("route")
+    if route is None:
+        return cast(str, scope["path"])
+    # Its own path is relative to the router that includes it.
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    if context is not None and context.original_route is route:
+        route = context
+    path = cast(str, getattr(route, "path", ""))
+    mounted = scope.get("root_path", "").removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
+    if mounted:
+        for prefix, mount in _walk(scope["router"].routes):
+            if isinstance(mount, Mount) and _pattern(prefix).fullmatch(mounted):
+                return prefix + path
+    return path
+
+
 class Asked:
     """A rule, with all that can be known before there is a request."""
 
-    __slots__ = ("cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
+    __slots__ = ("awaits", "cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
 
     rates: Callable[[HTTPConnection], str | None] | None
     limiter: limiters.Limiter | None
     cost: int | Callable[[HTTPConnection], int]
 
-    def __init__(self, rule: Rule, key_func: Callable[..., Any], table: Table) -> None:
+    def __init__(self, rule: Rule, key_func: Callable[..., Any], table: Table, scoped: bool) -> None:
         self.rule = rule
+        # Of each route by itself.
+        self.scoped = scoped
+        functions = {"rates": rule.rates, "cost": rule.cost, "exempt_when": rule.exempt_when}
+        require_answers(True, "", **functions)
+        require_answers(False, "a refusal", error_message=rule.error_message)
+        self.awaits = {name: function for name, function in functions.items() if is_awaited(function)}
+        if inspect.isclass(key_func) and not issubclass(key_func, (str, bytes, int)):
+            raise TypeError(f"key_func is a function that answers a key, and {key_func!r} is a class whose objects are none")
         # What is no plain function is a dependency, whose value FastAPI brings.
         self.key = _of_request(key_func) if _is_plain(key_func) else None
         if self.key is None:
@@ -105,8 +163,24 @@ class Asked:
             self.rates, self.limiter = _of_request(rule.rates), None
         self.cost = rule.cost if isinstance(rule.cost, int) else _of_request(rule.cost)
         self.exempt = None if rule.exempt_when is None else _of_request(rule.exempt_when)
-        # Of each route by itself.
-        self.scoped = rule.name == "depends" or rule.name.startswith("default-")
+
+    def require_plain(self, what: str) -> None:
+        """Refuses functions that are async, for what cannot await them."""
+        require_answers(False, what, **self.awaits)
+
+    async def settled(self, request: HTTPConnection) -> Asked | None:
+        """The rule with the answers of its async functions in their place; nothing if it is exempt."""
+        answers: Any = copy.copy(self)
+        if "exempt_when" in self.awaits:
+            if await answers.exempt(request):
+                return None
+            answers.exempt = None
+        if "rates" in self.awaits:
+            text = await answers.rates(request)
+            answers.rates = lambda request: text
+        if "cost" in self.awaits:
+            answers.cost = await answers.cost(request)
+        return cast(Asked, answers)
 
 
 class Limiter:
@@ -146,8 +220,9 @@ class Limiter:
             nodes=nodes,
         )
         given = [default_limits] if isinstance(default_limits, str) else list(default_limits)
-        self._defaults = [self._asked(Rule(rates, f"default-{index}")) for index, rates in enumerate(given)]
-        self._originals: dict[Callable[..., Any], str] = {}
+        self._defaults = [self._asked(Rule(rates, f"default-{index}"), scoped=True) for index, rates in enumerate(given)]
+        self._originals: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        self._names = Names()
 
     def limit(
         self,
@@ -157,17 +232,21 @@ class Limiter:
         per_method: bool = False,
         methods: Sequence[str] | None = None,
         error_message: str | Callable[[], str] | None = None,
-        exempt_when: Callable[..., bool] | None = None,
-        cost: int | Callable[..., int] = 1,
+        exempt_when: Callable[..., bool | Awaitable[bool]] | None = None,
+        cost: int | Callable[..., int | Awaitable[int]] = 1,
         override_defaults: bool = True,
         scope: str | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Limits a route; stands below ``@app.get``. ``key_func`` may have dependencies of FastAPI, and be async."""
+        """Limits a route; stands below ``@app.get``. ``key_func`` may have dependencies of FastAPI, and be async.
+        Functions that are given as rates, ``cost`` or ``exempt_when`` may be async if the route is. Each limit of each function has a
+        count of its own, at whatever paths the function is."""
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            stacked = len(function.__tollgate_rules__) if self._has(function) else 0  # type: ignore[attr-defined]
+            name = function.__tollgate_name__ if stacked else self._names.of(function)  # type: ignore[attr-defined]
             rule = Rule(
                 limit_value,
-                scope or f"{function.__module__}.{function.__qualname__}",
+                scope or (f"{name} {stacked + 1}" if stacked else name),
                 key_func=key_func,
                 per_method=per_method,
                 methods=None if methods is None else frozenset(method.upper() for method in methods),
@@ -176,7 +255,7 @@ class Limiter:
                 override_defaults=override_defaults,
                 error_message=error_message,
             )
-            return self._wrap(function, rule)
+            return self._wrap(function, rule, name)
 
         return decorate
 
@@ -191,19 +270,24 @@ class Limiter:
         limit_value: Rates,
         *,
         key_func: Callable[..., Any] | None = None,
-        cost: int | Callable[..., int] = 1,
+        cost: int | Callable[..., int | Awaitable[int]] = 1,
         scope: str | None = None,
     ) -> Callable[..., Any]:
         """A dependency that limits: ``Depends(limiter.depends("10/minute"))``, of a route, a router or an application. Without a
-        ``scope`` each path has a count of its own."""
+        ``scope`` each of these has a count of its own for each path, whatever the method. So it is called where routes are
+        declared, and not for each request."""
         self._require("a dependency", is_async=True)
-        asked = self._asked(Rule(limit_value, scope or "depends", key_func=key_func, cost=cost))
+        rule = Rule(limit_value, scope or self._names.next("depends"), key_func=key_func, cost=cost)
+        asked = self._asked(rule, scoped=scope is None)
         is_stored = self._table.is_stored
 
         async def limited(connection: HTTPConnection, response: Response, key: Any = None) -> None:
-            own = None if scope else getattr(connection.scope.get("route"), "path", connection.scope["path"])
+            own = None if scope else _path_of(connection)
             rules = [(asked, key)]
-            decided = await self._adecide(connection, rules, own) if is_stored else self._decide(connection, rules, own)
+            if is_stored or asked.awaits:
+                decided = await self._adecide(connection, rules, own)
+            else:
+                decided = self._decide(connection, rules, own)
             _set_fields(response, decided)
 
         parameters = list(inspect.signature(limited, eval_str=True).parameters.values())[:2]
@@ -216,51 +300,63 @@ class Limiter:
     def messages(self, limit_value: Rates, *, scope: str = "messages") -> Messages:
         """A limit of the messages of WebSockets: ``if not messages.check(websocket): ...``."""
         asked = self._asked(Rule(limit_value, scope))
+        asked.require_plain("a limit of messages")
         if asked.key is None:
             raise TypeError("the key of messages is a function of the WebSocket, and the limiter's is a dependency")
         return Messages(self, asked)
 
     def init_app(self, app: FastAPI) -> None:
-        """Says which routes are registered without the limit that was declared for them."""
-        for route in app.routes:
-            name = self._originals.get(getattr(route, "endpoint", None))  # type: ignore[arg-type]
-            if name is not None:
-                raise RuntimeError(f"limit() must stand below @app.get: `{name}` is registered without it")
+        """Says which routes are registered without the limit that was declared for them; also those of routers that are included and
+        applications that are mounted by now."""
+        for _, route in _walk(app.routes):
+            endpoint: Any = getattr(route, "endpoint", None)
+            if endpoint in self._originals:
+                raise RuntimeError(f"limit() must stand below @app.get: `{endpoint.__name__}` is registered without it")
 
-    def _asked(self, rule: Rule) -> Asked:
-        return Asked(rule, rule.key_func or self._key_func, self._table)
+    def _asked(self, rule: Rule, *, scoped: bool = False) -> Asked:
+        return Asked(rule, rule.key_func or self._key_func, self._table, scoped)
 
-    def _wrap(self, function: Callable[P, R], rule: Rule) -> Callable[P, R]:
+    def _has(self, function: Any) -> bool:
+        """Whether the function has limits of this limiter already, and nothing around them."""
+        return getattr(function, "__tollgate_limiter__", None) is self
+
+    def _wrap(self, function: Callable[P, R], rule: Rule, name: str) -> Callable[P, R]:
         inner: Any = function
         asked = self._asked(rule)
-        if getattr(function, "__tollgate_limiter__", None) is self:
+        if self._has(function):
             # All limits of a route are decided together.
             wrapper = inner
             rules: list[tuple[Asked, str | None]] = wrapper.__tollgate_rules__
         else:
-            self._originals[function] = function.__name__
+            self._originals.add(function)
             rules = []
             # FastAPI gives the request to one parameter, and so the response: to the route's own, where there is one.
             own = _own_parameters(inner)
+            hidden_name = f"_tollgate{next(_NUMBERS)}"
             hidden = [
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
-                for name, kind in (("_tollgate_request", Request), ("_tollgate_response", Response))
+                for name, kind in ((f"{hidden_name}_request", Request), (f"{hidden_name}_response", Response))
                 if kind not in own
             ]
             if not _is_plain(self._key_func):
-                hidden.append(inspect.Parameter(_KEY, inspect.Parameter.KEYWORD_ONLY, default=Depends(self._key_func)))
-            wrapper = self._wrapper(inner, rules, own)
+                hidden.append(inspect.Parameter(f"{hidden_name}_key", inspect.Parameter.KEYWORD_ONLY, default=Depends(self._key_func)))
+            wrapper = self._wrapper(inner, rules, own, hidden_name, name)
+            wrapper.__tollgate_name__ = name
+            wrapper.__tollgate_hidden__ = hidden_name
             wrapper.__tollgate_limiter__ = self
             wrapper.__tollgate_rules__ = rules
             wrapper.__signature__ = _with(inspect.signature(inner), hidden)
+            if not inspect.iscoroutinefunction(inner):
+                for default in self._defaults:
+                    default.require_plain(f"`{function.__name__}`, which is not `async def`,")
+        if not inspect.iscoroutinefunction(inner):
+            asked.require_plain(f"`{function.__name__}`, which is not `async def`,")
         parameter = None
         if asked.key is None and rule.key_func is not None:
-            parameter = f"{_KEY}_{len(rules)}"
+            parameter = f"{wrapper.__tollgate_hidden__}_key_{len(rules)}"
             more = inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=Depends(rule.key_func))
             wrapper.__signature__ = _with(wrapper.__signature__, [more])
         rules.append((asked, parameter))
-        if rule.override_defaults:
-            wrapper.__tollgate_overrides__ = True
         return cast("Callable[P, R]", wrapper)
 
     def _require(self, what: str, is_async: bool) -> None:
@@ -269,19 +365,21 @@ class Limiter:
             wanted = "redis.asyncio, as another would block the event loop" if is_async else "redis.Redis, as it awaits nothing"
             raise TypeError(f"{what} wants a client of {wanted}: give the other kind as store=")
 
-    def _wrapper(self, function: Any, rules: list[tuple[Asked, str | None]], own: dict[type, str]) -> Any:
+    def _wrapper(
+        self, function: Any, rules: list[tuple[Asked, str | None]], own: dict[type, str], hidden: str, scope: str
+    ) -> Any:
         is_async = inspect.iscoroutinefunction(function)
         self._require(f"`{function.__name__}`", is_async)
-        scope = f"{function.__module__}.{function.__qualname__}"
         is_stored = self._table.is_stored
         of_request, of_response = own.get(Request), own.get(Response)
+        hidden_request, hidden_response, hidden_key = f"{hidden}_request", f"{hidden}_response", f"{hidden}_key"
 
         def begin(
             args: Any, kwargs: dict[str, Any]
         ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
-            request = kwargs.get(of_request) if of_request else kwargs.pop("_tollgate_request", None)
-            response = kwargs.get(of_response) if of_response else kwargs.pop("_tollgate_response", None)
-            common = kwargs.pop(_KEY, None)
+            request = kwargs.get(of_request) if of_request else kwargs.pop(hidden_request, None)
+            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
+            common = kwargs.pop(hidden_key, None)
             keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
             if request is None:
                 # Starlette gives the request alone.
@@ -289,7 +387,7 @@ class Limiter:
                 request = next(found, None)
             if request is None:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
-            if self._defaults and not wrapper.__tollgate_overrides__:
+            if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
                 keys += [(asked, common) for asked in self._defaults]
             return request, keys, response
 
@@ -305,7 +403,7 @@ class Limiter:
             @functools.wraps(function)
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
                 request, keys, response = begin(args, kwargs)
-                if is_stored:
+                if is_stored or any(asked.awaits for asked, _ in keys):
                     fields = await self._adecide(request, keys, scope)
                 else:
                     fields = self._decide(request, keys, scope)
@@ -321,7 +419,6 @@ class Limiter:
                 return end(function(*args, **kwargs), fields, response)
 
             wrapper = limited
-        wrapper.__tollgate_overrides__ = False
         return wrapper
 
     def _decide(
@@ -333,7 +430,16 @@ class Limiter:
     async def _adecide(
         self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
     ) -> list[tuple[str, str]]:
-        charges = self._charges(request, rules, scope)
+        if not self.enabled:
+            return []
+        settled = []
+        method = _method(request)
+        for asked, key in rules:
+            methods = asked.rule.methods
+            answers = await asked.settled(request) if asked.awaits and (methods is None or method in methods) else asked
+            if answers is not None:
+                settled.append((answers, key))
+        charges = self._charges(request, settled, scope)
         return self._told(await self._table.adecide(charges)) if charges else []
 
     def _charges(
@@ -342,12 +448,12 @@ class Limiter:
         if not self.enabled:
             return []
         charges = []
-        method = request.scope.get("method", "WEBSOCKET")
+        method = _method(request)
         for asked, key in rules:
             rule = asked.rule
             if rule.methods is not None and method not in rule.methods:
                 continue
-            if asked.exempt is not None and asked.exempt(request):
+            if asked.exempt is not None and said(asked.exempt(request)):
                 continue
             limiter = asked.limiter
             if limiter is None:
@@ -400,6 +506,10 @@ class Messages:
         return limiter, None if asked.key is None else asked.key(websocket)
 
 
+def _method(connection: HTTPConnection) -> str:
+    return cast(str, connection.scope.get("method", "WEBSOCKET"))
+
+
 def _set_fields(response: Response, fields: list[tuple[str, str]]) -> None:
     """Sets those fields that the response does not have."""
     raw = response.raw_headers
@@ -418,6 +528,8 @@ def _own_parameters(function: Callable[..., Any]) -> dict[type, str]:
     except Exception:  # a name that is not there at run time: FastAPI says so itself
         return {}
     parameters = inspect.signature(function).parameters
+    # The hidden ones of another limiter too.
+    hints |= {name: parameter.annotation for name, parameter in parameters.items() if name not in hints}
     return {kind: name for name, kind in hints.items() if kind in (Request, Response) and name in parameters}
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from ..._functions import require_answers
 from ..._rules import Rule
-from ...fastapi import _set_fields
-from . import FastAPILimiter, limiter
+from ...fastapi import _path_of, _set_fields
+from . import _identified, limiter
 
 __all__ = ["RateLimiter"]
 
 
 class RateLimiter:
-    """A dependency that limits each path for each client. Equal ones are one, also for ``app.dependency_overrides``."""
+    """A dependency that limits each route for each client. Those that are equal are one, also for ``app.dependency_overrides``: which
+    have the same figures and the same identifier."""
 
     def __init__(
         self,
@@ -34,17 +35,16 @@ class RateLimiter:
             raise ValueError(f"expected times from 0 and a period above 0, and {times} per {self.milliseconds} ms was given")
         self.identifier = identifier
         text = f"{times} per {self.milliseconds} ms"
-        self._asked = limiter._asked(Rule(text, "depends"))
-        # Which is brought below, as for a dependency.
-        self._asked.key = None
+        require_answers(True, "", identifier=identifier)
+        # Two identifiers may give one value. Where a function is defined is the same in all workers.
+        self._asked = limiter._asked(Rule(text, f"depends {_place(identifier)}"), scoped=True)
 
     async def __call__(self, request: HTTPConnection, response: Response) -> None:
-        identifier = self.identifier or FastAPILimiter.identifier
-        key = identifier(request)
-        if inspect.isawaitable(key):
-            key = await key
-        path = getattr(request.scope.get("route"), "path", request.scope["path"])
-        _set_fields(response, limiter._decide(request, [(self._asked, key)], path))
+        key = await _identified(request, self.identifier)
+        # GET and POST of one path are two routes.
+        methods = sorted(getattr(request.scope.get("route"), "methods", None) or ())
+        own = " ".join([*methods, _path_of(request)])
+        _set_fields(response, limiter._decide(request, [(self._asked, key)], own))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RateLimiter) and self._parts() == other._parts()
@@ -54,3 +54,12 @@ class RateLimiter:
 
     def _parts(self) -> tuple[Any, ...]:
         return self.times, self.milliseconds, self.identifier
+
+
+def _place(function: Any) -> str:
+    """Where a function is defined."""
+    if function is None:
+        return ""
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{function.__module__}.{name}:{0 if code is None else code.co_firstlineno}"

@@ -198,3 +198,26 @@ def test_what_flask_answers_by_itself_takes_nothing_of_the_route(clock: ManualCl
     assert codes(app, "/", 3, method="OPTIONS") == [200] * 3 and codes(app, "/", 2, method="POST") == [200, 429]
     assert codes(app, "/own", 2, method="OPTIONS") == [200, 429]
     assert codes(app, "/", 9, method="OPTIONS").count(200) == 4
+
+
+async def never(*_: Any) -> bool:
+    return False
+
+
+def test_functions_that_nobody_would_await_are_refused() -> None:
+    """What such a function answers is true, whatever it would say: nothing would be limited."""
+    limiter = Limiter(key_func=lambda: "key")
+    for wrong in ("exempt_when", "deduct_when", "cost", "key_func"):
+        with pytest.raises(TypeError, match=f"{wrong}=.* is async, and Flask cannot await it"):
+            limiter.limit("1/minute", **{wrong: never})(made())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="key_func=.* is async"):
+        Limiter(key_func=never)
+    with pytest.raises(TypeError, match="exempt_when=.* is async"):
+        Limiter(key_func=lambda: "key", default_limits=["1/minute"], default_limits_exempt_when=never)  # type: ignore[arg-type]
+
+
+def test_a_hidden_coroutine_exempts_nobody() -> None:
+    app = Flask(__name__)
+    limiter = Limiter(app, key_func=lambda: "key")
+    app.get("/")(limiter.limit("1/minute", exempt_when=lambda: never())(made()))  # type: ignore[arg-type,return-value]
+    assert codes(app, "/", 2) == [500, 500]

@@ -22,6 +22,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from ._engine import Decision, ManualClock
 from ._errors import StoreError
+from ._functions import require_answers, said
 from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
 from ._types import Key, OnOutage
 
@@ -79,6 +80,10 @@ class _Declared(Rule):
     per_endpoint: bool = True
     scope: Callable[[str], str] | None = None
 
+    def __post_init__(self) -> None:
+        functions = ("rates", "key_func", "cost", "exempt_when", "deduct_when", "error_message", "scope")
+        require_answers(False, "Flask", **{name: getattr(self, name) for name in functions})
+
 
 class _Asked:
     """What a request has been asked about. It is kept at the request, as an application's context may be that of several."""
@@ -128,6 +133,7 @@ class Limiter:
             else:
                 raise TypeError(f"expected a Flask application and a key function, each once, and {given!r} was given")
         self._require_memory(storage_uri)
+        require_answers(False, "Flask", key_func=key_func)
         self.enabled = enabled
         self._slot = f"_tollgate_{id(self)}"
         self._key_func = key_func or get_remote_address
@@ -364,7 +370,7 @@ class Limiter:
         for rule in rules:
             if rule.methods is not None and of.method not in rule.methods:
                 continue
-            if rule.exempt_when is not None and rule.exempt_when():
+            if rule.exempt_when is not None and said(rule.exempt_when()):
                 continue
             text = rule.rates if isinstance(rule.rates, str) else rule.rates()
             if not text:
@@ -398,7 +404,7 @@ class Limiter:
         asked = self._asked(self._request())
         for charge in asked.later:
             deduct_when = charge.rule.deduct_when
-            if deduct_when is not None and deduct_when(response):
+            if deduct_when is not None and said(deduct_when(response)):
                 try:
                     charge.limiter.charge(charge.key, charge.cost)
                 except StoreError:

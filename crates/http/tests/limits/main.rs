@@ -20,5 +20,4 @@ mod strict;
 mod tiers;
 mod tower_contract;
 mod view;
-mod warning;
 mod watching;

@@ -1,4 +1,9 @@
-//! What is said once, because it shows with requests only.
+//! What is said once, because it shows with requests only. A program of its own: of one that others make log at once, and nobody hears,
+//! `tracing` may remember that nobody does.
+
+#[path = "limits/app.rs"]
+#[allow(dead_code, reason = "the parts of it that other tests use")]
+mod app;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +12,7 @@ use tollgate_http::LimiterConfig;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::app::{App, get, policy};
+use app::{App, get, policy};
 
 /// Counts warnings of this crate.
 #[derive(Clone, Default)]

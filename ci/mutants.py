@@ -10,6 +10,7 @@ defect whose place in the code has gone is an error. `dies` lists the suites tha
 
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -50,7 +51,7 @@ def defects(arguments):
         for defect in tomllib.loads(path.read_text())["defect"]:
             if not {"name", "what", "file", "old", "new"} <= defect.keys() or ("dies" in defect) == ("argued" in defect):
                 fail(f"{path.name}: a defect needs name, what, file, old, new, and dies or argued: {defect.get('name')}")
-            found.append(defect)
+            found.append(defect | {"list": path.stem})
     names = [defect["name"] for defect in found]
     if len(set(names)) < len(names):
         fail("two defects have the same name")
@@ -253,8 +254,8 @@ def check_only(chosen):
     print(f"mutants: all {len(chosen)} planted defects have their place and compile")
 
 
-def plant(group, chosen, is_mine):
-    """Runs the suites of a group, in a tree of its own: first without a defect, then with each. What survived."""
+def plant(group, chosen, is_mine, deadline):
+    """Runs the suites of a group, in a tree of its own: first without a defect, then with each. What survived, and what was not run."""
     copy_tree(group)
     suites = sorted({suite for defect in chosen for suite in defect.get("dies", []) if is_mine(suite)})
     for number, suite in enumerate(suites, 1):
@@ -264,6 +265,8 @@ def plant(group, chosen, is_mine):
     mine = [defect for defect in chosen if any(map(is_mine, defect.get("dies", [])))]
     survived = []
     for number, defect in enumerate(mine, 1):
+        if time.monotonic() > deadline:
+            return survived, mine[number - 1 :]
         path, started = HERE.tree / defect["file"], time.monotonic()
         original = path.read_text()
         head = f"[{group} {number}/{len(mine)}] {defect['name']}"
@@ -277,12 +280,18 @@ def plant(group, chosen, is_mine):
                 print(f"{head}: {'SURVIVED' if why is None else 'died in'} {suite}, {seconds:.0f} s: {why}", flush=True)
         finally:
             path.write_text(original)
-    return survived
+    return survived, []
 
 
 def main():
     arguments = sys.argv[1:]
     only_check = arguments[:1] == ["--check"]
+    deadline = float("inf")
+    if arguments[:1] == ["--minutes"]:
+        if not arguments[1:] or not arguments[1].isdecimal():
+            fail("--minutes needs a whole number of minutes")
+        deadline = time.monotonic() + 60 * int(arguments[1])
+        arguments = arguments[2:]
     chosen = defects(arguments[only_check:])
     copy_tree("tree")
     if only_check:
@@ -290,17 +299,29 @@ def main():
         return
     if problems := list(lost(chosen)):
         fail("\n".join(problems))
+    if deadline < float("inf"):
+        # The lists in another order for each commit, so that what one has no time for is the turn of another.
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        lists = sorted({defect["list"] for defect in chosen})
+        random.Random(commit).shuffle(lists)
+        chosen.sort(key=lambda defect: lists.index(defect["list"]))
     argued = [defect for defect in chosen if "argued" in defect]
     for defect in argued:
         print(f"{defect['name']}: not run. {defect['argued']}", flush=True)
     # Models are built elsewhere than the rest, so both go on at once.
     is_model = lambda suite: suite.split()[0] in MODELS
     with ThreadPoolExecutor(2) as groups:
-        models = groups.submit(plant, "models", chosen, is_model)
-        others = groups.submit(plant, "others", chosen, lambda suite: not is_model(suite))
-        survived = models.result() + others.result()
-    killed = len(chosen) - len(argued) - len({name.split()[0] for name in survived})
+        models = groups.submit(plant, "models", chosen, is_model, deadline)
+        others = groups.submit(plant, "others", chosen, lambda suite: not is_model(suite), deadline)
+        results = [models.result(), others.result()]
+    survived = [line for survivors, _ in results for line in survivors]
+    left = {defect["name"] for _, unplanted in results for defect in unplanted}
+    killed = len(chosen) - len(argued) - len(left | {name.split()[0] for name in survived})
     print(f"mutants: {killed} of {len(chosen)} died, {len(argued)} argued ({', '.join(d['name'] for d in argued) or 'none'})")
+    if left:
+        print(f"mutants: no time for {len(left)}: {', '.join(sorted(left))}")
+    if killed == 0:
+        fail("there was no time for any")
     if survived:
         fail(f"survived: {', '.join(survived)}")
 

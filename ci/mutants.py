@@ -171,6 +171,24 @@ def lost(chosen):
             yield f"{defect['name']}: its text occurs {found} times in {defect['file']}, not once"
 
 
+def nowhere(chosen):
+    """One line for each suite that has no such tests, which would only be seen when it is its turn."""
+    homes = {"test": "tests", "lib": "src", "redis": "crates/redis/src", "python": "crates/python/tests", "fuzz": "fuzz/fuzz_targets"}
+    homes |= {kind: f"crates/{kind}/tests" for kind in ("http", "gateway", "c")} | dict.fromkeys(MODELS, "loom-tests")
+    for suite in sorted({suite for defect in chosen for suite in defect.get("dies", [])}):
+        kind, *rest = suite.split()
+        home = HERE.tree / homes[kind]
+        paths = [path for suffix in ("rs", "py") for path in home.rglob(f"*.{suffix}")]
+        if kind in ("test", "http", "gateway", "c", "python"):
+            # The program, and what is within it.
+            paths = [path for path in paths if rest[0] in (path.relative_to(home).parts[0], path.stem)]
+            rest = rest[1:]
+        text = "\n".join(f"{path}\n{path.read_text()}" for path in paths)
+        words = {part for word in rest for part in word.split("::") if word not in ("or", "and", "not")}
+        if not paths or any(word not in text for word in words):
+            yield f"there is no such suite: {suite}"
+
+
 def rounds(chosen):
     """The defects in as few rounds as are needed for no two of a round to touch the same text."""
     found = []
@@ -244,7 +262,7 @@ def broken(planted):
 
 def check_only(chosen):
     """Whether every defect still has its place, and compiles there; nothing is run."""
-    problems = list(lost(chosen))
+    problems = [*lost(chosen), *nowhere(chosen)]
     if not problems:
         problems = [problem for members in rounds(chosen) for problem in broken(members)]
     for problem in problems:
@@ -297,7 +315,7 @@ def main():
     if only_check:
         check_only(chosen)
         return
-    if problems := list(lost(chosen)):
+    if problems := [*lost(chosen), *nowhere(chosen)]:
         fail("\n".join(problems))
     if deadline < float("inf"):
         # The lists in another order for each commit, so that what one has no time for is the turn of another.

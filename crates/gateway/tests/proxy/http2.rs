@@ -499,3 +499,26 @@ async fn of_tls_http2_is_taken_if_the_upstream_takes_it() {
     let told = ask(true, "GET /a HTTP/1.1\r\nHost: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     assert!(told.starts_with("GET /a HTTP/1.1\r\n") && field(&told, "upgrade") == Some("websocket"), "{told}");
 }
+
+/// To name another host in its place would be to ask for something else than the limits have decided about.
+#[test]
+fn a_host_that_http2_cannot_carry_is_refused_and_never_replaced() {
+    let (upstream, connections) = h2c(told);
+    let front = Front::start(before(upstream));
+    let ask = |host: &str| {
+        let mut client = front.client();
+        client.send(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.response()
+    };
+    for host in ["a.example:81", "[::1]", "a_b"] {
+        let answer = ask(host);
+        assert!(answer.body.starts_with(&format!("GET http://{host}/x HTTP/2.0\r\n")), "{host}: {answer:?}");
+    }
+    for host in ["", "a%41.example", "a%"] {
+        ask(host).is_problem(400);
+    }
+    // That is no fault of the connection.
+    assert!(ask("b.example").body.starts_with("GET http://b.example/x "));
+    assert_eq!(connections.load(SeqCst), 1);
+    assert_eq!(front.upstreams()[0].failures, 0);
+}

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// As long as anything here may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of this test alone.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -101,6 +101,13 @@ impl Gateway {
     /// Whether anything was told that was not heard yet.
     pub(crate) fn is_silent(&self) -> bool {
         self.told.try_recv().is_err()
+    }
+
+    /// How many sockets the program has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     pub(crate) fn hang_up(&self) {

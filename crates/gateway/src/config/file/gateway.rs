@@ -12,13 +12,13 @@ use ipnet::IpNet;
 use super::Files;
 use super::item::{Item, Table};
 use super::routes;
-use crate::control::socket::LONGEST_PATH;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
     Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
 };
 use crate::values::listen_addr::ListenAddr;
+use crate::values::socket_file::LONGEST_PATH;
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tollgate_http::RateLimiter;
+use tollgate_http::limiter::StandingError;
 
 use super::message::{Answer, KeyJson, LONGEST_QUESTION, Question};
 use super::socket::ControlSocket;
@@ -96,14 +97,26 @@ fn answered(question: &Question, limiter: &RateLimiter) -> Answer {
     match found {
         Ok(standings) => {
             if *resets {
-                // Not the key: it may be a secret.
                 let names: Vec<&str> = standings.found.iter().map(|standing| standing.policy.as_str()).collect();
-                output::complain(&format_args!("a key was reset by way of the control socket: {}", names.join(", ")));
+                tell_of_reset(&names);
             }
             Answer::Standings(KeyJson::new(&standings, *resets))
         }
+        Err(error @ StandingError::Unanswered { .. }) => {
+            if let StandingError::Unanswered { reset, .. } = &error
+                && !reset.is_empty()
+            {
+                tell_of_reset(&reset.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            Answer::Unanswered(error.to_string())
+        }
         Err(error) => Answer::Refused(error.to_string()),
     }
+}
+
+/// Not the key: it may be a secret.
+fn tell_of_reset(policies: &[&str]) {
+    output::complain(&format_args!("a key was reset by way of the control socket: {}", policies.join(", ")));
 }
 
 #[cfg(test)]

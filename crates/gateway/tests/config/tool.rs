@@ -86,13 +86,22 @@ impl Gateway {
 
     /// Waits until the gateway has told a line that ends in `end`; all it has told up to there.
     pub(crate) fn hear(&self, end: &str) -> Vec<String> {
+        self.hear_until(end, |line| line.ends_with(end))
+    }
+
+    /// The same with a line that has `part` in it.
+    pub(crate) fn hear_with(&self, part: &str) -> Vec<String> {
+        self.hear_until(part, |line| line.contains(part))
+    }
+
+    fn hear_until(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             match self.told.recv_timeout(PATIENCE) {
                 Ok(line) => lines.push(line),
-                Err(_) => panic!("`{end}` was not told, but {lines:?}"),
+                Err(_) => panic!("`{what}` was not told, but {lines:?}"),
             }
-            if lines.last().is_some_and(|line| line.ends_with(end)) {
+            if lines.last().is_some_and(|line| is_it(line)) {
                 return lines;
             }
         }

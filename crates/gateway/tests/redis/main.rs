@@ -135,16 +135,21 @@ fn one_client_is_looked_up_and_reset_on_the_server() {
     assert_eq!((code, standing(&said)), (0, vec![("all".to_owned(), 0), ("here".to_owned(), 45)]), "{said}");
     assert_eq!(keys(&folder, &["reset", "127.0.0.1"]).0, 0);
     assert_eq!(count(&gateway, "/", 7, 200), 5);
-    // What cannot be looked up is said, and what may not have been reset is an error.
+    // What cannot be looked up is said, and what may not have been reset is an error, of another kind than a wrong question.
     server.signal("-STOP");
-    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--json"]);
+    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--policy", "here", "--json"]);
     assert_eq!((code, standing(&said)), (0, vec![("here".to_owned(), 45)]), "{said}");
-    assert!(said.contains("counted on Redis, where "), "{said}");
+    let (code, said) = keys(&folder, &["show", "127.0.0.1"]);
+    assert!(code == 75 && said.contains("Not known of all, which counts on Redis, where "), "{code}: {said}");
+    assert!(said.contains("45 of 50") && said.contains("Redis has not answered of all"), "{said}");
     let (code, said) = keys(&folder, &["reset", "127.0.0.1"]);
-    assert!(
-        code != 0 && said.contains("policy `all` is counted on Redis, where the key may not have been reset"),
-        "{said}"
-    );
+    assert_eq!(code, 75, "{said}");
+    assert!(said.contains("policy `all` is counted on Redis, where the key may not have been reset: "), "{said}");
+    assert!(said.ends_with("; it was reset under here\n"), "{said}");
+    gateway.hear("a key was reset by way of the control socket: here");
+    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--policy", "here", "--json"]);
+    assert_eq!((code, standing(&said)), (0, vec![("here".to_owned(), 50)]), "{said}");
+    assert_eq!(keys(&folder, &["reset", "127.0.0.1", "--policy", "her"]).0, 2);
     server.signal("-CONT");
 }
 
@@ -188,7 +193,16 @@ fn a_server_that_is_killed_leaves_the_choice_to_each_policy() {
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     assert_outage(&mut gateway);
+    let told = |gateway: &Gateway, what: &str| {
+        let lines = gateway.hear_with(what);
+        let start = format!("tollgate: redis 127.0.0.1:{}: {what}", server.port);
+        assert!(lines.last().unwrap().starts_with(&start), "{lines:?}");
+        lines
+    };
+    told(&gateway, "cannot connect: ");
     let server = Server::at(server.port);
+    let lines = told(&gateway, "connected, and works again");
+    assert!(lines.len() <= 20, "{lines:?}");
     until("the gateway is connected again", || number(&mut gateway, "tollgate_redis_connected") == 1);
     assert_eq!(count(&gateway, "/closed", 12, 200), 8, "what was counted has gone with the server");
     drop(server);
@@ -203,7 +217,9 @@ fn a_server_that_is_stopped_leaves_the_choice_to_each_policy() {
     assert_eq!(count(&gateway, "/closed", 3, 200), 3);
     server.signal("-STOP");
     assert_outage(&mut gateway);
+    gateway.hear_with("no answer within the deadline");
     server.signal("-CONT");
+    gateway.hear_with("connected, and works again");
     until("the gateway is connected again", || number(&mut gateway, "tollgate_redis_connected") == 1);
     // Three before, and up to three that were sent and never answered.
     let admitted = count(&gateway, "/closed", 12, 200);

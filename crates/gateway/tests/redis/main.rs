@@ -7,50 +7,17 @@
 #[allow(dead_code, reason = "the parts of it that other tests use")]
 mod tool;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod servers;
+mod topologies;
+
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use servers::Server;
 use tool::{Folder, Gateway};
 
 /// As long as anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A server on a port of its own.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        Self::at(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
-    }
-
-    fn at(port: u16) -> Self {
-        let program =
-            std::env::var("TOLLGATE_REDIS").expect("run by ci/redis.sh, which names the server in TOLLGATE_REDIS");
-        let child = Command::new(program)
-            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", &port.to_string()])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { child, port };
-        until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        server
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -61,21 +28,31 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A folder with the secret, and the text of a file; the deadline is one that a busy machine keeps.
+/// A folder with the secret, and the text of a file for one plain server.
 fn file(port: u16, rest: &str) -> (Folder, String) {
+    file_on(&format!("url: \"redis://127.0.0.1:{port}/\""), rest)
+}
+
+/// The same for servers that these keys name; the deadline is one that a busy machine keeps.
+fn file_on(servers: &str, rest: &str) -> (Folder, String) {
     let folder = Folder::new();
     folder.write("secret", "sixteen bytes or more\n");
     let text = format!(
         "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nthreads: 2\n\
-         redis: {{url: \"redis://127.0.0.1:{port}/\", secret_file: secret, deadline: 1s, nodes: 4}}\npolicies:\n{rest}"
+         redis: {{{servers}, secret_file: secret, deadline: 1s, nodes: 4}}\npolicies:\n{rest}"
     );
     (folder, text)
 }
 
 /// A gateway that is connected.
 fn connected(folder: &Folder, text: &str) -> Gateway {
+    connected_to(folder, text, 1)
+}
+
+/// One that is connected to so many servers.
+fn connected_to(folder: &Folder, text: &str, servers: u64) -> Gateway {
     let mut gateway = Gateway::start(&folder.write("tollgate.yaml", text));
-    until("the gateway is connected", || number(&mut gateway, "tollgate_redis_connected") == 1);
+    until("the gateway is connected", || number(&mut gateway, "tollgate_redis_connected") == servers);
     gateway
 }
 
@@ -190,8 +167,7 @@ fn a_server_that_is_killed_leaves_the_choice_to_each_policy() {
     let (folder, text) = file(server.port, CHOICES);
     let mut gateway = connected(&folder, &text);
     assert_eq!(count(&gateway, "/closed", 3, 200), 3);
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.kill();
     assert_outage(&mut gateway);
     let told = |gateway: &Gateway, what: &str| {
         let lines = gateway.hear_with(what);

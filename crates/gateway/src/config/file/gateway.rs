@@ -207,7 +207,7 @@ fn pair(table: &mut Table<'_, '_>, files: &Files<'_>) -> Option<TlsFiles> {
 }
 
 /// The mode of a socket's file, in octal digits. Who cannot write there cannot connect.
-fn file_mode(item: &Item<'_>) -> Option<u32> {
+pub(super) fn file_mode(item: &Item<'_>) -> Option<u32> {
     let text = item.text()?;
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && digits.len() >= 3);

@@ -1,6 +1,6 @@
 //! Policies on Redis in the file: what they mean, and what is wrong with them. No server is asked.
 
-use crate::tool::{Folder, Gateway, check};
+use crate::tool::{Folder, Gateway, check, nowhere};
 
 /// What the program says of `text`, in one line, beside a secret of 32 bytes; and whether the file can be used.
 fn said(text: &str) -> (bool, String) {
@@ -99,7 +99,7 @@ fn tls_sentinels_and_clusters_can_be_named() {
 fn a_server_that_cannot_be_reached_is_told_of_and_not_in_a_flood() {
     let folder = Folder::new();
     folder.write("secret", "0123456789abcdef0123456789abcdef");
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = nowhere();
     let text = format!(
         "listen: 127.0.0.1:0\nadmin: off\nthreads: 1\nredis: {{url: \"redis://user:hunter2@{nowhere}/\", secret_file: secret}}\n\
          policies: [{{name: a, limits: 1/s, store: redis}}]\n"

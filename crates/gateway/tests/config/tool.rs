@@ -176,6 +176,16 @@ impl Gateway {
     }
 }
 
+/// An address where nobody listens, nor will.
+pub(crate) fn nowhere() -> SocketAddr {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    // To the end of the process: a port that is free again is soon another test's.
+    std::mem::forget(socket);
+    addr
+}
+
 /// The first address in a line.
 fn address(line: &str) -> SocketAddr {
     let (_, from) = line.split_once("://").unwrap_or_else(|| panic!("no address in `{line}`"));

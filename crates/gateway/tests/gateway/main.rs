@@ -233,7 +233,10 @@ fn of_two_on_one_socket_one_serves_and_the_other_says_so() {
 
 #[test]
 fn a_failing_upstream_is_told_of_once_a_second() {
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listened on, so that nobody else has it meanwhile.
+    let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nowhere = reserved.local_addr().unwrap().as_socket().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.args([
         "gateway",

@@ -82,12 +82,12 @@ for server in "${servers[@]}"; do
     # A server that was built without TLS ends at once, and says so.
     if { timeout 2 "$server" --port 0 --tls-port 1 --bind 127.0.0.1 --save "" || true; } < /dev/null 2>&1 |
         grep -qi "missing implement of connection type tls\|failed finding tls support"; then
-        echo "redis: this server has no TLS: its test is not run"
+        echo "redis: this server has no TLS: its tests are not run"
         skip=(--skip topologies::tls)
     fi
     # One at a time: they measure how long decisions take.
     TOLLGATE_CALLS=$calls TOLLGATE_REDIS=$server \
         cargo test --quiet --package tollgate-redis --features server-tests,tls "${which[@]}" -- --test-threads=1 "${skip[@]}" "$@"
-    TOLLGATE_REDIS=$server cargo test --quiet --package tollgate-gateway --features redis-tests --test redis -- --test-threads=2 "$@"
+    TOLLGATE_REDIS=$server cargo test --quiet --package tollgate-gateway --features redis-tests --test redis -- --test-threads=2 "${skip[@]}" "$@"
     which=(--test servers)
 done

@@ -23,7 +23,7 @@ ROOMS = {
         decision/pending_on_fleet decision/matching decision/compile
         decision/by_client decision/candidates
         decision/gate decision/engine decision/in_flight decision
-        config/serial config/looks_at config/limiter_config config/policy config/on_fleet config/tiers config/tier_map config/exemption config/charge config
+        config/serial config/looks_at config/limiter_config config/policy config/on_fleet config/tiers config/tier_map config/exemption config/charge config/shared_at config
         stats/serial stats/policy_stats stats/use_sketch stats/top stats/label stats/counts stats/places stats/decision_timer stats
         answer identity request error proxy_protocol per_thread
     """,

@@ -96,6 +96,13 @@ pub enum ConfigError {
         /// Why not.
         why: &'static str,
     },
+    /// The permissions of a shared table's file are none that it can have.
+    SharedMode {
+        /// The table that was asked for.
+        path: PathBuf,
+        /// The permissions.
+        mode: u32,
+    },
     /// A policy that is to be on a fleet cannot be.
     #[cfg(feature = "redis")]
     NotOnFleet {
@@ -160,6 +167,12 @@ impl fmt::Display for ConfigError {
             Self::Build(error) => write!(f, "{error}"),
             #[cfg(feature = "redis")]
             Self::NotOnFleet { policy, why } => write!(f, "policy `{policy}` cannot be held on Redis: {why}"),
+            Self::SharedMode { path, mode } => write!(
+                f,
+                "the shared table `{}` cannot have the mode {mode:04o}; expected one from 0600 to 0666 by which its owner reads \
+                 and writes and nobody executes, such as 0660",
+                path.display().to_string().escape_debug()
+            ),
             Self::NotShared { path, why } => {
                 write!(f, "the shared table `{}` cannot be used: {why}", path.display().to_string().escape_debug())
             }

@@ -26,8 +26,8 @@ pub use identity::forwarded;
 
 pub use answer::Answer;
 pub use config::{
-    Charge, Exemption, LimiterConfig, Policy, Precedence, Statuses, TierMap, TierMapBuilder, TierRowError, Tiers,
-    Unanswered,
+    Charge, Exemption, LimiterConfig, Policy, Precedence, SharedAt, Statuses, TableMismatch, TierMap, TierMapBuilder,
+    TierRowError, Tiers, Unanswered,
 };
 pub use decision::admission::Admission;
 pub use decision::refusal::Refusal;

@@ -23,6 +23,21 @@ fn a_table_that_processes_share_is_a_path() {
         assert!(error.contains(&format!("`{bad}`")) && error.contains("begin with `/`"), "{error}");
     }
     assert!(config(json!({"policies": []})).unwrap().shared_path().is_none());
+    let read = |shared: Value| config(json!({"limiter": {"shared": shared}, "policies": []}));
+    let long =
+        json!({"path": "/run/app/table", "mode": "0660", "owner": 7, "on_mismatch": "adopt", "allow_disk": true});
+    assert_eq!(read(long).unwrap().shared_path(), Some(std::path::Path::new("/run/app/table")));
+    for (bad, expected) in [
+        (json!({"path": "/a", "mode": "0700"}), "0700"),
+        (json!({"path": "/a", "mode": "rw"}), "`rw` is not the mode of a file"),
+        (json!({"path": "/a", "mode": "+660"}), "`+660` is not the mode of a file"),
+        (json!({"mode": "0660"}), "a path, or an object with `path`"),
+        (json!({"path": "/a", "on_mismatch": "ignore"}), "a path, or an object with `path`"),
+        (json!({"path": "/a", "size": 1}), "a path, or an object with `path`"),
+    ] {
+        let error = read(bad).unwrap_err();
+        assert!(error.contains(expected), "{expected} in {error}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::request::Scripts;
 use crate::reservation::FleetSetReservation;
 use crate::secret::{Secret, Subject};
 use crate::servers::Servers;
+use crate::status::ServerStatus;
 
 /// Limits that all nodes with the same servers and the same secret hold together. Cheap to clone; all clones share the
 /// connections, which close with the last.
@@ -266,6 +267,12 @@ impl Fleet {
             stats.repeats += load(&shard.counts.repeats);
         }
         stats
+    }
+
+    /// What each server has failed in so far. For a look now and then, as it allocates.
+    #[must_use]
+    pub fn server_statuses(&self) -> Vec<ServerStatus> {
+        self.0.servers.shards().iter().map(|shard| shard.status()).collect()
     }
 
     fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {

@@ -33,6 +33,8 @@ mod set;
 #[cfg(feature = "client")]
 mod shard;
 mod span;
+#[cfg(feature = "client")]
+mod status;
 mod sync;
 #[cfg(feature = "client")]
 mod target;
@@ -49,3 +51,5 @@ pub use limit::FleetLimit;
 pub use outage::{OnOutage, UnknownOnOutage};
 #[cfg(feature = "client")]
 pub use reservation::{FleetReservation, FleetSetReservation};
+#[cfg(feature = "client")]
+pub use status::ServerStatus;

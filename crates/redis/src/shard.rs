@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::error::Outage;
 use crate::lease::anchor::ServerClock;
 use crate::request::{Request, Scripts};
+use crate::status::ServerStatus;
 use crate::target::Target;
 
 /// How many deadlines in a row are missed before the connection is closed.
@@ -45,6 +46,7 @@ pub(crate) struct Shard {
     unloaded: Notify,
     in_flight: AtomicU64,
     pub(crate) counts: Counts,
+    words: Words,
     /// What is known of the server's clock.
     pub(crate) clock: Arc<ServerClock>,
 }
@@ -63,6 +65,16 @@ pub(crate) struct Counts {
     pub(crate) closed: AtomicU64,
     pub(crate) connects: AtomicU64,
     pub(crate) repeats: AtomicU64,
+    failed_connects: AtomicU64,
+    errors: AtomicU64,
+    busy: AtomicU64,
+}
+
+/// The last words of what failed. Replaced as a whole, so that nobody waits.
+#[derive(Debug, Default)]
+struct Words {
+    connect: ArcSwapOption<String>,
+    answer: ArcSwapOption<String>,
 }
 
 impl Counts {
@@ -99,6 +111,7 @@ impl Shard {
             unloaded: Notify::new(),
             in_flight: AtomicU64::new(0),
             counts: Counts::default(),
+            words: Words::default(),
             clock: Arc::new(ServerClock::default()),
         });
         tokio::spawn(keep_up(Arc::downgrade(&shard)));
@@ -116,6 +129,23 @@ impl Shard {
     pub(crate) fn in_flight(&self) -> u64 {
         // Relaxed: a number to be shown. No model.
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// What it has failed in so far.
+    pub(crate) fn status(&self) -> ServerStatus {
+        // Relaxed: as `Counts::add`. No model.
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ServerStatus {
+            name: self.target.name(),
+            is_connected: self.is_up(),
+            failed_connects: load(&self.counts.failed_connects),
+            connect_error: self.words.connect.load_full(),
+            closed: load(&self.counts.closed),
+            misses: load(&self.counts.misses),
+            errors: load(&self.counts.errors),
+            error: self.words.answer.load_full(),
+            busy: load(&self.counts.busy),
+        }
     }
 
     /// Waits until there is a connection; whether there is.
@@ -152,7 +182,10 @@ impl Shard {
     async fn send(&self, cmd: &Cmd, asking: bool, until: Instant) -> Result<Result<Value, RedisError>, Unserved> {
         let outage = |outage| Err(Unserved::Outage(outage));
         let Some(connection) = self.connection.load_full() else { return outage(Outage::Disconnected) };
-        let Some(_place) = Place::take(&self.in_flight) else { return outage(Outage::Busy) };
+        let Some(_place) = Place::take(&self.in_flight) else {
+            Counts::add(&self.counts.busy);
+            return outage(Outage::Busy);
+        };
         Counts::add(&self.counts.calls);
         let mut redis = connection.redis.clone();
         let answer = if asking {
@@ -189,12 +222,15 @@ impl Shard {
 
     /// What an error that the server sent says.
     fn judge(&self, error: &RedisError) -> Unserved {
-        let outage = Outage::Refused(error.to_string());
+        let text = error.to_string();
+        let outage = Outage::Refused(text.clone());
         if let (Some((address, _)), Some(code @ ("MOVED" | "ASK"))) = (error.redirect_node(), error.code()) {
             // The last colon: the host may be an IPv6 address.
             let node = address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
             return node.map_or(Unserved::Outage(outage), |node| Unserved::Elsewhere { node, is_ask: code == "ASK" });
         }
+        Counts::add(&self.counts.errors);
+        self.words.answer.store(Some(Arc::new(text)));
         match error.code() {
             Some("READONLY" | "MASTERDOWN") => {
                 // A primary that has become a replica: whoever is the primary now has to be found.
@@ -262,12 +298,17 @@ async fn keep_up(shard: Weak<Shard>) {
     let mut back_off = BACK_OFF[0];
     loop {
         let Some(this) = shard.upgrade() else { return };
-        let Ok((redis, place)) = this.connect().await else {
-            drop(this);
-            // Between half of it and all, so that a fleet does not come at once.
-            tokio::time::sleep(back_off.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            back_off = (back_off * 2).min(BACK_OFF[1]);
-            continue;
+        let (redis, place) = match this.connect().await {
+            Ok(connected) => connected,
+            Err(error) => {
+                this.words.connect.store(Some(Arc::new(error.to_string())));
+                Counts::add(&this.counts.failed_connects);
+                drop(this);
+                // Between half of it and all, so that a fleet does not come at once.
+                tokio::time::sleep(back_off.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                back_off = (back_off * 2).min(BACK_OFF[1]);
+                continue;
+            }
         };
         back_off = BACK_OFF[0];
         Counts::add(&this.counts.connects);

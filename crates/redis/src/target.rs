@@ -49,6 +49,17 @@ impl Target {
         matches!(self, Self::Watched { .. })
     }
 
+    /// How people know it, without user and password.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Fixed(info) => info.addr().to_string(),
+            Self::Watched { sentinels, primary, .. } => {
+                let sentinels: Vec<String> = sentinels.iter().map(|info| info.addr().to_string()).collect();
+                format!("{primary} (sentinels {})", sentinels.join(", "))
+            }
+        }
+    }
+
     /// Where it is now.
     pub(crate) async fn resolve(&self, within: Duration) -> Result<ConnectionInfo, RedisError> {
         let (sentinels, primary, like) = match self {

@@ -1,11 +1,12 @@
 //! `/metrics`: what Prometheus collects.
 
 use http::StatusCode;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use super::ledger::Ledger;
 use super::reply::Reply;
-use super::state::Subject;
+use super::state::{AdminState, Subject};
 use crate::proxy::view::{Times, View};
 use crate::values::failure::Failure;
 
@@ -30,7 +31,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         "Connections closed at once because their client had too many"
     );
     describe_counter!("tollgate_route_requests_total", "Requests for a route's group of upstreams");
-    describe_gauge!("tollgate_route_upstream", "Always 1; which upstreams are for a route");
+    describe_gauge!("tollgate_route_upstream", "1 while an upstream is for a route, and 0 once it is no more");
     describe_counter!("tollgate_gateway_unreadable_total", "Request heads that could not be read, by answer");
     describe_counter!("tollgate_gateway_passed_total", "Requests that no policy refused");
     describe_counter!("tollgate_gateway_answers_total", "Answers to requests that passed, by class of status");
@@ -101,33 +102,46 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     Ok(recorder)
 }
 
-pub(crate) fn reply(subject: &Subject) -> Reply {
-    subject.limiter.publish();
-    for policy in subject.limiter.policies(0) {
-        for (path, count) in policy.refused_by_path {
-            let labels = [("policy", policy.name.clone()), ("route", path)];
-            counter!("tollgate_refusals_total", &labels).absolute(count);
-        }
-    }
-    let view = subject.gateway.now();
-    let (requests, upstreams) = (view.request_times.clone(), view.upstream_times.clone());
-    publish(view);
-    publish_redis(subject);
+pub(crate) fn reply(state: &AdminState) -> Reply {
+    let subject = &state.subject;
+    let view = publish(state);
     let mut text = subject.recorder.render();
     histogram(
         &mut text,
         "tollgate_gateway_request_seconds",
         "Time from the head of a request until its answer has gone",
-        &requests,
+        &view.request_times,
     );
     let about = "Time from when a request is passed on until the head of an upstream's answer is there";
-    histogram(&mut text, "tollgate_upstream_response_seconds", about, &upstreams);
+    histogram(&mut text, "tollgate_upstream_response_seconds", about, &view.upstream_times);
     super::reply::reply(StatusCode::OK, KIND, text)
 }
 
-/// Puts the times of decisions into their buckets: until then each is kept, and there may be no scraper.
-pub(crate) fn keep_up(subject: &Subject) {
-    subject.recorder.run_upkeep();
+/// Once a second, as there may be no scraper: puts the times of decisions into their buckets, which are kept one by one until then, and
+/// looks at counts that a reload may end.
+pub(crate) fn keep_up(state: &AdminState) {
+    publish(state);
+    state.subject.recorder.run_upkeep();
+}
+
+/// Most things keep their counts themselves and are asked for them only now.
+fn publish(state: &AdminState) -> View {
+    let subject = &state.subject;
+    subject.limiter.publish();
+    let mut ledger = state.ledger.borrow_mut();
+    ledger.begin();
+    for policy in subject.limiter.policies(0) {
+        for (path, count) in policy.refused_by_path {
+            let labels = labels([("policy", &policy.name), ("route", &path)]);
+            ledger.counter("tollgate_refusals_total", labels, count);
+        }
+    }
+    let view = subject.gateway.now();
+    publish_gateway(&view);
+    publish_routes(&mut ledger, &view);
+    publish_redis(&mut ledger, subject);
+    ledger.end();
+    view
 }
 
 /// A histogram as Prometheus reads it. Not by way of the recorder, which is shared by all threads: these are counted by thread.
@@ -147,39 +161,43 @@ fn histogram(text: &mut String, name: &str, about: &str, times: &Times) {
     );
 }
 
-/// The gateway keeps its counts itself and is asked for them only now.
-fn publish(view: View) {
+/// What lasts as long as the process.
+fn publish_gateway(view: &View) {
     gauge!("tollgate_gateway_connections").set(as_f64(view.connections));
     counter!("tollgate_gateway_turned_away_total").absolute(as_u64(view.turned_away));
     counter!("tollgate_gateway_crowding_total").absolute(as_u64(view.crowding));
-    for (route, count) in view.routes {
-        counter!("tollgate_route_requests_total", "route" => route).absolute(as_u64(count));
-    }
     for (status, count) in view.unreadable {
         counter!("tollgate_gateway_unreadable_total", "status" => status.to_string()).absolute(as_u64(count));
     }
     counter!("tollgate_gateway_passed_total").absolute(view.passed);
-    for (class, count) in view.answers {
-        counter!("tollgate_gateway_answers_total", "class" => format!("{class}xx")).absolute(count);
+    for (class, count) in &view.answers {
+        counter!("tollgate_gateway_answers_total", "class" => format!("{class}xx")).absolute(*count);
     }
-    for (status, count) in view.own {
-        counter!("tollgate_gateway_own_answers_total", "status" => status.to_string()).absolute(count);
-    }
-    for upstream in view.upstreams {
-        let (url, counts) = (upstream.url, upstream.counts);
-        for route in upstream.routes {
-            gauge!("tollgate_route_upstream", "route" => route, "upstream" => url.clone()).set(1.0);
-        }
-        counter!("tollgate_upstream_requests_total", "upstream" => url.clone()).absolute(counts.requests);
-        counter!("tollgate_upstream_failures_total", "upstream" => url.clone()).absolute(counts.failures);
-        let in_flight = usize::try_from(counts.in_flight).unwrap_or(usize::MAX);
-        gauge!("tollgate_upstream_in_flight", "upstream" => url.clone()).set(as_f64(in_flight));
-        gauge!("tollgate_upstream_resting", "upstream" => url).set(if counts.is_resting { 1.0 } else { 0.0 });
+    for (status, count) in &view.own {
+        counter!("tollgate_gateway_own_answers_total", "status" => status.to_string()).absolute(*count);
     }
 }
 
-/// Of policies on Redis. If the servers are others after a reload, their counts begin anew, and show once they are above what they were.
-fn publish_redis(subject: &Subject) {
+fn publish_routes(ledger: &mut Ledger, view: &View) {
+    for (route, count) in &view.routes {
+        ledger.counter("tollgate_route_requests_total", labels([("route", route)]), as_u64(*count));
+    }
+    for upstream in &view.upstreams {
+        let (url, counts) = (&upstream.url, upstream.counts);
+        let of_it = || labels([("upstream", url)]);
+        for route in &upstream.routes {
+            ledger.gauge("tollgate_route_upstream", labels([("route", route), ("upstream", url)]), 1.0);
+        }
+        ledger.counter("tollgate_upstream_requests_total", of_it(), counts.requests);
+        ledger.counter("tollgate_upstream_failures_total", of_it(), counts.failures);
+        let in_flight = usize::try_from(counts.in_flight).unwrap_or(usize::MAX);
+        ledger.gauge("tollgate_upstream_in_flight", of_it(), as_f64(in_flight));
+        ledger.gauge("tollgate_upstream_resting", of_it(), if counts.is_resting { 1.0 } else { 0.0 });
+    }
+}
+
+/// Of policies on Redis. If the servers are others after a reload, their counts begin anew.
+fn publish_redis(ledger: &mut Ledger, subject: &Subject) {
     let Some(fleet) = subject.limiter.fleet() else { return };
     let stats = fleet.stats();
     for (name, value) in [
@@ -187,7 +205,7 @@ fn publish_redis(subject: &Subject) {
         ("tollgate_redis_connected", stats.connected),
         ("tollgate_redis_in_flight", stats.in_flight),
     ] {
-        gauge!(name).set(as_f64(usize::try_from(value).unwrap_or(usize::MAX)));
+        ledger.gauge(name, Vec::new(), as_f64(usize::try_from(value).unwrap_or(usize::MAX)));
     }
     for (name, value) in [
         ("tollgate_redis_calls_total", stats.calls),
@@ -197,7 +215,7 @@ fn publish_redis(subject: &Subject) {
         ("tollgate_redis_repeats_total", stats.repeats),
         ("tollgate_redis_leases_total", stats.leases),
     ] {
-        counter!(name).absolute(value);
+        ledger.counter(name, Vec::new(), value);
     }
     for policy in subject.limiter.policies(0) {
         let Some(fleet) = policy.fleet else { continue };
@@ -209,11 +227,15 @@ fn publish_redis(subject: &Subject) {
             ("here", places.here),
             ("outage", places.outage),
         ] {
-            counter!("tollgate_redis_decisions_total", "policy" => policy.name.clone(), "place" => place)
-                .absolute(count);
+            let labels = labels([("policy", &policy.name), ("place", place)]);
+            ledger.counter("tollgate_redis_decisions_total", labels, count);
         }
-        counter!("tollgate_redis_unsettled_total", "policy" => policy.name).absolute(places.unsettled);
+        ledger.counter("tollgate_redis_unsettled_total", labels([("policy", &policy.name)]), places.unsettled);
     }
+}
+
+fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Vec<Label> {
+    pairs.map(|(name, value)| Label::new(name, value.to_owned())).into()
 }
 
 fn as_u64(number: usize) -> u64 {

@@ -10,6 +10,7 @@
 mod guard;
 mod health;
 mod history;
+mod ledger;
 mod limits;
 mod listener;
 mod live;

@@ -17,7 +17,7 @@ pub(crate) fn answer<B>(state: &AdminState, request: &Request<B>) -> Reply {
         );
     }
     let reply: fn(&AdminState, &str) -> Reply = match request.uri().path() {
-        "/metrics" => |state, _| metrics::reply(&state.subject),
+        "/metrics" => |state, _| metrics::reply(state),
         "/healthz" => |state, _| health::reply(&state.subject),
         "/limits" => |state, _| limits::reply(&state.subject),
         "/live" => live::reply,

@@ -58,7 +58,7 @@ fn run(socket: StdListener, subject: Subject) -> io::Result<()> {
     runtime.block_on(async move {
         let socket = TcpListener::from_std(socket)?;
         let history = RefCell::new(History::new(subject.limiter.clock().now()));
-        let state = Rc::new(AdminState { subject, history });
+        let state = Rc::new(AdminState { subject, history, ledger: RefCell::default() });
         spawn_local(watch(Rc::clone(&state)));
         accept(&socket, &state).await;
         Ok(())
@@ -102,7 +102,7 @@ async fn watch(state: Rc<AdminState>) {
         let now = state.subject.limiter.clock().now().as_nanos();
         sleep(Duration::from_nanos(SECOND - now % SECOND)).await;
         state.history.borrow_mut().record(&sample(&state.subject));
-        metrics::keep_up(&state.subject);
+        metrics::keep_up(&state);
     }
 }
 

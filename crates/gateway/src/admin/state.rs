@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tollgate_http::RateLimiter;
 
 use super::history::History;
+use super::ledger::Ledger;
 use crate::proxy::view::Viewer;
 
 /// Everything that the admin listener can see.
@@ -21,4 +22,6 @@ pub(crate) struct Subject {
 pub(crate) struct AdminState {
     pub(crate) subject: Subject,
     pub(crate) history: RefCell<History>,
+    /// What Prometheus was shown.
+    pub(crate) ledger: RefCell<Ledger>,
 }

@@ -72,7 +72,14 @@ pub(crate) fn run(args: &KeysArgs) -> Result<(), Failure> {
     } else {
         output::print(&table(&said))?;
     }
-    if fails && said.policies.iter().any(|standing| standing.refuses) { Err(Failure::Refused) } else { Ok(()) }
+    if fails && said.policies.iter().any(|standing| standing.refuses) {
+        return Err(Failure::Refused);
+    }
+    if said.unanswered.is_empty() {
+        return Ok(());
+    }
+    let policies: Vec<String> = said.unanswered.iter().map(|one| printable(&one.policy)).collect();
+    Err(Failure::NotNow(format!("Redis has not answered of {}, so this is not all", policies.join(", "))))
 }
 
 fn from_input() -> Result<String, Failure> {
@@ -113,6 +120,7 @@ fn ask(path: &Path, question: &Question) -> Result<KeyJson, Failure> {
     match serde_json::from_str(&said).map_err(|error| broken(&error))? {
         Answer::Standings(said) => Ok(said),
         Answer::Refused(why) => Err(Failure::Usage(printable(&why))),
+        Answer::Unanswered(why) => Err(Failure::NotNow(printable(&why))),
     }
 }
 
@@ -152,6 +160,10 @@ fn table(said: &KeyJson) -> String {
         }
     }
     let mut text = aligned(&rows);
+    for one in &said.unanswered {
+        text.push_str(&printable(&format!("Not known of {}, which counts on Redis, where {}.", one.policy, one.why)));
+        text.push('\n');
+    }
     for other in &said.others {
         text.push_str(&printable(&format!("No key of {}, which counts by {}.", other.policy, other.by)));
         text.push('\n');

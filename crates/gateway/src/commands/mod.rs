@@ -3,6 +3,7 @@
 pub(crate) mod check_config;
 pub(crate) mod demonstrate;
 mod fleet;
+mod fleet_log;
 pub(crate) mod keys;
 mod reload;
 pub(crate) mod serve;

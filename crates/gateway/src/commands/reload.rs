@@ -11,6 +11,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tollgate_http::RateLimiter;
 
 use super::fleet::HeldFleet;
+use super::fleet_log::FleetLog;
 use crate::config;
 use crate::config::watch::{Look, Watch};
 use crate::proxy::client::listener::ListenerShared;
@@ -47,6 +48,8 @@ pub(crate) struct Reload {
     next_try: Instant,
     /// Whether it was said that the shared table has gone.
     is_detached: bool,
+    /// What was said of the servers.
+    fleet_log: FleetLog,
 }
 
 /// All that can fail of a reload has been done.
@@ -85,6 +88,7 @@ impl Reload {
             complaint: None,
             next_try: Instant::now(),
             is_detached: false,
+            fleet_log: FleetLog::default(),
         }
     }
 
@@ -122,8 +126,17 @@ impl Reload {
         ));
     }
 
+    /// Says what has failed at the servers since the last look.
+    fn look_at_servers(&mut self) {
+        let statuses = self.limiter.fleet().map(|fleet| fleet.server_statuses()).unwrap_or_default();
+        for line in self.fleet_log.look(statuses.into_iter().map(Into::into), Instant::now()) {
+            output::complain(&line);
+        }
+    }
+
     fn look(&mut self, is_asked: bool) {
         self.look_at_table();
+        self.look_at_servers();
         if is_asked {
             self.watch.take();
             self.complaint = None;

@@ -26,8 +26,10 @@ pub(crate) struct Question {
 pub(crate) enum Answer {
     /// Where the key stands; after a reset, where it stood before.
     Standings(KeyJson),
-    /// Why it cannot be said.
+    /// What is wrong with the question.
     Refused(String),
+    /// What was not reset, because Redis has not said so, and what was.
+    Unanswered(String),
 }
 
 /// What `--json` prints.
@@ -38,6 +40,8 @@ pub(crate) struct KeyJson {
     pub(crate) policies: Vec<StandingJson>,
     /// Policies that have no such keys.
     pub(crate) others: Vec<OtherJson>,
+    /// Policies on Redis, which has not answered.
+    pub(crate) unanswered: Vec<UnansweredJson>,
 }
 
 /// A key with one policy in one tier.
@@ -82,13 +86,22 @@ pub(crate) struct OtherJson {
     pub(crate) by: String,
 }
 
+/// A policy of which it is not known where the key stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UnansweredJson {
+    pub(crate) policy: String,
+    pub(crate) why: String,
+}
+
 impl KeyJson {
     pub(crate) fn new(standings: &Standings, reset: bool) -> Self {
         let other = |(policy, by): &(String, String)| OtherJson { policy: policy.clone(), by: by.clone() };
+        let unanswered = |(policy, why): &(String, String)| UnansweredJson { policy: policy.clone(), why: why.clone() };
         Self {
             reset,
             policies: standings.found.iter().map(StandingJson::from).collect(),
             others: standings.others.iter().map(other).collect(),
+            unanswered: standings.unanswered.iter().map(unanswered).collect(),
         }
     }
 }

@@ -21,11 +21,14 @@ use crate::proxy::threads;
 use crate::proxy::tls::TlsError;
 use crate::proxy::view::Viewer;
 use crate::values::failure::Failure;
+use crate::values::listen_addr::ListenAddr;
 
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         match error {
-            ListenError::Socket(..) => Self::Io(error.to_string()),
+            // As of the control socket.
+            ListenError::Socket(ListenAddr::Unix(_), _) => Self::CannotCreate(error.to_string()),
+            ListenError::Socket(ListenAddr::Net(_), _) => Self::Io(error.to_string()),
             ListenError::Tls(error) => error.into(),
         }
     }

@@ -19,6 +19,8 @@ pub enum Failure {
     CannotCreate(String),
     /// Reading or writing broke down on the way.
     Io(String),
+    /// Something else does not answer, and may later.
+    NotNow(String),
     /// A configuration file is wrong; a line for each mistake.
     Config(String),
     /// Anything else.
@@ -45,6 +47,7 @@ impl Failure {
             Self::NoInput(_) => 66,
             Self::CannotCreate(_) => 73,
             Self::Io(_) => 74,
+            Self::NotNow(_) => 75,
             Self::Config(_) => 78,
         }
     }
@@ -62,6 +65,7 @@ impl fmt::Display for Failure {
             | Self::NoInput(text)
             | Self::CannotCreate(text)
             | Self::Io(text)
+            | Self::NotNow(text)
             | Self::Config(text)
             | Self::Other(text) => f.write_str(text),
             Self::Refused => f.write_str("somebody would be refused"),

@@ -9,3 +9,4 @@ pub mod output;
 pub mod place;
 pub(crate) mod policy_figures;
 pub(crate) mod rates;
+pub(crate) mod socket_file;

@@ -1,6 +1,5 @@
 //! Numbers: `/metrics`, `/limits` and `/live` against what clients were answered.
 
-use std::net::TcpListener;
 use std::thread;
 
 use serde_json::Value;
@@ -110,8 +109,10 @@ fn the_past_holds_every_request_once() {
 
 #[test]
 fn an_upstream_that_is_down_is_counted() {
-    // A port that was free a moment ago and that nobody listens on.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listened on, so that nobody else has it meanwhile.
+    let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    reserved.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let closed = reserved.local_addr().unwrap().as_socket().unwrap();
     let program = Program::start(&["--limit", "9/hour", "--upstream", &format!("http://{closed}")]);
     assert_eq!(program.request("/").status, 502);
     assert_eq!(program.request("/").status, 502);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::tool::{Folder, Gateway, program};
+use crate::tool::{Folder, Gateway, nowhere, program};
 
 /// Sends one request and reads its whole answer.
 fn send(addr: SocketAddr, request: &str) -> String {
@@ -84,7 +84,7 @@ const NASTY: &str = "GET /c?d=1 HTTP/1.1\r\nHost: api.example\r\nConnection: clo
 fn every_request_is_a_line_and_a_replay_decides_as_the_gateway_did() {
     for format in ["combined", "json"] {
         let folder = Folder::new();
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = nowhere();
         let text = |upstream: &str| {
             format!(
                 "listen: 127.0.0.1:0\nadmin: off\n{upstream}access_log: {{format: {format}, to: access.log}}\n\

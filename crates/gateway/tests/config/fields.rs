@@ -1,8 +1,6 @@
 //! Fields that the operator changes, and words of the operator's own.
 
-use std::net::TcpListener;
-
-use crate::tool::{Folder, Gateway, check, get};
+use crate::tool::{Folder, Gateway, check, get, nowhere};
 
 const FIELDS: &str = "fields:\n  request: {remove: [x-debug, user-agent], set: {X-Env: prod}, add: {x-env: too}}\n  \
     response: {set: {strict-transport-security: max-age=31536000}, add: {x-by: gateway}, remove: [content-type]}\n";
@@ -30,7 +28,7 @@ fn fields_are_changed_on_both_ways_and_in_the_gateways_own_answers() {
 #[test]
 fn the_gateways_own_failures_speak_as_the_operator_says() {
     let folder = Folder::new();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = nowhere();
     let own = "own_bodies: {502: {content_type: text/html, text: \"<p>Soon.</p>\"}}\n";
     let text = format!("listen: 127.0.0.1:0\nadmin: off\nupstreams: http://{nobody}\n{own}policies: []\n");
     let gateway = Gateway::start(&folder.write("tollgate.yaml", &text));

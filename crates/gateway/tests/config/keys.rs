@@ -1,12 +1,15 @@
 //! `tollgate keys`: one client of a running gateway.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
-use crate::tool::{Folder, Gateway, program};
+use crate::tool::{Folder, Gateway, PATIENCE, program};
 
 const POLICIES: &str = "policies:
   - {name: default, limits: [2/hour, 100/day]}
@@ -103,6 +106,67 @@ fn the_socket_is_one_gateways_and_what_a_killed_one_leaves_is_no_hindrance() {
     let second = gateway(&folder);
     assert_eq!(second.status("/"), 200);
     assert!(said(&folder, &["show", "127.0.0.1"]).contains("1 of 2"));
+}
+
+const QUESTION: &[u8] = b"{\"key\":\"127.0.0.1\",\"policy\":null,\"resets\":false}\n";
+
+/// What is answered to a question, in parts.
+fn answer(mut socket: UnixStream, question: &[u8]) -> String {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    // It may have been closed.
+    let _ = socket.write_all(question).and_then(|()| socket.read_to_string(&mut answer).map(drop));
+    answer
+}
+
+#[test]
+fn who_says_nothing_holds_up_nobody() {
+    let folder = Folder::new();
+    let _gateway = gateway(&folder);
+    let connect = || UnixStream::connect(folder.0.join("socket")).unwrap();
+    // The second is answered while the first has not asked. On a busy machine the first may be given up meanwhile: then again.
+    let is_served_meanwhile = (0..8).any(|_| {
+        let first = connect();
+        let second = answer(connect(), QUESTION);
+        assert!(second.contains("standings"), "{second}");
+        answer(first, QUESTION).contains("standings")
+    });
+    assert!(is_served_meanwhile);
+}
+
+#[test]
+fn who_never_ends_a_question_is_given_up() {
+    let folder = Folder::new();
+    let _gateway = gateway(&folder);
+    let mut slow = UnixStream::connect(folder.0.join("socket")).unwrap();
+    // All of it would go into one question.
+    let ended = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        slow.write_all(b" ").is_err()
+    });
+    assert!(ended);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn so_many_connections_and_no_more() {
+    let folder = Folder::new();
+    let gateway = gateway(&folder);
+    let socket = folder.0.join("socket");
+    assert_eq!(gateway.status("/"), 200);
+    let connect = || UnixStream::connect(&socket).unwrap();
+    let before = gateway.sockets();
+    let silent: Vec<UnixStream> = (0..48).map(|_| connect()).collect();
+    let mut most = 0;
+    for _ in 0..200 {
+        most = most.max(gateway.sockets().saturating_sub(before));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // What else the gateway has open may come and go; all of them would be 48.
+    assert!((1..=24).contains(&most), "{most}");
+    // Who comes last has its turn, as those who do not ask are given up.
+    assert!(answer(connect(), QUESTION).contains("standings"));
+    drop(silent);
 }
 
 /// Who gets past the file's mode is asked who it is. Only root can try that.

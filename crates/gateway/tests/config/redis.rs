@@ -1,6 +1,6 @@
 //! Policies on Redis in the file: what they mean, and what is wrong with them. No server is asked.
 
-use crate::tool::{Folder, check};
+use crate::tool::{Folder, Gateway, check, nowhere};
 
 /// What the program says of `text`, in one line, beside a secret of 32 bytes; and whether the file can be used.
 fn said(text: &str) -> (bool, String) {
@@ -92,4 +92,25 @@ fn tls_sentinels_and_clusters_can_be_named() {
         let (is_usable, said) = said(&text);
         assert!(is_usable, "{keys}: {said}");
     }
+}
+
+/// What a request is answered then is tested with servers, in `tests/redis`.
+#[test]
+fn a_server_that_cannot_be_reached_is_told_of_and_not_in_a_flood() {
+    let folder = Folder::new();
+    folder.write("secret", "0123456789abcdef0123456789abcdef");
+    let nowhere = nowhere();
+    let text = format!(
+        "listen: 127.0.0.1:0\nadmin: off\nthreads: 1\nredis: {{url: \"redis://user:hunter2@{nowhere}/\", secret_file: secret}}\n\
+         policies: [{{name: a, limits: 1/s, store: redis}}]\n"
+    );
+    let gateway = Gateway::start(&folder.write("tollgate.yaml", &text));
+    // After the first line the second may come within a second or two; it is tried every half a second.
+    let first = gateway.hear_with("cannot connect");
+    let second = gateway.hear_with("more of these since the last line)");
+    for line in first.iter().chain(&second) {
+        assert!(line.starts_with(&format!("tollgate: redis {nowhere}: cannot connect: ")), "{line}");
+        assert!(line.contains("refused") && !line.contains("hunter2"), "{line}");
+    }
+    assert!(first.len() == 1 && second.len() <= 3, "{first:?} {second:?}");
 }

@@ -256,3 +256,64 @@ fn a_check_says_what_is_the_machine_s_and_touches_no_table() {
         );
     }
 }
+
+/// The longer form: whose the table is, and what happens where it does not fit.
+#[test]
+fn a_table_of_several_users_and_one_that_does_not_fit() {
+    let place = Place::new();
+    let table = place.table().display().to_string();
+    let start = |name: &str, limiter: &str| {
+        let text = format!(
+            "listen: 127.0.0.1:0\nadmin: off\nthreads: 1\nlimiter: {limiter}\npolicies: [{{name: a, limits: 4/day}}]\n"
+        );
+        place.files.write(&format!("{name}.yaml"), &text)
+    };
+    let long = |rest: &str| format!("{{shared: {{path: {table}, mode: 0660{rest}}}}}");
+    let first = Gateway::start(&start("first", &long("")));
+    assert_eq!(fs::metadata(place.table()).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(admitted(&[&first], 1), 2);
+    // The short form wants 0600 and no more.
+    let refused = run(&["gateway", "--config", start("short", &format!("{{shared: {table}}}")).to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("660"), "{refused:?}");
+    let adopting = Gateway::start(&start(
+        "adopting",
+        &format!("{{capacity: 99, shared: {{path: {table}, mode: 0660, on_mismatch: adopt}}}}"),
+    ));
+    assert_eq!(admitted(&[&adopting], 2), 2);
+    drop((first, adopting));
+
+    let said = |limiter: &str| {
+        let output = check(&start("checked", limiter));
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    for (rest, expected) in [
+        ("", "Its file must be of the user of the gateway, with the mode 0660 at most."),
+        (", owner: 1000, on_mismatch: adopt", "of the user 1000, with the mode 0660 at most. If it has another"),
+        (", on_mismatch: adopt", "those of the table hold."),
+        (", on_mismatch: refuse", "the gateway does not start."),
+        (
+            ", on_mismatch: replace, allow_disk: true",
+            "IT IS REPLACED AND ALL THAT WAS COUNTED FORGOTTEN, unless others use it. It may be on a disk",
+        ),
+    ] {
+        let (is_usable, text) = said(&long(rest));
+        assert!(is_usable && text.contains(expected), "{expected} in {text}");
+    }
+    for (limiter, expected) in [
+        ("{shared: {mode: 0660}}".to_owned(), "`path` is missing"),
+        (
+            format!("{{shared: {{path: {table}, mode: 0700}}}}"),
+            "0700 is no mode of a table; expected one from 0600 to 0666",
+        ),
+        (format!("{{shared: {{path: {table}, mode: rw}}}}"), "`rw` is not the mode of a file"),
+        (format!("{{shared: {{path: {table}, owner: root}}}}"), "limiter.shared.owner: expected a whole number"),
+        (format!("{{shared: {{path: {table}, on_mismatch: ignore}}}}"), "expected one of refuse, adopt, replace"),
+        ("{shared: {path: table}}".to_owned(), "expected the whole path of a file on a tmpfs"),
+        (format!("{{shared: {{path: {table}, sparse: true}}}}"), "sparse"),
+    ] {
+        let (is_usable, text) = said(&limiter);
+        assert!(!is_usable && text.contains(expected), "{limiter}: {expected} in {text}");
+    }
+}

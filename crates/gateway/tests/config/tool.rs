@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// As long as anything here may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of this test alone.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -86,13 +86,22 @@ impl Gateway {
 
     /// Waits until the gateway has told a line that ends in `end`; all it has told up to there.
     pub(crate) fn hear(&self, end: &str) -> Vec<String> {
+        self.hear_until(end, |line| line.ends_with(end))
+    }
+
+    /// The same with a line that has `part` in it.
+    pub(crate) fn hear_with(&self, part: &str) -> Vec<String> {
+        self.hear_until(part, |line| line.contains(part))
+    }
+
+    fn hear_until(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             match self.told.recv_timeout(PATIENCE) {
                 Ok(line) => lines.push(line),
-                Err(_) => panic!("`{end}` was not told, but {lines:?}"),
+                Err(_) => panic!("`{what}` was not told, but {lines:?}"),
             }
-            if lines.last().is_some_and(|line| line.ends_with(end)) {
+            if lines.last().is_some_and(|line| is_it(line)) {
                 return lines;
             }
         }
@@ -101,6 +110,13 @@ impl Gateway {
     /// Whether anything was told that was not heard yet.
     pub(crate) fn is_silent(&self) -> bool {
         self.told.try_recv().is_err()
+    }
+
+    /// How many sockets the program has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     pub(crate) fn hang_up(&self) {
@@ -158,6 +174,16 @@ impl Gateway {
     pub(crate) fn status(&self, path: &str) -> u16 {
         self.get(path).split(' ').nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// An address where nobody listens, nor will.
+pub(crate) fn nowhere() -> SocketAddr {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    // To the end of the process: a port that is free again is soon another test's.
+    std::mem::forget(socket);
+    addr
 }
 
 /// The first address in a line.

@@ -4,6 +4,7 @@ mod identity;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
@@ -171,9 +172,71 @@ fn what_cannot_be_used_is_said_in_one_line() {
     assert!(error.contains("begins neither with http:// nor with https://"), "{error}");
 }
 
+/// A gateway on a Unix socket, whatever becomes of it.
+struct OnSocket(Child);
+
+impl OnSocket {
+    fn start(path: &std::path::Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(["gateway", "--admin", "off", "--listen", &format!("unix:{}", path.display())]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+impl Drop for OnSocket {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn of_two_on_one_socket_one_serves_and_the_other_says_so() {
+    let folder = std::env::temp_dir().join(format!("tg-two-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("socket");
+    // As a killed gateway leaves it.
+    drop(UnixListener::bind(&path).unwrap());
+    let mut both = [OnSocket::start(&path), OnSocket::start(&path)];
+    let mut ended = None;
+    for _ in 0..3_000 {
+        ended = (0..2).find_map(|which| Some((which, both[which].0.try_wait().unwrap()?)));
+        if ended.is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let (which, status) = ended.expect("one of them ends");
+    let mut said = String::new();
+    both[which].0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(73), "{said}");
+    let expected =
+        format!("tollgate: cannot listen on unix:{}: another gateway that runs has this socket\n", path.display());
+    assert_eq!(said, expected);
+    // The other may have the lock and not yet listen.
+    let mut socket = (0..3_000).find_map(|_| {
+        let socket = UnixStream::connect(&path).ok();
+        socket.or_else(|| {
+            thread::sleep(Duration::from_millis(20));
+            None
+        })
+    });
+    let socket = socket.as_mut().expect("the other serves");
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(both[1 - which].0.try_wait().unwrap().is_none());
+    drop(both);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_failing_upstream_is_told_of_once_a_second() {
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listened on, so that nobody else has it meanwhile.
+    let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nowhere = reserved.local_addr().unwrap().as_socket().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.args([
         "gateway",

@@ -499,3 +499,55 @@ async fn of_tls_http2_is_taken_if_the_upstream_takes_it() {
     let told = ask(true, "GET /a HTTP/1.1\r\nHost: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     assert!(told.starts_with("GET /a HTTP/1.1\r\n") && field(&told, "upgrade") == Some("websocket"), "{told}");
 }
+
+/// To name another host in its place would be to ask for something else than the limits have decided about.
+#[test]
+fn a_host_that_http2_cannot_carry_is_refused_and_never_replaced() {
+    let (upstream, connections) = h2c(told);
+    let front = Front::start(before(upstream));
+    let ask = |host: &str| {
+        let mut client = front.client();
+        client.send(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.response()
+    };
+    for host in ["a.example:81", "[::1]", "a_b"] {
+        let answer = ask(host);
+        assert!(answer.body.starts_with(&format!("GET http://{host}/x HTTP/2.0\r\n")), "{host}: {answer:?}");
+    }
+    for host in ["", "a%41.example", "a%"] {
+        ask(host).is_problem(400);
+    }
+    // That is no fault of the connection.
+    assert!(ask("b.example").body.starts_with("GET http://b.example/x "));
+    assert_eq!(connections.load(SeqCst), 1);
+    assert_eq!(front.upstreams()[0].failures, 0);
+}
+
+/// hyper writes to clients of HTTP/1.1 those trailers alone that the head has named, which upstreams of HTTP/2 need not do. With another
+/// hyper this may end otherwise, and then the guide is to say so.
+#[test]
+fn clients_of_http1_get_the_trailers_that_were_announced() {
+    let (upstream, _) = h2c(|request| {
+        Box::pin(async move {
+            let end = trailers(&[("x-sum", "6"), ("x-other", "7")]);
+            let mut response =
+                Response::new(frames(vec![Frame::data(Bytes::from_static(b"data")), Frame::trailers(end)]));
+            if request.uri().path() == "/announced" {
+                response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
+            }
+            Ok(response)
+        })
+    });
+    let front = Front::start(before(upstream));
+    for (path, ending) in [("/announced", "0\r\nx-sum: 6\r\n\r\n"), ("/", "0\r\n\r\n")] {
+        let mut client = front.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n"));
+        let head = client.head().unwrap();
+        assert!(head.to_lowercase().contains("transfer-encoding: chunked"), "{head}");
+        let mut rest = String::new();
+        while let Ok(byte) = client.bytes(1) {
+            rest.push(char::from(byte[0]));
+        }
+        assert_eq!(rest, format!("4\r\ndata\r\n{ending}"), "{path}");
+    }
+}

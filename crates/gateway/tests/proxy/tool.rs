@@ -127,9 +127,14 @@ pub(crate) fn mirror() -> SocketAddr {
     })
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor will.
 pub(crate) fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    // To the end of the process: a port that is free again is soon another test's.
+    std::mem::forget(socket);
+    addr
 }
 
 /// Polls `is_so` until it holds.

@@ -72,7 +72,7 @@ fn clients_connect_to_a_file_that_is_there_for_as_long_as_it_is_listened_on() {
         assert!(answer.starts_with("http/1.1 200 ok\r\n"), "{answer}");
         assert!(answer.contains("\r\nx-forwarded-for: unknown\r\n"), "{answer}");
     }
-    assert!(error(settings).contains("somebody listens there already"));
+    assert!(error(settings).contains("another gateway that runs has this socket"));
     assert!(ask(&path, "", "").starts_with("http/1.1 200 ok\r\n"), "the first was not disturbed");
     drop(front);
     assert!(!path.exists());
@@ -98,12 +98,34 @@ fn what_is_left_of_one_that_nobody_listens_on_makes_way_and_nothing_else() {
     drop(front);
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
 
+    // A program that is no gateway, and lives.
+    let said = error(listening_at(&path));
+    assert!(said.contains("somebody listens there already"), "{said}");
+
     let file = folder.socket("file");
     fs::write(&file, "mine").unwrap();
     let said = error(listening_at(&file));
-    assert!(said.contains("cannot listen on unix:") && said.contains("there is a file that is no socket"), "{said}");
+    assert!(said.contains("cannot listen on unix:") && said.contains("there is something that is no socket"), "{said}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert!(error(listening_at(&folder.socket("no/such/folder"))).contains("cannot listen on unix:"));
+}
+
+/// It has found that nobody listens on what was left there, and has not yet made its own. That of two at once one has the path is tested
+/// in `values/socket_file.rs`.
+#[test]
+fn one_that_is_just_starting_has_the_path() {
+    let folder = Folder::new();
+    let path = folder.socket("gateway.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let lock = fs::File::create(folder.socket("gateway.sock.lock")).unwrap();
+    // Not even beside others who would share it.
+    lock.lock_shared().unwrap();
+    let said = error(listening_at(&path));
+    assert!(said.contains("another gateway that runs has this socket"), "{said}");
+    assert!(path.exists());
+    drop(lock);
+    let _front = Front::start(listening_at(&path));
+    assert!(ask(&path, "", "").starts_with("http/1.1 200 ok\r\n"));
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn when_all_rest_it_is_503() {
 
 #[test]
 fn one_that_is_back_is_used_again() {
-    let down = nowhere();
+    // Its own from the start, and listened on later.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let down = socket.local_addr().unwrap().as_socket().unwrap();
     let mut settings = settings(&[down, mirror()]);
     settings.health.failures = 1;
     settings.health.rest = Duration::from_millis(50);
@@ -60,7 +63,8 @@ fn one_that_is_back_is_used_again() {
     let mut client = front.client();
     client.get("/");
     assert_eq!(client.response().status, 200);
-    let listener = std::net::TcpListener::bind(down).unwrap();
+    socket.listen(16).unwrap();
+    let listener = std::net::TcpListener::from(socket);
     std::thread::spawn(move || {
         while let Ok((socket, _)) = listener.accept() {
             let mut conn = crate::tool::Conn::new(socket);

@@ -7,50 +7,17 @@
 #[allow(dead_code, reason = "the parts of it that other tests use")]
 mod tool;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod servers;
+mod topologies;
+
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use servers::Server;
 use tool::{Folder, Gateway};
 
 /// As long as anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A server on a port of its own.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        Self::at(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
-    }
-
-    fn at(port: u16) -> Self {
-        let program =
-            std::env::var("TOLLGATE_REDIS").expect("run by ci/redis.sh, which names the server in TOLLGATE_REDIS");
-        let child = Command::new(program)
-            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", &port.to_string()])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { child, port };
-        until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        server
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -61,21 +28,31 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A folder with the secret, and the text of a file; the deadline is one that a busy machine keeps.
+/// A folder with the secret, and the text of a file for one plain server.
 fn file(port: u16, rest: &str) -> (Folder, String) {
+    file_on(&format!("url: \"redis://127.0.0.1:{port}/\""), rest)
+}
+
+/// The same for servers that these keys name; the deadline is one that a busy machine keeps.
+fn file_on(servers: &str, rest: &str) -> (Folder, String) {
     let folder = Folder::new();
     folder.write("secret", "sixteen bytes or more\n");
     let text = format!(
         "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nthreads: 2\n\
-         redis: {{url: \"redis://127.0.0.1:{port}/\", secret_file: secret, deadline: 1s, nodes: 4}}\npolicies:\n{rest}"
+         redis: {{{servers}, secret_file: secret, deadline: 1s, nodes: 4}}\npolicies:\n{rest}"
     );
     (folder, text)
 }
 
 /// A gateway that is connected.
 fn connected(folder: &Folder, text: &str) -> Gateway {
+    connected_to(folder, text, 1)
+}
+
+/// One that is connected to so many servers.
+fn connected_to(folder: &Folder, text: &str, servers: u64) -> Gateway {
     let mut gateway = Gateway::start(&folder.write("tollgate.yaml", text));
-    until("the gateway is connected", || number(&mut gateway, "tollgate_redis_connected") == 1);
+    until("the gateway is connected", || number(&mut gateway, "tollgate_redis_connected") == servers);
     gateway
 }
 
@@ -135,16 +112,21 @@ fn one_client_is_looked_up_and_reset_on_the_server() {
     assert_eq!((code, standing(&said)), (0, vec![("all".to_owned(), 0), ("here".to_owned(), 45)]), "{said}");
     assert_eq!(keys(&folder, &["reset", "127.0.0.1"]).0, 0);
     assert_eq!(count(&gateway, "/", 7, 200), 5);
-    // What cannot be looked up is said, and what may not have been reset is an error.
+    // What cannot be looked up is said, and what may not have been reset is an error, of another kind than a wrong question.
     server.signal("-STOP");
-    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--json"]);
+    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--policy", "here", "--json"]);
     assert_eq!((code, standing(&said)), (0, vec![("here".to_owned(), 45)]), "{said}");
-    assert!(said.contains("counted on Redis, where "), "{said}");
+    let (code, said) = keys(&folder, &["show", "127.0.0.1"]);
+    assert!(code == 75 && said.contains("Not known of all, which counts on Redis, where "), "{code}: {said}");
+    assert!(said.contains("45 of 50") && said.contains("Redis has not answered of all"), "{said}");
     let (code, said) = keys(&folder, &["reset", "127.0.0.1"]);
-    assert!(
-        code != 0 && said.contains("policy `all` is counted on Redis, where the key may not have been reset"),
-        "{said}"
-    );
+    assert_eq!(code, 75, "{said}");
+    assert!(said.contains("policy `all` is counted on Redis, where the key may not have been reset: "), "{said}");
+    assert!(said.ends_with("; it was reset under here\n"), "{said}");
+    gateway.hear("a key was reset by way of the control socket: here");
+    let (code, said) = keys(&folder, &["show", "127.0.0.1", "--policy", "here", "--json"]);
+    assert_eq!((code, standing(&said)), (0, vec![("here".to_owned(), 50)]), "{said}");
+    assert_eq!(keys(&folder, &["reset", "127.0.0.1", "--policy", "her"]).0, 2);
     server.signal("-CONT");
 }
 
@@ -185,10 +167,18 @@ fn a_server_that_is_killed_leaves_the_choice_to_each_policy() {
     let (folder, text) = file(server.port, CHOICES);
     let mut gateway = connected(&folder, &text);
     assert_eq!(count(&gateway, "/closed", 3, 200), 3);
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.kill();
     assert_outage(&mut gateway);
+    let told = |gateway: &Gateway, what: &str| {
+        let lines = gateway.hear_with(what);
+        let start = format!("tollgate: redis 127.0.0.1:{}: {what}", server.port);
+        assert!(lines.last().unwrap().starts_with(&start), "{lines:?}");
+        lines
+    };
+    told(&gateway, "cannot connect: ");
     let server = Server::at(server.port);
+    let lines = told(&gateway, "connected, and works again");
+    assert!(lines.len() <= 20, "{lines:?}");
     until("the gateway is connected again", || number(&mut gateway, "tollgate_redis_connected") == 1);
     assert_eq!(count(&gateway, "/closed", 12, 200), 8, "what was counted has gone with the server");
     drop(server);
@@ -203,7 +193,9 @@ fn a_server_that_is_stopped_leaves_the_choice_to_each_policy() {
     assert_eq!(count(&gateway, "/closed", 3, 200), 3);
     server.signal("-STOP");
     assert_outage(&mut gateway);
+    gateway.hear_with("no answer within the deadline");
     server.signal("-CONT");
+    gateway.hear_with("connected, and works again");
     until("the gateway is connected again", || number(&mut gateway, "tollgate_redis_connected") == 1);
     // Three before, and up to three that were sent and never answered.
     let admitted = count(&gateway, "/closed", 12, 200);

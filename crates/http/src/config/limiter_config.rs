@@ -7,6 +7,7 @@ use http::header::FORWARDED;
 use tollgate::{LimitSet, OnFull};
 
 use super::policy::Policy;
+use super::shared_at::SharedAt;
 use crate::answer::Answer;
 use crate::error::ConfigError;
 use crate::identity::Grouping;
@@ -55,7 +56,7 @@ pub struct LimiterConfig {
     pub(crate) answer: Answer,
     pub(crate) capacity: usize,
     pub(crate) on_full: OnFull,
-    pub(crate) shared: Option<PathBuf>,
+    pub(crate) shared: Option<SharedAt>,
     pub(crate) shows_keys: bool,
     pub(crate) ignores_path_case: bool,
     pub(crate) watches_use: bool,
@@ -136,8 +137,21 @@ impl LimiterConfig {
     /// # Ok::<(), tollgate_http::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn shared(mut self, path: impl Into<PathBuf>) -> Self {
-        self.shared = Some(path.into());
+    pub fn shared(self, path: impl Into<PathBuf>) -> Self {
+        self.shared_at(SharedAt::new(path))
+    }
+
+    /// The same, for a table of several users, on a disk, or with something to be done where the one that is there does not fit.
+    ///
+    /// ```no_run
+    /// use tollgate_http::{LimiterConfig, SharedAt};
+    ///
+    /// // Processes of the user 1000 and of others in the file's group.
+    /// let config = LimiterConfig::new().shared_at(SharedAt::new("/run/app/tollgate").mode(0o660).owner(1000));
+    /// ```
+    #[must_use]
+    pub fn shared_at(mut self, table: SharedAt) -> Self {
+        self.shared = Some(table);
         self
     }
 
@@ -169,7 +183,7 @@ impl LimiterConfig {
     /// Where the table is that is [shared](Self::shared) with other processes.
     #[must_use]
     pub fn shared_path(&self) -> Option<&Path> {
-        self.shared.as_deref()
+        self.shared.as_ref().map(SharedAt::path)
     }
 
     /// Whether the lists of who was refused show keys in full, instead of networks and fingerprints.
@@ -247,13 +261,16 @@ impl LimiterConfig {
                 return Err(ConfigError::SameName { name: policy.name.clone() });
             }
         }
-        if let Some(path) = &self.shared
-            && !path.is_absolute()
-        {
-            return Err(ConfigError::NotShared {
-                path: path.clone(),
-                why: "the path does not begin with `/`, so that it would be another file in another directory",
-            });
+        if let Some(SharedAt { path, mode, .. }) = &self.shared {
+            if !path.is_absolute() {
+                return Err(ConfigError::NotShared {
+                    path: path.clone(),
+                    why: "the path does not begin with `/`, so that it would be another file in another directory",
+                });
+            }
+            if !SharedAt::is_mode(*mode) {
+                return Err(ConfigError::SharedMode { path: path.clone(), mode: *mode });
+            }
         }
         check_counts(&self.policies)
     }

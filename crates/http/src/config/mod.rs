@@ -9,6 +9,7 @@ pub(crate) mod on_fleet;
 mod policy;
 #[cfg(feature = "serde")]
 mod serial;
+mod shared_at;
 mod tier_map;
 mod tiers;
 
@@ -19,6 +20,7 @@ pub use limiter_config::LimiterConfig;
 pub use looks_at::LooksAt;
 pub(crate) use policy::Cost;
 pub use policy::{Policy, Precedence};
+pub use shared_at::{SharedAt, TableMismatch};
 pub use tier_map::{TierMap, TierMapBuilder, TierRowError};
 pub(crate) use tiers::TierBy;
 pub use tiers::Tiers;

@@ -17,6 +17,7 @@ use super::charge::{Charge, Statuses, Unanswered};
 use super::exemption::Exemption;
 use super::limiter_config::LimiterConfig;
 use super::policy::{Policy, Precedence};
+use super::shared_at::{SharedAt, TableMismatch};
 use super::tiers::Tiers;
 use crate::answer::{Answer, Dialect, RefusalBody, RetryAfter, RetryForm, Template};
 use crate::identity::{AddressSource, ClientAddress, Grouping, KeyPart, KeySpec, OnMissingKey, TrustedProxies};
@@ -287,9 +288,64 @@ struct ClientKeys {
 struct TableKeys {
     capacity: Option<usize>,
     on_full: FullTable,
-    shared: Option<PathBuf>,
+    shared: Option<SharedKeys>,
     show_keys: bool,
     path_case: PathCase,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a path, or an object with `path`, `mode`, `owner`, `on_mismatch` and `allow_disk`")]
+enum SharedKeys {
+    Path(PathBuf),
+    Table(SharedTableKeys),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharedTableKeys {
+    path: PathBuf,
+    /// In octal digits.
+    mode: Option<String>,
+    owner: Option<u32>,
+    #[serde(default)]
+    on_mismatch: Mismatch,
+    #[serde(default)]
+    allow_disk: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mismatch {
+    #[default]
+    Refuse,
+    Adopt,
+    Replace,
+}
+
+impl TryFrom<SharedKeys> for SharedAt {
+    type Error = String;
+
+    fn try_from(keys: SharedKeys) -> Result<Self, String> {
+        let keys = match keys {
+            SharedKeys::Path(path) => return Ok(Self::new(path)),
+            SharedKeys::Table(keys) => keys,
+        };
+        let mut shared = Self::new(keys.path).allow_disk(keys.allow_disk).on_mismatch(match keys.on_mismatch {
+            Mismatch::Refuse => TableMismatch::Refuse,
+            Mismatch::Adopt => TableMismatch::Adopt,
+            Mismatch::Replace => TableMismatch::Replace,
+        });
+        if let Some(digits) = &keys.mode {
+            let is_octal = !digits.is_empty() && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+            let mode = is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten();
+            let bad = || format!("`{digits}` is not the mode of a file in octal digits; expected for example \"0660\"");
+            shared = shared.mode(mode.ok_or_else(bad)?);
+        }
+        if let Some(owner) = keys.owner {
+            shared = shared.owner(owner);
+        }
+        Ok(shared)
+    }
 }
 
 /// Whether `/Login` is `/login`.
@@ -385,7 +441,8 @@ impl TryFrom<LimiterKeys> for LimiterConfig {
             .on_full(on_full)
             .show_keys(keys.limiter.show_keys)
             .ignore_path_case(keys.limiter.path_case == PathCase::Any);
-        let config = Self { shared: keys.limiter.shared, ..config };
+        let shared = keys.limiter.shared.map(SharedAt::try_from).transpose()?;
+        let config = Self { shared, ..config };
         let config = keys.policies.into_iter().fold(config, Self::policy);
         config.validate().map_err(said)?;
         Ok(config)

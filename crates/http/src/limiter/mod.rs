@@ -17,7 +17,7 @@ use tollgate::shared::TableClock;
 use tollgate::{Limiter, LimiterBuilder, Quota, Stats};
 
 use crate::answer::ResponseFields;
-use crate::config::{LimiterConfig, Policy};
+use crate::config::{LimiterConfig, Policy, SharedAt};
 use crate::decision::admission::Admission;
 use crate::decision::by_client::ByClient;
 use crate::decision::compile::Rules;
@@ -68,7 +68,7 @@ impl RateLimiter {
         let builder = builder(&config);
         let limiter = match &config.shared {
             None => builder.clock(LimiterClock::default()).build()?,
-            Some(path) => shared_table::open(builder, path)?,
+            Some(table) => shared_table::open(builder, table)?,
         };
         Self::over(config, limiter)
     }
@@ -111,7 +111,7 @@ impl RateLimiter<TableClock> {
     pub fn shared(config: LimiterConfig, table: tollgate::shared::Shared) -> Result<Self, ConfigError> {
         // Before a table is made that others would find.
         config.validate()?;
-        if let Some(path) = config.shared {
+        if let Some(SharedAt { path, .. }) = config.shared {
             return Err(ConfigError::NotShared { path, why: "another table is given" });
         }
         let limiter = builder(&config).shared(table).build()?;
@@ -127,7 +127,7 @@ impl<C: Clock> RateLimiter<C> {
     /// If the configuration cannot be used; see [`ConfigError`]. One with a [shared table](LimiterConfig::shared) cannot: that goes
     /// by its own clock.
     pub fn with_clock(config: LimiterConfig, clock: C) -> Result<Self, ConfigError> {
-        if let Some(path) = config.shared {
+        if let Some(SharedAt { path, .. }) = config.shared {
             return Err(ConfigError::NotShared { path, why: "it goes by a clock of its own" });
         }
         let limiter = builder(&config).clock(clock).build()?;

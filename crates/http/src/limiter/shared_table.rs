@@ -1,11 +1,14 @@
 //! Limits in a table that other processes have as well.
 
-use std::path::{Path, PathBuf};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tollgate::clock::{Clock, LimiterClock};
 use tollgate::{Limiter, LimiterBuilder};
 
+use crate::config::SharedAt;
 use crate::error::ConfigError;
 
 /// The table that several processes share, as it is found by one of them.
@@ -25,16 +28,18 @@ pub struct SharedTable {
     pub freed_slots: u64,
 }
 
-/// Makes the table at `path`, or attaches to it.
+/// Makes the table, or attaches to it.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub(super) fn open(builder: LimiterBuilder, path: &Path) -> Result<Limiter<LimiterClock>, ConfigError> {
-    let shared = tollgate::shared::Shared::at(path);
-    Ok(builder.shared(shared).build_either()?)
+pub(super) fn open(builder: LimiterBuilder, table: &SharedAt) -> Result<Limiter<LimiterClock>, ConfigError> {
+    Ok(builder.shared(table.to_engine()).build_either()?)
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-pub(super) fn open(_: LimiterBuilder, path: &Path) -> Result<Limiter<LimiterClock>, ConfigError> {
-    Err(ConfigError::NotShared { path: path.to_owned(), why: "processes share tables on Linux with 64 bits only" })
+pub(super) fn open(_: LimiterBuilder, table: &SharedAt) -> Result<Limiter<LimiterClock>, ConfigError> {
+    Err(ConfigError::NotShared {
+        path: table.path().to_owned(),
+        why: "processes share tables on Linux with 64 bits only",
+    })
 }
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

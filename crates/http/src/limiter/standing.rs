@@ -36,6 +36,8 @@ pub struct Standings {
     pub found: Vec<Standing>,
     /// The policies that have no such keys: their names, and what their keys are.
     pub others: Vec<(String, String)>,
+    /// The policies on a fleet of which no server has said where the key stands: their names, and why.
+    pub unanswered: Vec<(String, String)>,
 }
 
 /// Where a key stands with one policy, in one tier.
@@ -105,12 +107,12 @@ pub enum StandingError {
         /// The policies, and what their keys are.
         keys: Vec<(String, String)>,
     },
-    /// No server of the fleet has said that the key was reset: it may or may not have been.
+    /// Of these policies no server of the fleet has said that the key was reset: it may or may not have been.
     Unanswered {
-        /// The policy.
-        policy: String,
-        /// What was the matter.
-        why: String,
+        /// The policies, and what was the matter.
+        failed: Vec<(String, String)>,
+        /// Those of the others under which it was reset.
+        reset: Vec<String>,
     },
     /// It may be several things, and only one of them can be meant.
     Ambiguous {
@@ -136,8 +138,18 @@ impl fmt::Display for StandingError {
                 }
                 Ok(())
             }
-            Self::Unanswered { policy, why } => {
-                write!(f, "policy `{policy}` is counted on Redis, where the key may not have been reset: {why}")
+            Self::Unanswered { failed, reset } => {
+                for (i, (policy, why)) in failed.iter().enumerate() {
+                    let and = if i == 0 { "" } else { "; " };
+                    write!(
+                        f,
+                        "{and}policy `{policy}` is counted on Redis, where the key may not have been reset: {why}"
+                    )?;
+                }
+                if !reset.is_empty() {
+                    write!(f, "; it was reset under {}", reset.join(", "))?;
+                }
+                Ok(())
             }
             Self::Ambiguous { readings } => write!(
                 f,
@@ -160,7 +172,7 @@ impl<C: Clock> RateLimiter<C> {
     ///
     /// Costs a look at each limit, and waits for nothing but the map of requests in flight. Of a policy on a fleet it waits until a
     /// server has answered, some [deadlines](LimiterConfig::fleet) and a second at most, so it is not for a thread of the fleet's
-    /// runtime; one that cannot be looked up is in [`others`](Standings::others), with the reason.
+    /// runtime; one that cannot be looked up is in [`unanswered`](Standings::unanswered), with the reason.
     ///
     /// # Errors
     ///
@@ -175,7 +187,7 @@ impl<C: Clock> RateLimiter<C> {
     /// # Errors
     ///
     /// If there is no such policy or key; or if the text may be a key of several kinds, when nothing is changed; or if no server of a
-    /// fleet has said that it was done.
+    /// fleet has said that it was done, when it was tried under all policies.
     pub fn reset_key(&self, key: &str, policy: Option<&str>) -> Result<Standings, StandingError> {
         self.look_up(key, policy, true)
     }
@@ -228,23 +240,25 @@ impl<C: Clock> RateLimiter<C> {
             let matched =
                 MatchedPolicy { index, rule, tier: 0, key: key.unwrap_or(FoundBy::Missing), hash, cost: rule.cost() };
             for tier in rule.possible_tiers(&info) {
-                let reports = match matched.reports(engine, &rules.config, tier, resets) {
-                    Ok(reports) => reports,
-                    Err(why) if resets => {
-                        return Err(StandingError::Unanswered { policy: rule.policy.name.clone(), why });
-                    }
+                match matched.reports(engine, &rules.config, tier, resets) {
+                    Ok(reports) => found.push(matched.standing(engine, tier, by.clone(), texts.clone(), reports)),
+                    // Its other tiers are on the same servers, and each would be waited for.
                     Err(why) => {
-                        let (name, keys) = rule.keys_in_words();
-                        unanswered.push((name, format!("{keys}, counted on Redis, where {why}")));
-                        continue;
+                        unanswered.push((rule.policy.name.clone(), why));
+                        break;
                     }
-                };
-                found.push(matched.standing(engine, tier, by.clone(), texts.clone(), reports));
+                }
             }
         }
         let is_other = |rule: &&Rule| !read.iter().any(|(found, _)| std::ptr::eq(*found, *rule));
-        let others = rules_of().filter(is_other).map(Rule::keys_in_words).chain(unanswered);
-        Ok(Standings { found, others: others.collect() })
+        if resets && !unanswered.is_empty() {
+            let mut reset: Vec<String> = found.into_iter().map(|standing: Standing| standing.policy).collect();
+            reset.dedup();
+            reset.retain(|policy| unanswered.iter().all(|(failed, _)| failed != policy));
+            return Err(StandingError::Unanswered { failed: unanswered, reset });
+        }
+        let others = rules_of().filter(is_other).map(Rule::keys_in_words).collect();
+        Ok(Standings { found, others, unanswered })
     }
 }
 

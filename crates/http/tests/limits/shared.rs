@@ -10,7 +10,7 @@ use tollgate::OnFull;
 use tollgate::clock::ManualClock;
 use tollgate::error::{BuildError, SharedError};
 use tollgate_http::limiter::FixedSetting;
-use tollgate_http::{ConfigError, Decision, LimiterConfig, PeerAddr, Policy, RateLimiter};
+use tollgate_http::{ConfigError, Decision, LimiterConfig, PeerAddr, Policy, RateLimiter, SharedAt, TableMismatch};
 
 use crate::app::{get, policy};
 
@@ -198,4 +198,42 @@ fn what_is_wrong_with_a_table_is_said_with_its_path() {
     assert!(matches!(&relative, ConfigError::NotShared { path, .. } if path == Path::new("table")), "{relative}");
     let clock = RateLimiter::with_clock(config(), ManualClock::default()).unwrap_err();
     assert!(matches!(&clock, ConfigError::NotShared { path, .. } if *path == folder.table()), "{clock}");
+}
+
+/// Permissions, owner, and what is done where the table that is there is another one.
+#[test]
+fn what_a_table_must_be_like_is_said() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = Folder::new();
+    let (at, config) = (|| SharedAt::new(folder.table()), || LimiterConfig::new().policy(policy("a", "3/day")));
+    let first = RateLimiter::new(config().shared_at(at().mode(0o660))).unwrap();
+    assert_eq!(fs::metadata(folder.table()).unwrap().mode() & 0o777, 0o660);
+    assert_eq!(admitted(&[&first], 2), 2);
+    // More than others allow.
+    let strict = RateLimiter::new(config().shared(folder.table())).unwrap_err();
+    let is_mode = |error: &ConfigError| {
+        matches!(error, ConfigError::Build(BuildError::Shared { source: SharedError::Mode { .. }, .. }))
+    };
+    assert!(is_mode(&strict), "{strict}");
+    let bad = RateLimiter::new(config().shared_at(at().mode(0o700))).unwrap_err();
+    assert!(matches!(bad, ConfigError::SharedMode { mode: 0o700, .. }) && bad.to_string().contains("0700"), "{bad}");
+
+    // Another capacity: refused, or that of the table holds, or forgotten, once nobody uses it.
+    let other = |what| config().capacity(9).shared_at(at().mode(0o660).on_mismatch(what));
+    assert!(RateLimiter::new(other(TableMismatch::Refuse)).is_err());
+    let adopted = RateLimiter::new(other(TableMismatch::Adopt)).unwrap();
+    assert_eq!((adopted.stats().capacity, admitted(&[&adopted], 2)), (first.stats().capacity, 1));
+    assert!(RateLimiter::new(other(TableMismatch::Replace)).is_err(), "two use it");
+    drop((first, adopted));
+    let replaced = RateLimiter::new(other(TableMismatch::Replace)).unwrap();
+    assert_eq!((replaced.stats().capacity, admitted(&[&replaced], 4)), (9, 3));
+    drop(replaced);
+
+    // Given to its owner by who may give files away, and else no table is made.
+    fs::remove_file(folder.table()).unwrap();
+    match RateLimiter::new(config().shared_at(at().owner(4_242))) {
+        Ok(_) => assert_eq!(fs::metadata(folder.table()).unwrap().uid(), 4_242),
+        Err(error) => assert!(!folder.table().exists(), "{error}"),
+    }
 }

@@ -8,11 +8,11 @@ use tollgate::{Algorithm, OnFull, Quota};
 use tollgate_http::answer::RetryForm;
 use tollgate_http::client::AddressSource;
 use tollgate_http::fleet::OnOutage;
-use tollgate_http::{Charge, OnMissingKey, Precedence, Unanswered};
+use tollgate_http::{Charge, OnMissingKey, Precedence, TableMismatch, Unanswered};
 
 use super::Config;
 use super::policy::{PolicyConfig, StoreConfig, TierConfig, TierSource};
-use super::table::TableConfig;
+use super::table::{SharedTable, TableConfig};
 use super::units::shown;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::OwnBody;
@@ -336,12 +336,13 @@ impl Config {
         ));
         let has_places = self.plans.iter().any(|plan| plan.concurrency.is_some());
         match shared {
-            Some(path) => {
+            Some(table) => {
                 page.line(format_args!(
                     "Rates hold for this machine: all processes whose file names the table {} admit one limit together, where name \
                      and rate are the same; where they differ, at most the sum.",
-                    path.display()
+                    table.path.display()
                 ));
+                explain_file(table, page);
                 page.line(if has_places {
                     "Requests in flight (`concurrency`) are bounded for each process by itself: of two gateways, both admit as \
                      many. Counts of requests are each process's, too."
@@ -608,4 +609,21 @@ fn time(duration: Duration) -> String {
         Some((unit, name)) => format!("{} {name}s", nanos / unit),
         None => format!("{duration:?}"),
     }
+}
+
+/// Whose the file of a shared table is, and what happens where another one is found.
+fn explain_file(table: &SharedTable, page: &mut Page) {
+    let SharedTable { mode, owner, on_mismatch, allows_disk, .. } = table;
+    let owner = owner.map_or_else(|| "the user of the gateway".to_owned(), |owner| format!("the user {owner}"));
+    page.line(format_args!(
+        "Its file must be of {owner}, with the mode {mode:04o} at most. If it has another `capacity` or `on_full`, {}.{}",
+        match on_mismatch {
+            TableMismatch::Adopt => "those of the table hold",
+            TableMismatch::Replace => {
+                "or is not fit for use, IT IS REPLACED AND ALL THAT WAS COUNTED FORGOTTEN, unless others use it"
+            }
+            _ => "the gateway does not start",
+        },
+        if *allows_disk { " It may be on a disk, where a check may wait for the disk, up to seconds." } else { "" }
+    ));
 }

@@ -12,13 +12,13 @@ use ipnet::IpNet;
 use super::Files;
 use super::item::{Item, Table};
 use super::routes;
-use crate::control::socket::LONGEST_PATH;
 use crate::proxy::cors::Cors;
 use crate::proxy::fields::{Edit, Fields, OwnBody, is_fixed};
 use crate::proxy::settings::{
     Forwarding, Health, Limits, Listen, LogFormat, LogSettings, LogTarget, Settings, Timeouts, TlsFiles, XForwarded,
 };
 use crate::values::listen_addr::ListenAddr;
+use crate::values::socket_file::LONGEST_PATH;
 
 /// The most threads and the most bytes that make sense to ask for.
 const MAX_THREADS: usize = 1_024;
@@ -207,7 +207,7 @@ fn pair(table: &mut Table<'_, '_>, files: &Files<'_>) -> Option<TlsFiles> {
 }
 
 /// The mode of a socket's file, in octal digits. Who cannot write there cannot connect.
-fn file_mode(item: &Item<'_>) -> Option<u32> {
+pub(super) fn file_mode(item: &Item<'_>) -> Option<u32> {
     let text = item.text()?;
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && digits.len() >= 3);

@@ -118,8 +118,8 @@ fn read(table: &mut Table<'_, '_>, files: &Files<'_>) -> Config {
         .tell_standing(gateway.access_log.is_some())
         .ignore_path_case(table_config.ignores_path_case)
         .answer(table.item().accept(reply.answer()).unwrap_or_default());
-    if let Some(path) = &table_config.shared {
-        limits = limits.shared(path);
+    if let Some(shared) = &table_config.shared {
+        limits = limits.shared_at(shared.settings());
     }
     let redis_item = table.get("redis");
     let redis = redis_item.as_ref().and_then(|item| item.table(|table| redis::read(table, files))?);
@@ -181,6 +181,7 @@ mod tests {
             ![
                 "    proxy_protocol:",
                 "  trusted: [10.0.0.0/8, 192",
+                "  # shared: /run/tollgate/table",
                 "    charge: {only_on",
                 "    tiers: {by: header:x-plan",
             ]

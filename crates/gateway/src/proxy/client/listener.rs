@@ -1,18 +1,16 @@
 //! Sockets that accept clients: one for each thread and address, so that no thread ever waits for another. A Unix socket there can
 //! be one of only, and all threads accept from it.
 
-use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 use tokio_rustls::rustls::ServerConfig;
@@ -22,6 +20,7 @@ use crate::proxy::settings::Listen;
 use crate::proxy::tls::{self, TlsError};
 use crate::values::listen_addr::ListenAddr;
 use crate::values::output;
+use crate::values::socket_file::SocketFile;
 
 /// Connections that the kernel holds for a thread until it accepts them.
 const BACKLOG: i32 = 4_096;
@@ -67,22 +66,6 @@ enum BoundSocket {
     Unix(StdUnixListener, Arc<SocketFile>),
 }
 
-/// The file of a socket that this process has made.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    /// Device and number: by then the path may be another's.
-    id: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.id) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 /// Why an address cannot be listened on.
 #[derive(Debug)]
 pub(crate) enum ListenError {
@@ -121,34 +104,10 @@ pub(crate) fn bind(listen: &Listen, threads: usize) -> Result<Vec<Bound>, Listen
     Ok(sockets.into_iter().map(|socket| Bound { shared: Arc::clone(&shared), socket }).collect())
 }
 
-/// A Unix socket at `path`, once for each thread. What is left there of one that nobody listens on makes way.
+/// A Unix socket at `path`, once for each thread.
 fn unix(path: &Path, mode: u32, threads: usize) -> io::Result<Vec<BoundSocket>> {
-    let addr = SockAddr::unix(path)?;
-    if let Ok(file) = fs::symlink_metadata(path) {
-        if !file.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
-        }
-        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        probe.set_nonblocking(true)?;
-        let taken = || io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already");
-        match probe.connect(&addr) {
-            Ok(()) => return Err(taken()),
-            // With a full queue.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(taken()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
-            // Not for us to connect to.
-            Err(error) => return Err(error),
-        }
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr)?;
-    let file = fs::symlink_metadata(path)?;
-    let file = Arc::new(SocketFile { path: path.to_owned(), id: (file.dev(), file.ino()) });
-    // Nobody can connect before it is listened on.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    let socket = StdUnixListener::from(socket);
+    let (socket, file) = SocketFile::listen(path, mode, BACKLOG)?;
+    let file = Arc::new(file);
     (0..threads).map(|_| Ok(BoundSocket::Unix(socket.try_clone()?, Arc::clone(&file)))).collect()
 }
 

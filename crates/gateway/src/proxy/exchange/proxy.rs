@@ -353,9 +353,10 @@ async fn exchange(
     may_repeat: &mut bool,
 ) -> Result<Option<(Connection, Response<Incoming>)>, Error> {
     let settings = &state.settings;
-    let Some(sent) = request.take() else { return Err(Error::Upstream) };
+    let Some(mut sent) = request.take() else { return Err(Error::Upstream) };
     let progress = sent.body().progress();
     let copy = if *may_repeat { repeatable(&sent) } else { None };
+    connection.fit(&mut sent)?;
     let mut refused = match connection.send(sent, settings.timeouts.response_head).await {
         Some(Ok(response)) => {
             connection.upstream().answered();

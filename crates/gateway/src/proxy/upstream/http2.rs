@@ -12,6 +12,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::task::spawn_local;
 
 use crate::proxy::coarse_clock;
+use crate::proxy::error::Error;
 use crate::proxy::executor::OnThisThread;
 use crate::proxy::upstream::request_body::RequestBody;
 use crate::values::origin::Origin;
@@ -104,20 +105,26 @@ impl Drop for Stream {
 }
 
 /// Gives a request the form of HTTP/2: scheme and host are in its target.
-pub(crate) fn to_http2(request: &mut Request<RequestBody>, origin: &Origin) {
+///
+/// # Errors
+///
+/// If its `Host` cannot stand there, such as an empty one: to name another would have it answered by another host than it asks for.
+pub(crate) fn to_http2(request: &mut Request<RequestBody>, origin: &Origin) -> Result<(), Error> {
     let headers = request.headers_mut();
     for name in [CONNECTION, UPGRADE, EXPECT] {
         headers.remove(name);
     }
-    let named = headers.remove(HOST).and_then(|host| Authority::from_maybe_shared(host).ok());
     let mut parts = Parts::default();
     parts.scheme = origin.uri().scheme().cloned();
-    parts.authority = named.or_else(|| origin.uri().authority().cloned());
+    parts.authority = match headers.remove(HOST) {
+        Some(host) => Some(Authority::from_maybe_shared(host).map_err(|_| Error::Malformed)?),
+        None => origin.uri().authority().cloned(),
+    };
     parts.path_and_query =
         Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-    // Always valid: all three are there.
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Error::Malformed)?;
     *request.version_mut() = Version::HTTP_2;
+    Ok(())
 }
 
 /// Takes that back, of a request that was not sent.

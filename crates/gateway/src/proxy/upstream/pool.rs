@@ -190,8 +190,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Sends `request`, which comes back if not a byte of it has been written. `None` if no answer comes for as long as
-    /// `patience`, which does not run while the client is the slow one.
+    /// Gives `request` the form that it has on this connection.
+    ///
+    /// # Errors
+    ///
+    /// If it has none there.
+    pub(crate) fn fit(&self, request: &mut Request<RequestBody>) -> Result<(), Error> {
+        match self.link.sender {
+            Sender::Http1(_) => Ok(()),
+            Sender::Http2(_) => http2::to_http2(request, &self.upstream().origin),
+        }
+    }
+
+    /// Sends `request`, which [fits](Self::fit), and comes back if not a byte of it has been written. `None` if no answer comes
+    /// for as long as `patience`, which does not run while the client is the slow one.
     pub(crate) async fn send(
         &mut self,
         request: Request<RequestBody>,
@@ -224,10 +236,9 @@ impl Connection {
 
     async fn send_http2(
         &mut self,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         patience: Duration,
     ) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
-        http2::to_http2(&mut request, &self.in_flight.upstream().origin);
         if let Some(gate) = request.body().expected() {
             // hyper would not tell what the upstream says of it.
             gate.open();

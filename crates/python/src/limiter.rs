@@ -15,7 +15,7 @@ use tollgate_http::answer::{Dialect, LimitStatus, QuotaUnit};
 use crate::clock::{ManualClock, duration};
 use crate::decision::Decision;
 use crate::errors::{self, value};
-use crate::request::wsgi_fields;
+use crate::request::{asgi_fields, wsgi_fields};
 use crate::reservation::{Cell, Limits, Reservation};
 use crate::switch::is_off;
 use crate::table::{Clock, Settings, Table, with_limiter};
@@ -254,13 +254,14 @@ impl Core {
     }
 
     /// `check` of several limiters of one table, each under a key and at a cost of its own: all admit, and are charged, or none
-    /// is. The decision, whose limiter it is, and the header fields that tell it, in a dialect.
+    /// is. The decision, whose limiter it is, and the header fields that tell it, in a dialect; with `octets` as ASGI has them.
     #[staticmethod]
-    #[pyo3(signature = (items, dialect = "ietf"))]
+    #[pyo3(signature = (items, dialect = "ietf", octets = false))]
     fn check_all<'py>(
         py: Python<'py>,
         items: Vec<(Bound<'py, Self>, Bound<'py, PyAny>, Cost)>,
         dialect: &str,
+        octets: bool,
     ) -> PyResult<(Decision, usize, Bound<'py, PyList>)> {
         let dialect: Dialect =
             dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
@@ -294,7 +295,8 @@ impl Core {
             let mut headers = HeaderMap::new();
             dialect.write(&mut headers, &LimitStatus::of(name, &decision), &policies);
             let report = Report { remaining: decided.remaining(), ..decision.report() };
-            Ok((Decision::new(report, index, &core.texts), at, wsgi_fields(py, &headers)?))
+            let fields = if octets { asgi_fields(py, &headers)? } else { wsgi_fields(py, &headers)? };
+            Ok((Decision::new(report, index, &core.texts), at, fields))
         })
     }
 

@@ -25,10 +25,10 @@ from starlette.routing import Host, Mount
 from starlette.websockets import WebSocket
 
 from . import _limiter as limiters
-from ._engine import Decision, ManualClock
+from ._engine import Core, Decision, ManualClock
 from ._functions import Names, is_awaited, is_generator, require_answers, said
 from ._middleware import Asgi
-from ._rules import Charge, Rule, Strategy, Table, refusal_fields
+from ._rules import Charge, Rule, Strategy, Table, refusal_fields, told
 from ._types import OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_address"]
@@ -181,6 +181,11 @@ class Asked:
         if "cost" in self.awaits:
             answers.cost = await answers.cost(request)
         return cast(Asked, answers)
+
+
+_Quick = tuple[limiters.Limiter, Union[Callable[[HTTPConnection], Any], None], str, Union[str, None], int, Rule]
+"""A limit that is charged for every request: of which limiter; how its key is found, or the parameter that has it; the part of the key that
+is of the route; its cost; the rule."""
 
 
 class Limiter:
@@ -373,28 +378,55 @@ class Limiter:
         is_stored = self._table.is_stored
         of_request, of_response = own.get(Request), own.get(Response)
         hidden_request, hidden_response, hidden_key = f"{hidden}_request", f"{hidden}_response", f"{hidden}_key"
+        check_all, dialect = Core.check_all, self._table.dialect
+        # Made for the first request, when all decorators have run.
+        quick: list[_Quick] | None = None
+        planned = 0
 
-        def begin(
-            args: Any, kwargs: dict[str, Any]
-        ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
+        def request_of(args: Any, kwargs: dict[str, Any]) -> HTTPConnection:
             request = kwargs.get(of_request) if of_request else kwargs.pop(hidden_request, None)
-            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
-            common = kwargs.pop(hidden_key, None)
-            keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
             if request is None:
                 # Starlette gives the request alone.
                 found = (value for value in (*args, *kwargs.values()) if isinstance(value, HTTPConnection))
                 request = next(found, None)
             if request is None:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
+            return cast(HTTPConnection, request)
+
+        def at_once(args: Any, kwargs: dict[str, Any]) -> tuple[Response | None, list[tuple[bytes, bytes]]] | None:
+            """Decides, and answers the response that FastAPI has given and what is to be told; nothing where that takes more."""
+            nonlocal quick, planned
+            if planned != len(rules):
+                quick, planned = self._quick(rules, scope, hidden_key), len(rules)
+            if quick is None or not self.enabled:
+                return None
+            request = request_of(args, kwargs)
+            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
+            items = [
+                (limiter, (kwargs.pop(name) if key is None else key(request), part, None), cost)
+                for limiter, key, name, part, cost, _ in quick
+            ]
+            decision, index, fields = check_all(items, dialect, True)
+            if not decision.allowed:
+                limiter, key, cost = items[index]
+                self._told(told(decision, Charge(quick[index][5], limiter, key, cost), _texts(fields)))
+            return response, fields if self._headers_enabled else []
+
+        def begin(
+            args: Any, kwargs: dict[str, Any]
+        ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
+            request = request_of(args, kwargs)
+            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
+            common = kwargs.pop(hidden_key, None)
+            keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
             if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
                 keys += [(asked, common) for asked in self._defaults]
             return request, keys, response
 
-        def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
+        def end(result: Any, fields: list[tuple[bytes, bytes]], response: Response | None) -> Any:
             target = result if isinstance(result, Response) else response
             if fields and target is not None:
-                _set_fields(target, fields)
+                _set_lines(target, fields)
             return result
 
         wrapper: Any
@@ -402,24 +434,57 @@ class Limiter:
 
             @functools.wraps(function)
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
+                decided = at_once(args, kwargs)
+                if decided is not None:
+                    response, lines = decided
+                    return end(await function(*args, **kwargs), lines, response)
                 request, keys, response = begin(args, kwargs)
                 if is_stored or any(asked.awaits for asked, _ in keys):
                     fields = await self._adecide(request, keys, scope)
                 else:
                     fields = self._decide(request, keys, scope)
-                return end(await function(*args, **kwargs), fields, response)
+                return end(await function(*args, **kwargs), _lines(fields), response)
 
             wrapper = limited_async
         else:
 
             @functools.wraps(function)
             def limited(*args: Any, **kwargs: Any) -> Any:
+                decided = at_once(args, kwargs)
+                if decided is not None:
+                    response, lines = decided
+                    return end(function(*args, **kwargs), lines, response)
                 request, keys, response = begin(args, kwargs)
                 fields = self._decide(request, keys, scope)
-                return end(function(*args, **kwargs), fields, response)
+                return end(function(*args, **kwargs), _lines(fields), response)
 
             wrapper = limited
         return wrapper
+
+    def _quick(
+        self, rules: Sequence[tuple[Asked, str | None]], scope: str, hidden_key: str
+    ) -> list[_Quick] | None:
+        """The rules of a route, and its defaults, where each is charged for every request and nothing but a key is asked for;
+        nothing where one is not so."""
+        if self._table.is_stored:
+            return None
+        given = [*rules]
+        if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
+            given += [(asked, None) for asked in self._defaults]
+        quick: list[_Quick] = []
+        for asked, name in given:
+            rule = asked.rule
+            asks = rule.methods is not None or rule.per_method or rule.deduct_when is not None or asked.exempt is not None
+            if asks or asked.limiter is None or not isinstance(asked.cost, int):
+                return None
+            part = scope if asked.scoped else None
+            quick.append((asked.limiter, asked.key, name or hidden_key, part, asked.cost, rule))
+        # Each that FastAPI has brought is taken out once.
+        brought = [name for _, key, name, *_ in quick if key is None]
+        wanted = {name for _, name in rules if name is not None}
+        if not _is_plain(self._key_func):
+            wanted.add(hidden_key)
+        return quick if sorted(brought) == sorted(wanted) else None
 
     def _decide(
         self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
@@ -510,11 +575,22 @@ def _method(connection: HTTPConnection) -> str:
     return cast(str, connection.scope.get("method", "WEBSOCKET"))
 
 
+def _lines(fields: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Header fields as Starlette keeps them: octets of Latin-1, names in small letters, as the engine writes them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+
+
+def _texts(lines: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
+
+
 def _set_fields(response: Response, fields: list[tuple[str, str]]) -> None:
     """Sets those fields that the response does not have."""
+    _set_lines(response, _lines(fields))
+
+
+def _set_lines(response: Response, lines: list[tuple[bytes, bytes]]) -> None:
     raw = response.raw_headers
-    # As Starlette keeps them: octets of Latin-1, names in small letters, as the engine writes them.
-    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     if raw:
         there = {name for name, _ in raw}
         lines = [line for line in lines if line[0] not in there]

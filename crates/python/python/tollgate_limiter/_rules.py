@@ -115,6 +115,8 @@ class Table:
         self._strategy = strategy
         # Limits that were declared before are made anew.
         self._prepared.clear()
+        self.version = object()
+        """Another one whenever limiters are made anew."""
 
     @property
     def is_stored(self) -> bool:

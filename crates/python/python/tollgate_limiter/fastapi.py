@@ -15,7 +15,7 @@ import os
 import re
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_type_hints
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, Union, cast, get_type_hints
 
 import fastapi.routing
 from fastapi import Depends, FastAPI, HTTPException
@@ -38,6 +38,9 @@ R = TypeVar("R")
 
 Rates = Union[str, Callable[..., "str | Awaitable[str | None] | None"]]
 """Rates, or a function of the request that answers such a text, or ``None`` for no limit."""
+
+_MISSING: Any = object()
+"""The key of a limit whose dependency nobody has asked."""
 
 _NUMBERS = itertools.count(1)
 """Of wrappers: each has hidden parameters of its own, so that two limiters can limit one route."""
@@ -69,8 +72,11 @@ class RateLimitExceeded(HTTPException):
 
 def _is_plain(function: Callable[..., Any]) -> bool:
     """Whether a key function wants the request at most, and so is called without FastAPI's help."""
-    if is_awaited(function) or is_generator(function):
-        return False
+    return not is_awaited(function) and not is_generator(function) and _wants_request(function)
+
+
+def _wants_request(function: Callable[..., Any]) -> bool:
+    """Whether a function wants the request at most, and nothing that FastAPI alone finds."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) > 1:
         return False
@@ -133,7 +139,7 @@ def _path_of(connection: HTTPConnection) -> str:
 class Asked:
     """A rule, with all that can be known before there is a request."""
 
-    __slots__ = ("awaits", "cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
+    __slots__ = ("alone", "awaits", "cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
 
     rates: Callable[[HTTPConnection], str | None] | None
     limiter: limiters.Limiter | None
@@ -151,6 +157,8 @@ class Asked:
             raise TypeError(f"key_func is a function that answers a key, and {key_func!r} is a class whose objects are none")
         # What is no plain function is a dependency, whose value FastAPI brings.
         self.key = _of_request(key_func) if _is_plain(key_func) else None
+        # Which Starlette does not bring: an async function of the request is awaited there, and others are refused.
+        self.alone = _of_request(key_func) if self.key is None and is_awaited(key_func) and _wants_request(key_func) else None
         if self.key is None:
             bare = inspect.signature(key_func).parameters.get("request")
             if bare is not None and bare.annotation is bare.empty:
@@ -167,6 +175,17 @@ class Asked:
     def require_plain(self, what: str) -> None:
         """Refuses functions that are async, for what cannot await them."""
         require_answers(False, what, **self.awaits)
+
+    def is_missing(self, key: Any) -> bool:
+        """Whether its key is a dependency that nobody has brought."""
+        return self.key is None and key is _MISSING
+
+    def refuse_missing(self) -> NoReturn:
+        """Says whose key is not there."""
+        raise TypeError(
+            f"the key function of {self.rule.name!r} is a dependency, which FastAPI brings and Starlette does not: there it may be async, and "
+            "the route too, and has the request as its one parameter"
+        )
 
     async def settled(self, request: HTTPConnection) -> Asked | None:
         """The rule with the answers of its async functions in their place; nothing if it is exempt."""
@@ -382,6 +401,7 @@ class Limiter:
         # Made for the first request, when all decorators have run.
         quick: list[_Quick] | None = None
         planned = 0
+        brought: set[str] = set()
 
         def request_of(args: Any, kwargs: dict[str, Any]) -> HTTPConnection:
             request = kwargs.get(of_request) if of_request else kwargs.pop(hidden_request, None)
@@ -395,10 +415,11 @@ class Limiter:
 
         def at_once(args: Any, kwargs: dict[str, Any]) -> tuple[Response | None, list[tuple[bytes, bytes]]] | None:
             """Decides, and answers the response that FastAPI has given and what is to be told; nothing where that takes more."""
-            nonlocal quick, planned
+            nonlocal quick, planned, brought
             if planned != len(rules):
                 quick, planned = self._quick(rules, scope, hidden_key), len(rules)
-            if quick is None or not self.enabled:
+                brought = {name for _, key, name, *_ in quick or () if key is None}
+            if quick is None or not self.enabled or not brought <= kwargs.keys():
                 return None
             request = request_of(args, kwargs)
             response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
@@ -417,8 +438,8 @@ class Limiter:
         ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
             request = request_of(args, kwargs)
             response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
-            common = kwargs.pop(hidden_key, None)
-            keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
+            common = kwargs.pop(hidden_key, _MISSING)
+            keys = [(asked, common if name is None else kwargs.pop(name, _MISSING)) for asked, name in rules]
             if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
                 keys += [(asked, common) for asked in self._defaults]
             return request, keys, response
@@ -439,7 +460,7 @@ class Limiter:
                     response, lines = decided
                     return end(await function(*args, **kwargs), lines, response)
                 request, keys, response = begin(args, kwargs)
-                if is_stored or any(asked.awaits for asked, _ in keys):
+                if is_stored or any(asked.awaits or asked.is_missing(key) for asked, key in keys):
                     fields = await self._adecide(request, keys, scope)
                 else:
                     fields = self._decide(request, keys, scope)
@@ -502,8 +523,11 @@ class Limiter:
         for asked, key in rules:
             methods = asked.rule.methods
             answers = await asked.settled(request) if asked.awaits and (methods is None or method in methods) else asked
-            if answers is not None:
-                settled.append((answers, key))
+            if answers is None:
+                continue
+            if asked.is_missing(key):
+                key = asked.refuse_missing() if asked.alone is None else await asked.alone(request)
+            settled.append((answers, key))
         charges = self._charges(request, settled, scope)
         return self._told(await self._table.adecide(charges)) if charges else []
 
@@ -528,6 +552,8 @@ class Limiter:
                 limiter = self._table.limiter(rule.name, text)
             if asked.key is not None:
                 key = asked.key(request)
+            elif key is _MISSING:
+                asked.refuse_missing()
             cost = asked.cost if isinstance(asked.cost, int) else asked.cost(request)
             parts = (key, scope if asked.scoped else None, method if rule.per_method else None)
             charges.append(Charge(rule, limiter, parts, cost))

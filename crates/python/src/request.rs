@@ -210,8 +210,8 @@ fn encoded(octets: impl Iterator<Item = u8>) -> String {
 /// The address in a text; nothing if there is none, as of a socket of Unix.
 fn address(text: &Bound<'_, PyAny>) -> Option<IpAddr> {
     let text = text.cast::<PyString>().ok()?.to_str().ok()?;
-    // With a zone, which is of this machine and no part of who the client is.
-    text.split('%').next()?.parse().ok()
+    // As nearly all are; or with a zone, which is of this machine and no part of who the client is.
+    text.parse().ok().or_else(|| text.split('%').next()?.parse().ok())
 }
 
 impl Fields for Request<'_, '_> {

@@ -23,6 +23,12 @@ from redis.retry import Retry
 from server import SECRET, program
 from tollgate_limiter import Limiter
 
+# Without types of their own.
+RedisCluster: Any = redis.RedisCluster
+AsyncCluster: Any = redis.asyncio.RedisCluster
+Sentinel: Any = redis.sentinel.Sentinel
+AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
+
 # Long, as the machine may be busy; nothing waits for it.
 LONGEST = 60
 
@@ -38,6 +44,11 @@ def until(done: Callable[[], Any], what: str) -> None:
             what = f"{what}: {error}"
         assert time.monotonic() < end, what[:500]
         time.sleep(0.05)
+
+
+def plain(port: int) -> Any:
+    """A client of one server."""
+    return redis.Redis(port=port, socket_timeout=LONGEST)
 
 
 def free_port() -> int:
@@ -85,7 +96,7 @@ def cluster() -> Iterator[int]:
     """The port of one of three nodes, each of which has a third of the keys."""
     with ExitStack() as stack:
         ports = [stack.enter_context(node("--cluster-enabled", "yes")) for _ in range(3)]
-        clients = [redis.Redis(port=port, socket_timeout=LONGEST) for port in ports]
+        clients = [plain(port) for port in ports]
         for client, (first, last) in zip(clients, ((0, 5460), (5461, 10922), (10923, 16383)), strict=True):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             for port in ports:
@@ -106,20 +117,20 @@ def once(**options: Any) -> dict[str, Any]:
 
 
 def test_a_cluster_counts_each_key_on_the_node_that_has_it(cluster: int) -> None:
-    client = redis.RedisCluster(host="127.0.0.1", port=cluster, **once(retry=Retry(NoBackoff(), 0)))
+    client = RedisCluster(host="127.0.0.1", port=cluster, **once(retry=Retry(NoBackoff(), 0)))
     limiter = Limiter(["3 per 30 days", "5 per 30 days as sliding-log"], store=client, secret=SECRET)
     for number in range(30):
         decisions = [limiter.check(("user", number)) for _ in range(4)]
         assert [decision.outage for decision in decisions] == [None] * 4
         assert [decision.allowed for decision in decisions] == [True] * 3 + [False]
     assert limiter.allow_many([("user", number) for number in range(29, 32)]) == [False, True, True]
-    nodes: list[Any] = [redis.Redis(port=each.port, socket_timeout=LONGEST).dbsize() for each in client.get_primaries()]
+    nodes: list[Any] = [plain(each.port).dbsize() for each in client.get_primaries()]
     assert len(nodes) == 3 and all(nodes), "all keys lie on one node"
     client.close()
 
 
 async def test_a_cluster_is_awaited(cluster: int) -> None:
-    client = redis.asyncio.RedisCluster(
+    client = AsyncCluster(
         host="127.0.0.1", port=cluster, **once(retry=redis.asyncio.retry.Retry(NoBackoff(), 0))
     )
     try:
@@ -134,7 +145,7 @@ async def test_a_cluster_is_awaited(cluster: int) -> None:
 
 
 async def test_a_client_of_a_cluster_that_sends_again_or_waits_for_ever_is_refused(cluster: int) -> None:
-    for retry, client_of in ((Retry, redis.RedisCluster), (redis.asyncio.retry.Retry, redis.asyncio.RedisCluster)):
+    for retry, client_of in ((Retry, RedisCluster), (redis.asyncio.retry.Retry, AsyncCluster)):
         # As it comes: ten times.
         client: Any = client_of(host="127.0.0.1", port=cluster, socket_timeout=LONGEST)
         with pytest.raises(ValueError, match="sends again what was not answered, 10 times"):
@@ -154,7 +165,7 @@ def watched() -> Iterator[tuple[int, int, int]]:
     with node() as port, node("--replicaof", "127.0.0.1", str(port)) as copy:
         config = f"sentinel monitor first 127.0.0.1 {port} 1\nsentinel down-after-milliseconds first 60000\n"
         with node("--sentinel", config=config) as sentinel:
-            client = redis.Redis(port=sentinel, socket_timeout=LONGEST)
+            client = plain(sentinel)
             until(lambda: client.execute_command("SENTINEL", "REPLICAS", "first"), "the sentinel did not find the copy")
             client.close()
             yield port, copy, sentinel
@@ -162,19 +173,19 @@ def watched() -> Iterator[tuple[int, int, int]]:
 
 async def test_a_client_of_sentinels_goes_where_the_server_is() -> None:
     with watched() as (_, copy, port):
-        sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], socket_timeout=LONGEST)
+        sentinel = Sentinel([("127.0.0.1", port)], socket_timeout=LONGEST)
         client = sentinel.master_for("first", **once(retry=Retry(NoBackoff(), 0)))
         limiter = Limiter("3 per 30 days", store=client, secret=SECRET)
         assert [limiter.allow("ada") for _ in range(4)] == [True] * 3 + [False]
-        awaited = redis.asyncio.sentinel.Sentinel([("127.0.0.1", port)], socket_timeout=LONGEST)
+        awaited = AsyncSentinel([("127.0.0.1", port)], socket_timeout=LONGEST)
         other = awaited.master_for("first", **once(retry=redis.asyncio.retry.Retry(NoBackoff(), 0)))
         counted = await Limiter("3 per 30 days", store=other, secret=SECRET).acheck("ada")
         assert not counted and counted.outage is None
         await other.aclose()
         # The copy has what was counted, and takes over: so does the limiter, as soon as its connection says where.
-        replica = redis.Redis(port=copy, socket_timeout=LONGEST)
+        replica = plain(copy)
         until(lambda: replica.dbsize() == 1, "the copy has nothing")
-        asked = redis.Redis(port=port, socket_timeout=LONGEST)
+        asked = plain(port)
         until(lambda: asked.execute_command("SENTINEL", "FAILOVER", "first"), "the sentinel does not hand over")
         until(lambda: b"master" in str(replica.execute_command("ROLE")).encode(), "the copy did not take over")
         # What is counted by the old server meanwhile is lost, as ever with copies.
@@ -187,7 +198,7 @@ async def test_a_client_of_sentinels_goes_where_the_server_is() -> None:
 
 
 def test_a_client_of_sentinels_without_a_deadline_is_refused() -> None:
-    sentinel = redis.sentinel.Sentinel([("127.0.0.1", 1)], socket_timeout=LONGEST)
+    sentinel = Sentinel([("127.0.0.1", 1)], socket_timeout=LONGEST)
     client = sentinel.master_for("first", socket_timeout=None, retry=Retry(NoBackoff(), 0))
     with pytest.raises(ValueError, match="has no socket_timeout"):
         Limiter("3/minute", store=client, secret=SECRET)

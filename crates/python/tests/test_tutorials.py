@@ -165,7 +165,8 @@ def test_the_first_tutorials_form_for_redis() -> None:
         # A client that is fit is used itself; of a pool that waits another one is made, too.
         own = server.client()
         assert RedisRateLimiter(own, 1, 3)._limiter._store.client is own  # type: ignore[attr-defined]
-        waiting = redis.BlockingConnectionPool(host="127.0.0.1", port=server.port)
+        pool_of: Any = redis.BlockingConnectionPool
+        waiting = pool_of(host="127.0.0.1", port=server.port)
         assert RedisRateLimiter(redis.Redis(connection_pool=waiting), 1, 3).is_allowed("user3") is True
     # Nobody answers: at once, and refused, unless it says otherwise.
     assert limits.check("user1").outage is not None and limits.is_allowed("user4") is False

@@ -423,14 +423,14 @@ class Limiter:
                 return None
             request = request_of(args, kwargs)
             response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
-            items = [
+            items: list[tuple[Core, Any, int]] = [
                 (limiter, (kwargs.pop(name) if key is None else key(request), part, None), cost)
                 for limiter, key, name, part, cost, _ in quick
             ]
             decision, index, fields = check_all(items, dialect, True)
             if not decision.allowed:
-                limiter, key, cost = items[index]
-                self._told(told(decision, Charge(quick[index][5], limiter, key, cost), _texts(fields)))
+                limiter, *_, rule = quick[index]
+                self._told(told(decision, Charge(rule, limiter, *items[index][1:]), _texts(fields)))
             return response, fields if self._headers_enabled else []
 
         def begin(

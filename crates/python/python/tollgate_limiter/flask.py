@@ -390,17 +390,18 @@ class Limiter:
         rules = [*self._application, *own]
         if not any(rule.override_defaults for rule in own):
             rules += self._defaults
-        quick: list[_Quick] | None = []
+        quick: list[_Quick] = []
+        is_quick = True
         for rule in rules:
             asks = rule.methods is not None or rule.per_method or rule.exempt_when is not None or rule.deduct_when is not None
             if asks or rule.scope is not None or not isinstance(rule.rates, str) or not isinstance(rule.cost, int) or self._table.is_stored:
-                quick = None
+                is_quick = False
                 break
             if rule.rates:
                 key_func = rule.key_func or self._key_func
                 asked = None if key_func is get_remote_address else key_func
                 quick.append((self._table.limiter(rule.name, rule.rates), asked, rule.per_endpoint, rule.cost, rule))
-        return _Plan(view, self._table.version, frozenset(map(id, own)), quick)
+        return _Plan(view, self._table.version, frozenset(map(id, own)), quick if is_quick else None)
 
     def _decide_quick(self, of: Request, asked: _Asked, quick: list[_Quick]) -> None:
         """``_decide``, of limits that are charged for each request, and are asked for nothing but a key."""

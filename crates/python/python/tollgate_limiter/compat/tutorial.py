@@ -113,15 +113,16 @@ def _once(client: Any) -> Any:
     try:
         Store(client)
     except ValueError:
-        pool = getattr(client, "connection_pool", None)
+        pool: Any = getattr(client, "connection_pool", None)
         root = type(pool).__module__.rpartition(".")[0]
         if type(pool).__name__ not in ("ConnectionPool", "BlockingConnectionPool"):
             # Of sentinels or a cluster: as it says what is to be done.
             raise
         backoff = importlib.import_module(f"{root.split('.')[0]}.backoff").NoBackoff()
         options = {**pool.connection_kwargs, "retry": importlib.import_module(f"{root}.retry").Retry(backoff, 0)}
-        for name in ("socket_timeout", "socket_connect_timeout"):
-            options[name] = min(options.get(name) or _LONGEST, _LONGEST)
+        options["socket_timeout"] = min(options.get("socket_timeout") or _LONGEST, _LONGEST)
+        if "socket_connect_timeout" in options:
+            options["socket_connect_timeout"] = min(options["socket_connect_timeout"] or _LONGEST, _LONGEST)
         plain = importlib.import_module(f"{root}.connection").ConnectionPool
         own = plain(pool.connection_class, max_connections=pool.max_connections, **options)
         return type(client)(connection_pool=own)

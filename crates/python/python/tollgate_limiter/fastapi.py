@@ -439,9 +439,7 @@ class Limiter:
             request = request_of(args, kwargs)
             response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
             common = kwargs.pop(hidden_key, _MISSING)
-            keys = [(asked, common if name is None else kwargs.pop(name, _MISSING)) for asked, name in rules]
-            if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
-                keys += [(asked, common) for asked in self._defaults]
+            keys = [(asked, common if name is None else kwargs.pop(name, _MISSING)) for asked, name in self._all(rules)]
             return request, keys, response
 
         def end(result: Any, fields: list[tuple[bytes, bytes]], response: Response | None) -> Any:
@@ -482,6 +480,12 @@ class Limiter:
             wrapper = limited
         return wrapper
 
+    def _all(self, rules: Sequence[tuple[Asked, str | None]]) -> Sequence[tuple[Asked, str | None]]:
+        """The rules of a route, and those of all routes if none of its own stands for them."""
+        if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
+            return [*rules, *((asked, None) for asked in self._defaults)]
+        return rules
+
     def _quick(
         self, rules: Sequence[tuple[Asked, str | None]], scope: str, hidden_key: str
     ) -> list[_Quick] | None:
@@ -489,11 +493,8 @@ class Limiter:
         nothing where one is not so."""
         if self._table.is_stored:
             return None
-        given = [*rules]
-        if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
-            given += [(asked, None) for asked in self._defaults]
         quick: list[_Quick] = []
-        for asked, name in given:
+        for asked, name in self._all(rules):
             rule = asked.rule
             asks = rule.methods is not None or rule.per_method or rule.deduct_when is not None or asked.exempt is not None
             if asks or asked.limiter is None or not isinstance(asked.cost, int):

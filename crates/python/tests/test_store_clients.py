@@ -30,7 +30,7 @@ Sentinel: Any = redis.sentinel.Sentinel
 AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
 
 # Long, as the machine may be busy; nothing waits for it.
-LONGEST = 60
+LONGEST = 180
 
 
 def until(done: Callable[[], Any], what: str) -> None:

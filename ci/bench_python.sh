@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python="$(realpath -m "${CARGO_TARGET_DIR:-target}")/python-test/bin/python"
 [[ -x $python ]] || { echo "ci/bench_python.sh: run ci/python.sh first" >&2; exit 1; }
-"$python" -m pip install --quiet --disable-pip-version-check pyrate-limiter aiolimiter throttled-py
+"$python" -m pip install --quiet --disable-pip-version-check pyrate-limiter aiolimiter throttled-py fastapi-limiter rust-py-rate-limit
 "$python" crates/python/benches/compare.py

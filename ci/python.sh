@@ -8,11 +8,13 @@ cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 export CARGO_TARGET_DIR="$target/python" PIP_DISABLE_PIP_VERSION_CHECK=1
 venv="$target/python-test"
-[[ -x $venv/bin/pip ]] || "${PYTHON:-python3}" -m venv "$venv"
-"$venv/bin/pip" install --quiet --requirement crates/python/tests/requirements.txt
+[[ -x $venv/bin/python ]] || "${PYTHON:-python3}" -m venv "$venv"
+# By the interpreter: the program `pip` of an environment that was copied or moved installs into the one that it was made in.
+pip=("$venv/bin/python" -m pip)
+"${pip[@]}" install --quiet --requirement crates/python/tests/requirements.txt
 rm -rf "$target/wheels"
-"$venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$target/wheels" crates/python
-"$venv/bin/pip" install --quiet --no-deps --force-reinstall "$target"/wheels/tollgate_limiter-*.whl
+"${pip[@]}" wheel --quiet --no-deps --wheel-dir "$target/wheels" crates/python
+"${pip[@]}" install --quiet --no-deps --force-reinstall "$target"/wheels/tollgate_limiter-*.whl
 # The node of Rust that counts with Python's: with the features of ci/redis.sh, which has built it.
 CARGO_TARGET_DIR="$target" cargo build --quiet --package tollgate-redis --features server-tests,tls --example hits
 export TOLLGATE_HITS="$target/debug/examples/hits"

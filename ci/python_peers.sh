@@ -8,13 +8,13 @@ cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 bin="$target/python-test/bin"
 [[ -x $bin/pytest ]] || { echo "ci/python_peers.sh: run ci/python.sh first" >&2; exit 1; }
-"$bin/pip" install --quiet pymemcache pymongo redis valkey hiro pytest-mock pytest-lazy-fixtures lovely-pytest-docker flask-restful asgiref
+"$bin/python" -m pip install --quiet pymemcache pymongo redis valkey hiro pytest-mock pytest-lazy-fixtures lovely-pytest-docker flask-restful asgiref
 export PYTHONPATH="$PWD/crates/python/tests" PIP_DISABLE_PIP_VERSION_CHECK=1
 peers="$target/python-peers"
 mkdir -p "$peers"
 cd "$peers"
 for package in limits-5.8.0 flask_limiter-4.1.1; do
-    [[ -d $package ]] || { "$bin/pip" download --quiet --no-deps --no-binary :all: "${package/-/==}" && tar xf "$package.tar.gz"; }
+    [[ -d $package ]] || { "$bin/python" -m pip download --quiet --no-deps --no-binary :all: "${package/-/==}" && tar xf "$package.tar.gz"; }
 done
 
 # The reasons: a log of more than 1,024 entries is refused with an error that says so (huge_cost); the sliding counter is not rounded

@@ -13,8 +13,9 @@ import limits
 import limits.storage
 import limits.strategies
 import pyrate_limiter as pyrate
+import rust_py_rate_limit
 import throttled
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from flask import Flask
 
 from tollgate_limiter import Asgi, Limiter, Wsgi
@@ -75,6 +76,12 @@ def hits() -> None:
         limit = throttle.limit
         return sum([not limit("key").limited for _ in range(times)])
 
+    windows = rust_py_rate_limit.RateLimiter(limit=100_000_000, window_seconds=86_400)
+
+    def rusts(times: int) -> int:
+        allow = windows.allow
+        return sum([allow("key") for _ in range(times)])
+
     def aio(times: int) -> int:
         async def all_of_them() -> int:
             limiter = aiolimiter.AsyncLimiter(100_000_000, 86_400)
@@ -92,6 +99,7 @@ def hits() -> None:
         "limits, sliding window counter": (sliding, 20_000),
         "pyrate-limiter": (pyrates, 10_000),
         "throttled-py, fixed window": (throttleds, 10_000),
+        "rust-py-rate-limit, fixed window": (rusts, 100_000),
         "aiolimiter, one bucket and no key": (aio, 20_000),
     })  # fmt: skip
 
@@ -193,15 +201,16 @@ def flask() -> None:
 
 def fastapi() -> None:
     import slowapi
+    from fastapi_limiter.depends import RateLimiter
     from slowapi.util import get_remote_address
 
     import tollgate_limiter.fastapi
 
-    def application(limiter: Any) -> FastAPI:
+    def application(limiter: Any, dependencies: Any = ()) -> FastAPI:
         app = FastAPI()
         app.state.limiter = limiter
 
-        @app.get("/")
+        @app.get("/", dependencies=dependencies)
         @(limiter.limit(MANY) if limiter else lambda route: route)
         async def index(request: Request) -> str:
             return "ok"
@@ -231,9 +240,13 @@ def fastapi() -> None:
 
         return run
 
+    peer = RateLimiter(limiter=pyrate.Limiter(pyrate.Rate(100_000_000, pyrate.Duration.DAY)))
+    ours = tollgate_limiter.fastapi.Limiter().depends(MANY)
     compare("a route of FastAPI", {
         "alone": (runs(application(None)), 3_000),
         "tollgate_limiter.fastapi, with fields": (runs(application(tollgate_limiter.fastapi.Limiter())), 3_000),
+        "tollgate_limiter.fastapi, as a dependency": (runs(application(None, [Depends(ours)])), 3_000),
+        "fastapi-limiter, memory": (runs(application(None, [Depends(peer)])), 3_000),
         "slowapi, memory": (runs(application(slowapi.Limiter(key_func=get_remote_address))), 3_000),
     })  # fmt: skip
 

@@ -15,7 +15,7 @@ use tollgate_http::answer::{Dialect, LimitStatus, QuotaUnit};
 use crate::clock::{ManualClock, duration};
 use crate::decision::Decision;
 use crate::errors::{self, value};
-use crate::request::wsgi_fields;
+use crate::request::{asgi_fields, wsgi_fields};
 use crate::reservation::{Cell, Limits, Reservation};
 use crate::switch::is_off;
 use crate::table::{Clock, Settings, Table, with_limiter};
@@ -75,6 +75,10 @@ fn quotas(given: &Bound<'_, PyAny>, algorithm: Option<&str>) -> PyResult<Vec<Quo
     let py = given.py();
     let algorithm = algorithm.map(str::parse::<Algorithm>).transpose().map_err(|error| value(error.to_string()))?;
     let read = |text: &str| -> PyResult<Vec<Quota>> {
+        if has_no_period(text) {
+            let text = format!("`{text}` has a period of 0, and 1 is the least: \"10/minute\", or \"10/5 minutes\"");
+            return Err(errors::limit_value(py, &text));
+        }
         let quotas = parse_quotas(text).map_err(|error| errors::syntax(py, &error))?;
         // What the text says of itself wins.
         let says = text.to_ascii_lowercase().contains(Algorithm::TokenBucket.name());
@@ -94,6 +98,17 @@ fn quotas(given: &Bound<'_, PyAny>, algorithm: Option<&str>) -> PyResult<Vec<Quo
         all.extend(read(text.cast::<PyString>().map_err(|_| no_rates(&text))?.to_str()?)?);
     }
     Ok(all)
+}
+
+/// Whether a rate has a multiple of 0, as `10/0 minutes`: to `limits`, and so to the engine, that is 1, which nobody means who writes it.
+fn has_no_period(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let multiples = text.split('/').skip(1).chain(text.split("per").skip(1));
+    multiples.into_iter().any(|rest| {
+        let rest = rest.trim_start();
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        end > 0 && rest.bytes().take(end).all(|digit| digit == b'0')
+    })
 }
 
 fn no_rates(given: &Bound<'_, PyAny>) -> PyErr {
@@ -254,13 +269,14 @@ impl Core {
     }
 
     /// `check` of several limiters of one table, each under a key and at a cost of its own: all admit, and are charged, or none
-    /// is. The decision, whose limiter it is, and the header fields that tell it, in a dialect.
+    /// is. The decision, whose limiter it is, and the header fields that tell it, in a dialect; with `octets` as ASGI has them.
     #[staticmethod]
-    #[pyo3(signature = (items, dialect = "ietf"))]
+    #[pyo3(signature = (items, dialect = "ietf", octets = false))]
     fn check_all<'py>(
         py: Python<'py>,
         items: Vec<(Bound<'py, Self>, Bound<'py, PyAny>, Cost)>,
         dialect: &str,
+        octets: bool,
     ) -> PyResult<(Decision, usize, Bound<'py, PyList>)> {
         let dialect: Dialect =
             dialect.parse().map_err(|error: tollgate_http::error::UnknownName| value(error.to_string()))?;
@@ -294,7 +310,8 @@ impl Core {
             let mut headers = HeaderMap::new();
             dialect.write(&mut headers, &LimitStatus::of(name, &decision), &policies);
             let report = Report { remaining: decided.remaining(), ..decision.report() };
-            Ok((Decision::new(report, index, &core.texts), at, wsgi_fields(py, &headers)?))
+            let fields = if octets { asgi_fields(py, &headers)? } else { wsgi_fields(py, &headers)? };
+            Ok((Decision::new(report, index, &core.texts), at, fields))
         })
     }
 

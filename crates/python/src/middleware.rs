@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use tollgate::clock::ManualClock;
@@ -22,7 +23,7 @@ use tollgate_http::{Admission, ConfigError, Decision, LimiterConfig, RateLimiter
 use crate::decision::seconds;
 use crate::errors;
 use crate::limiter::{clock, on_mismatch};
-use crate::request::{Request, Wanted, asgi_field, asgi_fields, wsgi_field, wsgi_fields};
+use crate::request::{KeptField, Request, Wanted, asgi_field, asgi_fields, wsgi_field, wsgi_fields};
 use crate::switch::is_off;
 use crate::table::{Clock, now};
 
@@ -40,6 +41,8 @@ struct Rules {
     wanted: Wanted,
     client: ClientAddress,
     python: Option<(Py<PyModule>, ManualClock)>,
+    /// The field that lists the policies, which is the same on nearly all responses.
+    listed: KeptField,
 }
 
 /// A request that may go, until its response has been sent.
@@ -52,23 +55,28 @@ enum Admitted {
     Done,
 }
 
+/// What a response is told.
+enum Told {
+    Nothing,
+    Fields(ResponseFields),
+    Headers(HeaderMap),
+}
+
 impl Admitted {
     /// The fields for a response of this status, which decides what it decides. Once.
-    fn respond(&mut self, status: u16, mut each: impl FnMut(&HeaderName, &HeaderValue)) {
+    fn respond(&mut self, status: u16) -> Told {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut headers = HeaderMap::new();
         match self {
             Self::Fields(_) => {
-                if let Self::Fields(fields) = std::mem::replace(self, Self::Done) {
-                    fields.for_each(each);
-                }
-                return;
+                let Self::Fields(fields) = std::mem::replace(self, Self::Done) else { return Told::Nothing };
+                return Told::Fields(fields);
             }
             Self::System(admission) => admission.respond(status, &mut headers),
             Self::Given(admission) => admission.respond(status, &mut headers),
-            Self::Done => return,
+            Self::Done => return Told::Nothing,
         }
-        headers.iter().for_each(|(name, value)| each(name, value));
+        Told::Headers(headers)
     }
 }
 
@@ -79,25 +87,34 @@ pub(crate) struct Guard {
     /// Whether the response has begun, and with it the fields: what follows is passed on without a look.
     begun: AtomicBool,
     inner: Py<PyAny>,
+    rules: Arc<Rules>,
 }
 
 impl Guard {
-    fn new(admitted: Admitted, inner: &Bound<'_, PyAny>) -> Self {
-        Self { admitted: Mutex::new(admitted), begun: AtomicBool::new(false), inner: inner.clone().unbind() }
+    fn new(admitted: Admitted, inner: &Bound<'_, PyAny>, rules: &Arc<Rules>) -> Self {
+        let rules = Arc::clone(rules);
+        Self { admitted: Mutex::new(admitted), begun: AtomicBool::new(false), inner: inner.clone().unbind(), rules }
     }
 
-    /// The fields for a response of this status, each made by `pair`.
-    fn respond<'py>(
-        &self,
-        status: u16,
-        pair: impl Fn(&HeaderName, &HeaderValue) -> PyResult<Bound<'py, PyTuple>>,
-    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    /// Gives each field for a response of this status, to what makes an object of Python of it.
+    fn respond(&self, status: u16, mut each: impl FnMut(&HeaderName, &HeaderValue) -> PyResult<()>) -> PyResult<()> {
         // Python's objects are made when the lock is open again, as to make one can run a finalizer, and so anything.
-        let mut fields = Vec::with_capacity(2);
-        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
-        admitted.respond(status, |name, value| fields.push((name.clone(), value.clone())));
-        drop(admitted);
-        fields.iter().map(|(name, value)| pair(name, value)).collect()
+        let told = self.admitted.lock().unwrap_or_else(PoisonError::into_inner).respond(status);
+        let mut done = Ok(());
+        let each = |name: &HeaderName, value: &HeaderValue| {
+            if done.is_ok() {
+                done = each(name, value);
+            }
+        };
+        match told {
+            Told::Nothing => {}
+            Told::Fields(fields) => fields.for_each(each),
+            Told::Headers(headers) => {
+                let mut each = each;
+                headers.iter().for_each(|(name, value)| each(name, value));
+            }
+        }
+        done
     }
 }
 
@@ -123,9 +140,16 @@ impl Guard {
         turn.map_or_else(seconds, |()| 0.0)
     }
 
+    /// For the collector: a response that failed may hold the traceback that holds it. See `AsgiCore` for why nothing is cleared.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.inner)
+    }
+
     /// The header fields for a response of this status, which decides what it decides. Once.
     fn fields<'py>(&self, py: Python<'py>, status: u16) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.respond(status, |name, value| wsgi_field(py, name, value))?)
+        let fields = PyList::empty(py);
+        self.respond(status, |name, value| fields.append(wsgi_field(py, name, value)?))?;
+        Ok(fields)
     }
 
     /// The response has been sent, or there will be none: its places are free.
@@ -157,9 +181,7 @@ impl Guard {
             // "429 Too Many Requests".
             let status = message.cast::<PyString>()?.to_str()?.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
             let all = copied(headers)?;
-            for field in self.respond(status, |name, value| wsgi_field(py, name, value))? {
-                all.append(field)?;
-            }
+            self.respond(status, |name, value| all.append(wsgi_field(py, name, value)?))?;
             return match rest.is_empty() {
                 true => inner.call1((message, all)),
                 false => inner.call1((message, all, rest.get_item(0)?)),
@@ -190,21 +212,26 @@ impl Guard {
         message: &Bound<'py, PyAny>,
         status: u16,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let fields = self.respond(status, |name, value| asgi_field(py, name, value))?;
-        if fields.is_empty() {
-            self.begun.store(true, Ordering::Relaxed);
-            return Ok(message.clone());
-        }
-        let copy = message.cast::<PyDict>()?.copy()?;
-        let headers = match copy.get_item(pyo3::intern!(py, "headers"))? {
-            Some(given) => copied(&given)?,
-            None => PyList::empty(py),
-        };
-        for field in fields {
-            headers.append(field)?;
-        }
-        copy.set_item(pyo3::intern!(py, "headers"), headers)?;
+        let mut headers = None;
+        self.respond(status, |name, value| {
+            let pair = match name.as_str() {
+                "ratelimit-policy" => self.rules.listed.asgi(py, name, value)?,
+                _ => asgi_field(py, name, value)?,
+            };
+            let headers = match &headers {
+                Some(headers) => headers,
+                None => headers.insert(match message.get_item(pyo3::intern!(py, "headers")) {
+                    Ok(given) => copied(&given)?,
+                    Err(error) if error.is_instance_of::<PyKeyError>(py) => PyList::empty(py),
+                    Err(error) => return Err(error),
+                }),
+            };
+            headers.append(pair)
+        })?;
         self.begun.store(true, Ordering::Relaxed);
+        let Some(headers) = headers else { return Ok(message.clone()) };
+        let copy = message.cast::<PyDict>()?.copy()?;
+        copy.set_item(pyo3::intern!(py, "headers"), headers)?;
         Ok(copy.into_any())
     }
 }
@@ -225,7 +252,7 @@ enum Decided {
 
 fn decided<C: tollgate::clock::Clock>(
     limiter: &RateLimiter<C>,
-    request: &Request,
+    request: &Request<'_, '_>,
     admitted: impl FnOnce(Admission<C>) -> Admitted,
 ) -> Decided {
     match limiter.check_at_once(request) {
@@ -240,7 +267,7 @@ fn decided<C: tollgate::clock::Clock>(
 }
 
 impl Rules {
-    fn check(&self, py: Python<'_>, request: &Request) -> PyResult<Decided> {
+    fn check(&self, py: Python<'_>, request: &Request<'_, '_>) -> PyResult<Decided> {
         if is_off() {
             return Ok(Decided::Admitted(Admitted::Done));
         }
@@ -298,7 +325,7 @@ impl Policies {
             }
         };
         let limiter = limiter.map_err(|error| config_error(py, &error))?;
-        Ok(Self(Arc::new(Rules { limiter, wanted, client, python })))
+        Ok(Self(Arc::new(Rules { limiter, wanted, client, python, listed: KeptField::new() })))
     }
 
     /// Decides about a request, an environ of WSGI or a scope of ASGI: a `Guard` if it may go; else status, header fields and body
@@ -311,7 +338,9 @@ impl Policies {
                 let fields = wsgi_fields(py, response.headers())?;
                 Ok((response.status().as_u16(), fields, body).into_pyobject(py)?.into_any())
             }
-            Decided::Admitted(admitted) => Ok(Bound::new(py, Guard::new(admitted, py.None().bind(py)))?.into_any()),
+            Decided::Admitted(admitted) => {
+                Ok(Bound::new(py, Guard::new(admitted, py.None().bind(py), &self.0))?.into_any())
+            }
         }
     }
 
@@ -364,6 +393,12 @@ impl AsgiCore {
         Self { app, rules: Arc::clone(&policies.get().0), refuse, later, end }
     }
 
+    /// For the collector: an application that holds its own middleware goes when nobody else holds it. There is no `__clear__`, as
+    /// with tuples: what is here never changes, so each cycle has a member that was changed later, and that one is cleared.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        [&self.app, &self.refuse, &self.later, &self.end].into_iter().try_for_each(|held| visit.call(held))
+    }
+
     fn __call__<'py>(
         &self,
         py: Python<'py>,
@@ -386,7 +421,7 @@ impl AsgiCore {
             }
             Decided::Admitted(admitted) => {
                 let is_done = matches!(admitted, Admitted::Fields(_) | Admitted::Done);
-                let guard = Bound::new(py, Guard::new(admitted, send))?;
+                let guard = Bound::new(py, Guard::new(admitted, send, &self.rules))?;
                 if is_done {
                     return app.call1((scope, receive, guard));
                 }
@@ -413,6 +448,12 @@ impl WsgiCore {
         Self { app, rules: Arc::clone(&policies.get().0), later }
     }
 
+    /// See `AsgiCore`.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.app)?;
+        visit.call(&self.later)
+    }
+
     fn __call__<'py>(
         &self,
         py: Python<'py>,
@@ -433,7 +474,7 @@ impl WsgiCore {
             }
             Decided::Admitted(admitted) => {
                 let is_done = matches!(admitted, Admitted::Fields(_) | Admitted::Done);
-                let guard = Bound::new(py, Guard::new(admitted, start_response))?;
+                let guard = Bound::new(py, Guard::new(admitted, start_response, &self.rules))?;
                 if is_done {
                     return app.call1((environ, guard));
                 }

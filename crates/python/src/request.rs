@@ -1,7 +1,9 @@
 //! A request of WSGI or ASGI, as the rules of `tollgate-http` look at it.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -9,8 +11,9 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use tollgate_http::request::{FieldLines, Fields, RequestView};
 
 /// What the rules look at, of a request that may be of either interface.
-#[derive(Debug, Default)]
-pub(crate) struct Request {
+#[derive(Debug)]
+pub(crate) struct Request<'a, 'py> {
+    given: &'a Bound<'py, PyDict>,
     method: String,
     path: String,
     query: Option<String>,
@@ -18,6 +21,9 @@ pub(crate) struct Request {
     user: Option<String>,
     /// Of those that the rules look at, in the order in which they came.
     fields: Vec<(HeaderName, Vec<u8>)>,
+    /// The type of the content, of rules that do not look at it: a refusal does, as one of gRPC has another form. Read when it is
+    /// asked for.
+    content_type: OnceCell<Vec<Vec<u8>>>,
 }
 
 /// Which parts of a request are read.
@@ -36,8 +42,6 @@ impl Wanted {
         if looks_at.target && !names.contains(&http::header::HOST) {
             names.push(http::header::HOST);
         }
-        // A refusal of gRPC has another form.
-        names.push(http::header::CONTENT_TYPE);
         let wsgi = |name: &HeaderName| match name.as_str() {
             "content-type" => "CONTENT_TYPE".to_owned(),
             "content-length" => "CONTENT_LENGTH".to_owned(),
@@ -50,9 +54,14 @@ impl Wanted {
     }
 }
 
-impl Request {
+impl<'a, 'py> Request<'a, 'py> {
+    fn of(given: &'a Bound<'py, PyDict>) -> Self {
+        let (method, path, fields) = (String::new(), String::new(), Vec::new());
+        Self { given, method, path, query: None, peer: None, user: None, fields, content_type: OnceCell::new() }
+    }
+
     /// Of an environ of WSGI, which has a method, or of a scope of ASGI.
-    pub(crate) fn of_either(request: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
+    pub(crate) fn of_either(request: &'a Bound<'py, PyDict>, wanted: &Wanted) -> PyResult<Self> {
         if request.contains(pyo3::intern!(request.py(), "REQUEST_METHOD"))? {
             return Self::of_environ(request, wanted);
         }
@@ -60,9 +69,9 @@ impl Request {
     }
 
     /// Of the scope of ASGI.
-    pub(crate) fn of_scope(scope: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
+    pub(crate) fn of_scope(scope: &'a Bound<'py, PyDict>, wanted: &Wanted) -> PyResult<Self> {
         let py = scope.py();
-        let mut request = Self::default();
+        let mut request = Self::of(scope);
         if let Some(client) = scope.get_item(pyo3::intern!(py, "client"))?.filter(|client| !client.is_none()) {
             // Of some test clients it is empty.
             request.peer = part(&client, 0).ok().and_then(|host| address(&host));
@@ -81,24 +90,38 @@ impl Request {
                 request.query = Some(String::from_utf8_lossy(&query.extract::<Vec<u8>>()?).into_owned());
             }
         }
-        let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? else { return Ok(request) };
-        for line in headers.try_iter()? {
-            let line = line?;
-            let (name, value) = (part(&line, 0)?, part(&line, 1)?);
-            let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) else { continue };
-            let known =
-                |(known, _): &&(HeaderName, String)| name.as_bytes().eq_ignore_ascii_case(known.as_str().as_bytes());
-            if let Some((known, _)) = wanted.fields.iter().find(known) {
-                request.fields.push((known.clone(), value.as_bytes().to_vec()));
-            }
+        if wanted.fields.is_empty() {
+            return Ok(request);
         }
+        each_line(scope, |name, value| {
+            let known = |(known, _): &&(HeaderName, String)| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+            if let Some((known, _)) = wanted.fields.iter().find(known) {
+                request.fields.push((known.clone(), value.to_vec()));
+            }
+        })?;
         Ok(request)
     }
 
+    /// The lines of the type of the content.
+    fn content_type(&self) -> PyResult<Vec<Vec<u8>>> {
+        let py = self.given.py();
+        if self.given.contains(pyo3::intern!(py, "REQUEST_METHOD"))? {
+            let given = self.given.get_item(pyo3::intern!(py, "CONTENT_TYPE"))?;
+            return given.iter().map(latin1).collect();
+        }
+        let mut lines = Vec::new();
+        each_line(self.given, |name, value| {
+            if name.eq_ignore_ascii_case(CONTENT_TYPE.as_str().as_bytes()) {
+                lines.push(value.to_vec());
+            }
+        })?;
+        Ok(lines)
+    }
+
     /// Of the environ of WSGI.
-    pub(crate) fn of_environ(environ: &Bound<'_, PyDict>, wanted: &Wanted) -> PyResult<Self> {
+    pub(crate) fn of_environ(environ: &'a Bound<'py, PyDict>, wanted: &Wanted) -> PyResult<Self> {
         let py = environ.py();
-        let mut request = Self::default();
+        let mut request = Self::of(environ);
         if let Some(peer) = environ.get_item(pyo3::intern!(py, "REMOTE_ADDR"))? {
             request.peer = address(&peer);
         }
@@ -127,6 +150,19 @@ impl Request {
         }
         Ok(request)
     }
+}
+
+/// Gives each header line of a scope of ASGI.
+fn each_line(scope: &Bound<'_, PyDict>, mut each: impl FnMut(&[u8], &[u8])) -> PyResult<()> {
+    let Some(headers) = scope.get_item(pyo3::intern!(scope.py(), "headers"))? else { return Ok(()) };
+    for line in headers.try_iter()? {
+        let line = line?;
+        let (name, value) = (part(&line, 0)?, part(&line, 1)?);
+        if let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) {
+            each(name.as_bytes(), value.as_bytes());
+        }
+    }
+    Ok(())
 }
 
 /// A part of a pair; of a tuple, as nearly all are, without asking how it is looked into.
@@ -174,17 +210,22 @@ fn encoded(octets: impl Iterator<Item = u8>) -> String {
 /// The address in a text; nothing if there is none, as of a socket of Unix.
 fn address(text: &Bound<'_, PyAny>) -> Option<IpAddr> {
     let text = text.cast::<PyString>().ok()?.to_str().ok()?;
-    // With a zone, which is of this machine and no part of who the client is.
-    text.split('%').next()?.parse().ok()
+    // As nearly all are; or with a zone, which is of this machine and no part of who the client is.
+    text.parse().ok().or_else(|| text.split('%').next()?.parse().ok())
 }
 
-impl Fields for Request {
+impl Fields for Request<'_, '_> {
     fn field<'f>(&'f self, name: &HeaderName, lines: &mut FieldLines<'f>) {
+        if name == CONTENT_TYPE && self.fields.iter().all(|(known, _)| known != name) {
+            // What cannot be read is no type that is known.
+            let read = || self.content_type().unwrap_or_default();
+            self.content_type.get_or_init(read).iter().for_each(|value| lines.push(value));
+        }
         self.fields.iter().filter(|(known, _)| known == name).for_each(|(_, value)| lines.push(value));
     }
 }
 
-impl RequestView for Request {
+impl RequestView for Request<'_, '_> {
     fn method(&self) -> &str {
         &self.method
     }
@@ -206,6 +247,27 @@ impl RequestView for Request {
     }
 }
 
+/// A field of ASGI that was made before, for as long as its value is the same.
+pub(crate) struct KeptField(PyOnceLock<(HeaderValue, Py<PyTuple>)>);
+
+impl KeptField {
+    pub(crate) const fn new() -> Self {
+        Self(PyOnceLock::new())
+    }
+
+    /// The pair; made anew if the value is another one than at first.
+    pub(crate) fn asgi<'py>(
+        &self,
+        py: Python<'py>,
+        name: &HeaderName,
+        value: &HeaderValue,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let made = || asgi_field(py, name, value).map(|pair| (value.clone(), pair.unbind()));
+        let (kept, pair) = self.0.get_or_try_init(py, made)?;
+        if kept == value { Ok(pair.bind(py).clone()) } else { asgi_field(py, name, value) }
+    }
+}
+
 /// A header field as ASGI has it: a pair of bytes.
 pub(crate) fn asgi_field<'py>(
     py: Python<'py>,
@@ -213,12 +275,10 @@ pub(crate) fn asgi_field<'py>(
     value: &HeaderValue,
 ) -> PyResult<Bound<'py, PyTuple>> {
     static LIMIT: PyOnceLock<Py<PyBytes>> = PyOnceLock::new();
-    static POLICY: PyOnceLock<Py<PyBytes>> = PyOnceLock::new();
     let made = || PyBytes::new(py, name.as_str().as_bytes());
-    // Those that nearly all responses have are made once.
+    // That which nearly all responses have is made once.
     let name = match name.as_str() {
         "ratelimit" => LIMIT.get_or_init(py, || made().unbind()).bind(py).clone(),
-        "ratelimit-policy" => POLICY.get_or_init(py, || made().unbind()).bind(py).clone(),
         _ => made(),
     };
     PyTuple::new(py, [name, PyBytes::new(py, value.as_bytes())])

@@ -129,6 +129,8 @@ def test_fastapi_with_fastapi_limiter() -> None:
     assert [answer.status_code for answer in timed] == [200] * 5 + [429]
     assert 1 <= int(timed[5].headers["retry-after"]) <= 61
     assert fast_codes(app, "/times", 1, headers={"x-forwarded-for": "198.51.100.1"}) == [429]
+    with pytest.raises(ValueError, match="expected times from 1 and a period above 0, and 0 per 60000 ms was given"):
+        Times(times=0, seconds=60)
     app.dependency_overrides[Times(times=5, seconds=60)] = lambda: None
     assert fast_codes(app, "/times", 2) == [200, 200]
     assert fastapi_limiter.limiter is limiter

@@ -184,6 +184,8 @@ def test_a_text_that_is_no_rate_is_told_with_place_and_expectation() -> None:
         (lambda: Limiter(5), TypeError, "`int` was given"),  # type: ignore[arg-type]
         (lambda: Limiter([5]), TypeError, "`int` was given"),  # type: ignore[list-item]
         (lambda: Limiter([]), LimitValueError, "at least one limit"),
+        (lambda: Limiter("10/0 minutes"), LimitValueError, "`10/0 minutes` has a period of 0, and 1 is the least"),
+        (lambda: Limiter(["5/s", "10 PER 00minutes"]), LimitValueError, "has a period of 0"),
         (lambda: Limiter("1/minute", algorithm="gcra"), ValueError, "unknown algorithm `gcra`; expected one of"),
         (lambda: Limiter("1/minute", capacity=0), LimitValueError, "from 1 to"),
         (lambda: Limiter("1/minute", on_full="panic"), ValueError, '"evict", "refuse" or "admit"'),  # type: ignore[arg-type]

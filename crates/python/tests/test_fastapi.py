@@ -425,3 +425,42 @@ def test_an_outage_is_not_told_as_an_exceeded_limit() -> None:
 
     [answer] = get(app, "/", 1)
     assert answer.status_code == 503 and answer.json() == {"detail": "Limits cannot be checked now"}
+
+
+def test_async_key_functions_are_awaited_in_bare_starlette(clock: ManualClock) -> None:
+    limiter = Limiter(clock=clock)
+
+    async def who(request: Request) -> str:
+        await asyncio.sleep(0)
+        return request.headers["x-user"]
+
+    @limiter.limit("1/minute", key_func=who)
+    async def index(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    client = TestClient(Starlette(routes=[Route("/", index)]))
+    codes = [client.get("/", headers={"x-user": user}).status_code for user in ("ada", "bob", "ada", "bob")]
+    assert codes == [200, 200, 429, 429]
+
+
+def test_keys_that_starlette_cannot_bring_are_refused_and_not_shared_by_all(clock: ManualClock) -> None:
+    limiter = Limiter(clock=clock)
+
+    async def token(x_user: str = Header()) -> str:
+        return x_user
+
+    async def who(request: Request) -> str:
+        return "ada"
+
+    @limiter.limit("1/minute", key_func=token)
+    async def dependent(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @limiter.limit("1/minute", key_func=who)
+    def plain(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    client = TestClient(Starlette(routes=[Route("/dependent", dependent), Route("/plain", plain)]))
+    for path in ("/dependent", "/plain"):
+        with pytest.raises(TypeError, match="which FastAPI brings and Starlette does not"):
+            client.get(path)

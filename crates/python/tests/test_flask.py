@@ -233,3 +233,39 @@ def test_requests_in_one_context_of_the_application_are_each_limited(clock: Manu
     with app.app_context():
         client = app.test_client()
         assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_views_of_one_name_of_two_applications_have_limits_of_their_own(clock: ManualClock) -> None:
+    limiter = Limiter(clock=clock)
+    clients = []
+    for rate in ("1/minute", "2/minute"):
+        app = Flask(__name__)
+        limiter.init_app(app)
+
+        def index() -> str:
+            return "ok"
+
+        app.add_url_rule("/", "index", limiter.limit(rate, scope=rate)(index))
+        clients.append(app.test_client())
+    codes = [client.get("/").status_code for client in (*clients, *clients, *clients)]
+    assert codes == [200, 200, 429, 200, 429, 429]
+
+
+def test_limits_that_are_made_anew_are_asked_anew(clock: ManualClock) -> None:
+    app = Flask(__name__)
+    limiter = Limiter(app, clock=clock)
+
+    @app.route("/")
+    @limiter.limit("2/minute")
+    def index() -> str:
+        return "ok"
+
+    client = app.test_client()
+    assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+    clock.advance(30)
+    assert client.get("/").status_code == 200
+    # From now on a window begins with the first hit, whose count is another one.
+    limiter._table.go_by("fixed-window")
+    assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+    clock.advance(30)
+    assert client.get("/").status_code == 429

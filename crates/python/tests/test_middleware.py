@@ -1,6 +1,7 @@
 """Applications of WSGI and ASGI behind limits."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -9,16 +10,24 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from tollgate_limiter import Asgi, ManualClock, Wsgi, policies
+from tollgate_limiter.fastapi import RateLimitMiddleware
 
 APP = """
 from tollgate_limiter import Wsgi
@@ -103,6 +112,55 @@ async def test_a_list_of_header_fields_that_the_application_owns_is_left_as_it_i
     for _ in range(3):
         assert (await fetch(app)).headers.get_list("ratelimit", split_commas=False).__len__() == 1
     assert headers == [(b"x", b"y")]
+
+
+class Alive:
+    """Something that an application holds."""
+
+
+def gone(made: Callable[[], tuple[object, Any]]) -> bool:
+    """Whether what is made, in a cycle, goes with the next collection."""
+    held, cycle = made()
+    watched = weakref.ref(held)
+    del held, cycle
+    gc.collect()
+    return watched() is None
+
+
+def test_an_application_that_holds_its_middleware_goes_when_nobody_else_holds_it() -> None:
+    def of_wsgi() -> tuple[object, Any]:
+        app = Flask("mine")
+        app.wsgi_app = Wsgi(app.wsgi_app, "5/minute")  # type: ignore[method-assign]
+        app.held = Alive()  # type: ignore[attr-defined]
+        return app.held, app  # type: ignore[attr-defined]
+
+    def of_asgi() -> tuple[object, Any]:
+        # FastAPI keeps functions of routes for ever, and so what they refer to.
+        async def index(request: Request) -> Response:
+            return Response(str(app))
+
+        app = Starlette(routes=[Route("/", index)])
+        app.add_middleware(RateLimitMiddleware, limits="5/minute")
+        assert TestClient(app).get("/").status_code == 200
+        app.state.held = Alive()
+        return app.state.held, app
+
+    def of_guards() -> tuple[object, Any]:
+        held = Alive()
+        kept: list[Any] = [held]
+
+        async def send(message: Any) -> None:
+            kept.append(message)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            kept.append(send)
+
+        asyncio.run(Asgi(app, "5/minute")({"type": "http", "headers": [], "client": ("192.0.2.7", 1)}, None, send))
+        return held, kept
+
+    assert gone(of_wsgi)
+    assert gone(of_asgi)
+    assert gone(of_guards)
 
 
 async def test_policies_are_those_of_the_gateway(clock: ManualClock) -> None:

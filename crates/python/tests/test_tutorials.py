@@ -3,6 +3,7 @@ and what is wrong with them elsewhere and not here. `docs/tutorials.md` tells it
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import re
@@ -13,6 +14,8 @@ from typing import Any, Optional
 
 import freezegun
 import pytest
+import redis
+import redis.asyncio
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -22,10 +25,11 @@ from flask import request as flask_request
 
 import tollgate_limiter.fastapi
 import tollgate_limiter.flask
+from server import started
 from tollgate_limiter import ManualClock
 from tollgate_limiter.compat.flask_limiter import Limiter as FlaskLimiter
 from tollgate_limiter.compat.flask_limiter.util import get_remote_address
-from tollgate_limiter.compat.tutorial import RateLimiter, TokenBucket
+from tollgate_limiter.compat.tutorial import RateLimiter, RedisRateLimiter, TokenBucket
 
 # The first: a token bucket by hand, and Flask.
 
@@ -133,6 +137,40 @@ def test_a_name_that_a_client_gives_itself_is_no_way_around_a_limit_by_address(c
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
     # As is the wait in the field that clients look at.
     assert answers[29].headers["Retry-After"] == "1"
+
+
+def test_the_first_tutorials_form_for_redis() -> None:
+    with started() as server:
+        # As programs make it: it would send again ten times, and wait for five seconds each time.
+        client = redis.Redis(host="127.0.0.1", port=server.port, db=0)
+        limits = RedisRateLimiter(client, rate=0.001, capacity=3)
+        assert (limits.redis, limits.rate, limits.capacity) == (client, 0.001, 3)
+        assert [limits.is_allowed("user1") for _ in range(4)] == [True] * 3 + [False]
+        assert limits.is_allowed("user2") is True
+        # Another program; and what it is told is true.
+        other = RedisRateLimiter(redis.Redis.from_url(f"redis://127.0.0.1:{server.port}/0"), rate=0.001, capacity=3)
+        refused = other.check("user1")
+        assert not refused and refused.outage is None and 900 < refused.retry_after <= 1000
+
+        async def awaited() -> list[bool]:
+            client = redis.asyncio.Redis(unix_socket_path=server.path)
+            try:
+                limits = RedisRateLimiter(client, rate=0.001, capacity=3)
+                return [await limits.is_allowed(user) for user in ("user1", "user2", "user2", "user2")]
+            finally:
+                await client.aclose()
+                await limits._limiter._store.client.aclose()  # type: ignore[attr-defined]
+
+        assert asyncio.run(awaited()) == [False, True, True, False]
+        # A client that is fit is used itself; of a pool that waits another one is made, too.
+        own = server.client()
+        assert RedisRateLimiter(own, 1, 3)._limiter._store.client is own  # type: ignore[attr-defined]
+        pool_of: Any = redis.BlockingConnectionPool
+        waiting = pool_of(host="127.0.0.1", port=server.port)
+        assert RedisRateLimiter(redis.Redis(connection_pool=waiting), 1, 3).is_allowed("user3") is True
+    # Nobody answers: at once, and refused, unless it says otherwise.
+    assert limits.check("user1").outage is not None and limits.is_allowed("user4") is False
+    assert RedisRateLimiter(client, 1, 3, on_outage="open").is_allowed("user4") is True
 
 
 # The second: FastAPI, by the names of fastapi-limiter or of slowapi.

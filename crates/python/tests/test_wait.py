@@ -153,3 +153,28 @@ def test_the_clock_of_python_is_waited_for_if_it_goes() -> None:
     for _ in range(2):
         with limiter.wait("a", max_wait=1):
             pass
+
+
+async def test_tasks_that_are_broken_off_together_give_all_of_their_turns_back() -> None:
+    limiter = Limiter("1 per 100 seconds burst 1")
+    assert limiter.allow("k")
+    for first_to_last in (True, False):
+        tasks = [asyncio.create_task(limiter.wait("k", max_wait=10_000).__aenter__()) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert (limiter.peek("k").retry_after or 0) > 500
+        for task in tasks if first_to_last else reversed(tasks):
+            task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+        await asyncio.sleep(0)
+        # But for the one that went.
+        assert (limiter.peek("k").retry_after or 0) <= 100
+    # Those whose turn is promised keep it.
+    early, late = (asyncio.create_task(limiter.wait("k", max_wait=10_000).__aenter__()) for _ in range(2))
+    await asyncio.sleep(0)
+    early.cancel()
+    await asyncio.gather(early, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert (limiter.peek("k").retry_after or 0) > 200
+    late.cancel()
+    await asyncio.gather(late, return_exceptions=True)

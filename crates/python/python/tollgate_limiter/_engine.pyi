@@ -1,6 +1,6 @@
 import os
 from collections.abc import Iterable
-from typing import Any, Literal, final
+from typing import Any, Literal, final, overload
 
 from typing_extensions import Self, disjoint_base
 
@@ -96,9 +96,15 @@ class Core:
     def allow(self, key: Key, cost: int = 1) -> bool: ...
     def check(self, key: Key, cost: int = 1) -> Decision: ...
     @staticmethod
+    @overload
     def check_all(
-        items: list[tuple[Core, Key, int]], dialect: str = "ietf"
+        items: list[tuple[Core, Key, int]], dialect: str = "ietf", octets: Literal[False] = False
     ) -> tuple[Decision, int, list[tuple[str, str]]]: ...
+    @staticmethod
+    @overload
+    def check_all(
+        items: list[tuple[Core, Key, int]], dialect: str, octets: Literal[True]
+    ) -> tuple[Decision, int, list[tuple[bytes, bytes]]]: ...
     def peek(self, key: Key, cost: int = 1) -> Decision: ...
     def refund(self, key: Key, cost: int = 1) -> None: ...
     def charge(self, key: Key, cost: int = 1) -> int: ...

@@ -147,8 +147,9 @@ class Limiter(Core):
     def wait(self, key: Key, cost: int = 1, *, max_wait: float = 60.0) -> Wait:
         """Waits for its turn, at most ``max_wait`` seconds: ``with limiter.wait(key):``, or ``async with``.
 
-        A turn that is given back comes free if nobody has reserved a later one, which has been promised its time. So of callers
-        that are all broken off, first to last, all turns but the last stay taken: as long as their ``max_wait`` at most.
+        A turn that is given back comes free if nobody has reserved a later one, which has been promised its time. Tasks of asyncio that
+        are broken off together, as by a time-out around all of them, give all of their turns back; of threads and processes that are
+        broken off one after the other, first to last, all turns but the last stay taken: as long as their ``max_wait`` at most.
 
         Under a bucket or a queue the turn is reserved when the block is entered, first come first served, and given back if
         the wait is broken off. Windows promise nothing ahead of time: there it sleeps until the next one, and tries again.
@@ -359,13 +360,13 @@ class Wait:
     async def __aenter__(self) -> None:
         while True:
             wait, held = self._attempt()
-            process = os.getpid()
+            number, process = next(_NUMBERS), os.getpid()
             try:
                 if wait > 0:
                     await _sleep(wait)
             except BaseException:
                 if held is not None and os.getpid() == process:
-                    held.cancel()
+                    _give_back(number, held)
                 raise
             # A child that was forked meanwhile has a copy, by which its parent goes: it is for a turn of its own to come.
             if held is not None and os.getpid() == process:
@@ -379,6 +380,32 @@ class Wait:
 
     def __await__(self) -> Generator[Any, None, None]:
         return self.__aenter__().__await__()
+
+
+# Of turns, in the order in which they were reserved.
+_NUMBERS = itertools.count()
+_BROKEN_OFF: weakref.WeakKeyDictionary[Any, list[tuple[int, Reservation]]] = weakref.WeakKeyDictionary()
+
+
+def _give_back(number: int, held: Reservation) -> None:
+    """Gives a turn back, on a loop of asyncio together with all others that are broken off in this round of it, and the last first: a
+    turn comes free only if nobody holds a later one, and a time-out around many callers breaks off the first one first."""
+    try:
+        # Of trio there is none, and that of a program which has not imported asyncio is not of asyncio either.
+        loop = sys.modules["asyncio"].get_running_loop()
+    except (KeyError, RuntimeError):
+        held.cancel()
+        return
+    broken_off = _BROKEN_OFF.get(loop)
+    if broken_off is None:
+        broken_off = _BROKEN_OFF[loop] = []
+        loop.call_soon(_give_all_back, loop)
+    broken_off.append((number, held))
+
+
+def _give_all_back(loop: Any) -> None:
+    for _, held in sorted(_BROKEN_OFF.pop(loop, []), key=lambda turn: turn[0], reverse=True):
+        held.cancel()
 
 
 async def _sleep(seconds: float) -> None:

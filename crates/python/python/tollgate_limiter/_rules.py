@@ -104,7 +104,7 @@ class Table:
             nodes=nodes,
         )
         self._stored = self._base if isinstance(self._base, StoredLimiter) else None
-        self._dialect = dialect
+        self.dialect = dialect
         # Which says now what is wrong with a dialect, and takes nothing.
         Core.check_all([(self._base, None, 0)], dialect)
 
@@ -115,6 +115,8 @@ class Table:
         self._strategy = strategy
         # Limits that were declared before are made anew.
         self._prepared.clear()
+        self.version = object()
+        """Another one whenever limiters are made anew."""
 
     @property
     def is_stored(self) -> bool:
@@ -151,13 +153,13 @@ class Table:
             if charge.rule.deduct_when is not None:
                 peeked = charge.limiter.peek(charge.key, charge.cost)
                 if not peeked.allowed:
-                    return _told(peeked, charge, [])
+                    return told(peeked, charge, [])
         items = _items(charges)
         if self._stored is None:
-            decision, index, fields = Core.check_all(items, self._dialect)
+            decision, index, fields = Core.check_all(items, self.dialect)
         else:
-            decision, index, fields = self._stored.check_together(items, self._dialect)
-        return _told(decision, charges[index], fields)
+            decision, index, fields = self._stored.check_together(items, self.dialect)
+        return told(decision, charges[index], fields)
 
     async def adecide(self, charges: list[Charge]) -> tuple[Decision, Charge, list[tuple[str, str]]]:
         """The same, awaited if it is to be."""
@@ -167,9 +169,9 @@ class Table:
             if charge.rule.deduct_when is not None:
                 peeked = await charge.limiter.apeek(charge.key, charge.cost)
                 if not peeked.allowed:
-                    return _told(peeked, charge, [])
-        decision, index, fields = await self._stored.acheck_together(_items(charges), self._dialect)
-        return _told(decision, charges[index], fields)
+                    return told(peeked, charge, [])
+        decision, index, fields = await self._stored.acheck_together(_items(charges), self.dialect)
+        return told(decision, charges[index], fields)
 
 
 def _items(charges: list[Charge]) -> list[tuple[Core, Key, int]]:
@@ -178,7 +180,7 @@ def _items(charges: list[Charge]) -> list[tuple[Core, Key, int]]:
     ]
 
 
-def _told(
+def told(
     decision: Decision, charge: Charge, fields: list[tuple[str, str]]
 ) -> tuple[Decision, Charge, list[tuple[str, str]]]:
     if not decision.allowed:

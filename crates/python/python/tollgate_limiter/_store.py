@@ -99,7 +99,9 @@ class Store:
                 f"and wait for all; make it with retry={root}.retry.Retry({root}.backoff.NoBackoff(), 0)"
             )
         pool = getattr(client, "connection_pool", None)
-        if pool is not None and pool.connection_kwargs.get("socket_timeout") is None:
+        # Of a cluster each node has a pool, and all are made with these.
+        holder = next((each for each in (pool, getattr(client, "nodes_manager", None), client) if hasattr(each, "connection_kwargs")), None)
+        if holder is not None and holder.connection_kwargs.get("socket_timeout") is None:
             raise ValueError(
                 "the client of store= has no socket_timeout, so an answer that does not come would be waited for for ever; "
                 "make it with socket_timeout=0.05, or as long as a decision may take"
@@ -136,7 +138,8 @@ class Store:
 
 
 def _retries(client: Any) -> int:
-    retry = client.get_retry() if hasattr(client, "get_retry") else None
+    # Those of a cluster have it as an attribute alone.
+    retry = client.get_retry() if hasattr(client, "get_retry") else getattr(client, "retry", None)
     return int(getattr(retry, "_retries", 0)) if retry is not None else 0
 
 

@@ -15,7 +15,7 @@ import os
 import re
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_type_hints
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, Union, cast, get_type_hints
 
 import fastapi.routing
 from fastapi import Depends, FastAPI, HTTPException
@@ -25,10 +25,10 @@ from starlette.routing import Host, Mount
 from starlette.websockets import WebSocket
 
 from . import _limiter as limiters
-from ._engine import Decision, ManualClock
+from ._engine import Core, Decision, ManualClock
 from ._functions import Names, is_awaited, is_generator, require_answers, said
 from ._middleware import Asgi
-from ._rules import Charge, Rule, Strategy, Table, refusal_fields
+from ._rules import Charge, Rule, Strategy, Table, refusal_fields, told
 from ._types import OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "RateLimitMiddleware", "get_remote_address"]
@@ -38,6 +38,9 @@ R = TypeVar("R")
 
 Rates = Union[str, Callable[..., "str | Awaitable[str | None] | None"]]
 """Rates, or a function of the request that answers such a text, or ``None`` for no limit."""
+
+_MISSING: Any = object()
+"""The key of a limit whose dependency nobody has asked."""
 
 _NUMBERS = itertools.count(1)
 """Of wrappers: each has hidden parameters of its own, so that two limiters can limit one route."""
@@ -69,8 +72,11 @@ class RateLimitExceeded(HTTPException):
 
 def _is_plain(function: Callable[..., Any]) -> bool:
     """Whether a key function wants the request at most, and so is called without FastAPI's help."""
-    if is_awaited(function) or is_generator(function):
-        return False
+    return not is_awaited(function) and not is_generator(function) and _wants_request(function)
+
+
+def _wants_request(function: Callable[..., Any]) -> bool:
+    """Whether a function wants the request at most, and nothing that FastAPI alone finds."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) > 1:
         return False
@@ -133,7 +139,7 @@ def _path_of(connection: HTTPConnection) -> str:
 class Asked:
     """A rule, with all that can be known before there is a request."""
 
-    __slots__ = ("awaits", "cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
+    __slots__ = ("alone", "awaits", "cost", "exempt", "key", "limiter", "rates", "rule", "scoped")
 
     rates: Callable[[HTTPConnection], str | None] | None
     limiter: limiters.Limiter | None
@@ -151,6 +157,8 @@ class Asked:
             raise TypeError(f"key_func is a function that answers a key, and {key_func!r} is a class whose objects are none")
         # What is no plain function is a dependency, whose value FastAPI brings.
         self.key = _of_request(key_func) if _is_plain(key_func) else None
+        # Which Starlette does not bring: an async function of the request is awaited there, and others are refused.
+        self.alone = _of_request(key_func) if self.key is None and is_awaited(key_func) and _wants_request(key_func) else None
         if self.key is None:
             bare = inspect.signature(key_func).parameters.get("request")
             if bare is not None and bare.annotation is bare.empty:
@@ -168,6 +176,17 @@ class Asked:
         """Refuses functions that are async, for what cannot await them."""
         require_answers(False, what, **self.awaits)
 
+    def is_missing(self, key: Any) -> bool:
+        """Whether its key is a dependency that nobody has brought."""
+        return self.key is None and key is _MISSING
+
+    def refuse_missing(self) -> NoReturn:
+        """Says whose key is not there."""
+        raise TypeError(
+            f"the key function of {self.rule.name!r} is a dependency, which FastAPI brings and Starlette does not: there it may be async, and "
+            "the route too, and has the request as its one parameter"
+        )
+
     async def settled(self, request: HTTPConnection) -> Asked | None:
         """The rule with the answers of its async functions in their place; nothing if it is exempt."""
         answers: Any = copy.copy(self)
@@ -181,6 +200,11 @@ class Asked:
         if "cost" in self.awaits:
             answers.cost = await answers.cost(request)
         return cast(Asked, answers)
+
+
+_Quick = tuple[limiters.Limiter, Union[Callable[[HTTPConnection], Any], None], str, Union[str, None], int, Rule]
+"""A limit that is charged for every request: of which limiter; how its key is found, or the parameter that has it; the part of the key that
+is of the route; its cost; the rule."""
 
 
 class Limiter:
@@ -373,28 +397,55 @@ class Limiter:
         is_stored = self._table.is_stored
         of_request, of_response = own.get(Request), own.get(Response)
         hidden_request, hidden_response, hidden_key = f"{hidden}_request", f"{hidden}_response", f"{hidden}_key"
+        check_all, dialect = Core.check_all, self._table.dialect
+        # Made for the first request, when all decorators have run.
+        quick: list[_Quick] | None = None
+        planned = 0
+        brought: set[str] = set()
 
-        def begin(
-            args: Any, kwargs: dict[str, Any]
-        ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
+        def request_of(args: Any, kwargs: dict[str, Any]) -> HTTPConnection:
             request = kwargs.get(of_request) if of_request else kwargs.pop(hidden_request, None)
-            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
-            common = kwargs.pop(hidden_key, None)
-            keys = [(asked, common if name is None else kwargs.pop(name, None)) for asked, name in rules]
             if request is None:
                 # Starlette gives the request alone.
                 found = (value for value in (*args, *kwargs.values()) if isinstance(value, HTTPConnection))
                 request = next(found, None)
             if request is None:
                 raise TypeError(f"`{function.__name__}` was called without a request: it is limited as a route is")
-            if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
-                keys += [(asked, common) for asked in self._defaults]
+            return cast(HTTPConnection, request)
+
+        def at_once(args: Any, kwargs: dict[str, Any]) -> tuple[Response | None, list[tuple[bytes, bytes]]] | None:
+            """Decides, and answers the response that FastAPI has given and what is to be told; nothing where that takes more."""
+            nonlocal quick, planned, brought
+            if planned != len(rules):
+                quick, planned = self._quick(rules, scope, hidden_key), len(rules)
+                brought = {name for _, key, name, *_ in quick or () if key is None}
+            if quick is None or not self.enabled or not brought <= kwargs.keys():
+                return None
+            request = request_of(args, kwargs)
+            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
+            items: list[tuple[Core, Any, int]] = [
+                (limiter, (kwargs.pop(name) if key is None else key(request), part, None), cost)
+                for limiter, key, name, part, cost, _ in quick
+            ]
+            decision, index, fields = check_all(items, dialect, True)
+            if not decision.allowed:
+                limiter, *_, rule = quick[index]
+                self._told(told(decision, Charge(rule, limiter, *items[index][1:]), _texts(fields)))
+            return response, fields if self._headers_enabled else []
+
+        def begin(
+            args: Any, kwargs: dict[str, Any]
+        ) -> tuple[HTTPConnection, list[tuple[Asked, Any]], Response | None]:
+            request = request_of(args, kwargs)
+            response = kwargs.get(of_response) if of_response else kwargs.pop(hidden_response, None)
+            common = kwargs.pop(hidden_key, _MISSING)
+            keys = [(asked, common if name is None else kwargs.pop(name, _MISSING)) for asked, name in self._all(rules)]
             return request, keys, response
 
-        def end(result: Any, fields: list[tuple[str, str]], response: Response | None) -> Any:
+        def end(result: Any, fields: list[tuple[bytes, bytes]], response: Response | None) -> Any:
             target = result if isinstance(result, Response) else response
             if fields and target is not None:
-                _set_fields(target, fields)
+                _set_lines(target, fields)
             return result
 
         wrapper: Any
@@ -402,24 +453,60 @@ class Limiter:
 
             @functools.wraps(function)
             async def limited_async(*args: Any, **kwargs: Any) -> Any:
+                decided = at_once(args, kwargs)
+                if decided is not None:
+                    response, lines = decided
+                    return end(await function(*args, **kwargs), lines, response)
                 request, keys, response = begin(args, kwargs)
-                if is_stored or any(asked.awaits for asked, _ in keys):
+                if is_stored or any(asked.awaits or asked.is_missing(key) for asked, key in keys):
                     fields = await self._adecide(request, keys, scope)
                 else:
                     fields = self._decide(request, keys, scope)
-                return end(await function(*args, **kwargs), fields, response)
+                return end(await function(*args, **kwargs), _lines(fields), response)
 
             wrapper = limited_async
         else:
 
             @functools.wraps(function)
             def limited(*args: Any, **kwargs: Any) -> Any:
+                decided = at_once(args, kwargs)
+                if decided is not None:
+                    response, lines = decided
+                    return end(function(*args, **kwargs), lines, response)
                 request, keys, response = begin(args, kwargs)
                 fields = self._decide(request, keys, scope)
-                return end(function(*args, **kwargs), fields, response)
+                return end(function(*args, **kwargs), _lines(fields), response)
 
             wrapper = limited
         return wrapper
+
+    def _all(self, rules: Sequence[tuple[Asked, str | None]]) -> Sequence[tuple[Asked, str | None]]:
+        """The rules of a route, and those of all routes if none of its own stands for them."""
+        if self._defaults and not any(asked.rule.override_defaults for asked, _ in rules):
+            return [*rules, *((asked, None) for asked in self._defaults)]
+        return rules
+
+    def _quick(
+        self, rules: Sequence[tuple[Asked, str | None]], scope: str, hidden_key: str
+    ) -> list[_Quick] | None:
+        """The rules of a route, and its defaults, where each is charged for every request and nothing but a key is asked for;
+        nothing where one is not so."""
+        if self._table.is_stored:
+            return None
+        quick: list[_Quick] = []
+        for asked, name in self._all(rules):
+            rule = asked.rule
+            asks = rule.methods is not None or rule.per_method or rule.deduct_when is not None or asked.exempt is not None
+            if asks or asked.limiter is None or not isinstance(asked.cost, int):
+                return None
+            part = scope if asked.scoped else None
+            quick.append((asked.limiter, asked.key, name or hidden_key, part, asked.cost, rule))
+        # Each that FastAPI has brought is taken out once.
+        brought = [name for _, key, name, *_ in quick if key is None]
+        wanted = {name for _, name in rules if name is not None}
+        if not _is_plain(self._key_func):
+            wanted.add(hidden_key)
+        return quick if sorted(brought) == sorted(wanted) else None
 
     def _decide(
         self, request: HTTPConnection, rules: Sequence[tuple[Asked, Any]], scope: str | None
@@ -437,8 +524,11 @@ class Limiter:
         for asked, key in rules:
             methods = asked.rule.methods
             answers = await asked.settled(request) if asked.awaits and (methods is None or method in methods) else asked
-            if answers is not None:
-                settled.append((answers, key))
+            if answers is None:
+                continue
+            if asked.is_missing(key):
+                key = asked.refuse_missing() if asked.alone is None else await asked.alone(request)
+            settled.append((answers, key))
         charges = self._charges(request, settled, scope)
         return self._told(await self._table.adecide(charges)) if charges else []
 
@@ -463,6 +553,8 @@ class Limiter:
                 limiter = self._table.limiter(rule.name, text)
             if asked.key is not None:
                 key = asked.key(request)
+            elif key is _MISSING:
+                asked.refuse_missing()
             cost = asked.cost if isinstance(asked.cost, int) else asked.cost(request)
             parts = (key, scope if asked.scoped else None, method if rule.per_method else None)
             charges.append(Charge(rule, limiter, parts, cost))
@@ -510,11 +602,22 @@ def _method(connection: HTTPConnection) -> str:
     return cast(str, connection.scope.get("method", "WEBSOCKET"))
 
 
+def _lines(fields: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Header fields as Starlette keeps them: octets of Latin-1, names in small letters, as the engine writes them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+
+
+def _texts(lines: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
+
+
 def _set_fields(response: Response, fields: list[tuple[str, str]]) -> None:
     """Sets those fields that the response does not have."""
+    _set_lines(response, _lines(fields))
+
+
+def _set_lines(response: Response, lines: list[tuple[bytes, bytes]]) -> None:
     raw = response.raw_headers
-    # As Starlette keeps them: octets of Latin-1, names in small letters, as the engine writes them.
-    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     if raw:
         there = {name for name, _ in raw}
         lines = [line for line in lines if line[0] not in there]

@@ -15,15 +15,16 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, Union, cast
 
 from flask import Blueprint, Flask, Request, Response, current_app, request
 from werkzeug.exceptions import TooManyRequests
 
-from ._engine import Decision, ManualClock
+from . import _limiter as limiters
+from ._engine import Core, Decision, ManualClock
 from ._errors import StoreError
 from ._functions import require_answers, said
-from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields
+from ._rules import Charge, Rates, Rule, Strategy, Table, refusal_fields, told
 from ._types import Key, OnOutage
 
 __all__ = ["Limiter", "RateLimitExceeded", "get_remote_address"]
@@ -83,6 +84,21 @@ class _Declared(Rule):
     def __post_init__(self) -> None:
         functions = ("rates", "key_func", "cost", "exempt_when", "deduct_when", "error_message", "scope")
         require_answers(False, "Flask", **{name: getattr(self, name) for name in functions})
+
+
+_Quick = tuple[limiters.Limiter, Union[Callable[[], Any], None], bool, int, Rule]
+"""A limit that is charged for each request: of which limiter; what its key is, but for the address; whether it is of the endpoint; its cost;
+the rule."""
+
+
+@dataclass
+class _Plan:
+    """What a view's requests are asked, as of a version of the table: the rules of its own, and all of them if they are quick."""
+
+    view: Any
+    table: object
+    own: frozenset[int]
+    quick: list[_Quick] | None
 
 
 class _Asked:
@@ -157,6 +173,8 @@ class Limiter:
         # The objects themselves: names are shared by views of different modules, classes, factories and decorators.
         self._exempt: set[Any] = set()
         self._blueprints: dict[Blueprint, list[_Declared]] = {}
+        # By endpoint.
+        self._plans: dict[str, _Plan] = {}
         self._of_defaults: dict[str, Any] = {
             "per_method": default_limits_per_method,
             "exempt_when": default_limits_exempt_when,
@@ -170,10 +188,12 @@ class Limiter:
 
     def init_app(self, app: Flask) -> None:
         """Limits the requests of an application."""
+        self._plans.clear()
         if self in app.extensions.setdefault("tollgate_limiter", []):
             return
         app.extensions["tollgate_limiter"].append(self)
-        app.before_request(self._before)
+        # With the application at hand, which is else a look through a proxy for each request.
+        app.before_request(functools.partial(self._before, app))
         app.after_request(self._after)
 
     @staticmethod
@@ -279,7 +299,7 @@ class Limiter:
 
     def check(self) -> None:
         """Checks the limits of the current request now, if that has not been done."""
-        self._before()
+        self._before(current_app._get_current_object())  # type: ignore[attr-defined]
 
     def reset(self) -> None:
         """Not offered: a table forgets a key, not all of them. Make a new ``Limiter`` for each test."""
@@ -317,21 +337,30 @@ class Limiter:
             asked = of.__dict__[self._slot] = _Asked()
         return asked
 
-    def _before(self) -> None:
+    def _before(self, app: Flask) -> None:
         of = self._request()
         asked = self._asked(of)
         if not self.enabled or asked.begun:
             return
         asked.begun = True
         endpoint = of.endpoint
-        view = current_app.view_functions.get(endpoint or "")
+        view = app.view_functions.get(endpoint or "")
         if view is None or endpoint == "static":
             return
+        if not (self._blueprints or self._exempt):
+            plan = self._plans.get(cast(str, endpoint))
+            if plan is None or plan.view is not view or plan.table is not self._table.version:
+                plan = self._plans[cast(str, endpoint)] = self._planned(view)
+            if plan.quick is not None and (of.method != "OPTIONS" or not plan.own):
+                asked.checked |= plan.own
+                if plan.quick:
+                    self._decide_quick(of, asked, plan.quick)
+                return
         declared = getattr(view, "__tollgate_rules__", ())
         within: list[Any] = []
         if self._blueprints or self._exempt:
             # From the nearest outwards, under the names that they are registered by; an endpoint with a dot may be of none.
-            known = current_app.blueprints
+            known = app.blueprints
             within = [known[name] for name in of.blueprints if name in known]
         if self._exempt and self._is_exempt(view, within):
             # Nor are the decorators of the view asked.
@@ -353,6 +382,41 @@ class Limiter:
             if is_enough:
                 break
         self._decide(of, asked, rules)
+
+    def _planned(self, view: Any) -> _Plan:
+        """What each request of an endpoint is asked, of an application without limits or exemptions of blueprints and views."""
+        declared = getattr(view, "__tollgate_rules__", ())
+        own = [rule for limiter, rule in declared if limiter is self]
+        rules = [*self._application, *own]
+        if not any(rule.override_defaults for rule in own):
+            rules += self._defaults
+        quick: list[_Quick] = []
+        is_quick = True
+        for rule in rules:
+            asks = rule.methods is not None or rule.per_method or rule.exempt_when is not None or rule.deduct_when is not None
+            if asks or rule.scope is not None or not isinstance(rule.rates, str) or not isinstance(rule.cost, int) or self._table.is_stored:
+                is_quick = False
+                break
+            if rule.rates:
+                key_func = rule.key_func or self._key_func
+                asked = None if key_func is get_remote_address else key_func
+                quick.append((self._table.limiter(rule.name, rule.rates), asked, rule.per_endpoint, rule.cost, rule))
+        return _Plan(view, self._table.version, frozenset(map(id, own)), quick if is_quick else None)
+
+    def _decide_quick(self, of: Request, asked: _Asked, quick: list[_Quick]) -> None:
+        """``_decide``, of limits that are charged for each request, and are asked for nothing but a key."""
+        endpoint, prefix = of.endpoint, self._prefix
+        items: list[tuple[Core, Key, int]] = []
+        for limiter, key_func, per_endpoint, cost, _ in quick:
+            # What most have, without a look through a proxy.
+            parts: Key = (of.remote_addr if key_func is None else key_func(), endpoint if per_endpoint else None, None)
+            items.append((limiter, (prefix, parts) if prefix else parts, cost))
+        decision, index, fields = Core.check_all(items, self._table.dialect)
+        if decision.allowed:
+            asked.fields = fields
+            return
+        limiter, _, _, cost, rule = quick[index]
+        self._refuse(asked, *told(decision, Charge(rule, limiter, items[index][1], cost), fields))
 
     def _is_exempt(self, view: Any, within: list[Any]) -> bool:
         if not self._exempt.isdisjoint(within):
@@ -393,6 +457,9 @@ class Limiter:
         if decision.allowed:
             asked.later += [charge for charge in charges if charge.rule.deduct_when is not None]
             return
+        self._refuse(asked, decision, whose, fields)
+
+    def _refuse(self, asked: _Asked, decision: Decision, whose: Charge, fields: list[tuple[str, str]]) -> NoReturn:
         # The response has them from the exception, also if a handler makes another one.
         asked.fields = refusal_fields(decision, fields) if self._headers_enabled else []
         message = whose.rule.error_message

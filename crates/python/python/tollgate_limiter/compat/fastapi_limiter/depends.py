@@ -31,8 +31,8 @@ class RateLimiter:
     ) -> None:
         self.times = times
         self.milliseconds = milliseconds + 1000 * (seconds + 60 * (minutes + 60 * hours))
-        if times < 0 or self.milliseconds <= 0:
-            raise ValueError(f"expected times from 0 and a period above 0, and {times} per {self.milliseconds} ms was given")
+        if times < 1 or self.milliseconds <= 0:
+            raise ValueError(f"expected times from 1 and a period above 0, and {times} per {self.milliseconds} ms was given")
         self.identifier = identifier
         text = f"{times} per {self.milliseconds} ms"
         require_answers(True, "", identifier=identifier)

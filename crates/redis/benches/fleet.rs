@@ -25,12 +25,36 @@ fn measured_leased(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
     }
 }
 
-/// One of both, so many times.
+/// The same, for a caller that does not wait.
+#[inline(never)]
+fn measured_here(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
+    for _ in 0..calls {
+        let decision = fleet.under(limit).check_here(std::hint::black_box("ada"));
+        assert!(decision.is_some_and(|decision| decision.is_allowed()));
+    }
+}
+
+/// With a breaker that is open, under a limit that is then this node's own.
+#[inline(never)]
+fn measured_open(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
+    for _ in 0..calls {
+        let decision = fleet.under(limit).check(std::hint::black_box("ada")).now_or_never();
+        assert!(decision.is_some_and(|decision| decision.outage().is_some()));
+    }
+}
+
+/// One of them, so many times.
 async fn count(fleet: &Fleet, what: &str, calls: u64) {
     if what == "local" {
         let limiter = Limiter::builder("1000000000/day".parse::<Quota>().unwrap()).build().unwrap();
         assert!(limiter.check("ada").is_allowed());
         return measured_local(&limiter, calls);
+    }
+    if let Some(choice) = what.strip_prefix("open_").and_then(|choice| choice.parse::<OnOutage>().ok()) {
+        let open = Fleet::builder("redis://127.0.0.1:1/").secret("a secret of the bench").build().unwrap();
+        let limit = open.limit_with("open", "1000000000/day", choice).unwrap();
+        assert!(open.under(&limit).check("ada").await.outage().is_some());
+        return measured_open(&open, &limit, calls);
     }
     let limit = fleet.limit("counted", "1000/second burst 999999").unwrap().leased();
     // So many that none is fetched meanwhile.
@@ -39,7 +63,7 @@ async fn count(fleet: &Fleet, what: &str, calls: u64) {
         tokio::task::yield_now().await;
     }
     let before = fleet.stats().leased;
-    measured_leased(fleet, &limit, calls);
+    if what == "here" { measured_here(fleet, &limit, calls) } else { measured_leased(fleet, &limit, calls) }
     assert_eq!(fleet.stats().leased - before, calls);
 }
 

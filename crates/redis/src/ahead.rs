@@ -4,6 +4,7 @@ use core::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
+use tollgate::Key;
 
 use crate::decision::{FleetDecision, Place};
 use crate::error::Outage;
@@ -12,7 +13,9 @@ use crate::fleet::Fleet;
 use crate::item::{FleetItem, Mode};
 use crate::lease::anchor::Anchor;
 use crate::lease::hot::{Grant, Here, Hot, Turn};
-use crate::lease::table::Counts;
+use crate::lease::near;
+use crate::lease::plan::Plan;
+use crate::lease::tally::Kind;
 use crate::limit::FleetLimit;
 use crate::secret::Subject;
 
@@ -34,9 +37,10 @@ pub(crate) fn all_here(fleet: &Fleet, items: &[FleetItem]) -> Option<Vec<FleetDe
     make(true).filter(|decisions| decisions.iter().all(FleetDecision::is_allowed))
 }
 
-/// Whether an item can be decided by what this node holds at all.
-fn can_be(limit: &FleetLimit, cost: u64) -> bool {
-    limit.is_leased() && cost > 0 && cost <= limit.0.rule.most()
+/// How it is leased, if a request of that cost can be decided by what this node holds at all.
+#[inline]
+fn plan_of(limit: &FleetLimit, cost: u64) -> Option<&Plan> {
+    limit.plan().filter(|plan| cost > 0 && cost <= plan.whole)
 }
 
 /// The decision, if this node can make it alone; `take` is whether the tokens are taken.
@@ -47,33 +51,58 @@ pub(crate) fn here(
     cost: u64,
     take: bool,
 ) -> Option<FleetDecision> {
-    let plan = limit.plan().filter(|_| can_be(limit, cost))?;
+    let plan = plan_of(limit, cost)?;
+    let leases = &fleet.0.leases;
+    let near = |hot: &Arc<Hot>, place| decide(fleet, hot, place, plan, cost, take);
+    match leases.near(subject.hash(), |known| known.is(subject), limit, near) {
+        Some(decision) => decision,
+        None => leases.with(subject, limit, |hot| decide(fleet, hot, near::place(), plan, cost, take))?,
+    }
+}
+
+/// Takes what a key's request costs, if this thread knows that it is hot, and enough is held: what most requests of such keys are, so
+/// nothing is made or copied before.
+#[inline]
+pub(crate) fn here_near<K: Key + ?Sized>(
+    fleet: &Fleet,
+    limit: &FleetLimit,
+    key: &K,
+    cost: u64,
+) -> Option<FleetDecision> {
+    let plan = plan_of(limit, cost)?;
+    let look = |hot: &Arc<Hot>, place| decide(fleet, hot, place, plan, cost, true);
+    fleet.0.leases.near(fleet.hash_of(key), |known| known.is_key(key), limit, look)?
+}
+
+#[inline]
+fn decide(
+    fleet: &Fleet,
+    hot: &Arc<Hot>,
+    place: Option<usize>,
+    plan: &Plan,
+    cost: u64,
+    take: bool,
+) -> Option<FleetDecision> {
     let leases = &fleet.0.leases;
     let now = leases.now();
-    leases.with(subject, limit, |hot| {
-        let here = match take {
-            true => hot.here(now, cost, plan, leases.fresh),
-            false => hot.peek(now, cost, plan, leases.fresh),
-        };
-        match here {
-            Here::Allowed { report, is_low } => {
-                if take {
-                    Counts::add(&leases.counts.allowed);
-                }
-                if is_low {
-                    ask_soon(fleet, hot);
-                }
-                Some(FleetDecision { report, place: Place::Lease, at_us: None, mine: 0 })
+    let here = match take {
+        true => hot.here(now, cost, plan, leases.fresh),
+        false => hot.peek(now, cost, plan, leases.fresh),
+    };
+    let (report, by, kind) = match here {
+        Here::Allowed { report, is_low } => {
+            if is_low {
+                ask_soon(fleet, hot);
             }
-            Here::Refused { report } => {
-                if take {
-                    Counts::add(&leases.counts.refused);
-                }
-                Some(FleetDecision { report, place: Place::Known, at_us: None, mine: 0 })
-            }
-            Here::Ask => None,
+            (report, Place::Lease, Kind::Allowed)
         }
-    })?
+        Here::Refused { report } => (report, Place::Known, Kind::Refused),
+        Here::Ask => return None,
+    };
+    if take {
+        leases.decided.add(place, kind);
+    }
+    Some(FleetDecision { report, place: by, at_us: None, mine: 0 })
 }
 
 /// As [`here`], of an item.
@@ -83,9 +112,7 @@ pub(crate) fn here_of(fleet: &Fleet, item: &FleetItem, take: bool) -> Option<Fle
 
 /// Decides an item that [`here`] could not decide, if its key is hot; else it is one for an exact check.
 pub(crate) async fn check(fleet: &Fleet, item: &FleetItem, until: Instant) -> Option<FleetDecision> {
-    if !can_be(&item.limit, item.cost) {
-        return None;
-    }
+    plan_of(&item.limit, item.cost)?;
     let leases = &fleet.0.leases;
     let hot = leases.get(&item.subject, &item.limit, leases.now())?;
     if let Some(turn) = hot.turn() {
@@ -121,7 +148,7 @@ async fn fetch(
     until: Instant,
 ) -> Result<FleetDecision, Outage> {
     let leases = &fleet.0.leases;
-    Counts::add(&leases.counts.asked);
+    leases.count_asked();
     let returns = hot.returns();
     let leased = exchange::lease(fleet, item, hot.want(), until).await?;
     let own = Anchor { sent: leased.sent, read: leases.now(), server_us: leased.now };
@@ -141,6 +168,7 @@ async fn fetch(
 }
 
 /// Has tokens fetched before those that are held are gone.
+#[cold]
 fn ask_soon(fleet: &Fleet, hot: &Arc<Hot>) {
     let (Ok(runtime), Some(turn)) = (tokio::runtime::Handle::try_current(), hot.turn()) else { return };
     let item = FleetItem { limit: hot.limit.clone(), subject: hot.subject.clone(), cost: 0 };
@@ -154,7 +182,7 @@ fn ask_soon(fleet: &Fleet, hot: &Arc<Hot>) {
 
 /// As a part of a set asks: for itself elsewhere, and here for those that come next.
 pub(crate) fn warm(fleet: &Fleet, item: &FleetItem) {
-    if can_be(&item.limit, item.cost)
+    if plan_of(&item.limit, item.cost).is_some()
         && let Some(hot) = fleet.0.leases.get(&item.subject, &item.limit, fleet.0.leases.now())
     {
         ask_soon(fleet, &hot);

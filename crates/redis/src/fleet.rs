@@ -1,6 +1,8 @@
 //! Limits that hold across a fleet.
 
 use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,7 @@ use crate::error::{LimitError, Outage};
 use crate::handle::{FleetHandle, FleetScoped};
 use crate::item::FleetItem;
 use crate::lease::table::Leases;
+use crate::lease::tally::Kind;
 use crate::limit::FleetLimit;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
@@ -253,8 +256,9 @@ impl Fleet {
         // Relaxed, all of these: numbers by themselves, to be shown. No model.
         let mut stats = FleetStats { outages: self.0.outages.load(Ordering::Relaxed), ..FleetStats::default() };
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let leases = &self.0.leases.counts;
-        (stats.leased, stats.known, stats.leases) = (load(&leases.allowed), load(&leases.refused), load(&leases.asked));
+        let leases = &self.0.leases;
+        (stats.leased, stats.known) = (leases.decided.sum(Kind::Allowed), leases.decided.sum(Kind::Refused));
+        stats.leases = leases.asked();
         for shard in self.0.servers.shards() {
             stats.servers += 1;
             stats.connected += u64::from(shard.is_up());
@@ -270,6 +274,11 @@ impl Fleet {
 
     fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
         Subject::new(key, &self.0.secret, &self.0.hasher)
+    }
+
+    #[inline]
+    pub(crate) fn hash_of<K: Key + ?Sized>(&self, key: &K) -> u64 {
+        Subject::hash_of(key, &self.0.hasher)
     }
 
     /// A decision that no server made.
@@ -322,13 +331,30 @@ pub struct FleetStats {
 /// Every call under one limit.
 impl<'a> FleetScoped<'a> {
     /// Admits one request of `key`, or not.
-    pub async fn check<K: Key + ?Sized>(&self, key: &K) -> FleetDecision {
-        self.key(key).check().await
+    pub fn check<K: Key + ?Sized>(&self, key: &K) -> impl Future<Output = FleetDecision> {
+        self.check_n(key, 1)
     }
 
     /// Admits a request that costs `cost` tokens, all of it or nothing.
-    pub async fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> FleetDecision {
-        self.key(key).check_n(cost).await
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> impl Future<Output = FleetDecision> {
+        Checking { scoped: *self, key, cost, asking: None }
+    }
+
+    /// As [`check`](Self::check), without waiting: `None` if a server has to be asked, which has not been done then, and nothing was
+    /// taken. For keys of a limit that is [leased](FleetLimit::leased), while tokens of theirs are here: a few steps more than a check
+    /// of a [`Limiter`]. Of other limits nothing is decided here, unless they admit all or nothing.
+    #[inline]
+    pub fn check_here<K: Key + ?Sized>(&self, key: &K) -> Option<FleetDecision> {
+        self.check_n_here(key, 1)
+    }
+
+    /// As [`check_here`](Self::check_here), for a request that costs `cost` tokens.
+    #[inline]
+    pub fn check_n_here<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Option<FleetDecision> {
+        match crate::ahead::here_near(self.fleet, self.limit, key, cost) {
+            None => self.key(key).here(cost, true),
+            decision => decision,
+        }
     }
 
     /// What [`check`](Self::check) would answer. Writes nothing.
@@ -339,5 +365,38 @@ impl<'a> FleetScoped<'a> {
     /// The bucket of `key`.
     pub fn key<K: Key + ?Sized>(&self, key: &K) -> FleetHandle<'a> {
         self.fleet.key(self.limit, key)
+    }
+}
+
+/// A check of a key: made when it is first asked for, and there at once if the tokens are here. Else what asks a server is boxed, so
+/// that those that ask nobody do not move it.
+struct Checking<'a, 'k, K: ?Sized> {
+    scoped: FleetScoped<'a>,
+    key: &'k K,
+    cost: u64,
+    asking: Option<Pin<Box<dyn Future<Output = FleetDecision> + Send + 'a>>>,
+}
+
+impl<K: Key + ?Sized> Future for Checking<'_, '_, K> {
+    type Output = FleetDecision;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<FleetDecision> {
+        let this = self.get_mut();
+        if let Some(asking) = &mut this.asking {
+            return asking.as_mut().poll(context);
+        }
+        match crate::ahead::here_near(this.scoped.fleet, this.scoped.limit, this.key, this.cost) {
+            Some(decision) => Poll::Ready(decision),
+            None => this.ask(context),
+        }
+    }
+}
+
+impl<K: Key + ?Sized> Checking<'_, '_, K> {
+    #[cold]
+    fn ask(&mut self, context: &mut Context<'_>) -> Poll<FleetDecision> {
+        let (handle, cost) = (self.scoped.key(self.key), self.cost);
+        self.asking.insert(Box::pin(async move { handle.check_n(cost).await })).as_mut().poll(context)
     }
 }

@@ -73,13 +73,16 @@ impl<'a> FleetHandle<'a> {
     /// What needs no server is decided at once. The rest is boxed: all futures around it would be as large as it is, and moved for checks
     /// that ask nobody.
     async fn decide(&self, cost: u64, mode: Mode) -> FleetDecision {
-        if let Some(decision) = crate::item::without_server(self.limit, cost) {
-            return decision;
+        match self.here(cost, mode == Mode::Take) {
+            Some(decision) => decision,
+            None => Box::pin(self.ask(cost, mode)).await,
         }
-        if let Some(decision) = crate::ahead::here(self.fleet, self.limit, &self.subject, cost, mode == Mode::Take) {
-            return decision;
-        }
-        Box::pin(self.ask(cost, mode)).await
+    }
+
+    /// The decision, if no server has to be asked.
+    pub(crate) fn here(&self, cost: u64, take: bool) -> Option<FleetDecision> {
+        crate::item::without_server(self.limit, cost)
+            .or_else(|| crate::ahead::here(self.fleet, self.limit, &self.subject, cost, take))
     }
 
     async fn ask(&self, cost: u64, mode: Mode) -> FleetDecision {

@@ -20,8 +20,11 @@ use crate::secret::Subject;
 pub(crate) struct Hot {
     pub(crate) subject: Subject,
     pub(crate) limit: FleetLimit,
-    /// Of which step of the servers' clocks it is.
-    pub(crate) epoch: u64,
+    /// Of the subject and the limit.
+    pub(crate) hash: u64,
+    /// Of which fleet, and of which step of the servers' clocks it is.
+    steps: Arc<Steps>,
+    epoch: u64,
     /// Two stretches: while one is spent, the next comes into the place of the other. They are never made one.
     words: [Word; 2],
     known: ArcSwapOption<Known>,
@@ -35,6 +38,23 @@ pub(crate) struct Hot {
     /// How many tokens to ask for, and at how few to do so before they are gone.
     want: AtomicU64,
     low: AtomicU64,
+}
+
+/// Steps of the servers' clocks that a fleet has seen: after each of them nothing holds any more.
+#[derive(Debug, Default)]
+pub(crate) struct Steps(AtomicU64);
+
+impl Steps {
+    /// A server's clock has stepped.
+    pub(crate) fn step(&self) {
+        // Relaxed, with every load: whoever reads it a moment too early has asked before the step was seen. No model.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn seen(&self) -> u64 {
+        // Relaxed: as `step`.
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What the last answer said.
@@ -75,11 +95,13 @@ pub(crate) struct Grant<'a> {
 }
 
 impl Hot {
-    pub(crate) fn new(subject: Subject, limit: FleetLimit, epoch: u64, now: u64) -> Self {
+    pub(crate) fn new(subject: Subject, limit: FleetLimit, steps: &Arc<Steps>, now: u64) -> Self {
         Self {
+            hash: subject.hash() ^ limit.hash(),
             subject,
             limit,
-            epoch,
+            steps: Arc::clone(steps),
+            epoch: steps.seen(),
             words: [Word::new(), Word::new()],
             known: ArcSwapOption::empty(),
             returns: AtomicU64::new(0),
@@ -94,6 +116,17 @@ impl Hot {
 
     fn rule(&self) -> &Rule {
         &self.limit.0.rule
+    }
+
+    /// Whether it is of this fleet and limit, and no clock has stepped since.
+    #[inline]
+    pub(crate) fn is_of(&self, limit: &FleetLimit, steps: &Arc<Steps>) -> bool {
+        Arc::ptr_eq(&self.steps, steps) && self.epoch == steps.seen() && self.limit.is_same(limit)
+    }
+
+    /// Whether all that it holds has lapsed by a step.
+    pub(crate) fn is_past(&self) -> bool {
+        self.epoch != self.steps.seen()
     }
 
     /// When somebody last asked for it.
@@ -119,11 +152,11 @@ impl Hot {
         let (first, second) = if first.end() <= second.end() { (first, second) } else { (second, first) };
         if let Some((left, end)) = first.take(now, cost, plan.token) {
             let (other, other_end) = second.left(now, plan.token);
-            return self.allowed(now, left + other, end.max(other_end), other == 0);
+            return self.allowed(plan, now, left + other, end.max(other_end), other == 0);
         }
         if let Some((left, end)) = second.take(now, cost, plan.token) {
             let (other, _) = first.left(now, plan.token);
-            return self.allowed(now, left + other, end, other == 0);
+            return self.allowed(plan, now, left + other, end, other == 0);
         }
         let known = self.known.load();
         match known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh)) {
@@ -136,7 +169,7 @@ impl Hot {
     pub(crate) fn peek(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
         let lefts = [&self.words[0], &self.words[1]].map(|word| word.left(now, plan.token));
         if lefts.iter().any(|&(left, _)| left >= cost) {
-            return self.allowed(now, lefts[0].0 + lefts[1].0, lefts[0].1.max(lefts[1].1), false);
+            return self.allowed(plan, now, lefts[0].0 + lefts[1].0, lefts[0].1.max(lefts[1].1), false);
         }
         let known = self.known.load();
         match known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh)) {
@@ -145,10 +178,11 @@ impl Hot {
         }
     }
 
-    fn allowed(&self, now: u64, left: u64, end: u64, has_place: bool) -> Here {
+    #[inline]
+    fn allowed(&self, plan: &Plan, now: u64, left: u64, end: u64, has_place: bool) -> Here {
         let report = Report {
             verdict: Verdict::Allowed,
-            burst: self.rule().most(),
+            burst: plan.whole,
             remaining: left,
             retry_after: None,
             reset_after: Duration::from_nanos(end.saturating_sub(now)),
@@ -297,7 +331,7 @@ mod tests {
     fn hot(quota: &str) -> Hot {
         let limit = FleetLimit::new("api", quota.parse().unwrap(), OnOutage::Closed, None, 4).unwrap().leased();
         let subject = Subject::new("ada", &Secret::new(b"a secret of the tests"), &RandomState::new());
-        Hot::new(subject, limit, 0, 0)
+        Hot::new(subject, limit, &Arc::default(), 0)
     }
 
     /// An answer to a request of `cost`: the bucket is full again so many microseconds later.

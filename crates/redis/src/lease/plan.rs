@@ -11,6 +11,8 @@ pub(crate) struct Plan {
     pub(crate) token: TokenTime,
     /// What an empty bucket takes to fill, or the window.
     pub(crate) depth: u64,
+    /// The burst, or the count of the window.
+    pub(crate) whole: u64,
     /// As many tokens as a node holds in advance at most, so that all nodes together hold a quarter of the burst.
     pub(crate) most: u64,
     /// For so long a batch should last.
@@ -45,6 +47,7 @@ impl Plan {
         (burst >= Self::LEAST_BURST && depth >= 10 * MS).then(|| Self {
             token,
             depth,
+            whole: burst,
             most: (burst / nodes.saturating_mul(4)).clamp(1, word::MOST),
             horizon: (depth / 4).min(1_000 * MS),
             hot: (depth / 8).min(1_000 * MS),

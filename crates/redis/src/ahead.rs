@@ -4,7 +4,7 @@ use core::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use tollgate::Key;
+use tollgate::{Key, Report};
 
 use crate::decision::{FleetDecision, Place};
 use crate::error::Outage;
@@ -85,24 +85,39 @@ fn decide(
 ) -> Option<FleetDecision> {
     let leases = &fleet.0.leases;
     let now = leases.now();
-    let here = match take {
-        true => hot.here(now, cost, plan, leases.fresh),
-        false => hot.peek(now, cost, plan, leases.fresh),
-    };
-    let (report, by, kind) = match here {
-        Here::Allowed { report, is_low } => {
-            if is_low {
-                ask_soon(fleet, hot);
-            }
-            (report, Place::Lease, Kind::Allowed)
-        }
-        Here::Refused { report } => (report, Place::Known, Kind::Refused),
-        Here::Ask => return None,
-    };
-    if take {
-        leases.decided.add(place, kind);
+    if !take {
+        return match hot.peek(now, cost, plan, leases.fresh) {
+            Here::Allowed { report } => Some(here_by(Place::Lease, report)),
+            Here::Refused { report } => Some(here_by(Place::Known, report)),
+            Here::Ask => None,
+        };
     }
-    Some(FleetDecision { report, place: by, at_us: None, mine: 0 })
+    let Some(taken) = hot.take(now, cost, plan) else { return refuse(fleet, hot, place, plan, cost, now) };
+    if hot.is_low(taken, now) {
+        ask_soon(fleet, hot);
+    }
+    leases.decided.add(place, Kind::Allowed);
+    Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)))
+}
+
+#[inline]
+const fn here_by(place: Place, report: Report) -> FleetDecision {
+    FleetDecision { report, place, at_us: None, mine: 0 }
+}
+
+#[cold]
+fn refuse(
+    fleet: &Fleet,
+    hot: &Hot,
+    place: Option<usize>,
+    plan: &Plan,
+    cost: u64,
+    now: u64,
+) -> Option<FleetDecision> {
+    let leases = &fleet.0.leases;
+    let report = hot.refusal(now, cost, plan, leases.fresh)?;
+    leases.decided.add(place, Kind::Refused);
+    Some(here_by(Place::Known, report))
 }
 
 /// As [`here`], of an item.
@@ -150,15 +165,15 @@ async fn fetch(
     let leases = &fleet.0.leases;
     leases.count_asked();
     let returns = hot.returns();
-    let leased = exchange::lease(fleet, item, hot.want(), until).await?;
+    let leased = exchange::lease(fleet, item, hot, until).await?;
     let own = Anchor { sent: leased.sent, read: leases.now(), server_us: leased.now };
     let (best, stepped) = leased.clock.learn(own);
     if stepped {
         // This answer is of the new time, and the key that it was for of the old.
         leases.step();
     } else if let Some(plan) = item.limit.plan() {
-        let (fits, cost, tokens) = (leased.part.fits, item.cost, leased.tokens);
-        hot.learn(&Grant { own, best, fits, cost, evidence: &leased.part.evidence, tokens, returns }, plan);
+        let (fits, cost, tokens, link) = (leased.part.fits, item.cost, leased.tokens, leased.link);
+        hot.learn(&Grant { own, best, fits, cost, evidence: &leased.part.evidence, tokens, link, returns }, plan);
     }
     drop(turn);
     let mut decision = item.decided(&leased.part, leased.now);

@@ -202,7 +202,13 @@ impl Rule {
     }
 
     /// What `lease` is told beyond a check: spans or a count to take in advance, up to `most` tokens.
-    pub(crate) fn push_ahead(&self, most: u64, out: &mut Vec<Arg>) {
+    pub(crate) fn push_ahead(&self, most: u64, lost: Option<&Evidence>, out: &mut Vec<Arg>) {
+        let (at, more) = match (self, lost) {
+            (Self::Bucket(_), Some(Evidence::Stamp { stamp })) => (stamp.us, stamp.parts),
+            (Self::Fixed(_) | Self::First(_), Some(Evidence::Window { count, end })) => (*end, *count),
+            _ => (0, 0),
+        };
+        out.extend([Arg::Number(at), Arg::Number(more)]);
         match self {
             Self::Bucket(bucket) => {
                 for tokens in halves(most) {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
-use tollgate::{Report, Verdict};
+use tollgate::Report;
 
 use crate::lease::anchor::Anchor;
 use crate::lease::plan::Plan;
-use crate::lease::word::Word;
+use crate::lease::word::{Taken, Word};
 use crate::limit::FleetLimit;
 use crate::rule::{Evidence, Rule};
 use crate::secret::Subject;
@@ -62,6 +62,8 @@ impl Steps {
 struct Known {
     evidence: Evidence,
     anchor: Anchor,
+    /// By which connection it came.
+    link: u64,
     /// Until then it is certain that the server's clock is not past the stamp, or the end of the window.
     until: u64,
     /// Of a key that is saturated: such a cost, or a larger one, is not asked for again before a pause.
@@ -71,8 +73,8 @@ struct Known {
 /// What can be said without a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Here {
-    /// Taken from what is held. Whether it is time for more.
-    Allowed { report: Report, is_low: bool },
+    /// From what is held.
+    Allowed { report: Report },
     /// No server would admit it now, or one that has just refused is not asked again yet.
     Refused { report: Report },
     /// Somebody has to ask.
@@ -90,6 +92,8 @@ pub(crate) struct Grant<'a> {
     pub(crate) cost: u64,
     pub(crate) evidence: &'a Evidence,
     pub(crate) tokens: u64,
+    /// The number of the connection that it was asked for by.
+    pub(crate) link: u64,
     /// [`Hot::returns`] when it was asked for.
     pub(crate) returns: u64,
 }
@@ -121,7 +125,8 @@ impl Hot {
     /// Whether it is of this fleet and limit, and no clock has stepped since.
     #[inline]
     pub(crate) fn is_of(&self, limit: &FleetLimit, steps: &Arc<Steps>) -> bool {
-        Arc::ptr_eq(&self.steps, steps) && self.epoch == steps.seen() && self.limit.is_same(limit)
+        let is_limit = Arc::ptr_eq(&self.limit.0, &limit.0) || self.limit.is_same(limit);
+        is_limit && Arc::ptr_eq(&self.steps, steps) && self.epoch == steps.seen()
     }
 
     /// Whether all that it holds has lapsed by a step.
@@ -141,54 +146,51 @@ impl Hot {
         self.want.load(Ordering::Relaxed)
     }
 
+    /// What was said by another connection than this one, and by none since: the server at the end of this one may have lost it. A
+    /// stamp only rises but by what is given back, so that it counts if it is the later one.
+    pub(crate) fn seen_before(&self, link: u64) -> Option<Evidence> {
+        let known = self.known.load();
+        known.as_deref().filter(|known| known.link != link).map(|known| known.evidence.clone())
+    }
+
     pub(crate) fn held(&self, now: u64, plan: &Plan) -> u64 {
         self.words.iter().map(|word| word.left(now, plan.token).0).sum()
     }
 
-    /// Decides here what can be. `fresh` is how old what is known may be, in nanoseconds.
-    pub(crate) fn here(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
-        let [first, second] = &self.words;
-        // What ends first goes first, so that less lapses.
-        let (first, second) = if first.end() <= second.end() { (first, second) } else { (second, first) };
-        if let Some((left, end)) = first.take(now, cost, plan.token) {
-            let (other, other_end) = second.left(now, plan.token);
-            return self.allowed(plan, now, left + other, end.max(other_end), other == 0);
-        }
-        if let Some((left, end)) = second.take(now, cost, plan.token) {
-            let (other, _) = first.left(now, plan.token);
-            return self.allowed(plan, now, left + other, end, other == 0);
-        }
-        let known = self.known.load();
-        match known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh)) {
-            Some(report) => Here::Refused { report },
-            None => Here::Ask,
-        }
+    /// Takes what is held, and is enough.
+    #[inline]
+    pub(crate) fn take(&self, now: u64, cost: u64, plan: &Plan) -> Option<Taken> {
+        Word::take_of(&self.words, now, cost, plan.token)
     }
 
-    /// What `here` would say, taking nothing.
+    /// Whether it is time for more than so much.
+    #[inline]
+    pub(crate) fn is_low(&self, taken: Taken, now: u64) -> bool {
+        taken.is_last && taken.left <= self.low.load(Ordering::Relaxed) && !self.is_paused(now)
+    }
+
+    /// The refusal, if what is known of it says so; `fresh` is how old that may be, in nanoseconds.
+    pub(crate) fn refusal(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Option<Report> {
+        let known = self.known.load();
+        known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh))
+    }
+
+    /// Decides here what can be.
+    #[cfg(test)]
+    pub(crate) fn here(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
+        if let Some(taken) = self.take(now, cost, plan) {
+            return Here::Allowed { report: plan.allowed(now, taken.left, taken.end) };
+        }
+        self.refusal(now, cost, plan, fresh).map_or(Here::Ask, |report| Here::Refused { report })
+    }
+
+    /// What could be decided here, taking nothing.
     pub(crate) fn peek(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
         let lefts = [&self.words[0], &self.words[1]].map(|word| word.left(now, plan.token));
         if lefts.iter().any(|&(left, _)| left >= cost) {
-            return self.allowed(plan, now, lefts[0].0 + lefts[1].0, lefts[0].1.max(lefts[1].1), false);
+            return Here::Allowed { report: plan.allowed(now, lefts[0].0 + lefts[1].0, lefts[0].1.max(lefts[1].1)) };
         }
-        let known = self.known.load();
-        match known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh)) {
-            Some(report) => Here::Refused { report },
-            None => Here::Ask,
-        }
-    }
-
-    #[inline]
-    fn allowed(&self, plan: &Plan, now: u64, left: u64, end: u64, has_place: bool) -> Here {
-        let report = Report {
-            verdict: Verdict::Allowed,
-            burst: plan.whole,
-            remaining: left,
-            retry_after: None,
-            reset_after: Duration::from_nanos(end.saturating_sub(now)),
-        };
-        let is_low = has_place && left <= self.low.load(Ordering::Relaxed);
-        Here::Allowed { report, is_low: is_low && !self.is_paused(now) }
+        self.refusal(now, cost, plan, fresh).map_or(Here::Ask, |report| Here::Refused { report })
     }
 
     fn is_paused(&self, now: u64) -> bool {
@@ -247,7 +249,8 @@ impl Hot {
             (true, Some(was)) if remaining < plan.most => Some(was),
             (true, _) => None,
         };
-        let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, until: end, paused };
+        let known =
+            Known { evidence: grant.evidence.clone(), anchor: grant.own, link: grant.link, until: end, paused };
         self.known.store(Some(Arc::new(known)));
         if self.returns() != grant.returns {
             // What was given back meanwhile may not be in it. Looked at after the store, so that of a return at this very
@@ -338,7 +341,7 @@ mod tests {
     fn learn(hot: &Hot, ms: u64, fits: bool, cost: u64, ahead_us: u64, returns: u64) {
         let own = Anchor { sent: ms * MS, read: ms * MS + MS, server_us: NOW + ms * 1_000 };
         let evidence = Evidence::Stamp { stamp: Span { us: own.server_us + ahead_us, parts: 0 } };
-        let grant = Grant { own, best: own, fits, cost, evidence: &evidence, tokens: 0, returns };
+        let grant = Grant { own, best: own, fits, cost, evidence: &evidence, tokens: 0, link: 1, returns };
         hot.learn(&grant, hot.limit.plan().unwrap());
     }
 

@@ -1,5 +1,9 @@
 //! Whether a limit can be taken ahead, and by how much: decided once, when the limit is made.
 
+use core::time::Duration;
+
+use tollgate::{Report, Verdict};
+
 use crate::lease::word::{self, TokenTime};
 use crate::rule::Rule;
 
@@ -24,6 +28,18 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// What is said of a request that is decided here, while so much is left, the last of it at `end`.
+    #[inline]
+    pub(crate) fn allowed(&self, now: u64, left: u64, end: u64) -> Report {
+        Report {
+            verdict: Verdict::Allowed,
+            burst: self.whole,
+            remaining: left,
+            retry_after: None,
+            reset_after: Duration::from_nanos(end.saturating_sub(now)),
+        }
+    }
+
     /// Fewer tokens than this at once are not worth it: the half of what a quarter of them leaves is none.
     const LEAST_BURST: u64 = 8;
 

@@ -56,14 +56,18 @@ async fn count(fleet: &Fleet, what: &str, calls: u64) {
         assert!(open.under(&limit).check("ada").await.outage().is_some());
         return measured_open(&open, &limit, calls);
     }
-    let limit = fleet.limit("counted", "1000/second burst 999999").unwrap().leased();
+    let limit = fleet.limit("counted", "10/second burst 999999").unwrap().leased();
     // So many that none is fetched meanwhile.
     while fleet.under(&limit).peek("ada").await.remaining() < 2 * calls || fleet.stats().leased < calls {
         assert!(fleet.under(&limit).check("ada").await.is_allowed());
         tokio::task::yield_now().await;
     }
     let before = fleet.stats().leased;
-    if what == "here" { measured_here(fleet, &limit, calls) } else { measured_leased(fleet, &limit, calls) }
+    if what == "here" {
+        measured_here(fleet, &limit, calls)
+    } else {
+        measured_leased(fleet, &limit, calls)
+    }
     assert_eq!(fleet.stats().leased - before, calls);
 }
 

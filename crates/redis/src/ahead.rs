@@ -16,6 +16,7 @@ use crate::lease::hot::{Grant, Here, Hot, Turn};
 use crate::lease::near;
 use crate::lease::plan::Plan;
 use crate::lease::tally::Kind;
+use crate::lease::word::Taken;
 use crate::limit::FleetLimit;
 use crate::secret::Subject;
 
@@ -53,11 +54,26 @@ pub(crate) fn here(
 ) -> Option<FleetDecision> {
     let plan = plan_of(limit, cost)?;
     let leases = &fleet.0.leases;
-    let near = |hot: &Arc<Hot>, place| decide(fleet, hot, place, plan, cost, take);
-    match leases.near(subject.hash(), |known| known.is(subject), limit, near) {
-        Some(decision) => decision,
-        None => leases.with(subject, limit, |hot| decide(fleet, hot, near::place(), plan, cost, take))?,
+    if take && let Some(decision) = take_near(fleet, limit, subject.hash(), |known| known.is(subject), plan, cost) {
+        return Some(decision);
     }
+    leases.with(subject, limit, |hot| {
+        let now = leases.now();
+        if take && let Some(taken) = take_from(fleet, hot, near::place(), plan, cost, now) {
+            return Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)));
+        }
+        match hot.peek(now, cost, plan, leases.fresh) {
+            Here::Allowed { report } if !take => Some(here_by(Place::Lease, report)),
+            Here::Refused { report } => {
+                if take {
+                    leases.decided.add(near::place(), Kind::Refused);
+                }
+                Some(here_by(Place::Known, report))
+            }
+            // Also what came between: whoever asks finds it.
+            _ => None,
+        }
+    })?
 }
 
 /// Takes what a key's request costs, if this thread knows that it is hot, and enough is held: what most requests of such keys are, so
@@ -70,54 +86,39 @@ pub(crate) fn here_near<K: Key + ?Sized>(
     cost: u64,
 ) -> Option<FleetDecision> {
     let plan = plan_of(limit, cost)?;
-    let look = |hot: &Arc<Hot>, place| decide(fleet, hot, place, plan, cost, true);
-    fleet.0.leases.near(fleet.hash_of(key), |known| known.is_key(key), limit, look)?
+    take_near(fleet, limit, fleet.hash_of(key), |known| known.is_key(key), plan, cost)
 }
 
 #[inline]
-fn decide(
+fn take_near(
     fleet: &Fleet,
-    hot: &Arc<Hot>,
-    place: Option<usize>,
+    limit: &FleetLimit,
+    hash: u64,
+    is_it: impl FnOnce(&Subject) -> bool,
     plan: &Plan,
     cost: u64,
-    take: bool,
 ) -> Option<FleetDecision> {
     let leases = &fleet.0.leases;
-    let now = leases.now();
-    if !take {
-        return match hot.peek(now, cost, plan, leases.fresh) {
-            Here::Allowed { report } => Some(here_by(Place::Lease, report)),
-            Here::Refused { report } => Some(here_by(Place::Known, report)),
-            Here::Ask => None,
-        };
-    }
-    let Some(taken) = hot.take(now, cost, plan) else { return refuse(fleet, hot, place, plan, cost, now) };
+    let (taken, now) = leases.near(hash, is_it, limit, |hot, place| {
+        let now = leases.now();
+        Some((take_from(fleet, hot, place, plan, cost, now)?, now))
+    })?;
+    Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)))
+}
+
+#[inline]
+fn take_from(fleet: &Fleet, hot: &Arc<Hot>, place: Option<usize>, plan: &Plan, cost: u64, now: u64) -> Option<Taken> {
+    let taken = hot.take(now, cost, plan)?;
     if hot.is_low(taken, now) {
         ask_soon(fleet, hot);
     }
-    leases.decided.add(place, Kind::Allowed);
-    Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)))
+    fleet.0.leases.decided.add(place, Kind::Allowed);
+    Some(taken)
 }
 
 #[inline]
 const fn here_by(place: Place, report: Report) -> FleetDecision {
     FleetDecision { report, place, at_us: None, mine: 0 }
-}
-
-#[cold]
-fn refuse(
-    fleet: &Fleet,
-    hot: &Hot,
-    place: Option<usize>,
-    plan: &Plan,
-    cost: u64,
-    now: u64,
-) -> Option<FleetDecision> {
-    let leases = &fleet.0.leases;
-    let report = hot.refusal(now, cost, plan, leases.fresh)?;
-    leases.decided.add(place, Kind::Refused);
-    Some(here_by(Place::Known, report))
 }
 
 /// As [`here`], of an item.

@@ -333,8 +333,8 @@ impl FleetChange {
 
     /// Records a charge in `local` where this node decides by itself: to be called if no server has said that it was recorded.
     pub fn outage<C: Clock>(&self, calls: &FleetCalls, local: &Limiter<C>) {
-        if let (Change::Adjust(Adjust::Charge), Some(limit)) = (self.how, &self.item.limit.0.local) {
-            local.under(limit).key(self.item.name(&calls.secret).as_str()).charge(self.item.cost);
+        if let (Change::Adjust(Adjust::Charge), Some(limit)) = (self.how, self.item.limit.local(local)) {
+            local.under(&limit).key(self.item.name(&calls.secret).as_str()).charge(self.item.cost);
         }
     }
 }

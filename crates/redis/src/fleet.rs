@@ -20,6 +20,7 @@ use crate::item::FleetItem;
 use crate::lease::table::Leases;
 use crate::lease::tally::Kind;
 use crate::limit::FleetLimit;
+use crate::nodes::Nodes;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
 use crate::reservation::FleetSetReservation;
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     hasher: RandomState,
     pub(crate) deadline: Duration,
     nodes: Option<u64>,
+    /// How many there are, if they are counted.
+    counted: Option<Arc<Nodes>>,
     /// Decides during outages.
     pub(crate) local: Limiter,
     pub(crate) outages: AtomicU64,
@@ -72,7 +75,7 @@ impl Fleet {
         scripts: Arc<Scripts>,
         secret: Secret,
         deadline: Duration,
-        nodes: Option<u64>,
+        (nodes, counted): (Option<u64>, Option<Arc<Nodes>>),
         local: Limiter,
         leases: Leases,
     ) -> Self {
@@ -80,7 +83,19 @@ impl Fleet {
         let runtime = tokio::runtime::Handle::current();
         let outages = AtomicU64::new(0);
         let hasher = RandomState::new();
-        Self(Arc::new(Inner { servers, scripts, secret, hasher, deadline, nodes, local, outages, leases, runtime }))
+        Self(Arc::new(Inner {
+            servers,
+            scripts,
+            secret,
+            hasher,
+            deadline,
+            nodes,
+            counted,
+            local,
+            outages,
+            leases,
+            runtime,
+        }))
     }
 
     /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
@@ -119,9 +134,16 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// As [`limit`](Self::limit); and if it is to be shared out, and [`FleetBuilder::nodes`] was not set.
+    /// As [`limit`](Self::limit); and if it is to be shared out, [`FleetBuilder::nodes`] was not set, and nodes are not
+    /// [counted](FleetBuilder::count_nodes).
     pub fn limit_with(&self, name: &str, quota: impl IntoQuota, on_outage: OnOutage) -> Result<FleetLimit, LimitError> {
-        FleetLimit::prepare(&self.0.local, self.0.nodes, name, quota.into_quota()?, on_outage)
+        let (local, nodes, quota) = (&self.0.local, self.0.nodes, quota.into_quota()?);
+        match &self.0.counted {
+            Some(counted) if on_outage == OnOutage::Share => {
+                FleetLimit::prepare_counted(local, counted, nodes, name, quota)
+            }
+            _ => FleetLimit::prepare(local, nodes, name, quota, on_outage),
+        }
     }
 
     /// How long a decision may take before [`OnOutage`] decides.
@@ -259,6 +281,7 @@ impl Fleet {
         let leases = &self.0.leases;
         (stats.leased, stats.known) = (leases.decided.sum(Kind::Allowed), leases.decided.sum(Kind::Refused));
         stats.leases = leases.asked();
+        stats.nodes = self.0.counted.as_ref().map_or(self.0.nodes, |counted| counted.number()).unwrap_or(0);
         for shard in self.0.servers.shards() {
             stats.servers += 1;
             stats.connected += u64::from(shard.is_up());
@@ -272,7 +295,7 @@ impl Fleet {
         stats
     }
 
-    fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
+    pub(crate) fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
         Subject::new(key, &self.0.secret, &self.0.hasher)
     }
 
@@ -326,6 +349,9 @@ pub struct FleetStats {
     pub known: u64,
     /// How often tokens were asked for in advance.
     pub leases: u64,
+    /// By how many nodes limits are shared out during an outage: as [was set](FleetBuilder::nodes), or as they
+    /// [are counted](FleetBuilder::count_nodes). 0 if neither is known.
+    pub nodes: u64,
 }
 
 /// Every call under one limit.

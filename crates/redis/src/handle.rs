@@ -120,7 +120,7 @@ impl<'a> FleetHandle<'a> {
             Ok(taken) => taken,
             Err(_) => {
                 self.fleet.count_outage();
-                match (&self.limit.0.local, self.limit.on_outage()) {
+                match (&self.limit.local(&self.fleet.0.local), self.limit.on_outage()) {
                     (Some(limit), _) => self.local(limit).take_up_to(most),
                     (None, OnOutage::Open) => most,
                     (None, _) => 0,
@@ -144,7 +144,7 @@ impl<'a> FleetHandle<'a> {
             _ => {}
         }
         let charged = exchange::adjust(self.fleet, &self.item(cost), Adjust::Charge, 0, self.until()).await;
-        if let (Err(_), Some(limit)) = (&charged, &self.limit.0.local) {
+        if let (Err(_), Some(limit)) = (&charged, &self.limit.local(&self.fleet.0.local)) {
             self.local(limit).charge(cost);
         }
         charged
@@ -217,7 +217,7 @@ impl<'a> FleetHandle<'a> {
     ) -> Result<FleetReservation<'a>, FleetDecision> {
         let cost = item.cost;
         let made = |wait| Ok(FleetReservation::new(self.fleet, self.item(cost), wait, None));
-        let Some(limit) = &self.limit.0.local else {
+        let Some(limit) = &self.limit.local(&self.fleet.0.local) else {
             let decision = item.without_answer(self.fleet, outage, Mode::Take);
             return if decision.is_allowed() { made(Duration::ZERO) } else { Err(decision) };
         };

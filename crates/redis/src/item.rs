@@ -80,7 +80,7 @@ impl FleetItem {
     ) -> FleetDecision {
         let choice = self.limit.on_outage();
         let rule = &self.limit.0.rule;
-        let report = match &self.limit.0.local {
+        let report = match &self.limit.local(local) {
             _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
             Some(limit) => {
                 let local = local.under(limit);
@@ -104,8 +104,8 @@ impl FleetItem {
 
     /// Gives back to `local` what [`in_outage`](Self::in_outage) took there.
     pub(crate) fn give_back_here<C: Clock>(&self, local: &Limiter<C>, secret: &Secret) {
-        if let Some(limit) = &self.limit.0.local {
-            local.under(limit).key(self.name(secret).as_str()).refund(self.cost);
+        if let Some(limit) = self.limit.local(local) {
+            local.under(&limit).key(self.name(secret).as_str()).refund(self.cost);
         }
     }
 }

@@ -249,8 +249,7 @@ impl Hot {
             (true, Some(was)) if remaining < plan.most => Some(was),
             (true, _) => None,
         };
-        let known =
-            Known { evidence: grant.evidence.clone(), anchor: grant.own, link: grant.link, until: end, paused };
+        let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, link: grant.link, until: end, paused };
         self.known.store(Some(Arc::new(known)));
         if self.returns() != grant.returns {
             // What was given back meanwhile may not be in it. Looked at after the store, so that of a return at this very

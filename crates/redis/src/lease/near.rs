@@ -43,18 +43,18 @@ fn index(hash: u64) -> usize {
     usize::try_from(hash % KEYS as u64).unwrap_or(0)
 }
 
-/// Looks at a key with this hash that `is_it`, if this thread has it; with where the thread counts.
+/// What is seen of a key with this hash that `is_it`, if this thread has it; with where the thread counts.
 #[inline]
 pub(crate) fn with<R>(
     hash: u64,
     is_it: impl FnOnce(&Hot) -> bool,
-    look: impl FnOnce(&Arc<Hot>, Option<usize>) -> R,
+    look: impl FnOnce(&Arc<Hot>, Option<usize>) -> Option<R>,
 ) -> Option<R> {
     NEAR.try_with(|near| {
         // Not while `keep` changes it, which a key that is written to a hash function could have been called from.
         let held = near.hot.try_borrow().ok()?;
         let hot = held[index(hash)].as_ref().filter(|hot| hot.hash == hash && is_it(hot))?;
-        Some(look(hot, near.place.get()))
+        look(hot, near.place.get())
     })
     .ok()?
 }

@@ -222,7 +222,7 @@ impl World {
             scripts,
             secret,
             Duration::from_millis(20),
-            Some(self.nodes),
+            (Some(self.nodes), None),
             local,
             leases,
         )

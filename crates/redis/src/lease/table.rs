@@ -38,7 +38,6 @@ pub(crate) struct Leases {
     pub(crate) stood: AtomicU64,
 }
 
-
 impl Leases {
     pub(crate) fn new(fresh: u64) -> Self {
         Self {
@@ -83,14 +82,14 @@ impl Leases {
         (place, hash)
     }
 
-    /// Looks at what is held of a key, given its hash and how to tell it, if it is hot and this thread has looked at it lately.
+    /// What is seen of a key, given its hash and how to tell it, if it is hot and this thread has looked at it lately.
     #[inline]
     pub(crate) fn near<R>(
         &self,
         hash: u64,
         is_it: impl FnOnce(&Subject) -> bool,
         limit: &FleetLimit,
-        look: impl FnOnce(&Arc<Hot>, Option<usize>) -> R,
+        look: impl FnOnce(&Arc<Hot>, Option<usize>) -> Option<R>,
     ) -> Option<R> {
         near::with(hash ^ limit.hash(), |hot| hot.is_of(limit, &self.steps) && is_it(&hot.subject), look)
     }

@@ -32,8 +32,14 @@ impl TokenTime {
         if wide(left) * wide(self.num) <= room {
             return left;
         }
+        self.in_part(left, room)
+    }
+
+    /// Of a stretch that has lapsed in part, or wholly: apart, so that the division is in nobody's way.
+    #[cold]
+    fn in_part(self, left: u64, room: u128) -> u64 {
         // Above the room means above 0. Less than `left`, so within its bits.
-        u64::try_from(room / wide(self.num)).unwrap_or(left).min(left)
+        u64::try_from(room / u128::from(self.num)).unwrap_or(left).min(left)
     }
 }
 

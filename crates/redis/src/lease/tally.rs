@@ -4,7 +4,10 @@
 use crate::sync::{AtomicU64, Ordering};
 
 /// So many threads count for themselves at a time. All others share one line, and add to it in one step each.
+#[cfg(not(tollgate_model))]
 pub(crate) const THREADS: usize = 64;
+#[cfg(tollgate_model)]
+pub(crate) const THREADS: usize = 2;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +75,11 @@ impl Places {
         // Relaxed, here and if the exchange fails: a guess at what the next one finds. `loom-tests/tests/fleet_lease.rs`.
         let mut taken = self.0.load(Ordering::Relaxed);
         loop {
-            let place = taken.trailing_ones();
-            let bit = 1_u64.checked_shl(place)?;
+            let place = usize::try_from(taken.trailing_ones()).ok().filter(|&place| place < THREADS)?;
+            let bit = 1 << place;
             // Acquire, with `give_back`: whoever takes a place finds the counts as they were left. `loom-tests/tests/fleet_lease.rs`.
             match self.0.compare_exchange(taken, taken | bit, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return usize::try_from(place).ok(),
+                Ok(_) => return Some(place),
                 Err(now) => taken = now,
             }
         }

@@ -17,7 +17,8 @@ use crate::rule::{Adjust, Converted, Rule};
 
 /// Asks about items whose keys are in one slot, or on one server.
 pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until: Instant) -> Result<Checked, Outage> {
-    if fleet.0.servers.link(items.first().map_or(0, |item| item.name(&fleet.0.secret).slot())).is_none() {
+    let slot = || items.first().map_or(0, |item| item.name(&fleet.0.secret).slot());
+    if fleet.0.servers.link(slot).is_none() {
         return Err(Outage::Disconnected);
     }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
@@ -48,7 +49,7 @@ pub(crate) struct Leased {
 /// has said: it may have lost that.
 pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, hot: &Hot, until: Instant) -> Result<Leased, Outage> {
     let rule: &Rule = &item.limit.0.rule;
-    let Some(link) = fleet.0.servers.link(item.name(&fleet.0.secret).slot()) else {
+    let Some(link) = fleet.0.servers.link(|| item.name(&fleet.0.secret).slot()) else {
         return Err(Outage::Disconnected);
     };
     let (most, lost) = (hot.want(), hot.seen_before(link));

@@ -16,7 +16,7 @@ use crate::builder::FleetBuilder;
 use crate::decision::{FleetDecision, FleetSetDecision};
 use crate::error::{LimitError, Outage};
 use crate::handle::{FleetHandle, FleetScoped};
-use crate::item::FleetItem;
+use crate::item::{FleetItem, Mode};
 use crate::lease::table::Leases;
 use crate::lease::tally::Kind;
 use crate::limit::FleetLimit;
@@ -422,7 +422,10 @@ impl<K: Key + ?Sized> Future for Checking<'_, '_, K> {
 impl<K: Key + ?Sized> Checking<'_, '_, K> {
     #[cold]
     fn ask(&mut self, context: &mut Context<'_>) -> Poll<FleetDecision> {
-        let (handle, cost) = (self.scoped.key(self.key), self.cost);
-        self.asking.insert(Box::pin(async move { handle.check_n(cost).await })).as_mut().poll(context)
+        let handle = self.scoped.key(self.key);
+        match handle.at_once(self.cost, Mode::Take) {
+            Some(decision) => Poll::Ready(decision),
+            None => self.asking.insert(Box::pin(handle.ask(self.cost, Mode::Take))).as_mut().poll(context),
+        }
     }
 }

@@ -70,13 +70,21 @@ impl<'a> FleetHandle<'a> {
         self.decide(cost, Mode::Peek).await
     }
 
-    /// What needs no server is decided at once. The rest is boxed: all futures around it would be as large as it is, and moved for checks
+    /// What needs no answer is decided at once. The rest is boxed: all futures around it would be as large as it is, and moved for checks
     /// that ask nobody.
     async fn decide(&self, cost: u64, mode: Mode) -> FleetDecision {
-        match self.here(cost, mode == Mode::Take) {
+        match self.at_once(cost, mode) {
             Some(decision) => decision,
-            None => Box::pin(self.ask(cost, mode)).await,
+            None => Box::pin(self.clone().ask(cost, mode)).await,
         }
+    }
+
+    /// The decision, if no server has to be asked, or if none is there.
+    pub(crate) fn at_once(&self, cost: u64, mode: Mode) -> Option<FleetDecision> {
+        self.here(cost, mode == Mode::Take).or_else(|| {
+            let is_up = self.fleet.0.servers.link(|| self.subject.name(&self.fleet.0.secret).slot()).is_some();
+            (!is_up).then(|| self.item(cost).without_answer(self.fleet, Outage::Disconnected, mode))
+        })
     }
 
     /// The decision, if no server has to be asked.
@@ -85,7 +93,7 @@ impl<'a> FleetHandle<'a> {
             .or_else(|| crate::ahead::here(self.fleet, self.limit, &self.subject, cost, take))
     }
 
-    async fn ask(&self, cost: u64, mode: Mode) -> FleetDecision {
+    pub(crate) async fn ask(self, cost: u64, mode: Mode) -> FleetDecision {
         let (item, until) = (self.item(cost), self.until());
         if mode == Mode::Take
             && let Some(decision) = crate::ahead::check(self.fleet, &item, until).await
@@ -232,6 +240,6 @@ impl<'a> FleetHandle<'a> {
     }
 
     fn local<'b>(&'b self, limit: &'b tollgate::Limit) -> tollgate::Handle<'b> {
-        self.fleet.0.local.under(limit).key(self.subject.name(&self.fleet.0.secret).as_str())
+        self.fleet.0.local.under(limit).key(self.subject.bytes())
     }
 }

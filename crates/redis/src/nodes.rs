@@ -115,7 +115,7 @@ async fn run(fleet: Weak<Inner>, nodes: Arc<Nodes>) {
 async fn say(fleet: &Fleet, id: &str) -> Option<u64> {
     let subject = fleet.subject("nodes");
     let name = subject.name(&fleet.0.secret);
-    fleet.0.servers.link(name.slot())?;
+    fleet.0.servers.link(|| name.slot())?;
     let request = Request {
         script: &fleet.0.scripts.nodes,
         keys: vec![format!("tg1:{{{}}}:nodes", name.as_str())],

@@ -209,7 +209,7 @@ fn here(fleet: &Fleet, items: &[&FleetItem], max_wait: Duration) -> Option<Durat
         .zip(&limits)
         .filter_map(|(item, limit)| {
             let limit = limit.as_ref()?;
-            Some(SetItem { limit, key: local.hash(item.name(&fleet.0.secret).as_str()), cost: item.cost })
+            Some(SetItem { limit, key: local.hash(item.subject.bytes()), cost: item.cost })
         })
         .collect();
     if parts.is_empty() {

@@ -98,6 +98,11 @@ impl Subject {
         self.hash == other.hash && self.is_name == other.is_name && self.bytes == other.bytes
     }
 
+    /// What stands for it in this process: its own bytes, or its name, which no key's bytes begin with.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// For tables in memory.
     pub(crate) const fn hash(&self) -> u64 {
         self.hash

@@ -139,13 +139,14 @@ impl Servers {
         }
     }
 
-    /// The number of the connection to the server that holds a slot, if there is one: else nothing needs to be made ready for it.
-    pub(crate) fn link(&self, slot: u16) -> Option<u64> {
+    /// The number of the connection to the server that holds a slot, if there is one: else nothing needs to be made ready for it. Of one
+    /// server alone nobody works out a slot.
+    pub(crate) fn link(&self, slot: impl FnOnce() -> u16) -> Option<u64> {
         let link = match self {
             Self::One(shard) => shard.link(),
             #[cfg(test)]
             Self::Simulated(link) => Some(link.number()),
-            Self::Cluster(cluster) => cluster.map.load().of_slot(slot).and_then(|shard| shard.link()),
+            Self::Cluster(cluster) => cluster.map.load().of_slot(slot()).and_then(|shard| shard.link()),
         };
         if link.is_none() {
             self.is_stale();

@@ -25,6 +25,8 @@ pub(crate) struct Hot {
     /// Of which fleet, and of which step of the servers' clocks it is.
     steps: Arc<Steps>,
     epoch: u64,
+    /// Whether another key has its place: it is not told what is given back here, so nobody is to go by it.
+    is_gone: AtomicBool,
     /// Two stretches: while one is spent, the next comes into the place of the other. They are never made one.
     words: [Word; 2],
     known: ArcSwapOption<Known>,
@@ -106,6 +108,7 @@ impl Hot {
             limit,
             steps: Arc::clone(steps),
             epoch: steps.seen(),
+            is_gone: AtomicBool::new(false),
             words: [Word::new(), Word::new()],
             known: ArcSwapOption::empty(),
             returns: AtomicU64::new(0),
@@ -126,7 +129,14 @@ impl Hot {
     #[inline]
     pub(crate) fn is_of(&self, limit: &FleetLimit, steps: &Arc<Steps>) -> bool {
         let is_limit = Arc::ptr_eq(&self.limit.0, &limit.0) || self.limit.is_same(limit);
-        is_limit && Arc::ptr_eq(&self.steps, steps) && self.epoch == steps.seen()
+        // Relaxed, with the store in `leave`: whoever reads it a moment too early has asked before. No model.
+        let is_gone = self.is_gone.load(Ordering::Relaxed);
+        is_limit && Arc::ptr_eq(&self.steps, steps) && self.epoch == steps.seen() && !is_gone
+    }
+
+    /// Its place is another key's from now on.
+    pub(crate) fn leave(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
     }
 
     /// Whether all that it holds has lapsed by a step.

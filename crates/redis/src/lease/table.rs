@@ -139,6 +139,9 @@ impl Leases {
             });
             if is_free {
                 let seen = slot.compare_and_swap(&old, Some(Arc::clone(&new)));
+                if let Some(old) = &old {
+                    old.leave();
+                }
                 let is_mine = match (seen.as_ref(), &old) {
                     (None, None) => true,
                     (Some(seen), Some(old)) => Arc::ptr_eq(seen, old),
@@ -201,8 +204,13 @@ mod tests {
         assert_eq!(held(), found);
         assert!(found > PLACES * 9 / 10 && found <= PLACES, "{found}");
         assert!(leases.with(&subject(&0_u64), &limit, |_| ()).is_some());
-        // After the depth it is another's.
+        // After the depth it is another's, and what a thread has kept of it is nobody's: it is not told of resets.
         let later = now + 3_000_000_000;
+        let mine = subject(&0_u64);
+        let near = || leases.near(mine.hash(), |known| known.is(&mine), &limit, |_, _| Some(()));
+        assert!(leases.with(&mine, &limit, |_| ()).is_some() && near().is_some());
+        leases.with(&mine, &limit, |hot| hot.leave());
+        assert!(near().is_none() && leases.with(&mine, &limit, |_| ()).is_none());
         for key in 60_000..61_000_u64 {
             let subject = subject(&key);
             let _ = leases.get(&subject, &limit, later);

@@ -39,7 +39,7 @@ end
 local W, L, c, counted, seen, count, most = num(), num(), num(), arg(), num(), num(), num()
 local stop, n, repaired = (kind == 'w' and fixed or first)(key, W, L)
 -- A window from its first request that was lost has begun with another one here, or with none.
-if kind == 'h' and n == 0 and seen > now and seen <= now + W then stop = seen end
+if kind == 'h' and n == 0 and count > 0 and seen > now and seen <= now + W then stop = seen end
 if seen == stop and count > n then n, repaired = math.min(count, L), true end
 local fit, ahead = n + c <= L or c == 0, 0
 if fit then

@@ -89,7 +89,7 @@ pub(crate) fn here_near<K: Key + ?Sized>(
     take_near(fleet, limit, fleet.hash_of(key), |known| known.is_key(key), plan, cost)
 }
 
-#[inline]
+#[inline(always)]
 fn take_near(
     fleet: &Fleet,
     limit: &FleetLimit,
@@ -106,7 +106,7 @@ fn take_near(
     Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)))
 }
 
-#[inline]
+#[inline(always)]
 fn take_from(fleet: &Fleet, hot: &Arc<Hot>, place: Option<usize>, plan: &Plan, cost: u64, now: u64) -> Option<Taken> {
     let taken = hot.take(now, cost, plan)?;
     if hot.is_low(taken, now) {

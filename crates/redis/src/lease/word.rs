@@ -24,11 +24,12 @@ impl TokenTime {
     /// How many of `left` tokens, the last before an end that is `ahead` nanoseconds away, have not lapsed.
     #[inline]
     fn alive(self, left: u64, ahead: u64) -> u64 {
-        let wide = u128::from;
-        let room = wide(ahead) * wide(self.den);
-        if ahead == 0 {
+        // A word that is spent, as one of two mostly is, takes no products.
+        if left == 0 || ahead == 0 {
             return 0;
         }
+        let wide = u128::from;
+        let room = wide(ahead) * wide(self.den);
         if wide(left) * wide(self.num) <= room {
             return left;
         }

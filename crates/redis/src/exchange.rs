@@ -64,6 +64,9 @@ pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, hot: &Hot, until: Ins
         match reply::lease(&value, rule).ok_or(Outage::Unreadable)? {
             Reply::Decided { now, answer: (part, answer), .. } => {
                 let tokens = rule.ahead(most, answer).ok_or(Outage::Unreadable)?;
+                // Of a repeat after a failover it is another.
+                let is_same = fleet.0.servers.link(|| item.name(&fleet.0.secret).slot()) == Some(link);
+                let link = if is_same { link } else { 0 };
                 return Ok(Leased { now, part, tokens, link, sent, clock });
             }
             Reply::Changed { now, texts } => {

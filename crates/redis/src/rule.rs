@@ -79,6 +79,19 @@ pub(crate) enum Evidence {
     None,
 }
 
+impl Evidence {
+    /// Whether it says that more was used than the other does, of a bucket or a window.
+    pub(crate) fn is_later(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stamp { stamp }, Self::Stamp { stamp: other }) => (stamp.us, stamp.parts) > (other.us, other.parts),
+            (Self::Window { count, end }, Self::Window { count: other, end: other_end }) => {
+                (end, count) > (other_end, other)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Rule {
     pub(crate) fn new(quota: &Quota) -> Result<Self, LimitError> {
         let quota = *quota;

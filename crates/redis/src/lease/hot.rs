@@ -94,7 +94,7 @@ pub(crate) struct Grant<'a> {
     pub(crate) cost: u64,
     pub(crate) evidence: &'a Evidence,
     pub(crate) tokens: u64,
-    /// The number of the connection that it was asked for by.
+    /// The number of the connection that it was asked for by; 0 if it may have come by another.
     pub(crate) link: u64,
     /// [`Hot::returns`] when it was asked for.
     pub(crate) returns: u64,
@@ -259,7 +259,11 @@ impl Hot {
             (true, Some(was)) if remaining < plan.most => Some(was),
             (true, _) => None,
         };
-        let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, link: grant.link, until: end, paused };
+        // A server that answered in the place of another has not been told what that one had said: the next question tells it.
+        let before = self.known.load();
+        let is_untold = |before: &&Known| grant.link == 0 && before.evidence.is_later(grant.evidence);
+        let evidence = before.as_deref().filter(is_untold).map_or(grant.evidence, |before| &before.evidence).clone();
+        let known = Known { evidence, anchor: grant.own, link: grant.link, until: end, paused };
         self.known.store(Some(Arc::new(known)));
         if self.returns() != grant.returns {
             // What was given back meanwhile may not be in it. Looked at after the store, so that of a return at this very
@@ -370,6 +374,28 @@ mod tests {
         assert_eq!(here(&hot, 1, 1), Here::Ask);
         learn(&hot, 2, false, 1, 10_000_000, hot.returns());
         assert!(matches!(here(&hot, 3, 1), Here::Refused { .. }));
+    }
+
+    #[test]
+    fn what_was_seen_is_told_to_another_server_though_that_has_answered_already() {
+        let hot = hot("10/second burst 100");
+        let stamp = |ahead_us| Some(Evidence::Stamp { stamp: Span { us: NOW + ahead_us, parts: 0 } });
+        let answer = |ahead_us, link| {
+            let own = Anchor { sent: 0, read: MS, server_us: NOW };
+            let evidence = stamp(ahead_us).unwrap();
+            let grant = Grant { own, best: own, fits: true, cost: 1, evidence: &evidence, tokens: 0, link, returns: 0 };
+            hot.learn(&grant, hot.limit.plan().unwrap());
+        };
+        answer(5_000_000, 1);
+        assert_eq!((hot.seen_before(1), hot.seen_before(2)), (None, stamp(5_000_000)));
+        // Sent by the first connection, and answered by the second, which has lost most of it.
+        answer(200_000, 0);
+        assert_eq!(hot.seen_before(2), stamp(5_000_000));
+        answer(5_100_000, 2);
+        assert_eq!(hot.seen_before(2), None);
+        // What others gave back, as the same server says.
+        answer(300_000, 2);
+        assert_eq!(hot.seen_before(3), stamp(300_000));
     }
 
     #[test]

@@ -35,15 +35,15 @@ export TOLLGATE_REDIS_ADDRESS=redis://127.0.0.1:$port/
 cargo bench --quiet --package tollgate-redis --bench fleet
 "$root/peers-target/release/peers"
 "$python" ci/bench_redis.py "$TOLLGATE_REDIS_ADDRESS"
-# Instructions of a check, of a limiter and by a lease: those of 2,000 calls less those of 1,000.
+# Instructions of a check, of a limiter, by a lease (waiting, and not), and with the breaker open: those of 2,000 calls less those of 1,000.
 if command -v valgrind > /dev/null; then
     program=$(cargo bench --quiet --package tollgate-redis --bench fleet --no-run --message-format=json |
         sed -n 's/.*"name":"fleet".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
-    for what in local leased; do
+    for what in local leased here open_closed open_local; do
         counts=()
         for calls in 1000 2000; do
             counts+=("$(TOLLGATE_COUNT=$what TOLLGATE_CALLS=$calls valgrind --tool=callgrind --callgrind-out-file=/dev/null \
-                --collect-atstart=no --toggle-collect="*measured_$what*" "$program" 2>&1 | sed -n 's/.*Collected : //p')")
+                --collect-atstart=no --toggle-collect="*measured_${what%%_*}*" "$program" 2>&1 | sed -n 's/.*Collected : //p')")
         done
         echo "instructions, $what: $(((counts[1] - counts[0]) / 1000)) a check"
     done

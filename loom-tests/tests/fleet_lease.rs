@@ -13,6 +13,11 @@ mod sync {
 #[allow(dead_code, unreachable_pub)]
 mod word;
 
+#[path = "../../crates/redis/src/lease/tally.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod tally;
+
+use tally::{Kind, Places, Tally};
 use word::{TokenTime, Word};
 
 const MS: u64 = 1 << 20;
@@ -84,4 +89,27 @@ fn what_has_lapsed_makes_room() {
             (true, Some((3, 20)), 3, 20),
         ])
     );
+}
+
+/// Two threads that count one each, the second in a place of its own, in the first one's after that has gone, or in none: no count is
+/// lost, and whoever has joined both sees both.
+#[test]
+fn no_count_is_lost_when_a_place_changes_hands() {
+    let seen = outcomes(|| {
+        let both = loom::sync::Arc::new((Tally::new(), Places::new()));
+        let count = |(tally, places): &(Tally, Places)| {
+            let place = places.take();
+            tally.add(place, Kind::Allowed);
+            place.inspect(|&place| places.give_back(place))
+        };
+        let other = {
+            let both = loom::sync::Arc::clone(&both);
+            loom::thread::spawn(move || count(&both))
+        };
+        let mine = count(&both);
+        let other = other.join().unwrap();
+        assert_eq!(both.0.sum(Kind::Allowed), 2);
+        (mine, other)
+    });
+    assert_eq!(seen, BTreeSet::from([(Some(0), Some(0)), (Some(0), Some(1)), (Some(1), Some(0))]));
 }

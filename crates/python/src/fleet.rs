@@ -268,12 +268,12 @@ impl Question {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         match asked {
             Some(Asked::Check(check)) => {
-                let set = with_limiter!(local.table, limiter => check.outage(&self.fleet.calls, limiter, &outage));
+                let set = with_limiter!(local.table, limiter => check.outage(limiter, &outage));
                 Ok(Some(Bound::new(py, self.decision(set))?.into_any()))
             }
             Some(Asked::Changes(changes)) => {
                 let open = changes.iter().filter(|change| change.done().is_none());
-                with_limiter!(local.table, limiter => open.for_each(|change| change.outage(&self.fleet.calls, limiter)));
+                with_limiter!(local.table, limiter => open.for_each(|change| change.outage(limiter)));
                 Ok(None)
             }
             None => Err(PyValueError::new_err("this question is over")),

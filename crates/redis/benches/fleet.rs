@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tollgate::{Limiter, Quota};
-use tollgate_redis::{Fleet, FleetLimit, OnOutage};
+use tollgate_redis::{Fleet, FleetLimit, OnOutage, Place};
 
 /// What `ci/bench_redis.sh` counts the instructions of.
 #[inline(never)]
@@ -25,21 +25,56 @@ fn measured_leased(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
     }
 }
 
-/// One of both, so many times.
+/// The same, for a caller that does not wait.
+#[inline(never)]
+fn measured_here(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
+    for _ in 0..calls {
+        let decision = fleet.under(limit).check_here(std::hint::black_box("ada"));
+        assert!(decision.is_some_and(|decision| decision.is_allowed()));
+    }
+}
+
+/// With a breaker that is open, under a limit that is then this node's own.
+#[inline(never)]
+fn measured_open(fleet: &Fleet, limit: &FleetLimit, calls: u64) {
+    for _ in 0..calls {
+        let decision = fleet.under(limit).check(std::hint::black_box("ada")).now_or_never();
+        assert!(decision.is_some_and(|decision| decision.outage().is_some()));
+    }
+}
+
+/// One of them, so many times.
 async fn count(fleet: &Fleet, what: &str, calls: u64) {
     if what == "local" {
         let limiter = Limiter::builder("1000000000/day".parse::<Quota>().unwrap()).build().unwrap();
         assert!(limiter.check("ada").is_allowed());
-        return measured_local(&limiter, calls);
+        let begun = Instant::now();
+        measured_local(&limiter, calls);
+        println!("{what}: {} ns a check", begun.elapsed().as_nanos() / u128::from(calls));
+        return;
     }
-    let limit = fleet.limit("counted", "1000/second burst 999999").unwrap().leased();
-    // So many that none is fetched meanwhile.
-    while fleet.under(&limit).peek("ada").await.remaining() < 2 * calls || fleet.stats().leased < calls {
-        assert!(fleet.under(&limit).check("ada").await.is_allowed());
+    if let Some(choice) = what.strip_prefix("open_").and_then(|choice| choice.parse::<OnOutage>().ok()) {
+        let open = Fleet::builder("redis://127.0.0.1:1/").secret("a secret of the bench").build().unwrap();
+        let limit = open.limit_with("open", "1000000000/day", choice).unwrap();
+        assert!(open.under(&limit).check("ada").await.outage().is_some());
+        return measured_open(&open, &limit, calls);
+    }
+    let limit = fleet.limit("counted", "10/second burst 9999999").unwrap().leased();
+    // So many that none is fetched meanwhile: as this node holds, not as a server says.
+    loop {
+        let decision = fleet.under(&limit).check("ada").await;
+        assert!(decision.is_allowed());
+        if *decision.place() == Place::Lease && decision.remaining() > calls {
+            break;
+        }
         tokio::task::yield_now().await;
     }
     let before = fleet.stats().leased;
-    measured_leased(fleet, &limit, calls);
+    if what == "here" {
+        measured_here(fleet, &limit, calls)
+    } else {
+        measured_leased(fleet, &limit, calls)
+    }
     assert_eq!(fleet.stats().leased - before, calls);
 }
 

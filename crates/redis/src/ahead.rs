@@ -4,6 +4,7 @@ use core::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
+use tollgate::{Key, Report};
 
 use crate::decision::{FleetDecision, Place};
 use crate::error::Outage;
@@ -12,7 +13,10 @@ use crate::fleet::Fleet;
 use crate::item::{FleetItem, Mode};
 use crate::lease::anchor::Anchor;
 use crate::lease::hot::{Grant, Here, Hot, Turn};
-use crate::lease::table::Counts;
+use crate::lease::near;
+use crate::lease::plan::Plan;
+use crate::lease::tally::Kind;
+use crate::lease::word::Taken;
 use crate::limit::FleetLimit;
 use crate::secret::Subject;
 
@@ -34,9 +38,10 @@ pub(crate) fn all_here(fleet: &Fleet, items: &[FleetItem]) -> Option<Vec<FleetDe
     make(true).filter(|decisions| decisions.iter().all(FleetDecision::is_allowed))
 }
 
-/// Whether an item can be decided by what this node holds at all.
-fn can_be(limit: &FleetLimit, cost: u64) -> bool {
-    limit.is_leased() && cost > 0 && cost <= limit.0.rule.most()
+/// How it is leased, if a request of that cost can be decided by what this node holds at all.
+#[inline]
+fn plan_of(limit: &FleetLimit, cost: u64) -> Option<&Plan> {
+    limit.plan().filter(|plan| cost > 0 && cost <= plan.whole)
 }
 
 /// The decision, if this node can make it alone; `take` is whether the tokens are taken.
@@ -47,33 +52,73 @@ pub(crate) fn here(
     cost: u64,
     take: bool,
 ) -> Option<FleetDecision> {
-    let plan = limit.plan().filter(|_| can_be(limit, cost))?;
+    let plan = plan_of(limit, cost)?;
     let leases = &fleet.0.leases;
-    let now = leases.now();
+    if take && let Some(decision) = take_near(fleet, limit, subject.hash(), |known| known.is(subject), plan, cost) {
+        return Some(decision);
+    }
     leases.with(subject, limit, |hot| {
-        let here = match take {
-            true => hot.here(now, cost, plan, leases.fresh),
-            false => hot.peek(now, cost, plan, leases.fresh),
-        };
-        match here {
-            Here::Allowed { report, is_low } => {
-                if take {
-                    Counts::add(&leases.counts.allowed);
-                }
-                if is_low {
-                    ask_soon(fleet, hot);
-                }
-                Some(FleetDecision { report, place: Place::Lease, at_us: None, mine: 0 })
-            }
+        let now = leases.now();
+        if take && let Some(taken) = take_from(fleet, hot, near::place(), plan, cost, now) {
+            return Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)));
+        }
+        match hot.peek(now, cost, plan, leases.fresh) {
+            Here::Allowed { report } if !take => Some(here_by(Place::Lease, report)),
             Here::Refused { report } => {
                 if take {
-                    Counts::add(&leases.counts.refused);
+                    leases.decided.add(near::place(), Kind::Refused);
                 }
-                Some(FleetDecision { report, place: Place::Known, at_us: None, mine: 0 })
+                Some(here_by(Place::Known, report))
             }
-            Here::Ask => None,
+            // Also what came between: whoever asks finds it.
+            _ => None,
         }
     })?
+}
+
+/// Takes what a key's request costs, if this thread knows that it is hot, and enough is held: what most requests of such keys are, so
+/// nothing is made or copied before.
+#[inline]
+pub(crate) fn here_near<K: Key + ?Sized>(
+    fleet: &Fleet,
+    limit: &FleetLimit,
+    key: &K,
+    cost: u64,
+) -> Option<FleetDecision> {
+    let plan = plan_of(limit, cost)?;
+    take_near(fleet, limit, fleet.hash_of(key), |known| known.is_key(key), plan, cost)
+}
+
+#[inline(always)]
+fn take_near(
+    fleet: &Fleet,
+    limit: &FleetLimit,
+    hash: u64,
+    is_it: impl FnOnce(&Subject) -> bool,
+    plan: &Plan,
+    cost: u64,
+) -> Option<FleetDecision> {
+    let leases = &fleet.0.leases;
+    let (taken, now) = leases.near(hash, is_it, limit, |hot, place| {
+        let now = leases.now();
+        Some((take_from(fleet, hot, place, plan, cost, now)?, now))
+    })?;
+    Some(here_by(Place::Lease, plan.allowed(now, taken.left, taken.end)))
+}
+
+#[inline(always)]
+fn take_from(fleet: &Fleet, hot: &Arc<Hot>, place: Option<usize>, plan: &Plan, cost: u64, now: u64) -> Option<Taken> {
+    let taken = hot.take(now, cost, plan)?;
+    if hot.is_low(taken, now) {
+        ask_soon(fleet, hot);
+    }
+    fleet.0.leases.decided.add(place, Kind::Allowed);
+    Some(taken)
+}
+
+#[inline]
+const fn here_by(place: Place, report: Report) -> FleetDecision {
+    FleetDecision { report, place, at_us: None, mine: 0 }
 }
 
 /// As [`here`], of an item.
@@ -83,9 +128,7 @@ pub(crate) fn here_of(fleet: &Fleet, item: &FleetItem, take: bool) -> Option<Fle
 
 /// Decides an item that [`here`] could not decide, if its key is hot; else it is one for an exact check.
 pub(crate) async fn check(fleet: &Fleet, item: &FleetItem, until: Instant) -> Option<FleetDecision> {
-    if !can_be(&item.limit, item.cost) {
-        return None;
-    }
+    plan_of(&item.limit, item.cost)?;
     let leases = &fleet.0.leases;
     let hot = leases.get(&item.subject, &item.limit, leases.now())?;
     if let Some(turn) = hot.turn() {
@@ -121,17 +164,17 @@ async fn fetch(
     until: Instant,
 ) -> Result<FleetDecision, Outage> {
     let leases = &fleet.0.leases;
-    Counts::add(&leases.counts.asked);
+    leases.count_asked();
     let returns = hot.returns();
-    let leased = exchange::lease(fleet, item, hot.want(), until).await?;
+    let leased = exchange::lease(fleet, item, hot, until).await?;
     let own = Anchor { sent: leased.sent, read: leases.now(), server_us: leased.now };
     let (best, stepped) = leased.clock.learn(own);
     if stepped {
         // This answer is of the new time, and the key that it was for of the old.
         leases.step();
     } else if let Some(plan) = item.limit.plan() {
-        let (fits, cost, tokens) = (leased.part.fits, item.cost, leased.tokens);
-        hot.learn(&Grant { own, best, fits, cost, evidence: &leased.part.evidence, tokens, returns }, plan);
+        let (fits, cost, tokens, link) = (leased.part.fits, item.cost, leased.tokens, leased.link);
+        hot.learn(&Grant { own, best, fits, cost, evidence: &leased.part.evidence, tokens, link, returns }, plan);
     }
     drop(turn);
     let mut decision = item.decided(&leased.part, leased.now);
@@ -141,6 +184,7 @@ async fn fetch(
 }
 
 /// Has tokens fetched before those that are held are gone.
+#[cold]
 fn ask_soon(fleet: &Fleet, hot: &Arc<Hot>) {
     let (Ok(runtime), Some(turn)) = (tokio::runtime::Handle::try_current(), hot.turn()) else { return };
     let item = FleetItem { limit: hot.limit.clone(), subject: hot.subject.clone(), cost: 0 };
@@ -154,7 +198,7 @@ fn ask_soon(fleet: &Fleet, hot: &Arc<Hot>) {
 
 /// As a part of a set asks: for itself elsewhere, and here for those that come next.
 pub(crate) fn warm(fleet: &Fleet, item: &FleetItem) {
-    if can_be(&item.limit, item.cost)
+    if plan_of(&item.limit, item.cost).is_some()
         && let Some(hot) = fleet.0.leases.get(&item.subject, &item.limit, fleet.0.leases.now())
     {
         ask_soon(fleet, &hot);

@@ -10,6 +10,7 @@ use tollgate::{Limiter, Quota};
 use crate::error::BuildError;
 use crate::fleet::Fleet;
 use crate::lease::table::Leases;
+use crate::nodes::Nodes;
 use crate::request::Scripts;
 use crate::secret::Secret;
 use crate::servers::Servers;
@@ -25,6 +26,7 @@ pub struct FleetBuilder {
     secret: Vec<u8>,
     deadline: Duration,
     nodes: Option<u64>,
+    counts_nodes: bool,
     capacity: usize,
     refusals: Duration,
     clock_key: Option<String>,
@@ -58,6 +60,7 @@ impl FleetBuilder {
             secret: Vec::new(),
             deadline: Self::DEFAULT_DEADLINE,
             nodes: None,
+            counts_nodes: false,
             capacity: 65_536,
             refusals: Self::MAX_REFUSALS,
             clock_key: None,
@@ -98,6 +101,22 @@ impl FleetBuilder {
     #[must_use]
     pub const fn nodes(mut self, nodes: u64) -> Self {
         self.nodes = Some(nodes);
+        self
+    }
+
+    /// Has the nodes of the fleet counted: each says on the servers that it is there, by one small command a second, and limits that are
+    /// [shared out](crate::OnOutage::Share) go by the most that were there within the last minute, or by [`nodes`](Self::nodes) if that
+    /// is more. Off unless it is called.
+    ///
+    /// While no server answers the number stays what it was. A node adds its share to what is admitted then if the others have not
+    /// counted it: if it came in the second before, or if it had been cut off from the servers for more than half a minute when they were. One
+    /// that has never been told of a number, and was given none, refuses.
+    ///
+    /// The user of the servers needs the rights `zadd`, `zremrangebyscore`, `zcard` and `pexpire` besides; without them nothing is
+    /// counted.
+    #[must_use]
+    pub const fn count_nodes(mut self) -> Self {
+        self.counts_nodes = true;
         self
     }
 
@@ -149,7 +168,13 @@ impl FleetBuilder {
         };
         // A quarter of a second at most.
         let leases = Leases::new(u64::try_from(self.refusals.as_nanos()).unwrap_or(0));
-        Ok(Fleet::new(servers, scripts, Secret::new(&self.secret), self.deadline, self.nodes, local, leases))
+        let secret = Secret::new(&self.secret);
+        let counted = self.counts_nodes.then(|| Arc::new(Nodes::new(self.nodes.unwrap_or(0))));
+        let fleet = Fleet::new(servers, scripts, secret, self.deadline, (self.nodes, counted.clone()), local, leases);
+        if let Some(nodes) = &counted {
+            crate::nodes::announce(&fleet, nodes);
+        }
+        Ok(fleet)
     }
 
     /// Whether [`build`](Self::build) can be done, apart from the runtime; connects to nothing.
@@ -195,6 +220,7 @@ impl fmt::Debug for FleetBuilder {
             .field("kind", &self.kind)
             .field("deadline", &self.deadline)
             .field("nodes", &self.nodes)
+            .field("counts_nodes", &self.counts_nodes)
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }

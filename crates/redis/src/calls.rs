@@ -19,7 +19,7 @@
 //!     let Some(command) = check.command(&calls) else { break check.decision() };
 //!     let answer = send(command).map_err(|()| Outage::Disconnected);
 //!     if let Err(outage) = answer.and_then(|answer| check.read(&answer)) {
-//!         break check.outage(&calls, &local, &outage);
+//!         break check.outage(&local, &outage);
 //!     }
 //! };
 //! # assert!(decision.is_refused() && decision.decision().outage().is_some());
@@ -247,12 +247,12 @@ impl FleetCheck {
 
     /// The decision when no server made it, as each limit says, with `local` for those that this node decides by itself: the
     /// limiter that they were made with.
-    pub fn outage<C: Clock>(mut self, calls: &FleetCalls, local: &Limiter<C>, outage: &Outage) -> FleetSetDecision {
+    pub fn outage<C: Clock>(mut self, local: &Limiter<C>, outage: &Outage) -> FleetSetDecision {
         let mut is_yes = self.mode == Mode::Take;
         let mut taken = Vec::new();
         for &i in &self.asked {
             let mode = if is_yes { Mode::Take } else { Mode::Peek };
-            let decision = self.items[i].in_outage(local, &calls.secret, outage.clone(), mode);
+            let decision = self.items[i].in_outage(local, outage.clone(), mode);
             if mode == Mode::Take && decision.is_allowed() {
                 taken.push(i);
             }
@@ -260,7 +260,7 @@ impl FleetCheck {
             self.decisions[i] = Some(decision);
         }
         if !is_yes {
-            taken.into_iter().for_each(|i| self.items[i].give_back_here(local, &calls.secret));
+            taken.into_iter().for_each(|i| self.items[i].give_back_here(local));
         }
         self.decision()
     }
@@ -332,9 +332,9 @@ impl FleetChange {
     }
 
     /// Records a charge in `local` where this node decides by itself: to be called if no server has said that it was recorded.
-    pub fn outage<C: Clock>(&self, calls: &FleetCalls, local: &Limiter<C>) {
-        if let (Change::Adjust(Adjust::Charge), Some(limit)) = (self.how, &self.item.limit.0.local) {
-            local.under(limit).key(self.item.name(&calls.secret).as_str()).charge(self.item.cost);
+    pub fn outage<C: Clock>(&self, local: &Limiter<C>) {
+        if let (Change::Adjust(Adjust::Charge), Some(limit)) = (self.how, self.item.limit.local(local)) {
+            local.under(&limit).key(self.item.subject.bytes()).charge(self.item.cost);
         }
     }
 }
@@ -440,7 +440,7 @@ mod tests {
         ] {
             let mut check = calls.check(vec![calls.item(&limit, "ada", 1)]);
             assert_eq!(check.read(&answer), Err(Outage::Unreadable), "{answer:?}");
-            assert!(check.outage(&calls, &local, &Outage::Unreadable).is_refused());
+            assert!(check.outage(&local, &Outage::Unreadable).is_refused());
         }
         assert!(calls.check(vec![calls.item(&limit, "ada", 1)]).decision().is_refused());
         assert!(calls.check(Vec::new()).decision().is_refused());
@@ -454,7 +454,7 @@ mod tests {
         let none = limit("local", "2/hour", OnOutage::Local);
         let ask = |limits: &[&FleetLimit]| {
             let items = limits.iter().map(|limit| calls.item(limit, "ada", 1)).collect();
-            calls.check(items).outage(&calls, &local, &Outage::Deadline).is_allowed()
+            calls.check(items).outage(&local, &Outage::Deadline).is_allowed()
         };
         // A quarter of 8 is 2, of which none is lost to a request that the other limit refuses.
         assert!(ask(&[&none]) && ask(&[&none]) && !ask(&[&share, &none]));
@@ -465,7 +465,7 @@ mod tests {
         let peeked = limit("peeked", "1/hour", OnOutage::Local);
         for _ in 0..3 {
             let item = calls.item(&peeked, "ada", 1);
-            assert!(calls.peek(vec![item]).outage(&calls, &local, &Outage::Deadline).is_allowed());
+            assert!(calls.peek(vec![item]).outage(&local, &Outage::Deadline).is_allowed());
         }
     }
 }

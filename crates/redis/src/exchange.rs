@@ -9,6 +9,7 @@ use crate::error::Outage;
 use crate::fleet::Fleet;
 use crate::item::{FleetItem, Mode};
 use crate::lease::anchor::ServerClock;
+use crate::lease::hot::Hot;
 use crate::question::{self, CONVERSIONS, Checked};
 use crate::reply::{self, Part, Reply};
 use crate::request::Arg;
@@ -16,7 +17,8 @@ use crate::rule::{Adjust, Converted, Rule};
 
 /// Asks about items whose keys are in one slot, or on one server.
 pub(crate) async fn check(fleet: &Fleet, items: &[&FleetItem], mode: Mode, until: Instant) -> Result<Checked, Outage> {
-    if !fleet.0.servers.is_up(items.first().map_or(0, |item| item.name(&fleet.0.secret).slot())) {
+    let slot = || items.first().map_or(0, |item| item.name(&fleet.0.secret).slot());
+    if fleet.0.servers.link(slot).is_none() {
         return Err(Outage::Disconnected);
     }
     let mut converted: Vec<Option<Converted>> = items.iter().map(|_| None).collect();
@@ -36,29 +38,36 @@ pub(crate) struct Leased {
     pub(crate) now: u64,
     pub(crate) part: Part,
     pub(crate) tokens: u64,
+    /// By which connection it was asked for.
+    pub(crate) link: u64,
     /// This node's clock when the request was sent.
     pub(crate) sent: u64,
     pub(crate) clock: Arc<ServerClock>,
 }
 
-/// Asks about one item, and for up to `most` tokens in advance.
-pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, most: u64, until: Instant) -> Result<Leased, Outage> {
+/// Asks about one item of a key that is hot, and for tokens in advance. A server that was not asked for it before is told what another
+/// has said: it may have lost that.
+pub(crate) async fn lease(fleet: &Fleet, item: &FleetItem, hot: &Hot, until: Instant) -> Result<Leased, Outage> {
     let rule: &Rule = &item.limit.0.rule;
-    if !fleet.0.servers.is_up(item.name(&fleet.0.secret).slot()) {
+    let Some(link) = fleet.0.servers.link(|| item.name(&fleet.0.secret).slot()) else {
         return Err(Outage::Disconnected);
-    }
+    };
+    let (most, lost) = (hot.want(), hot.seen_before(link));
     let mut converted: Option<Converted> = None;
     for _ in 0..CONVERSIONS {
         let mut args = Vec::new();
         rule.push_check(item.cost, 0, converted.as_ref(), &mut args);
-        rule.push_ahead(most, &mut args);
+        rule.push_ahead(most, lost.as_ref(), &mut args);
         let request = question::of_one(&fleet.0.scripts.lease, &fleet.0.secret, item, args);
         let sent = fleet.0.leases.now();
         let (value, clock) = fleet.0.servers.call_whom(&request, until).await?;
         match reply::lease(&value, rule).ok_or(Outage::Unreadable)? {
             Reply::Decided { now, answer: (part, answer), .. } => {
                 let tokens = rule.ahead(most, answer).ok_or(Outage::Unreadable)?;
-                return Ok(Leased { now, part, tokens, sent, clock });
+                // Of a repeat after a failover it is another.
+                let is_same = fleet.0.servers.link(|| item.name(&fleet.0.secret).slot()) == Some(link);
+                let link = if is_same { link } else { 0 };
+                return Ok(Leased { now, part, tokens, link, sent, clock });
             }
             Reply::Changed { now, texts } => {
                 let (_, seen) = texts.first().ok_or(Outage::Unreadable)?;

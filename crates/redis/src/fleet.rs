@@ -1,6 +1,8 @@
 //! Limits that hold across a fleet.
 
 use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +16,11 @@ use crate::builder::FleetBuilder;
 use crate::decision::{FleetDecision, FleetSetDecision};
 use crate::error::{LimitError, Outage};
 use crate::handle::{FleetHandle, FleetScoped};
-use crate::item::FleetItem;
+use crate::item::{FleetItem, Mode};
 use crate::lease::table::Leases;
+use crate::lease::tally::Kind;
 use crate::limit::FleetLimit;
+use crate::nodes::Nodes;
 use crate::outage::OnOutage;
 use crate::request::Scripts;
 use crate::reservation::FleetSetReservation;
@@ -52,6 +56,8 @@ pub(crate) struct Inner {
     hasher: RandomState,
     pub(crate) deadline: Duration,
     nodes: Option<u64>,
+    /// How many there are, if they are counted.
+    counted: Option<Arc<Nodes>>,
     /// Decides during outages.
     pub(crate) local: Limiter,
     pub(crate) outages: AtomicU64,
@@ -70,7 +76,7 @@ impl Fleet {
         scripts: Arc<Scripts>,
         secret: Secret,
         deadline: Duration,
-        nodes: Option<u64>,
+        (nodes, counted): (Option<u64>, Option<Arc<Nodes>>),
         local: Limiter,
         leases: Leases,
     ) -> Self {
@@ -78,7 +84,19 @@ impl Fleet {
         let runtime = tokio::runtime::Handle::current();
         let outages = AtomicU64::new(0);
         let hasher = RandomState::new();
-        Self(Arc::new(Inner { servers, scripts, secret, hasher, deadline, nodes, local, outages, leases, runtime }))
+        Self(Arc::new(Inner {
+            servers,
+            scripts,
+            secret,
+            hasher,
+            deadline,
+            nodes,
+            counted,
+            local,
+            outages,
+            leases,
+            runtime,
+        }))
     }
 
     /// One server: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS (feature `tls`), or `unix:///path`.
@@ -117,9 +135,16 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// As [`limit`](Self::limit); and if it is to be shared out, and [`FleetBuilder::nodes`] was not set.
+    /// As [`limit`](Self::limit); and if it is to be shared out, [`FleetBuilder::nodes`] was not set, and nodes are not
+    /// [counted](FleetBuilder::count_nodes).
     pub fn limit_with(&self, name: &str, quota: impl IntoQuota, on_outage: OnOutage) -> Result<FleetLimit, LimitError> {
-        FleetLimit::prepare(&self.0.local, self.0.nodes, name, quota.into_quota()?, on_outage)
+        let (local, nodes, quota) = (&self.0.local, self.0.nodes, quota.into_quota()?);
+        match &self.0.counted {
+            Some(counted) if on_outage == OnOutage::Share => {
+                FleetLimit::prepare_counted(local, counted, nodes, name, quota)
+            }
+            _ => FleetLimit::prepare(local, nodes, name, quota, on_outage),
+        }
     }
 
     /// How long a decision may take before [`OnOutage`] decides.
@@ -254,8 +279,10 @@ impl Fleet {
         // Relaxed, all of these: numbers by themselves, to be shown. No model.
         let mut stats = FleetStats { outages: self.0.outages.load(Ordering::Relaxed), ..FleetStats::default() };
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let leases = &self.0.leases.counts;
-        (stats.leased, stats.known, stats.leases) = (load(&leases.allowed), load(&leases.refused), load(&leases.asked));
+        let leases = &self.0.leases;
+        (stats.leased, stats.known) = (leases.decided.sum(Kind::Allowed), leases.decided.sum(Kind::Refused));
+        stats.leases = leases.asked();
+        stats.nodes = self.0.counted.as_ref().map_or(self.0.nodes, |counted| counted.number()).unwrap_or(0);
         for shard in self.0.servers.shards() {
             stats.servers += 1;
             stats.connected += u64::from(shard.is_up());
@@ -275,8 +302,13 @@ impl Fleet {
         self.0.servers.shards().iter().map(|shard| shard.status()).collect()
     }
 
-    fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
+    pub(crate) fn subject<K: Key + ?Sized>(&self, key: &K) -> Subject {
         Subject::new(key, &self.0.secret, &self.0.hasher)
+    }
+
+    #[inline]
+    pub(crate) fn hash_of<K: Key + ?Sized>(&self, key: &K) -> u64 {
+        Subject::hash_of(key, &self.0.hasher)
     }
 
     /// A decision that no server made.
@@ -324,18 +356,38 @@ pub struct FleetStats {
     pub known: u64,
     /// How often tokens were asked for in advance.
     pub leases: u64,
+    /// By how many nodes limits are shared out during an outage: as [was set](FleetBuilder::nodes), or as they
+    /// [are counted](FleetBuilder::count_nodes). 0 if neither is known.
+    pub nodes: u64,
 }
 
 /// Every call under one limit.
 impl<'a> FleetScoped<'a> {
     /// Admits one request of `key`, or not.
-    pub async fn check<K: Key + ?Sized>(&self, key: &K) -> FleetDecision {
-        self.key(key).check().await
+    pub fn check<K: Key + ?Sized>(&self, key: &K) -> impl Future<Output = FleetDecision> {
+        self.check_n(key, 1)
     }
 
     /// Admits a request that costs `cost` tokens, all of it or nothing.
-    pub async fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> FleetDecision {
-        self.key(key).check_n(cost).await
+    pub fn check_n<K: Key + ?Sized>(&self, key: &K, cost: u64) -> impl Future<Output = FleetDecision> {
+        Checking { scoped: *self, key, cost, asking: None }
+    }
+
+    /// As [`check`](Self::check), without waiting: `None` if a server has to be asked, which has not been done then, and nothing was
+    /// taken. For keys of a limit that is [leased](FleetLimit::leased), while tokens of theirs are here: a few steps more than a check
+    /// of a [`Limiter`]. Of other limits nothing is decided here, unless they admit all or nothing.
+    #[inline]
+    pub fn check_here<K: Key + ?Sized>(&self, key: &K) -> Option<FleetDecision> {
+        self.check_n_here(key, 1)
+    }
+
+    /// As [`check_here`](Self::check_here), for a request that costs `cost` tokens.
+    #[inline]
+    pub fn check_n_here<K: Key + ?Sized>(&self, key: &K, cost: u64) -> Option<FleetDecision> {
+        match crate::ahead::here_near(self.fleet, self.limit, key, cost) {
+            None => self.key(key).here(cost, true),
+            decision => decision,
+        }
     }
 
     /// What [`check`](Self::check) would answer. Writes nothing.
@@ -346,5 +398,41 @@ impl<'a> FleetScoped<'a> {
     /// The bucket of `key`.
     pub fn key<K: Key + ?Sized>(&self, key: &K) -> FleetHandle<'a> {
         self.fleet.key(self.limit, key)
+    }
+}
+
+/// A check of a key: made when it is first asked for, and there at once if the tokens are here. Else what asks a server is boxed, so
+/// that those that ask nobody do not move it.
+struct Checking<'a, 'k, K: ?Sized> {
+    scoped: FleetScoped<'a>,
+    key: &'k K,
+    cost: u64,
+    asking: Option<Pin<Box<dyn Future<Output = FleetDecision> + Send + 'a>>>,
+}
+
+impl<K: Key + ?Sized> Future for Checking<'_, '_, K> {
+    type Output = FleetDecision;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<FleetDecision> {
+        let this = self.get_mut();
+        if let Some(asking) = &mut this.asking {
+            return asking.as_mut().poll(context);
+        }
+        match crate::ahead::here_near(this.scoped.fleet, this.scoped.limit, this.key, this.cost) {
+            Some(decision) => Poll::Ready(decision),
+            None => this.ask(context),
+        }
+    }
+}
+
+impl<K: Key + ?Sized> Checking<'_, '_, K> {
+    #[cold]
+    fn ask(&mut self, context: &mut Context<'_>) -> Poll<FleetDecision> {
+        let handle = self.scoped.key(self.key);
+        match handle.at_once(self.cost, Mode::Take) {
+            Some(decision) => Poll::Ready(decision),
+            None => self.asking.insert(Box::pin(handle.ask(self.cost, Mode::Take))).as_mut().poll(context),
+        }
     }
 }

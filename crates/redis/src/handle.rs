@@ -70,19 +70,30 @@ impl<'a> FleetHandle<'a> {
         self.decide(cost, Mode::Peek).await
     }
 
-    /// What needs no server is decided at once. The rest is boxed: all futures around it would be as large as it is, and moved for checks
+    /// What needs no answer is decided at once. The rest is boxed: all futures around it would be as large as it is, and moved for checks
     /// that ask nobody.
     async fn decide(&self, cost: u64, mode: Mode) -> FleetDecision {
-        if let Some(decision) = crate::item::without_server(self.limit, cost) {
-            return decision;
+        match self.at_once(cost, mode) {
+            Some(decision) => decision,
+            None => Box::pin(self.clone().ask(cost, mode)).await,
         }
-        if let Some(decision) = crate::ahead::here(self.fleet, self.limit, &self.subject, cost, mode == Mode::Take) {
-            return decision;
-        }
-        Box::pin(self.ask(cost, mode)).await
     }
 
-    async fn ask(&self, cost: u64, mode: Mode) -> FleetDecision {
+    /// The decision, if no server has to be asked, or if none is there.
+    pub(crate) fn at_once(&self, cost: u64, mode: Mode) -> Option<FleetDecision> {
+        self.here(cost, mode == Mode::Take).or_else(|| {
+            let is_up = self.fleet.0.servers.link(|| self.subject.name(&self.fleet.0.secret).slot()).is_some();
+            (!is_up).then(|| self.item(cost).without_answer(self.fleet, Outage::Disconnected, mode))
+        })
+    }
+
+    /// The decision, if no server has to be asked.
+    pub(crate) fn here(&self, cost: u64, take: bool) -> Option<FleetDecision> {
+        crate::item::without_server(self.limit, cost)
+            .or_else(|| crate::ahead::here(self.fleet, self.limit, &self.subject, cost, take))
+    }
+
+    pub(crate) async fn ask(self, cost: u64, mode: Mode) -> FleetDecision {
         let (item, until) = (self.item(cost), self.until());
         if mode == Mode::Take
             && let Some(decision) = crate::ahead::check(self.fleet, &item, until).await
@@ -117,7 +128,7 @@ impl<'a> FleetHandle<'a> {
             Ok(taken) => taken,
             Err(_) => {
                 self.fleet.count_outage();
-                match (&self.limit.0.local, self.limit.on_outage()) {
+                match (&self.limit.local(&self.fleet.0.local), self.limit.on_outage()) {
                     (Some(limit), _) => self.local(limit).take_up_to(most),
                     (None, OnOutage::Open) => most,
                     (None, _) => 0,
@@ -141,7 +152,7 @@ impl<'a> FleetHandle<'a> {
             _ => {}
         }
         let charged = exchange::adjust(self.fleet, &self.item(cost), Adjust::Charge, 0, self.until()).await;
-        if let (Err(_), Some(limit)) = (&charged, &self.limit.0.local) {
+        if let (Err(_), Some(limit)) = (&charged, &self.limit.local(&self.fleet.0.local)) {
             self.local(limit).charge(cost);
         }
         charged
@@ -214,7 +225,7 @@ impl<'a> FleetHandle<'a> {
     ) -> Result<FleetReservation<'a>, FleetDecision> {
         let cost = item.cost;
         let made = |wait| Ok(FleetReservation::new(self.fleet, self.item(cost), wait, None));
-        let Some(limit) = &self.limit.0.local else {
+        let Some(limit) = &self.limit.local(&self.fleet.0.local) else {
             let decision = item.without_answer(self.fleet, outage, Mode::Take);
             return if decision.is_allowed() { made(Duration::ZERO) } else { Err(decision) };
         };
@@ -229,6 +240,6 @@ impl<'a> FleetHandle<'a> {
     }
 
     fn local<'b>(&'b self, limit: &'b tollgate::Limit) -> tollgate::Handle<'b> {
-        self.fleet.0.local.under(limit).key(self.subject.name(&self.fleet.0.secret).as_str())
+        self.fleet.0.local.under(limit).key(self.subject.bytes())
     }
 }

@@ -71,20 +71,14 @@ impl FleetItem {
     }
 
     /// The decision when no server made it, by `local` where this node decides by itself.
-    pub(crate) fn in_outage<C: Clock>(
-        &self,
-        local: &Limiter<C>,
-        secret: &Secret,
-        outage: Outage,
-        mode: Mode,
-    ) -> FleetDecision {
+    pub(crate) fn in_outage<C: Clock>(&self, local: &Limiter<C>, outage: Outage, mode: Mode) -> FleetDecision {
         let choice = self.limit.on_outage();
         let rule = &self.limit.0.rule;
-        let report = match &self.limit.0.local {
+        let report = match &self.limit.local(local) {
             _ if self.cost > rule.most() => rule.report(self.cost, 0, false, &Evidence::None),
             Some(limit) => {
                 let local = local.under(limit);
-                let key = local.key(self.name(secret).as_str());
+                let key = local.key(self.subject.bytes());
                 let report = match mode {
                     Mode::Peek => key.peek_n(self.cost).report(),
                     Mode::Take | Mode::Reserve(_) | Mode::ReserveAll(_) => key.check_n(self.cost).report(),
@@ -103,9 +97,9 @@ impl FleetItem {
     }
 
     /// Gives back to `local` what [`in_outage`](Self::in_outage) took there.
-    pub(crate) fn give_back_here<C: Clock>(&self, local: &Limiter<C>, secret: &Secret) {
-        if let Some(limit) = &self.limit.0.local {
-            local.under(limit).key(self.name(secret).as_str()).refund(self.cost);
+    pub(crate) fn give_back_here<C: Clock>(&self, local: &Limiter<C>) {
+        if let Some(limit) = self.limit.local(local) {
+            local.under(&limit).key(self.subject.bytes()).refund(self.cost);
         }
     }
 }

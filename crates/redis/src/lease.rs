@@ -9,9 +9,13 @@
 pub(crate) mod anchor;
 #[cfg(feature = "client")]
 pub(crate) mod hot;
+#[cfg(feature = "client")]
+pub(crate) mod near;
 pub(crate) mod plan;
 #[cfg(feature = "client")]
 pub(crate) mod table;
+#[cfg(feature = "client")]
+pub(crate) mod tally;
 pub(crate) mod word;
 
 #[cfg(all(test, feature = "client"))]

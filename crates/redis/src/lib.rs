@@ -18,6 +18,8 @@ mod handle;
 mod item;
 mod lease;
 mod limit;
+#[cfg(feature = "client")]
+mod nodes;
 mod outage;
 mod question;
 mod reply;

@@ -33,12 +33,34 @@ pub(crate) struct Inner {
     pub(crate) rule: Rule,
     pub(crate) on_outage: OnOutage,
     /// What this node decides by during an outage.
-    pub(crate) local: Option<tollgate::Limit>,
+    local: Option<tollgate::Limit>,
+    /// The same, by the number of nodes that there are.
+    #[cfg(feature = "client")]
+    share: Option<Arc<crate::nodes::Share>>,
     /// How many nodes share the burst among them, for leases.
     nodes: u64,
     plan: Option<Plan>,
     /// Of the name and the quota.
     hash: u64,
+}
+
+impl Inner {
+    /// The same, to be changed; leased by no plan.
+    fn again(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            suffix: self.suffix.clone(),
+            quota: self.quota,
+            rule: self.rule.clone(),
+            on_outage: self.on_outage,
+            local: self.local,
+            #[cfg(feature = "client")]
+            share: self.share.clone(),
+            nodes: self.nodes,
+            plan: None,
+            hash: self.hash,
+        }
+    }
 }
 
 impl FleetLimit {
@@ -61,6 +83,32 @@ impl FleetLimit {
         Self::new(name, quota, on_outage, here, nodes.unwrap_or(NODES_OF_LEASES))
     }
 
+    /// A limit that is shared out by the number of nodes that there are.
+    #[cfg(feature = "client")]
+    pub(crate) fn prepare_counted<C: Clock>(
+        local: &Limiter<C>,
+        counted: &Arc<crate::nodes::Nodes>,
+        nodes: Option<u64>,
+        name: &str,
+        quota: Quota,
+    ) -> Result<Self, LimitError> {
+        // Whatever the number, it can be held if the whole limit can.
+        local.prepare(name, quota)?;
+        let limit = Self::new(name, quota, OnOutage::Share, None, nodes.unwrap_or(NODES_OF_LEASES))?;
+        let share = Some(Arc::new(crate::nodes::Share::new(counted)));
+        Ok(Self(Arc::new(Inner { share, ..limit.0.again() })))
+    }
+
+    /// What this node decides by if no server does, if it decides by itself.
+    pub(crate) fn local<C: Clock>(&self, local: &Limiter<C>) -> Option<tollgate::Limit> {
+        #[cfg(feature = "client")]
+        if let Some(share) = &self.0.share {
+            return share.limit(local, &self.0.name, &self.0.quota);
+        }
+        let _ = local;
+        self.0.local
+    }
+
     pub(crate) fn new(
         name: &str,
         quota: Quota,
@@ -76,8 +124,19 @@ impl FleetLimit {
         let mut first = [0; 8];
         first.copy_from_slice(&blake3::hash(format!("{suffix} {quota:#}").as_bytes()).as_bytes()[..8]);
         let hash = u64::from_le_bytes(first);
-        let name = name.to_owned();
-        Ok(Self(Arc::new(Inner { name, suffix, quota, rule, on_outage, local, nodes, plan: None, hash })))
+        Ok(Self(Arc::new(Inner {
+            name: name.to_owned(),
+            suffix,
+            quota,
+            rule,
+            on_outage,
+            local,
+            #[cfg(feature = "client")]
+            share: None,
+            nodes,
+            plan: None,
+            hash,
+        })))
     }
 
     /// Whether a fleet can hold a limit with this name and quota, and then whether its keys can be [leased](Self::leased), for that
@@ -110,17 +169,7 @@ impl FleetLimit {
     #[must_use]
     pub fn leased(&self) -> Self {
         let plan = Plan::new(&self.0.rule, self.0.nodes);
-        Self(Arc::new(Inner {
-            name: self.0.name.clone(),
-            suffix: self.0.suffix.clone(),
-            quota: self.0.quota,
-            rule: self.0.rule.clone(),
-            on_outage: self.0.on_outage,
-            local: self.0.local,
-            nodes: self.0.nodes,
-            plan,
-            hash: self.0.hash,
-        }))
+        Self(Arc::new(Inner { plan, ..self.0.again() }))
     }
 
     /// Whether keys of it can be leased.

@@ -74,7 +74,7 @@ impl Said for redis::Value {
 }
 
 /// A number as the scripts write them: whole, and what a double holds exactly. So no sum or product of a figure wraps.
-fn number(value: &impl Said) -> Option<u64> {
+pub(crate) fn number(value: &impl Said) -> Option<u64> {
     let number = match value.integer() {
         Some(number) => u64::try_from(number).ok()?,
         None => value.text()?.parse().ok()?,

@@ -22,6 +22,7 @@ pub(crate) struct Scripts {
     pub(crate) undo: Script,
     pub(crate) lease: Script,
     pub(crate) reserve: Script,
+    pub(crate) nodes: Script,
 }
 
 impl Scripts {
@@ -45,11 +46,12 @@ impl Scripts {
             undo: script(include_str!("scripts/undo.lua")),
             lease: script(include_str!("scripts/lease.lua")),
             reserve: script(include_str!("scripts/reserve.lua")),
+            nodes: script(include_str!("scripts/nodes.lua")),
         }
     }
 
-    pub(crate) fn all(&self) -> [&Script; 5] {
-        [&self.check, &self.adjust, &self.undo, &self.lease, &self.reserve]
+    pub(crate) fn all(&self) -> [&Script; 6] {
+        [&self.check, &self.adjust, &self.undo, &self.lease, &self.reserve, &self.nodes]
     }
 }
 

@@ -195,16 +195,21 @@ pub(crate) async fn reserve_set(
 
 /// When no server decides: how long it has to wait, if all limits let it go.
 fn here(fleet: &Fleet, items: &[&FleetItem], max_wait: Duration) -> Option<Duration> {
-    let is_closed = |item: &&FleetItem| item.limit.0.local.is_none() && item.limit.on_outage() != OnOutage::Open;
-    if items.iter().any(|item| item.cost > item.limit.0.rule.most() || (is_closed(item) && item.cost > 0)) {
+    let local = &fleet.0.local;
+    // Once, so that all of it is by one number of nodes.
+    let limits: Vec<Option<tollgate::Limit>> = items.iter().map(|item| item.limit.local(local)).collect();
+    let is_closed = |item: &FleetItem, limit: &Option<tollgate::Limit>| {
+        limit.is_none() && item.limit.on_outage() != OnOutage::Open && item.cost > 0
+    };
+    if items.iter().zip(&limits).any(|(item, limit)| item.cost > item.limit.0.rule.most() || is_closed(item, limit)) {
         return None;
     }
-    let local = &fleet.0.local;
     let parts: Vec<SetItem<'_>> = items
         .iter()
-        .filter_map(|item| {
-            let limit = item.limit.0.local.as_ref()?;
-            Some(SetItem { limit, key: local.hash(item.name(&fleet.0.secret).as_str()), cost: item.cost })
+        .zip(&limits)
+        .filter_map(|(item, limit)| {
+            let limit = limit.as_ref()?;
+            Some(SetItem { limit, key: local.hash(item.subject.bytes()), cost: item.cost })
         })
         .collect();
     if parts.is_empty() {

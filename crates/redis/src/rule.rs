@@ -79,6 +79,19 @@ pub(crate) enum Evidence {
     None,
 }
 
+impl Evidence {
+    /// Whether it says that more was used than the other does, of a bucket or a window.
+    pub(crate) fn is_later(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stamp { stamp }, Self::Stamp { stamp: other }) => (stamp.us, stamp.parts) > (other.us, other.parts),
+            (Self::Window { count, end }, Self::Window { count: other, end: other_end }) => {
+                (end, count) > (other_end, other)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Rule {
     pub(crate) fn new(quota: &Quota) -> Result<Self, LimitError> {
         let quota = *quota;
@@ -202,7 +215,13 @@ impl Rule {
     }
 
     /// What `lease` is told beyond a check: spans or a count to take in advance, up to `most` tokens.
-    pub(crate) fn push_ahead(&self, most: u64, out: &mut Vec<Arg>) {
+    pub(crate) fn push_ahead(&self, most: u64, lost: Option<&Evidence>, out: &mut Vec<Arg>) {
+        let (at, more) = match (self, lost) {
+            (Self::Bucket(_), Some(Evidence::Stamp { stamp })) => (stamp.us, stamp.parts),
+            (Self::Fixed(_) | Self::First(_), Some(Evidence::Window { count, end })) => (*end, *count),
+            _ => (0, 0),
+        };
+        out.extend([Arg::Number(at), Arg::Number(more)]);
         match self {
             Self::Bucket(bucket) => {
                 for tokens in halves(most) {

@@ -1,6 +1,7 @@
 //! From a key to its name on the server: a keyed hash of 128 bits, so that what clients send is not in Redis, and nobody who does
 //! not know the secret can tell which name is whose, or choose keys that share one.
 
+use core::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
 
 use ahash::RandomState;
@@ -69,13 +70,37 @@ impl Subject {
             let long = name.get_or_init(|| secret.name(&bytes)).0;
             bytes = SmallVec::from_slice(&long);
         }
-        Self { hash: hasher.hash_one(&*bytes), bytes, is_name, name }
+        Self { hash: Self::hash_of(key, hasher), bytes, is_name, name }
+    }
+
+    /// The [`hash`](Self::hash) of a key, without its bytes in one place.
+    #[inline]
+    pub(crate) fn hash_of<K: Key + ?Sized>(key: &K, hasher: &RandomState) -> u64 {
+        let mut hasher = hasher.build_hasher();
+        tollgate::key::feed(key, |part| hasher.write(part));
+        hasher.finish()
+    }
+
+    /// Whether it is certain to be this key, without its bytes in one place: of long keys it is not known.
+    #[inline]
+    pub(crate) fn is_key<K: Key + ?Sized>(&self, key: &K) -> bool {
+        let (mut rest, mut is_same) = (&*self.bytes, !self.is_name);
+        tollgate::key::feed(key, |part| match rest.strip_prefix(part) {
+            Some(after) => rest = after,
+            None => is_same = false,
+        });
+        is_same && rest.is_empty()
     }
 
     /// Whether it is the same key.
     #[inline]
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.hash == other.hash && self.is_name == other.is_name && self.bytes == other.bytes
+    }
+
+    /// What stands for it in this process: its own bytes, or its name, which no key's bytes begin with.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// For tables in memory.
@@ -152,6 +177,14 @@ mod tests {
         assert!(subject("ada").is(&subject("ada")) && subject(&long).is(&subject(&long)));
         assert!(!subject("ada").is(&subject("adb")) && !subject(&long).is(&subject(&"x".repeat(201))));
         // The bytes are what counts, and not the hash.
+        assert!(subject("ada").is_key("ada") && subject("ada").is_key(&String::from("ada")));
+        assert!(!subject("ada").is_key("adb") && !subject("ada").is_key("ad") && !subject("ada").is_key("adaa"));
+        assert!(!subject("ada").is_key(&("ada",)) && !subject("ada").is_key(b"ada".as_slice()));
+        assert_eq!(subject("ada").hash, Subject::hash_of("ada", &hasher));
+        // Nobody who has the name of a long key for a key is taken for it.
+        let mut name = Vec::new();
+        tollgate::key::feed(&long, |part| name.extend_from_slice(part));
+        assert!(!subject(&long).is_key(secret.name(&name).as_str()) && !subject(&long).is_key(&long));
         let mut forged = subject("adb");
         forged.hash = subject("ada").hash;
         assert!(!forged.is(&subject("ada")));

@@ -139,18 +139,19 @@ impl Servers {
         }
     }
 
-    /// Whether the server that holds a slot is connected: else nothing needs to be made ready for it.
-    pub(crate) fn is_up(&self, slot: u16) -> bool {
-        let is_up = match self {
-            Self::One(shard) => shard.is_up(),
+    /// The number of the connection to the server that holds a slot, if there is one: else nothing needs to be made ready for it. Of one
+    /// server alone nobody works out a slot.
+    pub(crate) fn link(&self, slot: impl FnOnce() -> u16) -> Option<u64> {
+        let link = match self {
+            Self::One(shard) => shard.link(),
             #[cfg(test)]
-            Self::Simulated(_) => true,
-            Self::Cluster(cluster) => cluster.map.load().of_slot(slot).is_some_and(|shard| shard.is_up()),
+            Self::Simulated(link) => Some(link.number()),
+            Self::Cluster(cluster) => cluster.map.load().of_slot(slot()).and_then(|shard| shard.link()),
         };
-        if !is_up {
+        if link.is_none() {
             self.is_stale();
         }
-        is_up
+        link
     }
 
     /// Runs a script where its keys are. What proves that nothing was run is followed, or asked again, once.

@@ -18,14 +18,14 @@ impl FleetItem {
     /// Gives back what this node took by itself during an outage.
     fn give_back_of_outage(&self, fleet: &Fleet, decision: &FleetDecision) {
         if let Place::Outage(..) = decision.place {
-            self.give_back_here(&fleet.0.local, &fleet.0.secret);
+            self.give_back_here(&fleet.0.local);
         }
     }
 
     /// The decision when no server made it.
     pub(crate) fn without_answer(&self, fleet: &Fleet, outage: Outage, mode: Mode) -> FleetDecision {
         fleet.count_outage();
-        self.in_outage(&fleet.0.local, &fleet.0.secret, outage, mode)
+        self.in_outage(&fleet.0.local, outage, mode)
     }
 }
 
@@ -199,7 +199,7 @@ fn groups(fleet: &Fleet, items: &[FleetItem], decided: &[Option<FleetDecision>])
 /// What was taken for a request that is refused elsewhere.
 async fn give_back(fleet: &Fleet, items: &[FleetItem], groups: &[Group], taken_here: &[usize]) {
     for item in taken_here.iter().map(|&i| &items[i]) {
-        item.give_back_here(&fleet.0.local, &fleet.0.secret);
+        item.give_back_here(&fleet.0.local);
     }
     let until = Instant::now() + fleet.0.deadline;
     let mut calls = Vec::new();

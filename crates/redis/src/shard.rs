@@ -54,8 +54,13 @@ pub(crate) struct Shard {
 #[derive(Debug)]
 struct Connection {
     redis: MultiplexedConnection,
+    /// A number that no other connection of the process has.
+    number: u64,
     misses: AtomicU32,
 }
+
+/// The connection that was made last.
+static LAST: AtomicU64 = AtomicU64::new(0);
 
 /// What has happened at one server.
 #[derive(Debug, Default)]
@@ -124,6 +129,11 @@ impl Shard {
 
     pub(crate) fn is_up(&self) -> bool {
         self.connection.load().is_some()
+    }
+
+    /// The number of the connection, if there is one.
+    pub(crate) fn link(&self) -> Option<u64> {
+        self.connection.load().as_ref().map(|connection| connection.number)
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -313,7 +323,9 @@ async fn keep_up(shard: Weak<Shard>) {
         back_off = BACK_OFF[0];
         Counts::add(&this.counts.connects);
         this.clock.renew();
-        let connection = Arc::new(Connection { redis, misses: AtomicU32::new(0) });
+        // Relaxed: a number by itself. No model.
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let connection = Arc::new(Connection { redis, number, misses: AtomicU32::new(0) });
         this.connection.store(Some(Arc::clone(&connection)));
         this.is_up.send_replace(true);
         drop(this);

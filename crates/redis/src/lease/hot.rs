@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
-use tollgate::{Report, Verdict};
+use tollgate::Report;
 
 use crate::lease::anchor::Anchor;
 use crate::lease::plan::Plan;
-use crate::lease::word::Word;
+use crate::lease::word::{Taken, Word};
 use crate::limit::FleetLimit;
 use crate::rule::{Evidence, Rule};
 use crate::secret::Subject;
@@ -20,8 +20,13 @@ use crate::secret::Subject;
 pub(crate) struct Hot {
     pub(crate) subject: Subject,
     pub(crate) limit: FleetLimit,
-    /// Of which step of the servers' clocks it is.
-    pub(crate) epoch: u64,
+    /// Of the subject and the limit.
+    pub(crate) hash: u64,
+    /// Of which fleet, and of which step of the servers' clocks it is.
+    steps: Arc<Steps>,
+    epoch: u64,
+    /// Whether another key has its place: it is not told what is given back here, so nobody is to go by it.
+    is_gone: AtomicBool,
     /// Two stretches: while one is spent, the next comes into the place of the other. They are never made one.
     words: [Word; 2],
     known: ArcSwapOption<Known>,
@@ -37,11 +42,30 @@ pub(crate) struct Hot {
     low: AtomicU64,
 }
 
+/// Steps of the servers' clocks that a fleet has seen: after each of them nothing holds any more.
+#[derive(Debug, Default)]
+pub(crate) struct Steps(AtomicU64);
+
+impl Steps {
+    /// A server's clock has stepped.
+    pub(crate) fn step(&self) {
+        // Relaxed, with every load: whoever reads it a moment too early has asked before the step was seen. No model.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn seen(&self) -> u64 {
+        // Relaxed: as `step`.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What the last answer said.
 #[derive(Debug)]
 struct Known {
     evidence: Evidence,
     anchor: Anchor,
+    /// By which connection it came.
+    link: u64,
     /// Until then it is certain that the server's clock is not past the stamp, or the end of the window.
     until: u64,
     /// Of a key that is saturated: such a cost, or a larger one, is not asked for again before a pause.
@@ -51,8 +75,8 @@ struct Known {
 /// What can be said without a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Here {
-    /// Taken from what is held. Whether it is time for more.
-    Allowed { report: Report, is_low: bool },
+    /// From what is held.
+    Allowed { report: Report },
     /// No server would admit it now, or one that has just refused is not asked again yet.
     Refused { report: Report },
     /// Somebody has to ask.
@@ -70,16 +94,21 @@ pub(crate) struct Grant<'a> {
     pub(crate) cost: u64,
     pub(crate) evidence: &'a Evidence,
     pub(crate) tokens: u64,
+    /// The number of the connection that it was asked for by; 0 if it may have come by another.
+    pub(crate) link: u64,
     /// [`Hot::returns`] when it was asked for.
     pub(crate) returns: u64,
 }
 
 impl Hot {
-    pub(crate) fn new(subject: Subject, limit: FleetLimit, epoch: u64, now: u64) -> Self {
+    pub(crate) fn new(subject: Subject, limit: FleetLimit, steps: &Arc<Steps>, now: u64) -> Self {
         Self {
+            hash: subject.hash() ^ limit.hash(),
             subject,
             limit,
-            epoch,
+            steps: Arc::clone(steps),
+            epoch: steps.seen(),
+            is_gone: AtomicBool::new(false),
             words: [Word::new(), Word::new()],
             known: ArcSwapOption::empty(),
             returns: AtomicU64::new(0),
@@ -96,6 +125,25 @@ impl Hot {
         &self.limit.0.rule
     }
 
+    /// Whether it is of this fleet and limit, and no clock has stepped since.
+    #[inline]
+    pub(crate) fn is_of(&self, limit: &FleetLimit, steps: &Arc<Steps>) -> bool {
+        let is_limit = Arc::ptr_eq(&self.limit.0, &limit.0) || self.limit.is_same(limit);
+        // Relaxed, with the store in `leave`: whoever reads it a moment too early has asked before. No model.
+        let is_gone = self.is_gone.load(Ordering::Relaxed);
+        is_limit && Arc::ptr_eq(&self.steps, steps) && self.epoch == steps.seen() && !is_gone
+    }
+
+    /// Its place is another key's from now on.
+    pub(crate) fn leave(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all that it holds has lapsed by a step.
+    pub(crate) fn is_past(&self) -> bool {
+        self.epoch != self.steps.seen()
+    }
+
     /// When somebody last asked for it.
     pub(crate) fn asked_at(&self) -> u64 {
         // Relaxed, with every access of this, `held`, `want` and `low`: guesses at how much to take, each by itself; whatever they
@@ -108,53 +156,51 @@ impl Hot {
         self.want.load(Ordering::Relaxed)
     }
 
+    /// What was said by another connection than this one, and by none since: the server at the end of this one may have lost it. A
+    /// stamp only rises but by what is given back, so that it counts if it is the later one.
+    pub(crate) fn seen_before(&self, link: u64) -> Option<Evidence> {
+        let known = self.known.load();
+        known.as_deref().filter(|known| known.link != link).map(|known| known.evidence.clone())
+    }
+
     pub(crate) fn held(&self, now: u64, plan: &Plan) -> u64 {
         self.words.iter().map(|word| word.left(now, plan.token).0).sum()
     }
 
-    /// Decides here what can be. `fresh` is how old what is known may be, in nanoseconds.
-    pub(crate) fn here(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
-        let [first, second] = &self.words;
-        // What ends first goes first, so that less lapses.
-        let (first, second) = if first.end() <= second.end() { (first, second) } else { (second, first) };
-        if let Some((left, end)) = first.take(now, cost, plan.token) {
-            let (other, other_end) = second.left(now, plan.token);
-            return self.allowed(now, left + other, end.max(other_end), other == 0);
-        }
-        if let Some((left, end)) = second.take(now, cost, plan.token) {
-            let (other, _) = first.left(now, plan.token);
-            return self.allowed(now, left + other, end, other == 0);
-        }
-        let known = self.known.load();
-        match known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh)) {
-            Some(report) => Here::Refused { report },
-            None => Here::Ask,
-        }
+    /// Takes what is held, and is enough.
+    #[inline]
+    pub(crate) fn take(&self, now: u64, cost: u64, plan: &Plan) -> Option<Taken> {
+        Word::take_of(&self.words, now, cost, plan.token)
     }
 
-    /// What `here` would say, taking nothing.
+    /// Whether it is time for more than so much.
+    #[inline]
+    pub(crate) fn is_low(&self, taken: Taken, now: u64) -> bool {
+        taken.is_last && taken.left <= self.low.load(Ordering::Relaxed) && !self.is_paused(now)
+    }
+
+    /// The refusal, if what is known of it says so; `fresh` is how old that may be, in nanoseconds.
+    pub(crate) fn refusal(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Option<Report> {
+        let known = self.known.load();
+        known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh))
+    }
+
+    /// Decides here what can be.
+    #[cfg(test)]
+    pub(crate) fn here(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
+        if let Some(taken) = self.take(now, cost, plan) {
+            return Here::Allowed { report: plan.allowed(now, taken.left, taken.end) };
+        }
+        self.refusal(now, cost, plan, fresh).map_or(Here::Ask, |report| Here::Refused { report })
+    }
+
+    /// What could be decided here, taking nothing.
     pub(crate) fn peek(&self, now: u64, cost: u64, plan: &Plan, fresh: u64) -> Here {
         let lefts = [&self.words[0], &self.words[1]].map(|word| word.left(now, plan.token));
         if lefts.iter().any(|&(left, _)| left >= cost) {
-            return self.allowed(now, lefts[0].0 + lefts[1].0, lefts[0].1.max(lefts[1].1), false);
+            return Here::Allowed { report: plan.allowed(now, lefts[0].0 + lefts[1].0, lefts[0].1.max(lefts[1].1)) };
         }
-        let known = self.known.load();
-        match known.as_deref().and_then(|known| self.refused(known, now, cost, plan, fresh)) {
-            Some(report) => Here::Refused { report },
-            None => Here::Ask,
-        }
-    }
-
-    fn allowed(&self, now: u64, left: u64, end: u64, has_place: bool) -> Here {
-        let report = Report {
-            verdict: Verdict::Allowed,
-            burst: self.rule().most(),
-            remaining: left,
-            retry_after: None,
-            reset_after: Duration::from_nanos(end.saturating_sub(now)),
-        };
-        let is_low = has_place && left <= self.low.load(Ordering::Relaxed);
-        Here::Allowed { report, is_low: is_low && !self.is_paused(now) }
+        self.refusal(now, cost, plan, fresh).map_or(Here::Ask, |report| Here::Refused { report })
     }
 
     fn is_paused(&self, now: u64) -> bool {
@@ -213,7 +259,11 @@ impl Hot {
             (true, Some(was)) if remaining < plan.most => Some(was),
             (true, _) => None,
         };
-        let known = Known { evidence: grant.evidence.clone(), anchor: grant.own, until: end, paused };
+        // A server that answered in the place of another has not been told what that one had said: the next question tells it.
+        let before = self.known.load();
+        let is_untold = |before: &&Known| grant.link == 0 && before.evidence.is_later(grant.evidence);
+        let evidence = before.as_deref().filter(is_untold).map_or(grant.evidence, |before| &before.evidence).clone();
+        let known = Known { evidence, anchor: grant.own, link: grant.link, until: end, paused };
         self.known.store(Some(Arc::new(known)));
         if self.returns() != grant.returns {
             // What was given back meanwhile may not be in it. Looked at after the store, so that of a return at this very
@@ -297,14 +347,14 @@ mod tests {
     fn hot(quota: &str) -> Hot {
         let limit = FleetLimit::new("api", quota.parse().unwrap(), OnOutage::Closed, None, 4).unwrap().leased();
         let subject = Subject::new("ada", &Secret::new(b"a secret of the tests"), &RandomState::new());
-        Hot::new(subject, limit, 0, 0)
+        Hot::new(subject, limit, &Arc::default(), 0)
     }
 
     /// An answer to a request of `cost`: the bucket is full again so many microseconds later.
     fn learn(hot: &Hot, ms: u64, fits: bool, cost: u64, ahead_us: u64, returns: u64) {
         let own = Anchor { sent: ms * MS, read: ms * MS + MS, server_us: NOW + ms * 1_000 };
         let evidence = Evidence::Stamp { stamp: Span { us: own.server_us + ahead_us, parts: 0 } };
-        let grant = Grant { own, best: own, fits, cost, evidence: &evidence, tokens: 0, returns };
+        let grant = Grant { own, best: own, fits, cost, evidence: &evidence, tokens: 0, link: 1, returns };
         hot.learn(&grant, hot.limit.plan().unwrap());
     }
 
@@ -324,6 +374,28 @@ mod tests {
         assert_eq!(here(&hot, 1, 1), Here::Ask);
         learn(&hot, 2, false, 1, 10_000_000, hot.returns());
         assert!(matches!(here(&hot, 3, 1), Here::Refused { .. }));
+    }
+
+    #[test]
+    fn what_was_seen_is_told_to_another_server_though_that_has_answered_already() {
+        let hot = hot("10/second burst 100");
+        let stamp = |ahead_us| Some(Evidence::Stamp { stamp: Span { us: NOW + ahead_us, parts: 0 } });
+        let answer = |ahead_us, link| {
+            let own = Anchor { sent: 0, read: MS, server_us: NOW };
+            let evidence = stamp(ahead_us).unwrap();
+            let grant = Grant { own, best: own, fits: true, cost: 1, evidence: &evidence, tokens: 0, link, returns: 0 };
+            hot.learn(&grant, hot.limit.plan().unwrap());
+        };
+        answer(5_000_000, 1);
+        assert_eq!((hot.seen_before(1), hot.seen_before(2)), (None, stamp(5_000_000)));
+        // Sent by the first connection, and answered by the second, which has lost most of it.
+        answer(200_000, 0);
+        assert_eq!(hot.seen_before(2), stamp(5_000_000));
+        answer(5_100_000, 2);
+        assert_eq!(hot.seen_before(2), None);
+        // What others gave back, as the same server says.
+        answer(300_000, 2);
+        assert_eq!(hot.seen_before(3), stamp(300_000));
     }
 
     #[test]

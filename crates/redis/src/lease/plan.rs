@@ -1,5 +1,9 @@
 //! Whether a limit can be taken ahead, and by how much: decided once, when the limit is made.
 
+use core::time::Duration;
+
+use tollgate::{Report, Verdict};
+
 use crate::lease::word::{self, TokenTime};
 use crate::rule::Rule;
 
@@ -11,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) token: TokenTime,
     /// What an empty bucket takes to fill, or the window.
     pub(crate) depth: u64,
+    /// The burst, or the count of the window.
+    pub(crate) whole: u64,
     /// As many tokens as a node holds in advance at most, so that all nodes together hold a quarter of the burst.
     pub(crate) most: u64,
     /// For so long a batch should last.
@@ -22,6 +28,18 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// What is said of a request that is decided here, while so much is left, the last of it at `end`.
+    #[inline]
+    pub(crate) fn allowed(&self, now: u64, left: u64, end: u64) -> Report {
+        Report {
+            verdict: Verdict::Allowed,
+            burst: self.whole,
+            remaining: left,
+            retry_after: None,
+            reset_after: Duration::from_nanos(end.saturating_sub(now)),
+        }
+    }
+
     /// Fewer tokens than this at once are not worth it: the half of what a quarter of them leaves is none.
     const LEAST_BURST: u64 = 8;
 
@@ -45,6 +63,7 @@ impl Plan {
         (burst >= Self::LEAST_BURST && depth >= 10 * MS).then(|| Self {
             token,
             depth,
+            whole: burst,
             most: (burst / nodes.saturating_mul(4)).clamp(1, word::MOST),
             horizon: (depth / 4).min(1_000 * MS),
             hot: (depth / 8).min(1_000 * MS),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::lease::hot::Hot;
+use crate::lease::hot::{Hot, Steps};
+use crate::lease::near;
+use crate::lease::tally::Tally;
 use crate::limit::FleetLimit;
 use crate::secret::Subject;
 
@@ -19,13 +21,15 @@ pub(crate) struct Leases {
     hot: Box<[ArcSwapOption<Hot>]>,
     /// Which key was there last, and when: 32 bits each.
     seen: Box<[AtomicU64]>,
-    /// Raised by each step of a server's clock: nothing holds any more.
-    epoch: AtomicU64,
+    steps: Arc<Steps>,
     #[cfg(any(test, not(target_os = "linux")))]
     start: tokio::time::Instant,
     /// How long what a server said last is taken for true, in nanoseconds.
     pub(crate) fresh: u64,
-    pub(crate) counts: Counts,
+    /// What was decided here.
+    pub(crate) decided: Tally,
+    /// How often tokens were asked for.
+    asked: AtomicU64,
     /// By as many millionths this node's clock runs fast.
     #[cfg(test)]
     pub(crate) drift: i64,
@@ -34,31 +38,17 @@ pub(crate) struct Leases {
     pub(crate) stood: AtomicU64,
 }
 
-/// What was decided here.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) allowed: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) asked: AtomicU64,
-}
-
-impl Counts {
-    pub(crate) fn add(count: &AtomicU64) {
-        // Relaxed, with every load of these: numbers by themselves, to be shown. No model.
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Leases {
     pub(crate) fn new(fresh: u64) -> Self {
         Self {
             hot: (0..PLACES).map(|_| ArcSwapOption::empty()).collect(),
             seen: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
-            epoch: AtomicU64::new(0),
+            steps: Arc::default(),
             #[cfg(any(test, not(target_os = "linux")))]
             start: tokio::time::Instant::now(),
             fresh,
-            counts: Counts::default(),
+            decided: Tally::new(),
+            asked: AtomicU64::new(0),
             #[cfg(test)]
             drift: 0,
             #[cfg(test)]
@@ -92,22 +82,31 @@ impl Leases {
         (place, hash)
     }
 
-    fn is_it(&self, hot: &Hot, subject: &Subject, limit: &FleetLimit) -> bool {
-        // Relaxed, with the addition in `step`: whoever reads it a moment too early has asked before the step was seen. No model.
-        hot.subject.is(subject) && hot.limit.is_same(limit) && hot.epoch == self.epoch.load(Ordering::Relaxed)
+    /// What is seen of a key, given its hash and how to tell it, if it is hot and this thread has looked at it lately.
+    #[inline]
+    pub(crate) fn near<R>(
+        &self,
+        hash: u64,
+        is_it: impl FnOnce(&Subject) -> bool,
+        limit: &FleetLimit,
+        look: impl FnOnce(&Arc<Hot>, Option<usize>) -> Option<R>,
+    ) -> Option<R> {
+        near::with(hash ^ limit.hash(), |hot| hot.is_of(limit, &self.steps) && is_it(&hot.subject), look)
     }
 
-    /// Looks at what is held of a key, if it is hot.
+    /// Looks at what is held of a key, if it is hot; this thread has it near from then on.
     pub(crate) fn with<R>(
         &self,
         subject: &Subject,
         limit: &FleetLimit,
         look: impl FnOnce(&Arc<Hot>) -> R,
     ) -> Option<R> {
-        let (place, _) = Self::places(subject, limit);
+        let (place, hash) = Self::places(subject, limit);
         for slot in &self.hot[place..place + WAYS] {
             let hot = slot.load();
-            if let Some(hot) = hot.as_ref().filter(|hot| self.is_it(hot, subject, limit)) {
+            let is_it = |hot: &&Arc<Hot>| hot.hash == hash && hot.is_of(limit, &self.steps) && hot.subject.is(subject);
+            if let Some(hot) = hot.as_ref().filter(is_it) {
+                near::keep(hot);
                 return Some(look(hot));
             }
         }
@@ -130,16 +129,19 @@ impl Leases {
         if !is_hot {
             return None;
         }
-        let new = Arc::new(Hot::new(subject.clone(), limit.clone(), self.epoch.load(Ordering::Relaxed), now));
+        let new = Arc::new(Hot::new(subject.clone(), limit.clone(), &self.steps, now));
         // A place of nobody, or of whoever was asked for longest ago, if that is long ago.
         for slot in &self.hot[place..place + WAYS] {
             let old = slot.load_full();
             let is_free = old.as_ref().is_none_or(|old| {
                 let idle = now.saturating_sub(old.asked_at());
-                old.epoch != new.epoch || old.limit.plan().is_none_or(|plan| idle > plan.depth.min(10_000_000_000))
+                old.is_past() || old.limit.plan().is_none_or(|plan| idle > plan.depth.min(10_000_000_000))
             });
             if is_free {
                 let seen = slot.compare_and_swap(&old, Some(Arc::clone(&new)));
+                if let Some(old) = &old {
+                    old.leave();
+                }
                 let is_mine = match (seen.as_ref(), &old) {
                     (None, None) => true,
                     (Some(seen), Some(old)) => Arc::ptr_eq(seen, old),
@@ -154,7 +156,19 @@ impl Leases {
 
     /// A server's clock has stepped.
     pub(crate) fn step(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.steps.step();
+    }
+
+    /// Tokens are asked for.
+    pub(crate) fn count_asked(&self) {
+        // Relaxed, with the load in `asked`: a number by itself, to be shown. No model.
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often tokens were asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        // Relaxed: as `count_asked`.
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -190,8 +204,13 @@ mod tests {
         assert_eq!(held(), found);
         assert!(found > PLACES * 9 / 10 && found <= PLACES, "{found}");
         assert!(leases.with(&subject(&0_u64), &limit, |_| ()).is_some());
-        // After the depth it is another's.
+        // After the depth it is another's, and what a thread has kept of it is nobody's: it is not told of resets.
         let later = now + 3_000_000_000;
+        let mine = subject(&0_u64);
+        let near = || leases.near(mine.hash(), |known| known.is(&mine), &limit, |_, _| Some(()));
+        assert!(leases.with(&mine, &limit, |_| ()).is_some() && near().is_some());
+        leases.with(&mine, &limit, |hot| hot.leave());
+        assert!(near().is_none() && leases.with(&mine, &limit, |_| ()).is_none());
         for key in 60_000..61_000_u64 {
             let subject = subject(&key);
             let _ = leases.get(&subject, &limit, later);

@@ -22,18 +22,36 @@ pub(crate) struct TokenTime {
 
 impl TokenTime {
     /// How many of `left` tokens, the last before an end that is `ahead` nanoseconds away, have not lapsed.
+    #[inline]
     fn alive(self, left: u64, ahead: u64) -> u64 {
-        let wide = u128::from;
-        let room = wide(ahead) * wide(self.den);
-        if ahead == 0 {
+        // A word that is spent, as one of two mostly is, takes no products.
+        if left == 0 || ahead == 0 {
             return 0;
         }
+        let wide = u128::from;
+        let room = wide(ahead) * wide(self.den);
         if wide(left) * wide(self.num) <= room {
             return left;
         }
-        // Above the room means above 0. Less than `left`, so within its bits.
-        u64::try_from(room / wide(self.num)).unwrap_or(left).min(left)
+        self.in_part(left, room)
     }
+
+    /// Of a stretch that has lapsed in part, or wholly: apart, so that the division is in nobody's way.
+    #[cold]
+    fn in_part(self, left: u64, room: u128) -> u64 {
+        // Above the room means above 0. Less than `left`, so within its bits.
+        u64::try_from(room / u128::from(self.num)).unwrap_or(left).min(left)
+    }
+}
+
+/// What is left once tokens were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) left: u64,
+    /// When the last of them ends.
+    pub(crate) end: u64,
+    /// Whether they are all of one stretch.
+    pub(crate) is_last: bool,
 }
 
 /// What is left of a stretch.
@@ -50,7 +68,24 @@ impl Word {
         (word & !COUNT, COUNT - (word & COUNT))
     }
 
+    /// Takes `cost` tokens at `now`, all of them or none, from whichever of two stretches ends first and has them, so that less lapses.
+    #[inline]
+    pub(crate) fn take_of(words: &[Self; 2], now: u64, cost: u64, token: TokenTime) -> Option<Taken> {
+        let [first, second] = words;
+        // Relaxed: as `take`. Whichever order is seen, both are tried. Above the count stands the end.
+        let in_order = first.0.load(Ordering::Relaxed) <= second.0.load(Ordering::Relaxed);
+        let (first, second) = if in_order { (first, second) } else { (second, first) };
+        if let Some((left, end)) = first.take(now, cost, token) {
+            let (other, other_end) = second.left(now, token);
+            return Some(Taken { left: left + other, end: end.max(other_end), is_last: other == 0 });
+        }
+        let (left, end) = second.take(now, cost, token)?;
+        let (other, _) = first.left(now, token);
+        Some(Taken { left: left + other, end, is_last: other == 0 })
+    }
+
     /// Takes `cost` tokens at `now`, all of them or none. How many are left then, and when they end.
+    #[inline]
     pub(crate) fn take(&self, now: u64, cost: u64, token: TokenTime) -> Option<(u64, u64)> {
         // Relaxed, all accesses: the word is all there is to know, nothing is published by it, and the order of changes of one word
         // is the same for all. `loom-tests/tests/fleet_lease.rs`.
@@ -67,13 +102,8 @@ impl Word {
         }
     }
 
-    /// When it ends.
-    pub(crate) fn end(&self) -> u64 {
-        // Relaxed: as `take`.
-        Self::parts(self.0.load(Ordering::Relaxed)).0
-    }
-
     /// How many tokens are left at `now`, and when they end.
+    #[inline]
     pub(crate) fn left(&self, now: u64, token: TokenTime) -> (u64, u64) {
         // Relaxed: as `take`.
         let (end, left) = Self::parts(self.0.load(Ordering::Relaxed));

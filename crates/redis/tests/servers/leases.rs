@@ -175,7 +175,7 @@ async fn four_nodes_under_one_hot_key() {
 }
 
 /// A server that dies under leases: what is held is spent, then the limit is closed; with it again, all is as before, and in all no more
-/// was admitted than two full buckets, as the server has forgotten the first.
+/// was admitted than one full bucket, as the server has forgotten it, and the node has not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies() {
     let mut server = Server::start();
@@ -211,6 +211,7 @@ async fn a_server_that_dies() {
     while place(&fleet, &limit).await.0 {
         after += 1;
     }
-    assert!((396..=401).contains(&after), "{after}");
-    assert!(admitted + held <= 400);
+    // A token comes back in 9 s; what an answer that was lost had granted, at most as much as a node holds, lapses.
+    let back = 1 + since.elapsed().as_secs() / 9;
+    assert!((300..=400 + back).contains(&(admitted + held + after)), "{admitted} and {held} before, {after} after");
 }

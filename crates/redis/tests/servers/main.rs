@@ -9,6 +9,7 @@ mod faults;
 mod harness;
 mod leases;
 mod matrix;
+mod nodes;
 mod proxy;
 mod record;
 mod topologies;

@@ -293,11 +293,19 @@ fn item(tightest: &LimitStatus<'_>) -> HeaderValue {
 /// Of what it [begins with](Dialect::item_start), and its figures.
 fn item_of(start: &[u8], remaining: u64, wait: Option<u64>) -> HeaderValue {
     let (mut left, mut seconds) = (Digits::new(), Digits::new());
-    match wait {
-        Some(wait) => text_buffer::header(&[start, left.of(remaining), b";t=", seconds.of(wait)]),
-        None => text_buffer::header(&[start, left.of(remaining)]),
+    let (left, until) = (left.of(remaining), wait.map(|wait| seconds.of(wait)));
+    // In one allocation of its length.
+    let mut text = Vec::with_capacity(start.len() + left.len() + until.map_or(0, |until| TIME.len() + until.len()));
+    text.extend_from_slice(start);
+    text.extend_from_slice(left);
+    if let Some(until) = until {
+        text.extend_from_slice(TIME);
+        text.extend_from_slice(until);
     }
+    text_buffer::value(text)
 }
+
+const TIME: &[u8] = b";t=";
 
 fn item_of_few(texts: &FieldTexts, remaining: u32, wait: u32) -> HeaderValue {
     item_of(&texts.item_start, remaining.into(), Some(wait.into()))
@@ -346,4 +354,31 @@ fn limit_and_policies(limit: u64, policies: &HeaderValue) -> HeaderValue {
     text.extend_from_slice(policies.as_bytes());
     // Both parts are printable ASCII.
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However large the figures are, wherever the texts are, and whoever takes the fields.
+    #[test]
+    fn fields_that_are_carried_say_what_is_written_at_once() {
+        let (policies, start) = (HeaderValue::from_static("\"p\";q=10;w=60"), Dialect::item_start("p"));
+        let most = u64::from(u32::MAX);
+        for (remaining, wait) in [(0, 0), (9, 54), (most, most), (most + 1, 1), (1, most + 1), (u64::MAX, u64::MAX)] {
+            let shown = |figure: u64| figure.min(999_999_999_999_999);
+            let item = format!("\"p\";r={};t={}", shown(remaining), shown(wait));
+            for texts in [SharedTexts::new(&policies, &start), SharedTexts::copies(&policies, &start)] {
+                let fields = || ResponseFields::ietf(&texts, remaining, wait);
+                let mut headers = HeaderMap::new();
+                fields().write(&mut headers);
+                assert_eq!(headers.len(), 2);
+                assert_eq!(headers[RATELIMIT_POLICY], policies);
+                assert_eq!(headers[RATELIMIT], item);
+                let mut given = Vec::new();
+                fields().for_each(|name, value| given.push((name.clone(), value.clone())));
+                assert_eq!(given, [(RATELIMIT_POLICY, policies.clone()), (RATELIMIT, headers[RATELIMIT].clone())]);
+            }
+        }
+    }
 }

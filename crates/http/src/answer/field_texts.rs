@@ -38,14 +38,16 @@ impl SharedTexts {
     fn kept_in(kept: &Mutex<Kept>, policies: &HeaderValue, item_start: &str) -> Self {
         match kept.lock().unwrap_or_else(PoisonError::into_inner).keep(policies, item_start) {
             Some(texts) => Self::Kept(texts),
-            None => {
-                let copy = || FieldTexts {
-                    policies: value(Bytes::copy_from_slice(policies.as_bytes())),
-                    item_start: item_start.as_bytes().into(),
-                };
-                Self::Copies(Box::new(PerThread::new(copy)))
-            }
+            None => Self::copies(policies, item_start),
         }
+    }
+
+    pub(super) fn copies(policies: &HeaderValue, item_start: &str) -> Self {
+        let copy = || FieldTexts {
+            policies: value(Bytes::copy_from_slice(policies.as_bytes())),
+            item_start: item_start.as_bytes().into(),
+        };
+        Self::Copies(Box::new(PerThread::new(copy)))
     }
 
     /// Those of which this thread takes copies.

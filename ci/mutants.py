@@ -3,7 +3,7 @@
 A defect is a text that occurs once in a file, and what it is replaced by. So the engine is not full of switches, and a
 defect whose place in the code has gone is an error. `dies` lists the suites that must fail: "explorer|loom|rmw|shuttle|fleet
 [FILTER]" for the models, "test NAME [FILTER]", "lib [FILTER]", "http|gateway NAME [FILTER]" for a test of that crate,
-"redis [FILTER]" for a test in the library of that crate,
+with --lib as NAME for one in its library, "redis [FILTER]" for a test in the library of that crate,
 "python NAME FILTER" for tests of crates/python/tests/NAME.py, of defects in its Python (with the module that ci/python.sh has built),
 "fuzz TARGET". A defect that nothing here can kill has `argued` instead, with the reason.
 """
@@ -107,7 +107,9 @@ def commands(suite):
     if kind not in ("test", "lib", *PACKAGES):
         fail(f"unknown suite: {suite}")
     # Those of the fleet's tests that need no server.
-    name = ["--lib"] if kind in ("lib", "redis") else ["--test", rest.pop(0)]
+    in_library = kind in ("lib", "redis") or rest[0] == "--lib"
+    name = ["--lib"] if in_library else ["--test", rest[0]]
+    rest = rest if kind in ("lib", "redis") else rest[1:]
     package = PACKAGES.get(kind, ["tollgate"])
     if name == ["--test", "waiting"]:
         # Which is empty without what it is about.

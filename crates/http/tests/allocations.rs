@@ -6,6 +6,7 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::Client;
@@ -14,7 +15,7 @@ use tollgate::Quota;
 use tollgate::clock::{Clock as _, ExactClock, Instant};
 use tollgate_http::answer::{Dialect, RefusalBody, ResetForm, Template};
 use tollgate_http::stats::{Labeller, TopRefused};
-use tollgate_http::{Answer, LimiterConfig, Policy, RateLimiter, TierMap, Tiers};
+use tollgate_http::{Answer, LimiterConfig, PeerAddr, Policy, RateLimiter, TierMap, Tiers};
 
 struct Counting;
 
@@ -96,6 +97,23 @@ fn refusals_allocate_a_map_of_two_the_values_and_the_body() {
         let policies = answer.dialect().policies([("per minute", &client.quota, client.unit)]);
         assert_eq!(allocations(|| answer.refuse(&limit, &policies, false)), counted, "{body}");
     }
+}
+
+/// The decision nothing; its fields the text of one, in a map that has room.
+#[test]
+fn an_admitted_request_allocates_one_text() {
+    let limiter = RateLimiter::new(LimiterConfig::new().policy(Policy::new("api", "1000000/hour").unwrap())).unwrap();
+    let mut request = http::Request::new(());
+    request.extensions_mut().insert(PeerAddr(SocketAddr::from(([192, 0, 2, 7], 40_000))));
+    let fields = || limiter.check_at_once(&request).expect("the straight path").expect("admitted");
+    assert_eq!(allocations(fields), 0);
+    let mut headers = HeaderMap::with_capacity(16);
+    let counted = allocations(|| {
+        headers.clear();
+        fields().write(&mut headers);
+    });
+    assert_eq!(counted, 1);
+    assert_eq!(headers.len(), 2);
 }
 
 #[test]

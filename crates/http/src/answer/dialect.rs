@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tollgate::Quota;
 
+use super::field_texts::{FieldTexts, SharedTexts};
 use super::status::{LimitStatus, QuotaUnit};
 use super::text_buffer::{self, Digits, TextBuffer};
 use crate::error::UnknownName;
@@ -178,14 +179,23 @@ impl Dialect {
 #[derive(Debug)]
 pub struct ResponseFields(Kind);
 
+/// Every request carries this while it is served, so it is small, and what most have allocates nothing.
 #[derive(Debug)]
 enum Kind {
-    None,
-    /// Of the current draft: `RateLimit-Policy` and `RateLimit`.
-    Ietf(Box<(HeaderValue, HeaderValue)>),
-    /// Of another dialect, each of which replaces what is there.
-    Older(Box<HeaderMap>),
+    /// Of the current draft: the texts, how many remain, and in how many seconds the quota is full.
+    Ietf(&'static FieldTexts, u32, u32),
+    Other(Option<Box<Other>>),
 }
+
+#[derive(Debug)]
+enum Other {
+    /// Of the current draft: `RateLimit-Policy` and `RateLimit`.
+    Ietf(HeaderValue, HeaderValue),
+    /// Of another dialect, each of which replaces what is there.
+    Older(HeaderMap),
+}
+
+const _: () = assert!(size_of::<ResponseFields>() == 16);
 
 impl Dialect {
     /// What the item of the current draft begins with, for a limit of this name: `"burst";r=`.
@@ -195,59 +205,71 @@ impl Dialect {
 
     /// What [`write`](Self::write) writes.
     pub(crate) fn fields(self, tightest: &LimitStatus<'_>, policies: HeaderValue) -> ResponseFields {
-        ResponseFields(match self {
-            Self::None => Kind::None,
-            Self::Ietf => Kind::Ietf(Box::new((policies, item(tightest)))),
+        let other = match self {
+            Self::None => return ResponseFields::NONE,
+            Self::Ietf => Other::Ietf(policies, item(tightest)),
             older => {
-                let mut fields = Box::default();
+                let mut fields = HeaderMap::new();
                 older.write(&mut fields, tightest, &policies);
-                Kind::Older(fields)
+                Other::Older(fields)
             }
-        })
+        };
+        ResponseFields(Kind::Other(Some(Box::new(other))))
     }
 }
 
 impl ResponseFields {
     /// Of the current draft, from what is made when limits are set up and the figures of one that admitted: how many remain, and
     /// in how many seconds the quota is full.
-    pub(crate) fn ietf(policies: &HeaderValue, item_start: &str, remaining: u64, wait: u64) -> Self {
-        Self(Kind::Ietf(Box::new((policies.clone(), item_of(item_start.as_bytes(), remaining, Some(wait))))))
+    pub(crate) fn ietf(texts: &SharedTexts, remaining: u64, wait: u64) -> Self {
+        if let (SharedTexts::Kept(texts), Ok(remaining), Ok(wait)) = (texts, remaining.try_into(), wait.try_into()) {
+            return Self(Kind::Ietf(texts, remaining, wait));
+        }
+        let texts = texts.here();
+        let limit = item_of(&texts.item_start, remaining, Some(wait));
+        Self(Kind::Other(Some(Box::new(Other::Ietf(texts.policies.clone(), limit)))))
     }
 
-    pub(crate) const NONE: Self = Self(Kind::None);
+    pub(crate) const NONE: Self = Self(Kind::Other(None));
 
     /// Whether there are none.
     #[cfg(feature = "tower")]
     pub(crate) const fn are_none(&self) -> bool {
-        matches!(self.0, Kind::None)
+        matches!(self.0, Kind::Other(None))
     }
 
     /// Gives each, in the order in which [`write`](Self::write) adds them: for a server whose headers are no [`HeaderMap`].
     pub fn for_each(self, mut each: impl FnMut(&HeaderName, &HeaderValue)) {
+        let mut both = |policies: &_, limit: &_| {
+            each(&RATELIMIT_POLICY, policies);
+            each(&RATELIMIT, limit);
+        };
         match self.0 {
-            Kind::None => {}
-            Kind::Ietf(fields) => {
-                each(&RATELIMIT_POLICY, &fields.0);
-                each(&RATELIMIT, &fields.1);
-            }
-            Kind::Older(fields) => fields.iter().for_each(|(name, value)| each(name, value)),
+            Kind::Ietf(texts, remaining, wait) => both(&texts.policies, &item_of_few(texts, remaining, wait)),
+            Kind::Other(None) => {}
+            Kind::Other(Some(other)) => match *other {
+                Other::Ietf(policies, limit) => both(&policies, &limit),
+                Other::Older(fields) => fields.iter().for_each(|(name, value)| each(name, value)),
+            },
         }
     }
 
     /// Writes them, as [`Dialect::write`] does.
     pub fn write(self, headers: &mut HeaderMap) {
         match self.0 {
-            Kind::None => {}
-            Kind::Ietf(fields) => {
-                let (policies, limit) = *fields;
-                append(headers, policies, limit)
+            Kind::Ietf(texts, remaining, wait) => {
+                append(headers, texts.policies.clone(), item_of_few(texts, remaining, wait))
             }
-            Kind::Older(fields) => {
-                for (name, value) in *fields {
-                    // Each name is there once, so it comes with its value.
-                    name.into_iter().for_each(|name| set(headers, name, value.clone()));
+            Kind::Other(None) => {}
+            Kind::Other(Some(other)) => match *other {
+                Other::Ietf(policies, limit) => append(headers, policies, limit),
+                Other::Older(fields) => {
+                    for (name, value) in fields {
+                        // Each name is there once, so it comes with its value.
+                        name.into_iter().for_each(|name| set(headers, name, value.clone()));
+                    }
                 }
-            }
+            },
         }
     }
 }
@@ -271,10 +293,22 @@ fn item(tightest: &LimitStatus<'_>) -> HeaderValue {
 /// Of what it [begins with](Dialect::item_start), and its figures.
 fn item_of(start: &[u8], remaining: u64, wait: Option<u64>) -> HeaderValue {
     let (mut left, mut seconds) = (Digits::new(), Digits::new());
-    match wait {
-        Some(wait) => text_buffer::header(&[start, left.of(remaining), b";t=", seconds.of(wait)]),
-        None => text_buffer::header(&[start, left.of(remaining)]),
+    let (left, until) = (left.of(remaining), wait.map(|wait| seconds.of(wait)));
+    // In one allocation of its length.
+    let mut text = Vec::with_capacity(start.len() + left.len() + until.map_or(0, |until| TIME.len() + until.len()));
+    text.extend_from_slice(start);
+    text.extend_from_slice(left);
+    if let Some(until) = until {
+        text.extend_from_slice(TIME);
+        text.extend_from_slice(until);
     }
+    text_buffer::value(text)
+}
+
+const TIME: &[u8] = b";t=";
+
+fn item_of_few(texts: &FieldTexts, remaining: u32, wait: u32) -> HeaderValue {
+    item_of(&texts.item_start, remaining.into(), Some(wait.into()))
 }
 
 /// Adds the fields of the current draft. A map that is full stays as it is, which does not fail the request.
@@ -320,4 +354,31 @@ fn limit_and_policies(limit: u64, policies: &HeaderValue) -> HeaderValue {
     text.extend_from_slice(policies.as_bytes());
     // Both parts are printable ASCII.
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However large the figures are, wherever the texts are, and whoever takes the fields.
+    #[test]
+    fn fields_that_are_carried_say_what_is_written_at_once() {
+        let (policies, start) = (HeaderValue::from_static("\"p\";q=10;w=60"), Dialect::item_start("p"));
+        let most = u64::from(u32::MAX);
+        for (remaining, wait) in [(0, 0), (9, 54), (most, most), (most + 1, 1), (1, most + 1), (u64::MAX, u64::MAX)] {
+            let shown = |figure: u64| figure.min(999_999_999_999_999);
+            let item = format!("\"p\";r={};t={}", shown(remaining), shown(wait));
+            for texts in [SharedTexts::new(&policies, &start), SharedTexts::copies(&policies, &start)] {
+                let fields = || ResponseFields::ietf(&texts, remaining, wait);
+                let mut headers = HeaderMap::new();
+                fields().write(&mut headers);
+                assert_eq!(headers.len(), 2);
+                assert_eq!(headers[RATELIMIT_POLICY], policies);
+                assert_eq!(headers[RATELIMIT], item);
+                let mut given = Vec::new();
+                fields().for_each(|name, value| given.push((name.clone(), value.clone())));
+                assert_eq!(given, [(RATELIMIT_POLICY, policies.clone()), (RATELIMIT, headers[RATELIMIT].clone())]);
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod dialect;
 mod error;
+pub(crate) mod field_texts;
 mod refusal_body;
 mod retry_after;
 mod status;

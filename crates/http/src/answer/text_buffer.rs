@@ -86,12 +86,12 @@ impl fmt::Write for TextBuffer {
 
 /// The value of a header that is one number.
 pub(crate) fn number(number: u64) -> HeaderValue {
-    header(&[Digits::new().of(number)])
+    value(Digits::new().of(number).to_vec())
 }
 
-/// The value of a header in one allocation; empty if a piece holds a control character, which nothing made here does.
-pub(crate) fn header(pieces: &[&[u8]]) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(pieces.concat())).unwrap_or(HeaderValue::from_static(""))
+/// The value of a header in the allocation of its text; empty if that holds a control character, which nothing made here does.
+pub(crate) fn value(text: Vec<u8>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Room for the digits of a number.

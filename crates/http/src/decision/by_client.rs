@@ -1,9 +1,8 @@
 //! Limits for each client address, whatever else the request is: what most policies without a route are.
 
-use http::HeaderValue;
 use tollgate::LimitSet;
 
-use crate::per_thread::PerThread;
+use crate::answer::field_texts::SharedTexts;
 
 /// Limits for each client address, of one policy or several.
 pub(crate) struct ByClient {
@@ -13,6 +12,6 @@ pub(crate) struct ByClient {
     pub(crate) policies: Vec<usize>,
     /// Of each limit of the set its policy, and its index there.
     pub(crate) of: Vec<(usize, usize)>,
-    /// What `RateLimit-Policy` says of them. By thread, as with [`Tier`](super::compile::Tier).
-    pub(crate) items: PerThread<HeaderValue>,
+    /// What is said if it is this limit of the set that decides.
+    pub(crate) texts: Vec<SharedTexts>,
 }

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use tollgate::clock::Clock;
 use tollgate::{Limit, LimitSet, Quota};
 
+use crate::answer::field_texts::SharedTexts;
 use crate::answer::{Dialect, QuotaUnit};
 #[cfg(feature = "redis")]
 use crate::config::on_fleet::{OnFleet, fleet_name};
@@ -120,8 +121,8 @@ pub(crate) struct Tier {
     pub(crate) limits: Vec<NamedLimit>,
     /// As a quota, for answers: so many requests in flight.
     pub(crate) in_flight: Option<Quota>,
-    /// What `RateLimit-Policy` says of them. By thread, because a copy for a response is counted where the value is.
-    pub(crate) items: PerThread<HeaderValue>,
+    /// What `RateLimit-Policy` says of them.
+    pub(crate) items: SharedTexts,
 }
 
 /// A limit, and what it is called in header fields.
@@ -203,7 +204,12 @@ impl Rules {
         let set = LimitSet::new(limits).ok().filter(|_| is_one_cost)?;
         let tiers: Vec<(usize, usize)> = policies.iter().map(|&policy| (policy, 0)).collect();
         let items = self.policy_items(&tiers);
-        Some(ByClient { set, cost: *cost, policies, of, items: copies(&items) })
+        let text_of = |&(policy, limit): &(usize, usize)| {
+            let limit = self.rules.get(policy)?.tiers.first()?.limits.get(limit)?;
+            Some(SharedTexts::new(&items, &limit.item_start))
+        };
+        let texts = of.iter().map(text_of).collect::<Option<_>>()?;
+        Some(ByClient { set, cost: *cost, policies, of, texts })
     }
 
     /// How to decide about a request for `path`, if that is by its client alone.
@@ -270,11 +276,6 @@ impl Rule {
     }
 }
 
-/// Whole copies of a value.
-fn copies(items: &HeaderValue) -> PerThread<HeaderValue> {
-    PerThread::new(|| HeaderValue::from_bytes(items.as_bytes()).unwrap_or(HeaderValue::from_static("")))
-}
-
 impl Tier {
     fn new<C: Clock>(
         policy: &Policy,
@@ -322,7 +323,7 @@ impl Tier {
         }
         let items = HeaderValue::try_from(items.join(", "));
         let items = items.map_err(|_| ConfigError::Name { name: policy.name.clone() })?;
-        Ok(Self { limits, in_flight, items: copies(&items) })
+        Ok(Self { limits, in_flight, items: SharedTexts::new(&items, "") })
     }
 }
 

@@ -135,7 +135,7 @@ impl Rules {
     pub(crate) fn policy_items(&self, policies: &[(usize, usize)]) -> HeaderValue {
         let tier = |(policy, tier): &(usize, usize)| self.rules.get(*policy)?.tiers.get(*tier);
         let mut items =
-            policies.iter().filter_map(tier).map(|tier| tier.items.mine()).filter(|items| !items.is_empty());
+            policies.iter().filter_map(tier).map(|tier| &tier.items.here().policies).filter(|items| !items.is_empty());
         let Some(first) = items.next() else { return HeaderValue::from_static("") };
         let Some(second) = items.next() else { return first.clone() };
         let mut list = bytes::BytesMut::from(first.as_bytes());

@@ -72,20 +72,13 @@ impl Rules {
     /// What the response to a request says that the shortest path admitted.
     #[inline(never)]
     fn fields_by_client(&self, by_client: &ByClient, index: usize, decision: &Decision<'_>) -> Option<ResponseFields> {
-        let policies = by_client.items.mine();
+        let texts = by_client.texts.get(index)?;
         let dialect = self.config.answer.dialect();
         if dialect == Dialect::Ietf {
-            let (policy, limit) = *by_client.of.get(index)?;
-            let start = &self.rules.get(policy)?.tiers.first()?.limits.get(limit)?.item_start;
-            return Some(ResponseFields::ietf(
-                policies,
-                start,
-                decision.remaining(),
-                ceil_secs(decision.reset_after()),
-            ));
+            return Some(ResponseFields::ietf(texts, decision.remaining(), ceil_secs(decision.reset_after())));
         }
         let status = status_of(by_client, index, decision);
-        Some(dialect.fields(&self.limit_status(&status)?, policies.clone()))
+        Some(dialect.fields(&self.limit_status(&status)?, texts.here().policies.clone()))
     }
 
     /// Notes and answers a refusal of the shortest path. Finds the key once more, which asks no function of the application.

@@ -63,7 +63,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let stage = match self.limiter.check_at_once(&request) {
             Some(Ok(fields)) if fields.are_none() => Stage::Plain { response: self.inner.call(request) },
-            Some(Ok(fields)) => Stage::Informed { response: self.inner.call(request), fields: Some(fields) },
+            Some(Ok(fields)) => Stage::Informed { response: self.inner.call(request), fields },
             Some(Err(refusal)) => Stage::Refused { refusal: Some(refusal) },
             None => self.stage_of(request),
         };
@@ -128,7 +128,7 @@ pin_project! {
         Waiting { waiting: Box<Waiting<S, B, C>> },
         // With nothing to be done at its response, or nothing but to say how the limits are, or all that an admission asks for.
         Plain { #[pin] response: F },
-        Informed { #[pin] response: F, fields: Option<ResponseFields> },
+        Informed { #[pin] response: F, fields: ResponseFields },
         Going { #[pin] response: F, admission: Option<Box<Admission<C>>> },
         Refused { refusal: Option<Response<Bytes>> },
     }
@@ -248,10 +248,7 @@ where
                 StageProjection::Informed { response, fields } => {
                     return response.poll(cx).map(|answer| {
                         let mut response = answer?.map(LimitedBody::alone);
-                        // Polled again after the end: there is no more to say.
-                        if let Some(fields) = fields.take() {
-                            fields.write(response.headers_mut());
-                        }
+                        std::mem::replace(fields, ResponseFields::NONE).write(response.headers_mut());
                         Ok(response)
                     });
                 }

@@ -148,8 +148,13 @@ impl<'p> Reader<'p> {
         let mut progress = Progress::reading(total);
         let mut first = None;
         for path in paths {
-            let outcome = Source::open(path).and_then(|source| self.source(source, &mut progress));
+            let outcome =
+                Source::open(path, self.interrupt).and_then(|source| self.source(source, &mut progress));
             match outcome {
+                // An archive that was not read to its end looks damaged.
+                Err(Failure::Data(_)) if self.interrupt.is_on() && !self.input.records.is_empty() => {
+                    self.input.is_interrupted = true;
+                }
                 Err(Failure::Data(text)) if paths.len() > 1 => {
                     self.input.left_out.push((printable(&path.display().to_string()), printable(&text)));
                     first.get_or_insert(text);
@@ -178,7 +183,11 @@ impl<'p> Reader<'p> {
         self.gave_up = false;
         let mut parser = Parser::new(&self.wanted.rules);
         let mut damage = None;
-        if let Err(error) = self.lines(&mut source, &mut parser, &mut count, progress)? {
+        let read = self.lines(&mut source, &mut parser, &mut count, progress)?;
+        self.input.is_interrupted = self.interrupt.is_on();
+        if let Err(error) = read
+            && !self.input.is_interrupted
+        {
             let failure = match read_failure(&count.name, &error) {
                 Failure::Data(text) => Failure::Data(format!("{text} (after line {})", count.lines)),
                 other => return Err(other),

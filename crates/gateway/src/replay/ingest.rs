@@ -148,8 +148,7 @@ impl<'p> Reader<'p> {
         let mut progress = Progress::reading(total);
         let mut first = None;
         for path in paths {
-            let outcome =
-                Source::open(path, self.interrupt).and_then(|source| self.source(source, &mut progress));
+            let outcome = Source::open(path, self.interrupt).and_then(|source| self.source(source, &mut progress));
             match outcome {
                 // An archive that was not read to its end looks damaged.
                 Err(Failure::Data(_)) if self.interrupt.is_on() && !self.input.records.is_empty() => {
@@ -294,6 +293,9 @@ impl<'p> Reader<'p> {
     fn line(&mut self, parser: &mut Parser<'_>, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {
         // Windows tools put a byte order mark in front of a file.
         let bytes = if count.lines == 1 { bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) } else { bytes };
+        // What `logrotate` cuts off under the hands of a server begins with as many zeros; sequences of JSON (RFC 7464) have a mark.
+        let zeros = bytes.iter().take_while(|byte| matches!(byte, 0 | 0x1e)).count();
+        let bytes = bytes.get(zeros..).unwrap_or_default();
         if bytes.trim_ascii_start().is_empty() {
             count.blank += 1;
             return Ok(());

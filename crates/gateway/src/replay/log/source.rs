@@ -16,6 +16,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::objects::{self, Objects};
+use super::utf16::{Order, Utf16};
 use crate::replay::progress::Interrupt;
 use crate::values::failure::Failure;
 
@@ -101,9 +102,21 @@ impl Source {
             }
         };
         // Of what is in the archive; one that is damaged there says so when it is read.
-        let start =
-            if kind.is_some() { beginning(&mut reader).map_err(|error| read_failure(&name, &error))? } else { start };
+        let fail = |error: io::Error| read_failure(&name, &error);
+        let mut start = start;
         if kind.is_some() {
+            start = beginning(&mut reader).map_err(fail)?;
+            reader = Box::new(Cursor::new(start.clone()).chain(reader));
+        }
+        if let Some(order) = Order::of(&start) {
+            reader = Box::new(BufReader::with_capacity(BUFFER, Utf16::new(reader, order)));
+            start = beginning(&mut reader).map_err(fail)?;
+            reader = Box::new(Cursor::new(start.clone()).chain(reader));
+        }
+        if objects::may_go_on(&start) {
+            // It is in the reader still.
+            reader.read_exact(&mut vec![0; start.len()]).map_err(fail)?;
+            first_line(&mut reader, &mut start);
             reader = Box::new(Cursor::new(start.clone()).chain(reader));
         }
         if objects::is_spread(&start) {
@@ -134,6 +147,26 @@ fn beginning(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(6);
     input.take(6).read_to_end(&mut start)?;
     Ok(start)
+}
+
+/// Reads on to the end of the first line, or as much of it as tells what it is. Nothing of a line is used before its end, so nobody waits
+/// for longer. An error comes again when the rest is read.
+fn first_line(input: &mut impl BufRead, start: &mut Vec<u8>) {
+    const ENOUGH: usize = 64 * 1024;
+    while start.len() < ENOUGH {
+        let chunk = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) | Ok([]) => return,
+            Ok(chunk) => chunk,
+        };
+        let end = memchr::memchr(b'\n', chunk).map(|end| end + 1);
+        let count = end.unwrap_or(chunk.len()).min(ENOUGH);
+        start.extend_from_slice(&chunk[..count]);
+        input.consume(count);
+        if end == Some(count) {
+            return;
+        }
+    }
 }
 
 /// How a file is compressed, by its first bytes: names lie.

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::interrupt::Interrupt;
 use super::log::form::FORMS;
 use super::log::lines::{self, Line, MAX_LINE};
 use super::log::source::{Source, read_failure};
 use super::log::{Form, Parsed, Parser, Reason, Request, Rules};
-use super::progress::{Interrupt, Progress};
+use super::progress::Progress;
 use super::record::{Record, Records, Texts};
 use crate::values::failure::Failure;
 use crate::values::output::{grouped, printable, shortened};

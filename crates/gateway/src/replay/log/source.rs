@@ -17,7 +17,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::objects::{self, Objects};
 use super::utf16::{Order, Utf16};
-use crate::replay::progress::Interrupt;
+use crate::replay::interrupt::Interrupt;
 use crate::values::failure::Failure;
 
 const BUFFER: usize = 256 * 1024;

@@ -27,6 +27,14 @@ pub enum Form {
 
 /// Names of forms, and the formats that lines of them have; the first that fits.
 const BUILTIN: &[(&str, &[&str])] = &[
+    // Before those that a time in front of its lines would make of them.
+    (
+        "gorouter",
+        &[
+            "$host - [$start_time] \"$request\" $status $_ $_ \"$http_referer\" \"$http_user_agent\" \"$remote_addr\" \"$_\" \
+             x_forwarded_for:\"$http_x_forwarded_for\" $_",
+        ],
+    ),
     (
         "alb",
         &[
@@ -92,13 +100,6 @@ const BUILTIN: &[(&str, &[&str])] = &[
         &["[pid: $_] $remote_addr ($_) {$_} [$time] $request_method $request_uri => generated $_ (HTTP/$_ $status) $_"],
     ),
     ("rails", &["Started $request_method \"$request_uri\" for $remote_addr at $time"]),
-    (
-        "gorouter",
-        &[
-            "$host - [$start_time] \"$request\" $status $_ $_ \"$http_referer\" \"$http_user_agent\" \"$remote_addr\" \"$_\" \
-             x_forwarded_for:\"$http_x_forwarded_for\" $_",
-        ],
-    ),
     ("chi", &["$time [$_] \"$request\" from $remote_addr - $status $_"]),
 ];
 

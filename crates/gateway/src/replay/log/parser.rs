@@ -297,7 +297,8 @@ impl<'r> Parser<'r> {
         let last = self.skipped.get();
         let first = words().filter(|(number, _)| *number == last);
         for (number, at) in first.chain(words().filter(|(number, _)| *number != last)) {
-            let Some(rest) = behind(at) else { continue };
+            // Most lines that come here are messages of servers, and many words of them are soon passed over.
+            let Some(rest) = behind(at).filter(|rest| may_begin(rest)) else { continue };
             if let Some(parsed) = Form::builtin().find_map(|form| parse(form, rest).ok()) {
                 self.skipped.set(number);
                 return Some(parsed);
@@ -348,6 +349,12 @@ impl<'r> Parser<'r> {
 fn is_object(line: &str) -> bool {
     let inside = line.trim_start().strip_prefix('{').map(str::trim_start);
     inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['"', '}']))
+}
+
+/// Whether a line that a server writes field by field may begin so: with a time, an address or a bracket, or the word that a form has.
+fn may_begin(line: &str) -> bool {
+    const WORDS: [&str; 6] = ["Started ", "<request ", "http", "h2 ", "grpc", "ws"];
+    matches!(line.as_bytes(), [b'0'..=b'9' | b'[' | b':', ..]) || WORDS.iter().any(|word| line.starts_with(word))
 }
 
 /// `line` with the bytes that are no UTF-8 as they would stand in a URL.

@@ -182,6 +182,10 @@ fn tagged(text: &str) -> Option<&str> {
     let mut rest = text;
     for _ in 0..2 {
         let (word, after) = rest.split_once(' ')?;
+        // No host and no program is called so, but lines of servers begin so.
+        if word.starts_with('[') {
+            return None;
+        }
         if word.ends_with(':') && word.parse::<IpAddr>().is_err() {
             return Some(after.trim_start());
         }

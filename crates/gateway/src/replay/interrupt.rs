@@ -12,7 +12,8 @@ use rustix::event::{PollFd, PollFlags};
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     is_on: Arc<AtomicBool>,
-    /// Has a byte to read when the flag is set, so that somebody who waits for input wakes: a read that a signal interrupts would begin again.
+    /// Has a byte to read when the flag is set, so that somebody wakes who has looked at the flag and is about to wait for input. The signal
+    /// itself would wake who waits already.
     bell: Option<Arc<UnixStream>>,
 }
 

@@ -31,7 +31,7 @@ ROOMS = {
         main cli commands
         replay replay/report replay/args replay/suggest replay/simulate/difference replay/simulate/keys replay/simulate/run
         replay/timeline replay/simulate/counter replay/simulate/matches replay/simulate/fields replay/tally replay/sample replay/ingest replay/record
-        replay/progress replay/wall_clock replay/log
+        replay/progress replay/wall_clock replay/log replay/interrupt
         config admin control/server control/socket control/message
         proxy/gateway proxy/view proxy/threads proxy/client proxy/exchange
         proxy/upstream/check proxy/upstream/pool proxy/upstream/link proxy/upstream/http2 proxy/upstream/heard proxy/upstream/request_body

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::interrupt::Interrupt;
 use super::log::form::FORMS;
 use super::log::lines::{self, Line, MAX_LINE};
 use super::log::source::{Source, read_failure};
 use super::log::{Form, Parsed, Parser, Reason, Request, Rules};
-use super::progress::{Interrupt, Progress};
+use super::progress::Progress;
 use super::record::{Record, Records, Texts};
 use crate::values::failure::Failure;
 use crate::values::output::{grouped, printable, shortened};
@@ -148,8 +149,12 @@ impl<'p> Reader<'p> {
         let mut progress = Progress::reading(total);
         let mut first = None;
         for path in paths {
-            let outcome = Source::open(path).and_then(|source| self.source(source, &mut progress));
+            let outcome = Source::open(path, self.interrupt).and_then(|source| self.source(source, &mut progress));
             match outcome {
+                // An archive that was not read to its end looks damaged.
+                Err(Failure::Data(_)) if self.interrupt.is_on() && !self.input.records.is_empty() => {
+                    self.input.is_interrupted = true;
+                }
                 Err(Failure::Data(text)) if paths.len() > 1 => {
                     self.input.left_out.push((printable(&path.display().to_string()), printable(&text)));
                     first.get_or_insert(text);
@@ -178,7 +183,11 @@ impl<'p> Reader<'p> {
         self.gave_up = false;
         let mut parser = Parser::new(&self.wanted.rules);
         let mut damage = None;
-        if let Err(error) = self.lines(&mut source, &mut parser, &mut count, progress)? {
+        let read = self.lines(&mut source, &mut parser, &mut count, progress)?;
+        self.input.is_interrupted = self.interrupt.is_on();
+        if let Err(error) = read
+            && !self.input.is_interrupted
+        {
             let failure = match read_failure(&count.name, &error) {
                 Failure::Data(text) => Failure::Data(format!("{text} (after line {})", count.lines)),
                 other => return Err(other),
@@ -285,6 +294,9 @@ impl<'p> Reader<'p> {
     fn line(&mut self, parser: &mut Parser<'_>, bytes: &[u8], count: &mut FileCount) -> Result<(), Failure> {
         // Windows tools put a byte order mark in front of a file.
         let bytes = if count.lines == 1 { bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) } else { bytes };
+        // What `logrotate` cuts off under the hands of a server begins with as many zeros; sequences of JSON (RFC 7464) have a mark.
+        let zeros = bytes.iter().take_while(|byte| matches!(byte, 0 | 0x1e)).count();
+        let bytes = bytes.get(zeros..).unwrap_or_default();
         if bytes.trim_ascii_start().is_empty() {
             count.blank += 1;
             return Ok(());

@@ -5,8 +5,9 @@
 
 mod args;
 pub mod ingest;
+pub mod interrupt;
 pub mod log;
-pub mod progress;
+mod progress;
 pub mod record;
 mod report;
 pub(crate) mod sample;
@@ -23,8 +24,8 @@ use tollgate_http::LimiterConfig;
 
 pub(crate) use self::args::{NOTES, ReplayArgs};
 use self::ingest::{Input, Keep, Reader};
+use self::interrupt::Interrupt;
 use self::log::source::Source;
-use self::progress::Interrupt;
 use self::report::{Against, Layout, Replay};
 use self::simulate::difference::Difference;
 use self::simulate::fields::RequestFields;

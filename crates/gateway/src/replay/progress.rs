@@ -1,48 +1,12 @@
-//! The progress bar, on standard error and only for somebody who is watching, and how that somebody ends the reading.
+//! The progress bar, on standard error and only for somebody who is watching.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Below these a bar would only flicker.
 const LONG_READ: u64 = 8 << 20;
 const LONG_REPLAY: u64 = 1_000_000;
-
-/// Whether somebody has asked for an end with Ctrl-C: the first time for the result so far, the second time at once.
-#[derive(Debug)]
-pub struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// Nobody asks.
-    #[must_use]
-    pub fn never() -> Self {
-        Self(Arc::default())
-    }
-
-    /// From now on the first Ctrl-C ends the reading.
-    pub(crate) fn heed() -> Self {
-        let interrupt = Self::never();
-        let flag = || Arc::clone(&interrupt.0);
-        // The order matters: what ends the program looks at the flag before the other sets it. Where signals cannot be
-        // had, Ctrl-C ends the program as it always did.
-        let signal = signal_hook::consts::SIGINT;
-        let _ = signal_hook::flag::register_conditional_default(signal, flag());
-        let _ = signal_hook::flag::register(signal, flag());
-        interrupt
-    }
-
-    /// Relaxed: the flag stands for itself alone, and nothing is read because of it.
-    pub(crate) fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// The reading is over: Ctrl-C ends the program again.
-    pub(crate) fn reading_is_over(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// A bar, or nothing.
 pub(crate) struct Progress {

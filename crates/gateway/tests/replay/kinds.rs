@@ -275,6 +275,43 @@ const KINDS: &[Kind] = &[
         "apache-ssl",
         r#"[01/Mar/2024:12:00:0@S +0000] @IP TLSv1.3 TLS_AES_256_GCM_SHA384 "GET /a HTTP/1.1" 12"#,
     ),
+    kind(
+        "AWS API Gateway, CSV",
+        "api-gateway",
+        "api-gateway",
+        "@IP,-,-,01/Mar/2024:12:00:0@S +0000,GET,/a,HTTP/1.1,200,12,f00",
+    ),
+    kind(
+        "AWS API Gateway, XML",
+        "api-gateway",
+        "api-gateway",
+        "<request id=\"f0\"> <ip>@IP</ip> <caller>-</caller> <user>-</user> <requestTime>01/Mar/2024:12:00:0@S +0000</requestTime> \
+         <httpMethod>GET</httpMethod> <resourcePath>/a</resourcePath> <status>200</status> <protocol>HTTP/1.1</protocol> \
+         <responseLength>12</responseLength> </request>",
+    ),
+    kind(
+        "uWSGI",
+        "uwsgi",
+        "uwsgi",
+        "[pid: 1|app: 0|req: 1/1] @IP () {40 vars in 600 bytes} [Fri Mar  1 12:00:0@S 2024] GET /a => generated 12 bytes in 3 msecs \
+         (HTTP/1.1 200) 2 headers in 70 bytes (1 switches on core 0)",
+    ),
+    kind("Rails", "rails", "rails", r#"Started GET "/a" for @IP at 2024-03-01 12:00:0@S +0000"#),
+    kind(
+        "Gorouter",
+        "gorouter",
+        "gorouter",
+        r#"api.example.com - [2024-03-01T12:00:0@S.1Z] "GET /a HTTP/1.1" 200 0 12 "-" "agent/1.0" "@IP:1" "10.0.0.7:2" x_forwarded_for:"-" x_forwarded_proto:"https""#,
+    )
+    .agent()
+    .host(),
+    kind(
+        "chi",
+        "chi",
+        "chi",
+        r#"2024/03/01 12:00:0@S [h/f0-000001] "GET http://api.example.com/a HTTP/1.1" from @IP:51234 - 200 12B in 1.2ms"#,
+    )
+    .host(),
     kind("Gin", "gin", "gin", "[GIN] 2024/03/01 - 12:00:0@S |\u{1b}[97;42m 200 \u{1b}[0m|      1.2ms |      @IP |\u{1b}[97;44m GET     \u{1b}[0m \"/a\""),
     kind(
         "IIS without its comments",

@@ -29,9 +29,14 @@ fn log() -> String {
 }
 
 fn assert_smallest(options: &str, most: impl Fn(&Value) -> bool) {
-    let log = file("access.log", log());
+    assert_smallest_of(&log(), 120, options, most);
+}
+
+#[track_caller]
+fn assert_smallest_of(log: &str, keys: u64, options: &str, most: impl Fn(&Value) -> bool) {
+    let log = file("access.log", log);
     let suggestion = replay(&format!("--suggest --json {options}"), &[&log]).json();
-    assert_eq!((suggestion["schema"].as_u64(), suggestion["keys"].as_u64()), (Some(1), Some(120)));
+    assert_eq!((suggestion["schema"].as_u64(), suggestion["keys"].as_u64()), (Some(1), Some(keys)));
     let periods = suggestion["periods"].as_array().unwrap();
     assert_eq!(periods.len(), 6);
     for period in periods {
@@ -73,6 +78,33 @@ fn the_smallest_that_hits_so_many_keys() {
 #[test]
 fn the_smallest_that_refuses_so_many_requests() {
     assert_smallest("--requests 5%", |result| total(result, "refused") * 20 <= total(result, "requests"));
+}
+
+/// The answer is never one that hits more than was asked for, and is the smallest, whatever the log is like.
+#[test]
+fn logs_that_are_like_no_other() {
+    let one = line("192.0.2.1", 5);
+    let instant = |keys: usize| -> String {
+        (0..keys).flat_map(|key| vec![line(&format!("192.0.2.{key}"), 7); key % 4 + 1]).collect()
+    };
+    let backwards: String = (0..40).rev().map(|second| line("192.0.2.1", second * second)).collect();
+    // Of the other requests one is more than ten years away, and left out.
+    let apart = format!("{}{}", line("192.0.2.9", 1).replace("2015", "1970"), backwards);
+    for (name, log, keys) in [
+        ("one request", &one, 1),
+        ("all in one instant", &instant(20), 20),
+        ("one key, backwards", &backwards, 1),
+        ("years apart", &apart, 1),
+    ] {
+        println!("{name}");
+        // One of a hundred of few keys is none.
+        assert_smallest_of(log, keys, "", |result| total(result, "refused") == 0);
+        assert_smallest_of(log, keys, "--requests 10%", |result| {
+            total(result, "refused") * 10 <= total(result, "requests")
+        });
+    }
+    replay("--suggest", &[&file("empty.log", "")]).fails(65, "there is no request");
+    replay("--suggest", &[&file("none.log", "#Fields: time c-ip\nx\n")]).fails(65, "can be read");
 }
 
 #[test]

@@ -177,7 +177,53 @@ const TWISTS: &[Twist] = &[
         ONE,
     )
     .counts(4, 2),
+    // Exports.
+    twist("records of Azure", "{\"records\":[{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"},{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}]}\n", ONE).counts(2, 0),
+    twist("Records of CloudTrail, over many lines", "{\n  \"Records\": [\n    {\n      \"eventTime\": \"2024-03-01T12:00:00Z\",\n      \"sourceIPAddress\": \"192.0.2.10\",\n      \"eventName\": \"GetObject\"\n    }\n  ]\n}\n", ONE),
+    twist("records without line ends", "{\"Records\":[{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"},{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}]}{\"Records\":[{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}]}", ONE).counts(3, 0),
+    twist("a value that is a list, and one that is none", "{\"@odata.context\":\"x\",\"value\":[{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}]}\n{\"value\":{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}}\n", ONE).counts(2, 0),
+    twist("lines in an export of CloudWatch", "{\"messageType\":\"DATA_MESSAGE\",\"subscriptionFilters\":[\"x\"],\"logEvents\":[{\"id\":\"1\",\"timestamp\":1709294409000,\"message\":\"192.0.2.10 - - @T \\\"GET /a HTTP/1.1\\\" 200 1\"}]}\n", ONE),
+    twist("what a search found", "{\"took\":1,\"hits\":{\"total\":{\"value\":1},\"hits\":[{\"_index\":\"x\",\"_source\":{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}}]}}\n", ONE),
+    twist("a list of a request", "{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\",\"events\":[{\"name\":\"x\"}]}\n", ONE),
+    twist("objects on one line, as Firehose leaves them", "{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}", ONE).counts(3, 0),
+    twist("an object whose first line has a part of it", "{ \"time\": \"2024-03-01T12:00:00Z\",\n  \"ip\": \"192.0.2.10\",\n  \"uri\": \"/a\" }\n", ONE),
+    twist("an object over many lines that is cut off", "{\n \"time\": \"2024-03-01T12:00:00Z\",\n \"ip\": \"192.0.2.10\",\n \"uri\": \"/a\"\n}\n{\n \"time\": \"2024\n{\n \"time\": \"2024-03-01T12:00:00Z\",\n \"ip\": \"192.0.2.10\"\n}\n", ONE).counts(2, 1),
+    twist("wrapped once", "{\"payload\":{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}}\n{\"value\":\"{\\\"time\\\":\\\"2024-03-01T12:00:00Z\\\",\\\"ip\\\":\\\"192.0.2.10\\\",\\\"uri\\\":\\\"/a\\\"}\"}\n{\"record\":{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}}\n", ONE).counts(3, 0),
+    twist("Splunk", "{\"preview\":false,\"result\":{\"_raw\":\"192.0.2.10 - - @T \\\"GET /a HTTP/1.1\\\" 200 1\",\"host\":\"web1\"}}\n", ONE),
+    twist("Graylog", "{\"version\":\"1.1\",\"host\":\"web1\",\"short_message\":\"192.0.2.10 - - @T \\\"GET /a HTTP/1.1\\\" 200 1\",\"timestamp\":1709294409.1}\n", ONE),
+    twist("App Service: an object in a text", "{\"time\":\"2024-03-01T12:00:00Z\",\"properties\":\"{\\\"CsMethod\\\":\\\"GET\\\",\\\"CIp\\\":\\\"192.0.2.10\\\",\\\"CsUriStem\\\":\\\"/a\\\"}\"}\n", ONE),
+    twist("App Engine", "{\"protoPayload\":{\"ip\":\"192.0.2.10\",\"startTime\":\"2024-03-01T12:00:00Z\",\"method\":\"GET\",\"resource\":\"/a\",\"status\":200},\"timestamp\":\"2024-03-01T12:00:09Z\"}\n", ONE),
+    twist("API Gateway: CSV and XML", "192.0.2.10,-,-,01/Mar/2024:12:00:00 +0000,GET,/a,HTTP/1.1,200,12,f00\n<request id=\"f\"> <ip>192.0.2.10</ip> <caller>-</caller> <user>-</user> <requestTime>01/Mar/2024:12:00:00 +0000</requestTime> <httpMethod>GET</httpMethod> <resourcePath>/a</resourcePath> <status>200</status> <protocol>HTTP/1.1</protocol> <responseLength>12</responseLength> </request>\n", ONE).counts(2, 0),
+    twist("a function of AWS", "{\"requestContext\":{\"http\":{\"method\":\"GET\",\"path\":\"/a\",\"sourceIp\":\"192.0.2.10\"},\"timeEpoch\":1709294400000}}\n", ONE),
+    twist("Vercel", "{\"timestamp\":1709294400000,\"host\":\"h\",\"path\":\"/a\",\"proxy\":{\"method\":\"GET\",\"clientIp\":\"192.0.2.10\"}}\n", ONE),
+    twist("a sequence of JSON, and zeros of logrotate", "\u{1e}{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n\0\0\0@L\n", ONE).counts(2, 0),
+    twist("a list of one address", "{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":[\"192.0.2.10\"],\"path\":\"/a\"}\n", ONE),
+    twist("date and time apart", "{\"date\":\"2024-03-01\",\"time\":\"12:00:00\",\"c-ip\":\"192.0.2.10\",\"cs-uri-stem\":\"/a\"}\n", ONE),
+    twist("a date of MongoDB", "{\"time\":{\"$date\":\"2024-03-01T12:00:00Z\"},\"ip\":\"192.0.2.10\"}\n{\"time\":{\"$date\":1709294400000},\"ip\":\"192.0.2.10\"}\n", ONE).counts(2, 0),
+    // Days of W3C logs.
+    twist("the day in a comment", "#Date: 2024-03-01 00:00:00\n#Fields: time c-ip cs-method cs-uri-stem\n12:00:00 192.0.2.10 GET /a\n", ONE),
+    twist("the day in a comment behind the columns", "#Fields: time c-ip cs-method cs-uri-stem\n#Date: 2024-03-01T11:00:00Z\n12:00:00 192.0.2.10 GET /a\n", ONE),
+    twist("over midnight", "#Date: 2024-02-29 23:59:00\n#Fields: time c-ip cs-method cs-uri-stem\n23:59:59 192.0.2.10 GET /a\n00:00:01 192.0.2.10 GET /a\n", ONE).counts(2, 0).first("2024-02-29T23:59:59"),
+    twist("columns behind syslog", "Mar  1 12:00:00 web1 iis: #Fields: date time c-ip cs-method cs-uri-stem\nMar  1 12:00:00 web1 iis: 2024-03-01 12:00:00 192.0.2.10 GET /a\n", ONE),
+    // Other times and words in the Common Log Format.
+    twist("times of nginx in brackets", "192.0.2.10 - - [2024-03-01T12:00:00+00:00] @R\n192.0.2.10 - - [1709294400.000] @R\n192.0.2.10 - - [Fri Mar 01 12:00:00 2024] @R\n", ONE).counts(3, 0),
+    twist("an address of a collector before the name of a program", "2024-03-01 12:00:09 10.0.0.5 nginx: @L\n1 2024-03-01T12:00:09Z 10.0.0.5 nginx - - - @L\n", ONE).counts(2, 0),
+    twist("a list in quotes in front", "\"192.0.2.10\" 198.51.100.1 - - @T @R\n", ONE),
+    twist("Werkzeug through logging", "INFO:werkzeug:192.0.2.10 - - [01/Mar/2024 12:00:00] \"GET /a HTTP/1.1\" 200 -\n", ONE),
+    twist("blanks in front", "   @L\n", ONE),
+    // Words of collectors that are not known.
+    twist("kubectl", "[pod/nginx-5d/nginx] @L\n[pod/nginx-5d/nginx] {\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n[pod/nginx-5d/nginx] [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\n[pod/nginx-5d/nginx] 192.0.2.10:33317 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n", ONE).counts(4, 0),
+    twist("stern", "nginx-5d9 nginx @L\nnginx-5d9 nginx {\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\nnginx-5d9 nginx [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\nnginx-5d9 nginx 192.0.2.10:33317 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n", ONE).counts(4, 0),
+    twist("logcli", "2024-03-01T12:00:09Z {app=\"nginx\", pod=\"x\"} @L\n2024-03-01T12:00:09Z {app=\"nginx\", pod=\"x\"} {\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n2024-03-01T12:00:09Z {app=\"nginx\", pod=\"x\"} [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\n2024-03-01T12:00:09Z {app=\"nginx\", pod=\"x\"} 192.0.2.10:33317 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n", ONE).counts(4, 0),
+    twist("the clock of the kernel", "[   12.345678] web1 nginx[7]: @L\n[   12.345678] web1 nginx[7]: {\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n[   12.345678] web1 nginx[7]: [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\n[   12.345678] web1 nginx[7]: 192.0.2.10:33317 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n", ONE).counts(4, 0),
+    twist("PM2", "0|app  | @L\n0|app  | {\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n0|app  | [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\n0|app  | 192.0.2.10:33317 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n", ONE).counts(4, 0),
+    twist("supervisor", "2024-03-01 12:00:09,123 DEBG 'nginx' stdout output: @L\n2024-03-01 12:00:09,123 DEBG 'nginx' stdout output: {\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"uri\":\"/a\"}\n2024-03-01 12:00:09,123 DEBG 'nginx' stdout output: [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\n2024-03-01 12:00:09,123 DEBG 'nginx' stdout output: 192.0.2.10:33317 [01/Mar/2024:12:00:00.655] in st/s1 1/0/3/6/10 200 2 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n", ONE).counts(4, 0),
+    twist("an address of syslog before a line of Envoy", "Mar  1 12:00:09 10.0.0.5 envoy[7]: [2024-03-01T12:00:00Z] \"GET /a HTTP/1.1\" 200 - 0 58 4 1 \"192.0.2.10\" \"x\" \"f\" \"h\" \"10.1.0.4:80\"\n", ONE),
     // Others.
+    twist("uWSGI", "[pid: 1|app: 0|req: 1/1] 192.0.2.10 () {40 vars in 600 bytes} [Fri Mar  1 12:00:00 2024] GET /a => generated 12 bytes in 3 msecs (HTTP/1.1 200) 2 headers in 70 bytes (1 switches on core 0)\n", ONE),
+    twist("Rails", "I, [2024-03-01T12:00:09.123456 #1]  INFO -- : [f00] Started GET \"/a\" for 192.0.2.10 at 2024-03-01 12:00:00 +0000\n", ONE),
+    twist("Gorouter", "h - [2024-03-01T12:00:00.123456789Z] \"GET /a HTTP/1.1\" 200 0 12 \"-\" \"curl\" \"198.51.100.1:1\" \"10.0.0.1:2\" x_forwarded_for:\"192.0.2.10, 198.51.100.1\" x_forwarded_proto:\"https\"\n", ONE).with(TRUSTED),
+    twist("chi", "2024/03/01 12:00:00 [host/abc-000001] \"GET http://h/a HTTP/1.1\" from 192.0.2.10:51234 - 200 12B in 1.2ms\n", ONE),
     twist("squid: no request", "1709294400.003      0 192.0.2.10 NONE_NONE/400 4053 - error:invalid-request - HIER_NONE/- text/html\n", ONE),
     twist("Heroku: an error", "2024-03-01T12:00:09.1+00:00 heroku[router]: at=error code=H12 desc=\"Request timeout\" method=GET path=\"/a\" fwd=\"192.0.2.10\" dyno=web.1 connect= status=503\n", ONE)
         .first("2024-03-01T12:00:09.1"),
@@ -200,6 +246,87 @@ fn lines_of_the_wild() {
         );
         let from = result["totals"]["first"].as_str().unwrap();
         assert!(from.starts_with(first), "{name}: {from}");
+    }
+}
+
+#[test]
+fn a_time_of_day_without_a_day_is_unreadable() {
+    let log = "192.0.2.10 - - [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200 1\n#Fields: time c-ip cs-method cs-uri-stem\n12:00:00 192.0.2.10 GET /a\n";
+    let result = replay_json("--limit 1/week", &[&file("w3c.log", log)]);
+    assert_eq!(["requests", "unreadable"].map(|what| total(&result, what)), [1, 1], "{result}");
+    assert_eq!(result["unreadable"][0]["reason"], "a time of day alone, and no `#Date` comment before it says the day");
+}
+
+#[test]
+fn text_of_two_bytes_a_character_is_read() {
+    let text = "\u{feff}#Fields: date time c-ip cs-method cs-uri-stem\r\n2024-03-01 12:00:00 192.0.2.10 GET /é\r\n";
+    for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let log: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+        let result = replay_json("--limit 1/week -k ip+path", &[&file("a.log", &log), &file("b.log", &log)]);
+        assert_eq!(["requests", "unreadable", "refused"].map(|what| total(&result, what)), [2, 0, 1], "{result}");
+        assert_eq!(refused(&result)["192.0.2.10 /%c3%a9"], 1, "{result}");
+    }
+}
+
+/// An export of a day is one line, and longer than any line may be.
+#[test]
+fn a_list_may_be_longer_than_a_line() {
+    let one = format!("{{\"time\":\"2024-03-01T12:00:00Z\",\"ip\":\"192.0.2.10\",\"pad\":\"{}\"}}", "x".repeat(1_000));
+    let log = format!("{{\"Records\":[{}]}}", vec![one; 3_000].join(","));
+    let result = replay_json("--limit 1/week", &[&file("export.json", log)]);
+    assert_eq!(["requests", "unreadable"].map(|what| total(&result, what)), [3_000, 0]);
+}
+
+/// Formats as they stand in configurations, and fields with blanks in them and nothing around.
+#[test]
+fn formats_as_people_have_them() {
+    for (format, line, first) in [
+        (
+            "$remote_addr $time_local $status $request_method $request_uri",
+            "192.0.2.10 01/Mar/2024:13:00:00 +0100 200 GET /a",
+            NOON,
+        ),
+        (
+            "$remote_addr [$time_local] $request $status",
+            "192.0.2.10 [01/Mar/2024:12:00:00 +0000] GET /a HTTP/1.1 200",
+            NOON,
+        ),
+        ("%h %{%Y-%m-%d %H:%M:%S}t %m %U", "192.0.2.10 2024-03-01 12:00:00 GET /a", NOON),
+        (
+            "%h %{%d/%b/%Y %T}t.%{msec_frac}t %{%z}t \"%r\"",
+            "192.0.2.10 01/Mar/2024 13:00:00.123 +0100 \"GET /a HTTP/1.1\"",
+            NOON,
+        ),
+        (
+            "'$remote_addr - $remote_user [$time_local] '\n  '\"$request\" $status'",
+            "192.0.2.10 - - [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200",
+            NOON,
+        ),
+        (
+            "log_format main '$remote_addr - $remote_user [$time_local] '\n  '\"$request\" $status';",
+            "192.0.2.10 - - [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200",
+            NOON,
+        ),
+        (
+            "LogFormat \"%h %l %u %t \\\"%r\\\" %>s\" common",
+            "192.0.2.10 - - [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200",
+            NOON,
+        ),
+        (
+            "$remote_addr [$time_local] \"$request\"",
+            "Mar  1 12:00:09 web1 nginx: 192.0.2.10 [01/Mar/2024:12:00:00 +0000] \"GET /a HTTP/1.1\"",
+            NOON,
+        ),
+    ] {
+        let log = file("access.log", format!("{line}\n{line}\n"));
+        let options = ["replay", "--json", "--limit", "1/week", "--key", "ip+path", "--format", format];
+        let result = crate::tool::run(options.iter().map(std::path::Path::new).chain([log.as_path()])).json();
+        assert_eq!(
+            refused(&result).into_iter().collect::<Vec<_>>(),
+            [("192.0.2.10 /a".to_owned(), 1)],
+            "{format}: {result}"
+        );
+        assert!(result["totals"]["first"].as_str().unwrap().starts_with(first), "{format}: {result}");
     }
 }
 

@@ -12,9 +12,17 @@ use super::{Form, Reason, Request, Rest, client_address, client_of, is_v4, prese
 
 /// Reads one line.
 pub(super) fn parse<'a>(line: &'a str, times: &Times) -> Result<Request<'a>, Reason> {
-    let (who, stamp, rest) = around_time(line)?;
-    let who = Who::parse(who)?;
-    let time = times.common_log(stamp)?;
+    let (before, stamp, rest) = around_time(line)?;
+    let who = Who::parse(before)?;
+    // In nginx the time may be written otherwise. Envoy's lines begin with a time, and behind words of a collector that has an address they
+    // would look like it.
+    let time = match times.common_log(stamp) {
+        Ok(time) => time,
+        Err(reason) if before.starts_with(who.client) && client_of(who.client.into()).is_address => {
+            times.any(stamp).map_err(|_| reason)?
+        }
+        Err(reason) => return Err(reason),
+    };
     let quoted = rest.strip_prefix(" \"").ok_or("no quoted request after the time")?;
     let (request, tail) = until_quote(quoted).ok_or("the quoted request has no end")?;
     let (method, target) = match unescaped(request) {
@@ -56,7 +64,12 @@ fn around_time(line: &str) -> Result<(&str, &str, &str), Reason> {
         let is_date = matches!(bytes.get(at + 1..at + 4), Some([b'0'..=b'9', b'0'..=b'9', b'/']));
         is_date && at.checked_sub(1).is_some_and(|before| bytes[before] == b' ')
     };
+    let is_other = |&at: &usize| {
+        let digits = bytes.get(at + 1..at + 5).is_some_and(|year| year.iter().all(u8::is_ascii_digit));
+        digits && at.checked_sub(1).is_some_and(|before| bytes[before] == b' ')
+    };
     let at = memchr::memchr_iter(b'[', bytes).find(is_time);
+    let at = at.or_else(|| memchr::memchr_iter(b'[', bytes).find(is_other));
     let at = at.or_else(|| line.find(" [").map(|at| at + 1)).ok_or("no `[time]` in brackets")?;
     let (stamp, rest) = split_at(&line[at + 1..], b']').ok_or("the `[time]` has no end")?;
     Ok((&line[..at - 1], stamp, rest))
@@ -117,6 +130,21 @@ impl<'a> Who<'a> {
             return Ok(Self { client: first, virtual_host: None });
         }
         let second = rest.split(' ').next().unwrap_or_default();
+        let quoted = first.strip_prefix('"').and_then(|first| first.strip_suffix('"'));
+        if let Some(quoted) = quoted
+            && client_address(quoted).1
+        {
+            return Ok(Self { client: quoted, virtual_host: None });
+        }
+        // Behind the name of a program there is no other word of a collector.
+        let tag = who.rfind(": ").filter(|at| !client_address(who[..*at].rsplit(' ').next().unwrap_or_default()).1);
+        if let Some(tag) = tag
+            && who[..tag].contains(' ')
+            && let Ok(behind) = Self::parse(&who[tag + 2..])
+            && client_of(behind.client.into()).is_address
+        {
+            return Ok(behind);
+        }
         // A virtual host may be an address, too; a port gives it away.
         if second.parse::<IpAddr>().is_ok() && !first.ends_with(',') {
             return Ok(Self { client: list_at(rest), virtual_host: present(first) });

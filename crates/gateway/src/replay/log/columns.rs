@@ -1,7 +1,11 @@
 //! The W3C extended log format of IIS and CloudFront: columns, and comments that say which.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::OnceLock;
+
+use jiff::civil::{DateTime, Time};
+use jiff::{ToSpan, tz::TimeZone};
 
 use super::roles::{FORWARDED_FOR, Fields, Role};
 use super::time::Times;
@@ -19,9 +23,48 @@ const IIS: [&str; 2] = [
      sc-win32-status time-taken",
 ];
 
+/// Why a line cannot be read whose time of day is there.
+const NO_DATE: &str = "a time of day alone, and no `#Date` comment before it says the day";
+
 /// The columns that a `#Fields` comment names.
 #[derive(Debug, Clone)]
 pub(super) struct Columns(Vec<Role>);
+
+/// When the last line was written whose columns have no date: at first what a `#Date` comment says.
+#[derive(Debug, Default)]
+pub(super) struct Day(Cell<Option<DateTime>>);
+
+impl Day {
+    /// Heeds the comment `line`, if it says a date.
+    pub(super) fn heed(&self, line: &str) {
+        let Some((name, date)) = line.strip_prefix('#').and_then(|line| line.split_once(':')) else { return };
+        if !["date", "start-date"].contains(&name.trim().to_ascii_lowercase().as_str()) {
+            return;
+        }
+        // In UTC, as everything in such logs.
+        let times = Times::default();
+        let time = times.moment(date.trim()).map(super::time::timestamp);
+        self.0.set(time.map(|time| TimeZone::UTC.to_datetime(time)));
+    }
+
+    /// The day of a line at `clock`. Lines are in order but for those of the same moments: what is more than an hour earlier than the line
+    /// before is of the next day, and what is of the last hour of a day, when the line before is of the first, of the day before.
+    fn at(&self, clock: &str) -> Result<String, Reason> {
+        let last = self.0.get().ok_or(NO_DATE)?;
+        let time: Time = clock.parse().map_err(|_| Reason::from(format!("bad time of day `{clock}`")))?;
+        let (now, before) = (i32::from(time.hour()) * 60 + i32::from(time.minute()), last.time());
+        let before = i32::from(before.hour()) * 60 + i32::from(before.minute());
+        let day = match () {
+            () if now + 60 < before => last.date().checked_add(1.day()).map_err(|_| NO_DATE)?,
+            () if now >= 23 * 60 && before < 60 => {
+                return Ok(last.date().checked_sub(1.day()).map_err(|_| NO_DATE)?.to_string());
+            }
+            () => last.date(),
+        };
+        self.0.set(Some(day.to_datetime(time)));
+        Ok(day.to_string())
+    }
+}
 
 impl Columns {
     /// Of the comment `line`, if that is what it says.
@@ -53,7 +96,7 @@ impl Columns {
     }
 
     /// Reads one line: columns with tabs between them, or blanks.
-    pub(super) fn parse<'a>(&'a self, line: &'a str, times: &Times) -> Result<Request<'a>, Reason> {
+    pub(super) fn parse<'a>(&'a self, line: &'a str, times: &Times, day: &Day) -> Result<Request<'a>, Reason> {
         let separator = if line.contains('\t') { '\t' } else { ' ' };
         let mut values = Vec::with_capacity(self.0.len());
         let mut rest = line.trim_end_matches(separator);
@@ -71,7 +114,14 @@ impl Columns {
         if found > named {
             return Err(format!("{found} columns where `#Fields` names {named}").into());
         }
-        let mut request = Fields { roles: &self.0, values, has_escapes: false }.request(times, true)?;
+        let has = |role: &Role| self.0.contains(role);
+        let clock = self.0.iter().zip(&values).find_map(|(role, value)| (*role == Role::Clock).then_some(*value));
+        let day = match clock {
+            Some(clock) if !has(&Role::Date) && !has(&Role::Time) => Some(day.at(clock)?),
+            _ => None,
+        };
+        let fields = Fields { roles: &self.0, values, has_escapes: false };
+        let mut request = fields.request(times, true, day.as_deref())?;
         request.odd_tail = found < named;
         Ok(request)
     }
@@ -111,10 +161,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_day_is_that_of_the_comment_until_midnight_passes() {
+        let day = Day::default();
+        assert_eq!(day.at("12:00:00").unwrap_err(), NO_DATE);
+        for comment in ["#Software: x", "#Date: soon", "Date: 2024-02-28 23:00:00", "#Date"] {
+            day.heed(comment);
+            assert_eq!(day.at("12:00:00").unwrap_err(), NO_DATE, "{comment}");
+        }
+        for comment in
+            ["#Date: 2024-02-28 23:00:00", "#Date:\t2024-02-28T23:00:00Z", "#start-date: 28-Feb-2024 23:00:00"]
+        {
+            day.heed(comment);
+            for (clock, expected) in [
+                ("22:59:58", "2024-02-28"),
+                ("23:59:59", "2024-02-28"),
+                ("00:00:01", "2024-02-29"),
+                ("23:59:59", "2024-02-28"),
+                ("00:00:02.5", "2024-02-29"),
+                ("14:00:00", "2024-02-29"),
+                ("13:00:01", "2024-02-29"),
+                ("11:00:00", "2024-03-01"),
+            ] {
+                assert_eq!(day.at(clock).as_deref(), Ok(expected), "{comment} {clock}");
+            }
+        }
+        assert!(day.at("25:00:00").unwrap_err().contains("25:00:00"));
+        day.heed("#Date: 2024-05-01");
+        assert_eq!(day.at("00:00:00").as_deref(), Ok("2024-05-01"));
+    }
+
+    #[test]
     fn only_the_columns_of_iis_are_taken_for_them() {
         let line = "2015-05-17 10:05:03 198.51.100.1 GET /a b=c 443 - 192.0.2.1 agent/1 - 200 0 0 15";
-        let request =
-            |line: &'static str| Columns::of_iis(line).and_then(|columns| columns.parse(line, &Times::default()));
+        let request = |line: &'static str| {
+            Columns::of_iis(line).and_then(|columns| columns.parse(line, &Times::default(), &Day::default()))
+        };
         let read = request(line).unwrap();
         assert_eq!((read.time, read.client.as_deref()), (1_431_857_103_000_000_000, Some("192.0.2.1")));
         assert_eq!((read.target.as_deref(), read.status(), read.odd_tail), (Some("/a?b=c"), Some(200), false));
@@ -142,7 +223,8 @@ mod tests {
         let columns =
             Columns::of("#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query c-ip cs(User-Agent)").unwrap();
         let times = Times::default();
-        let read = |line: &'static str| columns.parse(line, &times);
+        let day = Day::default();
+        let read = |line: &'static str| columns.parse(line, &times, &day);
         let request = read("2015-05-17 10:05:03 198.51.100.1 GET /a b=c 192.0.2.1 \"agent 1\"").unwrap();
         assert_eq!((request.time, request.client.as_deref()), (1_431_857_103_000_000_000, Some("192.0.2.1")));
         assert_eq!(request.target.as_deref(), Some("/a?b=c"));

@@ -27,6 +27,14 @@ pub enum Form {
 
 /// Names of forms, and the formats that lines of them have; the first that fits.
 const BUILTIN: &[(&str, &[&str])] = &[
+    // Before those that a time in front of its lines would make of them.
+    (
+        "gorouter",
+        &[
+            "$host - [$start_time] \"$request\" $status $_ $_ \"$http_referer\" \"$http_user_agent\" \"$remote_addr\" \"$_\" \
+             x_forwarded_for:\"$http_x_forwarded_for\" $_",
+        ],
+    ),
     (
         "alb",
         &[
@@ -79,6 +87,20 @@ const BUILTIN: &[(&str, &[&str])] = &[
             "[GIN] $time | $status | $_ | $remote_addr | $request_method $request_uri",
         ],
     ),
+    (
+        "api-gateway",
+        &[
+            "$remote_addr,$_,$_,$time_local,$request_method,$request_uri,HTTP/$_,$status,$_,$_",
+            "<request id=\"$_\"> <ip>$remote_addr</ip> <caller>$_</caller> <user>$_</user> <requestTime>$time_local</requestTime> \
+             <httpMethod>$request_method</httpMethod> <resourcePath>$request_uri</resourcePath> <status>$status</status> $_",
+        ],
+    ),
+    (
+        "uwsgi",
+        &["[pid: $_] $remote_addr ($_) {$_} [$time] $request_method $request_uri => generated $_ (HTTP/$_ $status) $_"],
+    ),
+    ("rails", &["Started $request_method \"$request_uri\" for $remote_addr at $time"]),
+    ("chi", &["$time [$_] \"$request\" from $remote_addr - $status $_"]),
 ];
 
 /// Names under which people look for a form that has another here.

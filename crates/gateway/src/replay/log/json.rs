@@ -78,9 +78,14 @@ impl Places {
 
 /// Reads one line.
 pub(super) fn parse(line: &str, places: &Places, times: &Times) -> Result<Object, Reason> {
+    parse_at(line, places, times, None)
+}
+
+/// The same of one that a collector stamped at `stamp`.
+pub(super) fn parse_at(line: &str, places: &Places, times: &Times, stamp: Option<u64>) -> Result<Object, Reason> {
     let object: Map<String, Value> =
         serde_json::from_str(line).map_err(|error| Reason::from(format!("not a JSON object: {error}")))?;
-    request(object, places, times, None)
+    request(object, places, times, stamp)
 }
 
 /// The request that `object` is, which a collector stamped at `stamp`.
@@ -91,7 +96,9 @@ pub(super) fn request(
     stamp: Option<u64>,
 ) -> Result<Object, Reason> {
     let mut time = time_of(&object, places, times);
-    if places.is_empty() && !has_request(&object) {
+    // Elasticsearch's `_source.ip` looks like ECS's `source.ip`, but has no time beside it.
+    let has_no_time = time.is_none() && stamp.is_none();
+    if places.is_empty() && (has_no_time || !has_request(&object)) {
         if let Some(text) = names::find(&object, names::TEXTS, line_of) {
             return Ok(Object::Text(text, time.and_then(Result::ok).or(stamp)));
         }
@@ -121,6 +128,8 @@ pub(super) fn request(
     let target = places.find(&object, &Part::Target).and_then(text);
     let target =
         target.or_else(|| line_target.map(str::to_owned)).or_else(|| names::find(&object, names::TARGET, text));
+    // Some call the path so.
+    let target = target.or_else(|| line.filter(|path| path.starts_with('/')));
     let client = client_value(&object, places, target.is_some());
     if client.is_none() && target.is_none() {
         // Servers write their own messages to the same file.
@@ -145,7 +154,7 @@ fn client_value(object: &Map<String, Value>, places: &Places, has_target: bool) 
     if places.has(&Part::Client) {
         return places.find(object, &Part::Client).and_then(text);
     }
-    let address = |value: &Value| value.as_str().and_then(present).map(str::to_owned);
+    let address = |value: &Value| if value.is_number() { None } else { text(value) };
     let only_address = |value: &Value| address(value).filter(|text| client_of(text.as_str().into()).is_address);
     let list = || {
         let header = JsonRest::header_in(object, roles::FORWARDED_FOR).map(|lines| lines.join(", "));
@@ -159,7 +168,7 @@ fn client_value(object: &Map<String, Value>, places: &Places, has_target: bool) 
         .or_else(|| names::find(object, names::CLIENT, address))
 }
 
-fn has_request(object: &Map<String, Value>) -> bool {
+pub(super) fn has_request(object: &Map<String, Value>) -> bool {
     let is_text = |value: &Value| value.as_str().and_then(present).map(|_| ());
     let is_line = |value: &Value| value.as_str().filter(|line| request_line(line).1.is_some()).map(|_| ());
     names::find(object, names::CLIENT, is_text).is_some()
@@ -186,6 +195,14 @@ fn time_of(object: &Map<String, Value>, places: &Places, times: &Times) -> Optio
     let read = |value: &Value| match value {
         Value::String(text) => present(text).map(|text| times.any(text)),
         Value::Number(number) => Some(time::epoch(&number.to_string())),
+        // As MongoDB exports it, and as protocol buffers do.
+        Value::Object(parts) => match (parts.get("$date"), parts.get("seconds")) {
+            (Some(Value::String(text)), _) => Some(times.any(text)),
+            (Some(Value::Number(number)), _) | (_, Some(Value::Number(number))) => {
+                Some(time::epoch(&number.to_string()))
+            }
+            _ => None,
+        },
         _ => None,
     };
     if places.has(&Part::Time) {
@@ -197,7 +214,11 @@ fn time_of(object: &Map<String, Value>, places: &Places, times: &Times) -> Optio
         if is_time { good(value) } else { None }
     };
     let found = names::find(object, names::TIME, good).or_else(|| names::find(object, names::PERHAPS_TIME, perhaps));
-    found.map(Ok).or_else(|| names::find(object, names::TIME, read))
+    let apart = || {
+        let part = |name: &str| names::find(object, &[name], Value::as_str);
+        part("date").zip(part("time")).and_then(|(date, clock)| times.of_day(date, clock, false).ok())
+    };
+    found.or_else(apart).map(Ok).or_else(|| names::find(object, names::TIME, read))
 }
 
 /// The object itself: what of it matters depends on the policy.

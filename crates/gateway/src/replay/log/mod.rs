@@ -15,6 +15,7 @@ mod roles;
 pub mod source;
 mod template;
 pub mod time;
+mod utf16;
 mod uvicorn;
 
 use std::borrow::Cow;

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 /// The start of a request before its end, and what a server says before what a collector does.
 pub(super) const TIME: &[&str] = &[
     "start_utc",
+    "start_local",
+    "proto_payload.start_time",
     "start_time",
     "started_at",
     "request.started_at",
@@ -30,6 +32,11 @@ pub(super) const TIME: &[&str] = &[
     "time_msec",
     "date",
     "event_timestamp",
+    "event_time",
+    "request_context.time_epoch",
+    "request_context.request_time_epoch",
+    "transaction.time_stamp",
+    "transaction.time",
     "__realtime_timestamp",
     "__cursor_timestamp",
 ];
@@ -77,7 +84,19 @@ pub(super) const CLIENT: &[&str] = &[
     "remote_client_ip",
     "request.remote_address",
     "req.ip",
+    "ip_address",
     "addr",
+    "remote.ip",
+    "remote.address",
+    "proxy.client_ip",
+    "proto_payload.ip",
+    "request_context.http.source_ip",
+    "request_context.identity.source_ip",
+    "meta.req.remote_address",
+    "transaction.client_ip",
+    "transaction.remote_address",
+    "nginx.access.remote_ip_list",
+    "nginx.access.remote_ip",
 ];
 
 /// The list of addresses that proxies write: the client where nothing else says who it is.
@@ -104,17 +123,44 @@ pub(super) const WRAPPERS: &[&str] = &[
     "log",
     "message",
     "_source",
+    "value",
+    "record",
+    "payload",
+    "body",
+    "content",
     "attributes",
     "request_context",
     "nginx",
     "apache",
     "http",
 ];
-pub(super) const TEXTS: &[&str] = &["log", "message", "msg", "text_payload", "line", "event.original", "event", "raw"];
+pub(super) const TEXTS: &[&str] = &[
+    "log",
+    "message",
+    "msg",
+    "text_payload",
+    "line",
+    "event.original",
+    "event",
+    "raw",
+    "json_payload.message",
+    "result.raw",
+    "source.message",
+    "attributes.message",
+    "content.message",
+    "short_message",
+    "value",
+    "body",
+    "body.string_value",
+    "properties",
+    "payload",
+    "content",
+];
 
 /// The client for Fluentd, the site for nginx, the machine for most other loggers: believed only when nothing else
 /// says who the client was and there is a path, so that a server's own messages make no requests.
-pub(super) const LAST_RESORT_CLIENT: &[&str] = &["host"];
+/// Zeek and Suricata have such names for every connection, whatever it was for.
+pub(super) const LAST_RESORT_CLIENT: &[&str] = &["id.orig_h", "src_ip", "host"];
 
 pub(super) const METHOD: &[&str] = &[
     "method",
@@ -129,6 +175,14 @@ pub(super) const METHOD: &[&str] = &[
     "client_request_method",
     "req_method",
     "cs_method",
+    "http.http_method",
+    "properties.method",
+    "proto_payload.method",
+    "request_context.http.method",
+    "meta.req.method",
+    "transaction.request.method",
+    "nginx.access.method",
+    "proxy.method",
 ];
 
 pub(super) const TARGET: &[&str] = &[
@@ -157,10 +211,19 @@ pub(super) const TARGET: &[&str] = &[
     "original_path",
     "uri_path",
     "cs_uri_stem",
+    "requested_uri",
+    "x_envoy_origin_path",
+    "http.path",
+    "properties.url",
+    "proto_payload.resource",
+    "meta.req.url",
+    "transaction.request.uri",
+    "nginx.access.url",
 ];
 
 /// The whole request line.
-pub(super) const REQUEST: &[&str] = &["request", "request_line", "http_request", "message.request", "req"];
+pub(super) const REQUEST: &[&str] =
+    &["request", "request_line", "http_request", "message.request", "req", "request.request_line"];
 
 pub(super) const STATUS: &[&str] = &[
     "status",

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use jiff::tz::TimeZone;
 
-use super::columns::Columns;
+use super::columns::{Columns, Day};
 use super::form::{Form, Format};
 use super::json::{self, Object, Places};
 use super::pieces::{Joined, Piece, Pieces};
@@ -32,7 +32,10 @@ pub struct Parser<'r> {
     rules: &'r Rules,
     times: Times,
     columns: Option<Columns>,
+    day: Day,
     last: Cell<Form>,
+    /// How many words were in front of the last line that had some of no known collector.
+    skipped: Cell<usize>,
     /// A line that had to be mended.
     mended: String,
     /// The line of a server inside the object of a collector.
@@ -64,7 +67,9 @@ impl<'r> Parser<'r> {
             rules,
             times,
             columns: None,
+            day: Day::default(),
             last,
+            skipped: Cell::new(0),
             mended: String::new(),
             inner: String::new(),
             pieces: Pieces::default(),
@@ -106,6 +111,7 @@ impl<'r> Parser<'r> {
                 self.columns = Some(columns);
                 self.last.set(Form::W3c);
             }
+            self.day.heed(whole);
             return Ok(Parsed::Comment);
         }
         let (mut text, mut is_mended) = (text, is_mended);
@@ -126,11 +132,19 @@ impl<'r> Parser<'r> {
             };
             let stripped = prefix::strip(text);
             let line = stripped.map_or(text, |stripped| stripped.line);
+            if depth == 0
+                && line.starts_with('#')
+                && let Some(columns) = Columns::of(line)
+            {
+                self.columns = Some(columns);
+                self.last.set(Form::W3c);
+                return Ok(Parsed::Comment);
+            }
             self.times.take_zoneless();
             let prefixed = stripped.and_then(|stripped| stripped.stamp).and_then(|stamp| self.times.any(stamp).ok());
             is_zoneless = if prefixed.is_some() { self.times.take_zoneless() } else { is_zoneless };
             stamp = prefixed.or(stamp);
-            if !self.tries_json() || !line.trim_start().starts_with('{') {
+            if !self.tries_json() || !is_object(line) {
                 break text.len() - line.len();
             }
             // Of an array with one object a line, the objects.
@@ -221,10 +235,19 @@ impl<'r> Parser<'r> {
         match &self.rules.format {
             Some(Format::Known(form)) => return either(*form),
             Some(Format::Custom(_)) => {
-                // The format may have been written for lines with what is taken for a prefix.
-                return parse(Form::Custom, text).or_else(|reason| {
-                    if stripped.len() < text.len() { parse(Form::Custom, stripped) } else { Err(reason) }
-                });
+                // The format may have been written for lines with what is taken for a prefix; if not, that may be a part of what it takes for
+                // the client.
+                let whole = parse(Form::Custom, text);
+                let has_client =
+                    |parsed: &Parsed<'_>| matches!(parsed, Parsed::Request(_, request) if request.is_address);
+                if stripped.len() == text.len() || whole.as_ref().is_ok_and(has_client) {
+                    return whole;
+                }
+                return match (whole, parse(Form::Custom, stripped)) {
+                    (Err(_), stripped @ Ok(_)) => stripped,
+                    (Ok(_), Ok(stripped)) if has_client(&stripped) => Ok(stripped),
+                    (whole, _) => whole,
+                };
             }
             None => {}
         }
@@ -245,8 +268,43 @@ impl<'r> Parser<'r> {
                 Err(_) => {}
             }
         }
+        if let Some(parsed) = self.behind_words(stripped, stamp, &parse) {
+            return Ok(parsed);
+        }
         // Many forms do not fit a line; the one that is expected says what is wrong with it, unless one knows what helps.
         Err(advice.unwrap_or(reason))
+    }
+
+    /// What is behind words of a collector that is not known: an object, or a line that a server writes field by field. Neither is taken
+    /// for another; of the Common Log Format and of pairs such words would be a part.
+    fn behind_words<'a>(
+        &'a self,
+        line: &'a str,
+        stamp: Option<u64>,
+        parse: &dyn Fn(Form, &'a str) -> Result<Parsed<'a>, Reason>,
+    ) -> Option<Parsed<'a>> {
+        const MOST: usize = 12;
+        let words = || memchr::memchr3_iter(b' ', b'\t', b'|', line.as_bytes()).take(MOST).enumerate();
+        let behind = |at: usize| line.get(at + 1..).filter(|rest| !rest.starts_with([' ', '\t', '|']));
+        if self.tries_json()
+            && line.trim_end().ends_with('}')
+            && let Some(object) = words().filter_map(|(_, at)| behind(at)).find(|rest| is_object(rest))
+            && let Ok(Object::Request(mut request)) = json::parse_at(object, &self.rules.places, &self.times, stamp)
+        {
+            request.is_zoneless = self.times.take_zoneless();
+            return Some(Parsed::Request(Form::Json, *request));
+        }
+        let last = self.skipped.get();
+        let first = words().filter(|(number, _)| *number == last);
+        for (number, at) in first.chain(words().filter(|(number, _)| *number != last)) {
+            // Most lines that come here are messages of servers, and many words of them are soon passed over.
+            let Some(rest) = behind(at).filter(|rest| may_begin(rest)) else { continue };
+            if let Some(parsed) = Form::builtin().find_map(|form| parse(form, rest).ok()) {
+                self.skipped.set(number);
+                return Some(parsed);
+            }
+        }
+        None
     }
 
     fn read<'a>(&'a self, form: Form, line: &'a str, stamp: Option<u64>) -> Result<Request<'a>, Reason> {
@@ -257,10 +315,10 @@ impl<'r> Parser<'r> {
                 Object::Text(..) => Err("no client address and no path in the JSON object".into()),
             },
             Form::W3c => match &self.columns {
-                Some(columns) => columns.parse(line, &self.times),
-                None => Columns::of_iis(line)?.parse(line, &self.times),
+                Some(columns) => columns.parse(line, &self.times, &self.day),
+                None => Columns::of_iis(line)?.parse(line, &self.times, &self.day),
             },
-            Form::Iis => Columns::of_iis(line)?.parse(line, &self.times),
+            Form::Iis => Columns::of_iis(line)?.parse(line, &self.times, &self.day),
             Form::Uvicorn => uvicorn::parse(line, &self.times, stamp),
             Form::Pairs => {
                 let pairs = pairs::read(line).ok_or("no pairs of names and values")?;
@@ -285,6 +343,18 @@ impl<'r> Parser<'r> {
             },
         }
     }
+}
+
+/// Whether a line begins as an object does; that of labels, `{app="web"}`, does not.
+fn is_object(line: &str) -> bool {
+    let inside = line.trim_start().strip_prefix('{').map(str::trim_start);
+    inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['"', '}']))
+}
+
+/// Whether a line that a server writes field by field may begin so: with a time, an address or a bracket, or the word that a form has.
+fn may_begin(line: &str) -> bool {
+    const WORDS: [&str; 6] = ["Started ", "<request ", "http", "h2 ", "grpc", "ws"];
+    matches!(line.as_bytes(), [b'0'..=b'9' | b'[' | b':', ..]) || WORDS.iter().any(|word| line.starts_with(word))
 }
 
 /// `line` with the bytes that are no UTF-8 as they would stand in a URL.

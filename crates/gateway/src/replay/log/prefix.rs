@@ -12,7 +12,7 @@ pub(super) struct Stripped<'a> {
 }
 
 /// How many prefixes may stand one before the other: compose before a container's time before syslog's, and one more.
-const MOST: usize = 4;
+const MOST: usize = 5;
 
 /// Takes off what is known as a prefix; nothing if there is none.
 pub(super) fn strip(line: &str) -> Option<Stripped<'_>> {
@@ -35,9 +35,14 @@ fn one(line: &str) -> Option<Stripped<'_>> {
     match line.as_bytes() {
         [b'<', ..] => priority(line),
         // Of `journalctl -o export` and, behind blanks, `-o verbose`.
-        [b' ', b' ', ..] | [b'M', b'E', b'S', b'S', ..] => {
-            line.trim_start().strip_prefix("MESSAGE=").map(|line| Stripped { line, stamp: None })
+        [b' ', ..] => Some(Stripped { line: line.trim_start_matches(' '), stamp: None }),
+        [b'M', b'E', b'S', b'S', ..] => line.strip_prefix("MESSAGE=").map(|line| Stripped { line, stamp: None }),
+        // Python's `logging` by default.
+        [b'I', b'N', b'F', b'O', b':', b'a'..=b'z', ..] => {
+            line.splitn(3, ':').nth(2).map(|line| Stripped { line, stamp: None })
         }
+        // RFC 5424 without the priority.
+        [b'1', b' ', b'0'..=b'9', _, _, _, b'-', _, _, b'-', _, _, b'T', ..] => syslog(&line[2..]),
         [a, b, c, b' ', ..] if [a, b, c].iter().all(|byte| byte.is_ascii_alphabetic()) => {
             dated(line).or_else(|| compose(line))
         }
@@ -67,9 +72,14 @@ fn priority(line: &str) -> Option<Stripped<'_>> {
     if number.is_empty() || number.len() > 3 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let Some(rest) = rest.strip_prefix("1 ") else {
-        return Some(Stripped { line: rest.trim_start(), stamp: None });
-    };
+    match rest.strip_prefix("1 ") {
+        Some(rest) => syslog(rest),
+        None => Some(Stripped { line: rest.trim_start(), stamp: None }),
+    }
+}
+
+/// Behind the priority and the version of RFC 5424.
+fn syslog(rest: &str) -> Option<Stripped<'_>> {
     // TIME HOST APP PROCESS MESSAGE-ID, then `-` or `[data]`.
     let mut words = rest.splitn(6, ' ');
     let stamp = words.next()?;
@@ -172,6 +182,10 @@ fn tagged(text: &str) -> Option<&str> {
     let mut rest = text;
     for _ in 0..2 {
         let (word, after) = rest.split_once(' ')?;
+        // No host and no program is called so, but lines of servers begin so.
+        if word.starts_with('[') {
+            return None;
+        }
         if word.ends_with(':') && word.parse::<IpAddr>().is_err() {
             return Some(after.trim_start());
         }

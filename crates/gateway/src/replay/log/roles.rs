@@ -16,6 +16,8 @@ pub(super) enum Role {
     Time,
     /// When it came, if the log tells that apart from when it was logged: believed before [`Time`](Self::Time).
     Start,
+    /// The zone of that, such as `+0100`.
+    Zone,
     /// A date, whose time of day is in a field of its own.
     Date,
     /// The time of day.
@@ -75,14 +77,18 @@ impl<'a> Fields<'a> {
     }
 
     /// The request that the fields tell of. Times that say nothing of their zone are in UTC if the format says so.
-    pub(super) fn request(self, times: &Times, is_utc: bool) -> Result<Request<'a>, Reason> {
+    /// The `day` is of lines whose fields have none.
+    pub(super) fn request(self, times: &Times, is_utc: bool, day: Option<&str>) -> Result<Request<'a>, Reason> {
         let time = match (self.first(&Role::Start), self.first(&Role::Time)) {
             (Some(start), time) => {
                 times.any(start).or_else(|reason| time.map_or(Err(reason), |time| times.any(time)))?
             }
-            (None, Some(time)) => times.any(time)?,
+            (None, Some(time)) => match self.first(&Role::Zone) {
+                Some(zone) => times.any(&format!("{time} {zone}"))?,
+                None => times.any(time)?,
+            },
             (None, None) => {
-                let date = self.first(&Role::Date).ok_or("no time on the line")?;
+                let date = self.first(&Role::Date).or(day).ok_or("no time on the line")?;
                 let clock = self.first(&Role::Clock).ok_or("no time of day on the line")?;
                 times.of_day(date, clock, is_utc)?
             }

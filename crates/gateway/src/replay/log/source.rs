@@ -4,16 +4,20 @@ use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
+use rustix::fs::{Mode, OFlags};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::objects::{self, Objects};
+use super::utf16::{Order, Utf16};
+use crate::replay::interrupt::Interrupt;
 use crate::values::failure::Failure;
 
 const BUFFER: usize = 256 * 1024;
@@ -33,22 +37,31 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// Opens `path`; `-` is standard input.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") {
+    /// Opens `path`; `-` is standard input. What may be silent, as a pipe, ends when `interrupt` asks for it.
+    pub(crate) fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, Failure> {
+        let is_input = path == Path::new("-");
+        let name = if is_input { "standard input".to_owned() } else { path.display().to_string() };
+        let fail = |error: io::Error| Failure::NoInput(format!("cannot read {}: {error}", path.display()));
+        if is_input {
             let input = io::stdin();
             if input.is_terminal() {
                 crate::values::output::complain(&"reading a log from standard input; end it with Ctrl-D");
             }
-            return Self::new("standard input".to_owned(), input.lock());
+            // Without the buffer of the standard library, of which no poll knows.
+            let file = File::from(input.as_fd().try_clone_to_owned().map_err(fail)?);
+            return Self::new(name, Silent { file, interrupt: interrupt.clone() });
         }
-        let name = path.display().to_string();
-        let fail = |error: io::Error| Failure::NoInput(format!("cannot read {name}: {error}"));
-        let file = File::open(path).map_err(fail)?;
-        if file.metadata().map_err(fail)?.is_dir() {
+        let about = std::fs::metadata(path).map_err(fail)?;
+        if about.is_dir() {
             return Err(Failure::NoInput(format!("cannot read {name}: it is a directory")));
         }
-        Self::new(name, file)
+        if about.is_file() {
+            return Self::new(name, File::open(path).map_err(fail)?);
+        }
+        // To open a named pipe would wait until somebody writes to it.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| fail(error.into()))?;
+        Self::new(name, Silent { file: file.into(), interrupt: interrupt.clone() })
     }
 
     /// Whether there is a file at `path` that can be opened.
@@ -89,9 +102,21 @@ impl Source {
             }
         };
         // Of what is in the archive; one that is damaged there says so when it is read.
-        let start =
-            if kind.is_some() { beginning(&mut reader).map_err(|error| read_failure(&name, &error))? } else { start };
+        let fail = |error: io::Error| read_failure(&name, &error);
+        let mut start = start;
         if kind.is_some() {
+            start = beginning(&mut reader).map_err(fail)?;
+            reader = Box::new(Cursor::new(start.clone()).chain(reader));
+        }
+        if let Some(order) = Order::of(&start) {
+            reader = Box::new(BufReader::with_capacity(BUFFER, Utf16::new(reader, order)));
+            start = beginning(&mut reader).map_err(fail)?;
+            reader = Box::new(Cursor::new(start.clone()).chain(reader));
+        }
+        if objects::may_go_on(&start) {
+            // It is in the reader still.
+            reader.read_exact(&mut vec![0; start.len()]).map_err(fail)?;
+            first_line(&mut reader, &mut start);
             reader = Box::new(Cursor::new(start.clone()).chain(reader));
         }
         if objects::is_spread(&start) {
@@ -122,6 +147,26 @@ fn beginning(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(6);
     input.take(6).read_to_end(&mut start)?;
     Ok(start)
+}
+
+/// Reads on to the end of the first line, or as much of it as tells what it is. Nothing of a line is used before its end, so nobody waits
+/// for longer. An error comes again when the rest is read.
+fn first_line(input: &mut impl BufRead, start: &mut Vec<u8>) {
+    const ENOUGH: usize = 64 * 1024;
+    while start.len() < ENOUGH {
+        let chunk = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) | Ok([]) => return,
+            Ok(chunk) => chunk,
+        };
+        let end = memchr::memchr(b'\n', chunk).map(|end| end + 1);
+        let count = end.unwrap_or(chunk.len()).min(ENOUGH);
+        start.extend_from_slice(&chunk[..count]);
+        input.consume(count);
+        if end == Some(count) {
+            return;
+        }
+    }
 }
 
 /// How a file is compressed, by its first bytes: names lie.
@@ -205,6 +250,28 @@ impl<R: BufRead> Read for Zstd<R> {
                     }
                 }
                 Err(error) => return Err(damaged(&error)),
+            }
+        }
+    }
+}
+
+/// What may have nothing to read for any time, and ends when somebody asks for an end.
+struct Silent {
+    file: File,
+    interrupt: Interrupt,
+}
+
+impl Read for Silent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.interrupt.wait_for(self.file.as_fd())?;
+            if self.interrupt.is_on() {
+                return Ok(0);
+            }
+            match self.file.read(buffer) {
+                // Somebody else has read it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
             }
         }
     }

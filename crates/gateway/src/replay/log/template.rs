@@ -1,5 +1,6 @@
 //! Formats that a server's configuration writes down: nginx's `log_format` and Apache's `LogFormat`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::clf::until_quote;
@@ -25,6 +26,7 @@ impl Template {
     ///
     /// If it has no time, or nothing that tells who the client is, or two fields with nothing between them.
     pub fn new(text: &str) -> Result<Self, String> {
+        let text = &configured(text);
         let mut pieces = Pieces::default();
         if is_nginx(text) {
             pieces.nginx(text)?
@@ -75,7 +77,13 @@ impl Template {
             } else if is_quoted {
                 until_quote(rest).and_then(|(value, rest)| Some((value, rest.strip_prefix(&after[1..])?)))
             } else {
-                split(rest, after)
+                let role = self.roles.get(values.len()).filter(|_| !self.is_builtin && after.starts_with(' '));
+                let whole = match role {
+                    Some(Role::Time | Role::Start) => split_time(rest, after, times),
+                    Some(Role::Request) => split_request(rest, after),
+                    _ => None,
+                };
+                whole.or_else(|| split(rest, after))
             };
             let Some((value, behind)) = found else {
                 let wanted = [Role::Time, Role::Start, Role::Client, Role::Request, Role::Target];
@@ -100,7 +108,7 @@ impl Template {
         if self.is_builtin && !fields.is_plausible() {
             return Err("not in the format".into());
         }
-        let mut request = fields.request(times, false)?;
+        let mut request = fields.request(times, false, None)?;
         request.odd_tail = odd_tail;
         Ok(request)
     }
@@ -148,8 +156,52 @@ fn split<'t>(text: &'t str, after: &str) -> Option<(&'t str, &'t str)> {
     }
 }
 
+/// A time with blanks in it and nothing around it: of what ends at a blank the longest that is a time.
+fn split_time<'t>(text: &'t str, after: &str, times: &Times) -> Option<(&'t str, &'t str)> {
+    // `Fri Mar 1 12:00:00 2024 +0100` has the most.
+    let ends = text.match_indices(after).take(6);
+    let is_time = |at: &usize| times.any(&text[..*at]).is_ok();
+    let at = ends.map(|(at, _)| at).filter(is_time).last();
+    // What was tried does not count.
+    times.take_zoneless();
+    at.map(|at| (&text[..at], &text[at + after.len()..]))
+}
+
+/// A request line with nothing around it ends behind its version.
+fn split_request<'t>(text: &'t str, after: &str) -> Option<(&'t str, &'t str)> {
+    let version = text.find(" HTTP/")? + 1;
+    let at = version + text[version..].find(after)?;
+    Some((&text[..at], &text[at + after.len()..]))
+}
+
 fn is_hop(text: &str) -> bool {
     text == "unknown" || text.parse::<IpAddr>().is_ok()
+}
+
+/// Of a line of a configuration, `log_format NAME '...' '...';` or `LogFormat "..." NAME`, and of its strings alone, the format.
+fn configured(text: &str) -> Cow<'_, str> {
+    let (line, quote) = (text.trim().trim_end_matches(';').trim_end(), ['\'', '"']);
+    let line = match line.split_once(char::is_whitespace) {
+        Some(("log_format", rest)) => rest.trim_start().split_once(char::is_whitespace).map_or(line, |(_, rest)| rest),
+        Some((word, rest)) if word.eq_ignore_ascii_case("LogFormat") => rest,
+        // A format may begin with a quote, and then another quote is not next to a blank and a third one.
+        _ if line.starts_with('\'') && line.ends_with('\'') => line,
+        _ => return Cow::Borrowed(text),
+    };
+    let mut format = String::new();
+    let mut rest = line.trim_start();
+    while let Some(with) = quote.into_iter().find(|quote| rest.starts_with(*quote)) {
+        let mut is_escaped = false;
+        let end = rest[1..].find(|c: char| {
+            let ends = c == with && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            ends
+        });
+        let Some(end) = end else { return Cow::Borrowed(text) };
+        format.push_str(&rest[1..=end]);
+        rest = rest[end + 2..].trim_start();
+    }
+    if format.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format) }
 }
 
 /// Whether a format is nginx's.
@@ -293,6 +345,7 @@ fn apache_role(letter: char, argument: Option<&str>) -> Role {
     match (letter, argument) {
         ('h' | 'a', _) => Role::Client,
         ('t', Some(format)) if format.ends_with("_frac") => Role::Skip,
+        ('t', Some("%z")) => Role::Zone,
         ('t', Some(format)) if format.starts_with("begin:") => Role::Start,
         ('t', _) => Role::Time,
         ('r', _) => Role::Request,

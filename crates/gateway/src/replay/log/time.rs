@@ -124,6 +124,14 @@ impl Times {
         if is_number && text.starts_with(|c: char| c.is_ascii_digit()) {
             return epoch(text);
         }
+        let shorter;
+        let text = match excess(text) {
+            Some((start, end)) => {
+                shorter = format!("{}{}", &text[..start], &text[end..]);
+                shorter.as_str()
+            }
+            None => text,
+        };
         if let Ok(timestamp) = text.parse::<Timestamp>() {
             return nanos(timestamp).ok_or_else(|| bad(text, "a time between 1970 and 2500"));
         }
@@ -149,6 +157,17 @@ impl Times {
         if text.len() > 64 || !text.is_ascii() {
             return None;
         }
+        // As JavaScript prints one: with the name of the zone in parentheses.
+        let text = text.split_once(" (").map_or(text, |(text, _)| text);
+        // As Go prints one: with a monotonic clock, and with the name of a zone behind its offset.
+        let text = text.split_once(" m=").map_or(text, |(text, _)| text);
+        let text = match text.rsplit_once(' ') {
+            Some((time, name)) if name.bytes().all(|byte| byte.is_ascii_uppercase()) && ends_in_zone(time) => time,
+            _ => text,
+        };
+        if let Some(time) = self.by_month(text) {
+            return Some(time);
+        }
         let text = text.replace(" - ", " ").replace('/', "-");
         if let Ok(civil) = text.parse::<DateTime>() {
             // A date alone is the time of no request.
@@ -168,10 +187,46 @@ impl Times {
             return Some(zoned.timestamp());
         }
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let [_, month, day, clock, year] = *words else { return None };
-        let common = format!("{day:0>2}/{month}/{year}:{clock}");
-        self.fields(&common)
+        let (month, day, clock, zone, year) = match *words {
+            [_, month, day, clock, year] => (month, day, clock, "", year),
+            [_, month, day, clock, "UTC" | "GMT", year] => (month, day, clock, " +0000", year),
+            [_, month, day, year, clock, zone] if zone.starts_with("GMT+") || zone.starts_with("GMT-") => {
+                return self.fields(&format!("{day:0>2}/{month}/{year}:{clock} {}", &zone[3..]));
+            }
+            [_, month, day, clock, zone, year] if zone.starts_with(['+', '-']) => {
+                return self.fields(&format!("{day:0>2}/{month}/{year}:{clock} {zone}"));
+            }
+            _ => return None,
+        };
+        self.fields(&format!("{day:0>2}/{month}/{year}:{clock}{zone}"))
     }
+
+    /// `01-Mar-2024 12:00:00`, `1 Mar 2024 12:00:00 +0100`.
+    fn by_month(&self, text: &str) -> Option<Timestamp> {
+        let mut parts = text.splitn(3, ['-', ' ']);
+        let (day, month, rest) = (parts.next()?, parts.next()?, parts.next()?);
+        if day.len() > 2 || !MONTHS.iter().any(|name| name.eq_ignore_ascii_case(month)) {
+            return None;
+        }
+        let (year, clock) = rest.split_once([' ', ':'])?;
+        let clock = clock.strip_suffix(" GMT").or_else(|| clock.strip_suffix(" UTC"));
+        match clock {
+            Some(clock) => self.fields(&format!("{day:0>2}/{month}/{year}:{clock} +0000")),
+            None => self.fields(&format!("{day:0>2}/{month}/{rest}").replacen(' ', ":", 1)),
+        }
+    }
+}
+
+/// Where the digits of a fraction are that are finer than a nanosecond; they are cut off.
+fn excess(text: &str) -> Option<(usize, usize)> {
+    let start = text.find('.')? + 1;
+    let end = start + text[start..].bytes().take_while(u8::is_ascii_digit).count();
+    (end > start + 9).then_some((start + 9, end))
+}
+
+/// Whether an offset is last, as in `2024-03-01 12:00:00 +0100`.
+fn ends_in_zone(text: &str) -> bool {
+    text.rsplit_once(' ').is_some_and(|(_, offset)| zone(offset).is_some())
 }
 
 /// Of `17/May/2015:10:05:03 +0200` the same with 00 for the seconds, and the seconds in nanoseconds, if they are two digits below 60 where
@@ -358,6 +413,14 @@ mod tests {
             "2015-05-17 10:05:03 +0000",
             "2015-05-17 12:05:03 +02:00",
             "Sun, 17 May 2015 10:05:03 GMT",
+            "2015-05-17 12:05:03 +0200 CEST",
+            "2015-05-17 10:05:03 +0000 UTC m=+0.000012",
+            "Sun May 17 10:05:03 UTC 2015",
+            "Sun May 17 12:05:03 +0200 2015",
+            "17-May-2015 10:05:03 GMT",
+            "Sun May 17 2015 12:05:03 GMT+0200 (Central European Summer Time)",
+            "2015-05-17T10:05:03.000000000999Z",
+            "17 May 2015 12:05:03 +0200",
         ] {
             let times = Times::default();
             assert_eq!((times.any(text), times.take_zoneless()), (Ok(EXPECTED), false), "{text}");
@@ -372,6 +435,8 @@ mod tests {
             "2015/05/17 - 12:05:03",
             "Sun May 17 12:05:03 2015",
             "Sun May  17 12:05:03 2015",
+            "17-May-2015 12:05:03",
+            "17 May 2015 12:05:03.000",
         ] {
             let times = Times::new(zone.clone());
             assert_eq!((times.any(text), times.take_zoneless()), (Ok(EXPECTED), true), "{text}");

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tollgate_gateway::replay::ingest::{Flaw, Input, Keep, Reader, Wanted};
+use tollgate_gateway::replay::interrupt::Interrupt;
 use tollgate_gateway::replay::log::source::Source;
 use tollgate_gateway::replay::log::{self, Form, Parsed, Parser, Request, Rules};
-use tollgate_gateway::replay::interrupt::Interrupt;
 use tollgate_gateway::replay::record::Record;
 use tollgate_gateway::values::failure::Failure;
 

@@ -179,14 +179,15 @@ def nowhere(chosen):
     homes |= {kind: f"crates/{kind}/tests" for kind in ("http", "gateway", "c")} | dict.fromkeys(MODELS, "loom-tests")
     for suite in sorted({suite for defect in chosen for suite in defect.get("dies", [])}):
         kind, *rest = suite.split()
-        home = HERE.tree / homes[kind]
+        within = kind in ("test", "http", "gateway", "c", "python") and rest[0] != "--lib"
+        home = HERE.tree / (homes[kind] if rest[:1] != ["--lib"] else f"crates/{kind}/src")
         paths = [path for suffix in ("rs", "py") for path in home.rglob(f"*.{suffix}")]
-        if kind in ("test", "http", "gateway", "c", "python"):
+        if within:
             # The program, and what is within it.
             paths = [path for path in paths if rest[0] in (path.relative_to(home).parts[0], path.stem)]
             rest = rest[1:]
         text = "\n".join(f"{path}\n{path.read_text()}" for path in paths)
-        words = {part for word in rest for part in word.split("::") if word not in ("or", "and", "not")}
+        words = {part for word in rest if word != "--lib" for part in word.split("::") if word not in ("or", "and", "not")}
         if not paths or any(word not in text for word in words):
             yield f"there is no such suite: {suite}"
 

@@ -1,7 +1,7 @@
 //! TLS on both sides, and the PROXY protocol, which comes before it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +26,8 @@ use tollgate_gateway::proxy::settings::TlsFiles;
 pub(crate) fn certificate() -> TlsFiles {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let folder: PathBuf = std::env::temp_dir().join(format!("tollgate-tls-{}-{number}", std::process::id()));
+    // Not where a machine keeps what is temporary: nobody takes keys away from there.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let files = TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };

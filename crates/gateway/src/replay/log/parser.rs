@@ -9,6 +9,7 @@ use super::columns::{Columns, Day};
 use super::form::{Form, Format};
 use super::json::{self, Object, Places};
 use super::pieces::{Joined, Piece, Pieces};
+use super::template::NOT_IN_THE_FORMAT;
 use super::time::Times;
 use super::{Reason, Request, Rest, clf, columns, pairs, prefix, uvicorn};
 
@@ -328,7 +329,7 @@ impl<'r> Parser<'r> {
                 }
             }
             Form::Builtin(_) => {
-                let mut reason = Reason::Borrowed("not in the format");
+                let mut reason = Reason::Borrowed(NOT_IN_THE_FORMAT);
                 for template in form.templates() {
                     match template.parse(line, &self.times) {
                         Ok(request) => return Ok(request),

@@ -8,6 +8,7 @@ with --lib as NAME for one in its library, "redis [FILTER]" for a test in the li
 "fuzz TARGET". A defect that nothing here can kill has `argued` instead, with the reason.
 """
 
+import itertools
 import os
 import pathlib
 import random
@@ -276,31 +277,37 @@ def check_only(chosen):
 
 
 def plant(group, chosen, is_mine, deadline):
-    """Runs the suites of a group, in a tree of its own: first without a defect, then with each. What survived, and what was not run."""
+    """Runs the suites of a group, in a tree of its own: those of a list first without a defect, then with each. What survived, and what was not run."""
     copy_tree(group)
-    suites = sorted({suite for defect in chosen for suite in defect.get("dies", []) if is_mine(suite)})
-    for number, suite in enumerate(suites, 1):
-        print(f"[{group} {number}/{len(suites)}] without a defect: {suite}", flush=True)
-        if why := check(suite, "the tree as it is", planted=False):
-            fail(f"{suite} fails without a defect: {why}")
     mine = [defect for defect in chosen if any(map(is_mine, defect.get("dies", [])))]
-    survived = []
-    for number, defect in enumerate(mine, 1):
-        if time.monotonic() > deadline:
-            return survived, mine[number - 1 :]
-        path, started = HERE.tree / defect["file"], time.monotonic()
-        original = path.read_text()
-        head = f"[{group} {number}/{len(mine)}] {defect['name']}"
-        path.write_text(original.replace(defect["old"], defect["new"]))
-        try:
-            for suite in filter(is_mine, defect["dies"]):
-                why = check(suite, defect["name"])
-                if why is None:
-                    survived.append(f"{defect['name']} ({suite})")
-                seconds = time.monotonic() - started
-                print(f"{head}: {'SURVIVED' if why is None else 'died in'} {suite}, {seconds:.0f} s: {why}", flush=True)
-        finally:
-            path.write_text(original)
+    number, passed, survived = 0, set(), []
+    for name, defects_of_list in itertools.groupby(mine, key=lambda defect: defect["list"]):
+        defects_of_list = list(defects_of_list)
+        suites = {suite for defect in defects_of_list for suite in defect["dies"] if is_mine(suite)} - passed
+        for suite in sorted(suites):
+            if time.monotonic() > deadline:
+                return survived, mine[number:]
+            print(f"[{group}, {name}] without a defect: {suite}", flush=True)
+            if why := check(suite, "the tree as it is", planted=False):
+                fail(f"{suite} fails without a defect: {why}")
+        passed |= suites
+        for defect in defects_of_list:
+            if time.monotonic() > deadline:
+                return survived, mine[number:]
+            number += 1
+            path, started = HERE.tree / defect["file"], time.monotonic()
+            original = path.read_text()
+            head = f"[{group} {number}/{len(mine)}] {defect['name']}"
+            path.write_text(original.replace(defect["old"], defect["new"]))
+            try:
+                for suite in filter(is_mine, defect["dies"]):
+                    why = check(suite, defect["name"])
+                    if why is None:
+                        survived.append(f"{defect['name']} ({suite})")
+                    seconds = time.monotonic() - started
+                    print(f"{head}: {'SURVIVED' if why is None else 'died in'} {suite}, {seconds:.0f} s: {why}", flush=True)
+            finally:
+                path.write_text(original)
     return survived, []
 
 
